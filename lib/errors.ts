@@ -1,0 +1,60 @@
+/** What went wrong, in a form that programs can compare. */
+export type WkvErrorCode =
+  /** A file is truncated, corrupt, or not what it says. */
+  | 'ERR_WKV_FORMAT'
+  /** A readable file of an architecture, data type or pickle opcode that is not supported. */
+  | 'ERR_WKV_UNSUPPORTED'
+  /** Tensors are missing, or their shapes do not fit together. */
+  | 'ERR_WKV_SHAPE'
+  /** A state of another model, of another version, or damaged. */
+  | 'ERR_WKV_STATE'
+  /** A token id outside the model, or text without a tokenizer. */
+  | 'ERR_WKV_TOKEN'
+  /** A device that was asked for cannot be used. */
+  | 'ERR_WKV_DEVICE'
+  /** Not enough memory. */
+  | 'ERR_WKV_MEMORY'
+  /** A session is used while its own generation is being iterated. */
+  | 'ERR_WKV_BUSY'
+  /** An object is used after it was disposed. */
+  | 'ERR_WKV_DISPOSED';
+
+/** What an error is about; every part is optional. */
+export interface WkvErrorDetails {
+  /** The file concerned. */
+  path?: string;
+  /** The tensor concerned. */
+  tensor?: string;
+  /** What was expected, in words or as a shape. */
+  expected?: string;
+  /** What was found instead. */
+  found?: string;
+  /** The error that led to this one. */
+  cause?: unknown;
+}
+
+/**
+ * Every failure that is not a wrong argument (those are `TypeError` or `RangeError` with Node's own codes)
+ * and not a cancellation (that is `signal.reason`).
+ */
+export class WkvError extends Error {
+  override readonly name = 'WkvError';
+  readonly code: WkvErrorCode;
+  declare readonly path?: string;
+  declare readonly tensor?: string;
+  declare readonly expected?: string;
+  declare readonly found?: string;
+
+  constructor(code: WkvErrorCode, message: string, details: WkvErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    const { path, tensor, expected, found } = details;
+    Object.assign(
+      this,
+      path === undefined ? {} : { path },
+      tensor === undefined ? {} : { tensor },
+      expected === undefined ? {} : { expected },
+      found === undefined ? {} : { found },
+    );
+  }
+}
