@@ -1,0 +1,7 @@
+import { join } from 'node:path';
+
+/**
+ * The path of the small model that the package carries: it tells short stories and answers questions about them
+ * in nine languages. `loadModel(demoModel)` loads it like any other file.
+ */
+export const demoModel: string = join(__dirname, '..', 'models', 'wkv-demo.pth');

@@ -1,0 +1,27 @@
+import { WkvError, type WkvErrorDetails } from '../errors';
+
+/** A file that is truncated, corrupt or not what it says. */
+export function corrupt(path: string, problem: string, details: WkvErrorDetails = {}): WkvError {
+  return new WkvError('ERR_WKV_FORMAT', `${path}: ${problem}`, { path, ...details });
+}
+
+/** A file that may well be sound, but of a kind that is not read here. */
+export function unsupported(path: string, problem: string, details: WkvErrorDetails = {}): WkvError {
+  return new WkvError('ERR_WKV_UNSUPPORTED', `${path}: ${problem}`, { path, ...details });
+}
+
+/** Characters that could make a terminal or a reader see something else than what is there. */
+const misleading = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+/** Text out of a file, made fit for a message: quoted, control characters escaped, shortened. */
+export function quoted(text: string): string {
+  return JSON.stringify(shortened(text)).replace(
+    misleading,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** Text out of a file, shortened. */
+export function shortened(text: string): string {
+  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}

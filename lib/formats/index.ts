@@ -1,0 +1,78 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { corrupt, quoted } from './failures';
+import { areHuggingFaceNames, canonicalName } from './hugging-face';
+import { openModelDirectory, openModelFile } from './model-directory';
+import { cannotOpen } from './source';
+import type { TensorDirectory } from './tensor-directory';
+
+export type { SourceFile, StoredType, TensorDirectory, TensorEntry } from './tensor-directory';
+export { storedTypeBytes } from './tensor-directory';
+
+export interface OpenOptions {
+  /** Ends the reading; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads the headers of a model: what tensors there are, of what type and shape, and where their elements lie.
+ * Formats are recognized by content. Nothing of a file is executed, and of the weights themselves nothing is
+ * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes).
+ *
+ * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`) as path or `file:` URL, a directory
+ *   as Hugging Face lays it out (`config.json`, the model in one or several files), or the index of such a model
+ * @returns tensors under the names that BlinkDL gives them, each within its file
+ * @throws WkvError `ERR_WKV_FORMAT` for what is missing, truncated or corrupt, `ERR_WKV_UNSUPPORTED` for what is
+ *   sound but not read here, `ERR_WKV_MEMORY` where there is no room for the temporary file
+ * @throws TypeError for a path that is neither text nor a `file:` URL
+ */
+export async function openTensorDirectory(
+  path: string | URL,
+  { signal }: OpenOptions = {},
+): Promise<TensorDirectory> {
+  signal?.throwIfAborted();
+  const absolute = absolutePath(path);
+  const directory = (await isDirectory(absolute))
+    ? await openModelDirectory(absolute, { signal })
+    : await openModelFile(absolute, { signal });
+  try {
+    signal?.throwIfAborted();
+    return withCanonicalNames(directory, absolute);
+  } catch (error) {
+    await directory.close();
+    throw error;
+  }
+}
+
+function absolutePath(path: unknown): string {
+  if (path instanceof URL) return fileURLToPath(path);
+  if (typeof path === 'string' && path !== '') return resolve(path);
+  const found = path === '' ? 'an empty text' : typeof path;
+  throw Object.assign(
+    new TypeError(`The path of a model has to be a non-empty string or a file: URL, not ${found}`),
+    {
+      code: 'ERR_INVALID_ARG_TYPE',
+    },
+  );
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (cause) {
+    throw cannotOpen(path, cause);
+  }
+}
+
+function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
+  if (!areHuggingFaceNames(directory.tensors.map(({ name }) => name))) return directory;
+  const names = new Set<string>();
+  const tensors = directory.tensors.map((tensor) => {
+    const name = canonicalName(tensor.name);
+    if (names.has(name)) throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
+    names.add(name);
+    return { ...tensor, name };
+  });
+  return { ...directory, tensors };
+}

@@ -1,0 +1,215 @@
+import { readdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { corrupt, quoted } from './failures';
+import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
+import type { ReadContext } from './reader';
+import { emptyMetadata } from './safetensors';
+import { cannotOpen, errorCode, messageOf, type Source } from './source';
+import { type JsonObject, type JsonValue, parseJson } from './strict-json';
+import type { TensorDirectory, TensorEntry } from './tensor-directory';
+
+const configBytes = 1 << 20;
+const indexBytes = 1 << 24;
+const maxShards = 1_000;
+
+/** Files that hold a model in a directory as Hugging Face lays it out, the preferred first. */
+const modelFiles = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+];
+
+/** Reads a directory with `config.json` and a model in one or several files. */
+export async function openModelDirectory(path: string, context: ReadContext): Promise<TensorDirectory> {
+  for (const name of modelFiles) {
+    const file = join(path, name);
+    if (!(await exists(file))) continue;
+    const open = (): Promise<TensorDirectory> => openModelFile(file, context);
+    return name.endsWith('.json') ? await open() : await withConfig(path, context, open);
+  }
+  throw corrupt(path, `the directory holds no model${await hint(path)}`, {
+    expected: modelFiles.join(' or '),
+  });
+}
+
+/** Reads a weight file, or an index of several with the `config.json` beside it. */
+export async function openModelFile(path: string, context: ReadContext): Promise<TensorDirectory> {
+  return await withSource(path, context, async (source, head) => {
+    const reader = findReader(head);
+    if (reader !== undefined) return await reader.read(source, context);
+    if (!/^\s*\{/.test(head.toString('latin1'))) throw unknownFile(path, head);
+    const index = await readIndex(source);
+    return await withConfig(dirname(path), context, () => openShards(path, index, context));
+  });
+}
+
+/** Adds the settings of `config.json`, which is read first, to what `open` finds. */
+async function withConfig(
+  path: string,
+  context: ReadContext,
+  open: () => Promise<TensorDirectory>,
+): Promise<TensorDirectory> {
+  const config = await readConfig(path, context);
+  const directory = await open();
+  return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, config) };
+}
+
+/** Reads the shards that an index names and merges what they say. */
+async function openShards(
+  path: string,
+  index: ReadonlyMap<string, string>,
+  context: ReadContext,
+): Promise<TensorDirectory> {
+  const shards: TensorDirectory[] = [];
+  const close = async (): Promise<void> => {
+    for (const shard of shards) await shard.close();
+  };
+  try {
+    const files: TensorDirectory['files'][number][] = [];
+    const tensors: TensorEntry[] = [];
+    const metadata = emptyMetadata();
+    for (const name of new Set(index.values())) {
+      const shard = await openShard(path, name, context);
+      shards.push(shard);
+      checkShard(shard, name, index, path);
+      tensors.push(...shard.tensors.map((tensor) => ({ ...tensor, file: tensor.file + files.length })));
+      files.push(...shard.files);
+      Object.assign(metadata, shard.metadata);
+    }
+    const [first] = shards;
+    if (first === undefined) throw corrupt(path, 'the index names no tensors');
+    return { format: first.format, files, tensors, metadata, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openShard(path: string, name: string, context: ReadContext): Promise<TensorDirectory> {
+  const file = join(dirname(path), name);
+  if (!(await exists(file))) {
+    throw corrupt(path, `the file ${quoted(name)} that the index names is missing`, { path: file });
+  }
+  return await openWeightFile(file, context);
+}
+
+/** Index and shard have to agree on what is in the shard. */
+function checkShard(
+  shard: TensorDirectory,
+  name: string,
+  index: ReadonlyMap<string, string>,
+  path: string,
+): void {
+  const present = new Set(shard.tensors.map((tensor) => tensor.name));
+  for (const tensor of present) {
+    if (index.get(tensor) !== name) {
+      throw corrupt(
+        path,
+        `${quoted(name)} holds the tensor ${quoted(tensor)}, but the index does not say so`,
+        {
+          tensor,
+        },
+      );
+    }
+  }
+  for (const [tensor, file] of index) {
+    if (file === name && !present.has(tensor)) {
+      throw corrupt(path, `the tensor ${quoted(tensor)} is missing from ${quoted(name)}`, { tensor });
+    }
+  }
+}
+
+/** `weight_map` of an index: name of a tensor -> name of a file beside the index. */
+async function readIndex(source: Source): Promise<ReadonlyMap<string, string>> {
+  const { path } = source;
+  const weightMap = (await readJson(source, indexBytes, 'the index')).get('weight_map');
+  if (!(weightMap instanceof Map)) {
+    throw corrupt(path, 'is JSON, but not the index of a model in several files', {
+      expected: 'an object "weight_map"',
+    });
+  }
+  const index = new Map<string, string>();
+  for (const [tensor, file] of weightMap) {
+    if (typeof file !== 'string' || !/^[^/\\\0]+$/.test(file) || file === '.' || file === '..') {
+      throw corrupt(
+        path,
+        `the index says that the tensor ${quoted(tensor)} is in a file outside of its directory`,
+        {
+          tensor,
+          expected: 'the name of a file',
+          found: typeof file === 'string' ? quoted(file) : 'something that is not text',
+        },
+      );
+    }
+    index.set(tensor, file);
+  }
+  if (new Set(index.values()).size > maxShards)
+    throw corrupt(path, `the index names more than ${maxShards} files`);
+  return index;
+}
+
+/** The settings of `config.json` in a directory as text pairs such as `config.model_type`; none without a file. */
+async function readConfig(directory: string, context: ReadContext): Promise<Record<string, string>> {
+  const path = join(directory, 'config.json');
+  const metadata = emptyMetadata();
+  if (!(await exists(path))) return metadata;
+  const config = await withSource(path, context, (source) =>
+    readJson(source, configBytes, 'the configuration'),
+  );
+  for (const [key, value] of config) metadata[`config.${key}`] = settingText(value);
+  return metadata;
+}
+
+/** Text as it is, everything else as JSON. */
+function settingText(value: JsonValue): string {
+  return typeof value === 'string' ? value : JSON.stringify(plain(value));
+}
+
+/** Maps as objects without a prototype; the parser has bounded the depth. */
+function plain(value: JsonValue): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (!(value instanceof Map)) return value;
+  const object = Object.create(null) as Record<string, unknown>;
+  for (const [key, item] of value) object[key] = plain(item);
+  return object;
+}
+
+async function readJson(source: Source, maxBytes: number, what: string): Promise<JsonObject> {
+  const { path, size } = source;
+  if (size > maxBytes) {
+    throw corrupt(path, `${what} is too large`, {
+      expected: `at most ${maxBytes} bytes`,
+      found: `${size} bytes`,
+    });
+  }
+  const bytes = await source.read(0, size, what);
+  let value: JsonValue;
+  try {
+    value = parseJson(bytes);
+  } catch (cause) {
+    throw corrupt(path, `${what} is damaged: ${messageOf(cause)}`, { cause });
+  }
+  if (!(value instanceof Map)) throw corrupt(path, `${what} is not a JSON object`);
+  return value;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return false;
+    throw cannotOpen(path, cause);
+  }
+}
+
+/** Names weight files that are there under other names. */
+async function hint(path: string): Promise<string> {
+  const names = await readdir(path).catch((cause: unknown) => {
+    throw cannotOpen(path, cause);
+  });
+  const files = names.filter((name) => /\.(?:pth|safetensors|pt|bin)$/.test(name)).sort();
+  if (files.length === 0) return '';
+  return `; to load one of its files, pass its path (${files.slice(0, 5).map(quoted).join(', ')})`;
+}

@@ -1,0 +1,19 @@
+import type { Source } from './source';
+import type { TensorDirectory } from './tensor-directory';
+
+export interface ReadContext {
+  signal: AbortSignal | undefined;
+}
+
+/** One format of weight files: how to recognize it, and how to read its header. */
+export interface FormatReader {
+  /** For messages. */
+  name: string;
+  /** Whether a file is of this format, by its first bytes (up to `headBytes` of them). */
+  matches(head: Buffer): boolean;
+  /** Reads the header. The source stays the caller's, who closes it. */
+  read(source: Source, context: ReadContext): Promise<TensorDirectory>;
+}
+
+/** How much of a file `matches` gets to see; less where the file is shorter. */
+export const headBytes = 512;

@@ -1,0 +1,159 @@
+import { corrupt, quoted, shortened, unsupported } from './failures';
+import { contiguousStrides, countElements, shapeText } from './layout';
+import { maxHeaderBytes, maxTensors } from './limits';
+import type { FormatReader } from './reader';
+import { messageOf, type Source } from './source';
+import { type JsonObject, type JsonValue, parseJson } from './strict-json';
+import { storedTypeBytes, type StoredType, type TensorDirectory, type TensorEntry } from './tensor-directory';
+
+const storedTypes: ReadonlyMap<JsonValue, StoredType> = new Map([
+  ['F32', 'f32'],
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+]);
+
+/** More than is accepted, so that a header that is too long is still called by its name. */
+const recognizedHeaderBytes = 1n << 32n;
+
+/**
+ * https://github.com/huggingface/safetensors: the length of the header (uint64), the header (JSON: name ->
+ * dtype, shape, data_offsets), then the elements, which fill the rest of the file without gaps or overlaps.
+ */
+export const safetensorsReader: FormatReader = {
+  name: 'safetensors',
+  matches: (head) =>
+    head.length >= 9 && head[8] === 0x7b /* { */ && head.readBigUInt64LE(0) < recognizedHeaderBytes,
+  read: readSafetensors,
+};
+
+async function readSafetensors(source: Source): Promise<TensorDirectory> {
+  const { path } = source;
+  const length = Number((await source.read(0, 8, 'the header length')).readBigUInt64LE(0));
+  if (length > maxHeaderBytes) {
+    throw corrupt(path, `the header claims to have ${length} bytes`, {
+      expected: `at most ${maxHeaderBytes}`,
+    });
+  }
+  const header = parseHeader(await source.read(8, length, 'the header'), path);
+  const start = 8 + length;
+  const metadata = readMetadata(header.get('__metadata__'), path);
+  const entries: Placed[] = [];
+  for (const [name, info] of header) {
+    if (name !== '__metadata__') entries.push(readEntry(name, info, start, path));
+  }
+  if (entries.length === 0) throw corrupt(path, 'holds no tensors');
+  if (entries.length > maxTensors) throw corrupt(path, `holds more than ${maxTensors} tensors`);
+  checkCoverage(entries, start, source);
+  return {
+    format: 'safetensors',
+    files: [source.file],
+    tensors: entries.map(({ tensor }) => tensor),
+    metadata,
+    close: () => Promise.resolve(),
+  };
+}
+
+interface Placed {
+  tensor: TensorEntry;
+  /** Behind its last byte. */
+  end: number;
+}
+
+function parseHeader(bytes: Buffer, path: string): JsonObject {
+  let header: JsonValue;
+  try {
+    header = parseJson(bytes);
+  } catch (cause) {
+    throw corrupt(path, `the header is damaged: ${messageOf(cause)}`, { cause });
+  }
+  if (!(header instanceof Map)) throw corrupt(path, 'the header is not a JSON object');
+  return header;
+}
+
+function readMetadata(value: JsonValue | undefined, path: string): Record<string, string> {
+  const metadata = emptyMetadata();
+  if (value === undefined) return metadata;
+  if (!(value instanceof Map)) throw corrupt(path, '__metadata__ is not a JSON object');
+  for (const [key, text] of value) {
+    if (typeof text !== 'string') throw corrupt(path, `__metadata__ holds ${quoted(key)}, which is not text`);
+    metadata[key] = text;
+  }
+  return metadata;
+}
+
+/** A record without a prototype, so that no key means anything but itself. */
+export function emptyMetadata(): Record<string, string> {
+  return Object.create(null) as Record<string, string>;
+}
+
+function readEntry(name: string, info: JsonValue, start: number, path: string): Placed {
+  const dtype = info instanceof Map ? info.get('dtype') : undefined;
+  const shape = info instanceof Map ? info.get('shape') : undefined;
+  const offsets = info instanceof Map ? info.get('data_offsets') : undefined;
+  if (typeof dtype !== 'string' || !Array.isArray(shape) || !Array.isArray(offsets)) {
+    throw corrupt(path, `the header describes the tensor ${quoted(name)} incompletely`, {
+      tensor: name,
+      expected: 'dtype, shape and data_offsets',
+    });
+  }
+  const type = storedTypes.get(dtype);
+  if (type === undefined) {
+    throw unsupported(path, `the tensor ${quoted(name)} is of type ${quoted(dtype)}`, {
+      tensor: name,
+      expected: 'F32, F16 or BF16',
+      found: shortened(dtype),
+    });
+  }
+  const bytes = countElements(path, name, shape) * storedTypeBytes[type];
+  const dimensions = shape.filter((size) => typeof size === 'number');
+  const [begin, end] = offsets;
+  if (
+    offsets.length !== 2 ||
+    typeof begin !== 'number' ||
+    typeof end !== 'number' ||
+    !Number.isSafeInteger(begin) ||
+    begin < 0 ||
+    end - begin !== bytes
+  ) {
+    throw corrupt(path, `the tensor ${quoted(name)} of shape ${shapeText(shape)} has wrong offsets`, {
+      tensor: name,
+      expected: `${bytes} bytes`,
+      found: shapeText(offsets),
+    });
+  }
+  const strides = contiguousStrides(dimensions);
+  return {
+    tensor: { name, type, shape: dimensions, strides, file: 0, offset: start + begin },
+    end: start + end,
+  };
+}
+
+/** The tensors have to fill the file from the header to its end, each byte belonging to one. */
+function checkCoverage(entries: readonly Placed[], start: number, source: Source): void {
+  const { path, size } = source;
+  let position = start;
+  for (const { tensor, end } of [...entries].sort((a, b) => a.tensor.offset - b.tensor.offset)) {
+    if (tensor.offset !== position) {
+      const problem = tensor.offset < position ? 'overlaps another' : 'leaves a gap before it';
+      throw corrupt(path, `the tensor ${quoted(tensor.name)} ${problem}`, {
+        tensor: tensor.name,
+        expected: `data from ${position - start} on`,
+        found: `data from ${tensor.offset - start} on`,
+      });
+    }
+    if (end > size) {
+      throw corrupt(path, `the file ends inside the tensor ${quoted(tensor.name)}`, {
+        tensor: tensor.name,
+        expected: `at least ${end} bytes`,
+        found: `${size} bytes`,
+      });
+    }
+    position = end;
+  }
+  if (position !== size) {
+    throw corrupt(path, 'the last tensor is followed by something else', {
+      expected: `${position} bytes`,
+      found: `${size} bytes`,
+    });
+  }
+}

@@ -1,0 +1,106 @@
+import { rmSync } from 'node:fs';
+import { type FileHandle, mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WkvError } from '../errors';
+import { describeFile, messageOf } from './source';
+import type { SourceFile } from './tensor-directory';
+
+/** Elements of tensors begin at multiples of this. */
+const alignment = 64;
+
+/** Directories that still have to be removed when the process (or worker) exits. */
+const pending = new Set<string>();
+
+/** A file in the directory for temporary files, readable by its owner alone. */
+export class TemporaryFile {
+  private size = 0;
+
+  private constructor(
+    private readonly directory: string,
+    readonly path: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** @throws WkvError `ERR_WKV_MEMORY` where the disk has not `bytes` free, or cannot be written to */
+  static async create(bytes: number): Promise<TemporaryFile> {
+    const free = await explained(freeBytes());
+    if (bytes > free) throw noRoom(`it needs ${bytes} bytes and has ${free} free`);
+    const directory = await explained(mkdtemp(join(tmpdir(), `wkv-${process.pid}-`)));
+    removeAtExit(directory);
+    const path = join(directory, 'storages');
+    try {
+      return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)));
+    } catch (error) {
+      await removeNow(directory);
+      throw error;
+    }
+  }
+
+  /** Moves on to the next aligned place and returns it. */
+  align(): number {
+    this.size = Math.ceil(this.size / alignment) * alignment;
+    return this.size;
+  }
+
+  async append(bytes: Buffer): Promise<void> {
+    let done = 0;
+    while (done < bytes.length) {
+      const writing = this.handle.write(bytes, done, bytes.length - done, this.size);
+      const { bytesWritten } = await explained(writing);
+      done += bytesWritten;
+      this.size += bytesWritten;
+    }
+  }
+
+  /** Ends writing; the file stays until `remove`. */
+  async finish(): Promise<SourceFile> {
+    const file = await describeFile(this.handle, this.path);
+    await this.handle.close();
+    return file;
+  }
+
+  /** Closes and deletes the file, whatever was done to it before. */
+  async remove(): Promise<void> {
+    await this.handle.close();
+    await removeNow(this.directory);
+  }
+}
+
+async function freeBytes(): Promise<number> {
+  const { bavail, bsize } = await statfs(tmpdir());
+  return bavail * bsize;
+}
+
+/** What the operating system says about the temporary file (disk full, no permission), as an error of this package. */
+async function explained<Result>(work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (cause) {
+    throw noRoom(messageOf(cause), cause);
+  }
+}
+
+function noRoom(why: string, cause?: unknown): WkvError {
+  return new WkvError(
+    'ERR_WKV_MEMORY',
+    `The weights are compressed and cannot be unpacked into ${tmpdir()}: ${why}. ` +
+      'Free some space there, or set TMPDIR to a directory on a larger disk.',
+    { path: tmpdir(), cause },
+  );
+}
+
+function removeAtExit(directory: string): void {
+  if (pending.size === 0) process.on('exit', removePending);
+  pending.add(directory);
+}
+
+async function removeNow(directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+  pending.delete(directory);
+  if (pending.size === 0) process.off('exit', removePending);
+}
+
+function removePending(): void {
+  for (const directory of pending) rmSync(directory, { recursive: true, force: true });
+}

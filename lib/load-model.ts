@@ -1,0 +1,185 @@
+import { fileURLToPath } from 'node:url';
+import { WkvError } from './errors';
+import { openTensorDirectory, type TensorDirectory } from './formats';
+import { Model, type ModelInfo } from './model';
+import { fromNative, native, type NativeLoadOptions, type NativeModel } from './native';
+import { abortSignal, checkOptions, integer, number, oneOf, wrongType, wrongValue } from './options';
+import { usableThreads } from './threads';
+import { findTokenizer } from './tokenizer-search';
+import type { TokenizerLike } from './tokenizer';
+
+export interface LoadProgress {
+  phase: 'load';
+  /** Bytes of weights read so far. */
+  completed: number;
+  /** Bytes of weights in all. */
+  total: number;
+}
+
+export interface LoadOptions {
+  /** Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far. */
+  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  /** The type to keep matrices in; 'auto' (the default) is the type that the file has them in. */
+  weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
+  /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
+  threads?: number;
+  /** Sessions that are stepped together at most, from 1; 64 by default. Results do not depend on it. */
+  maxBatch?: number;
+  /** By default one that fits: a vocabulary file beside the model, the World vocabulary, or bytes. */
+  tokenizer?: TokenizerLike;
+  /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
+  groupNormEpsilon?: number;
+  onProgress?: (progress: LoadProgress) => void;
+  /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Loads a model from an official file as it is: BlinkDL's `.pth`, `.safetensors`, or a directory as Hugging Face
+ * lays it out. Nothing of the file is executed. A process holds one copy of the weights per file and options.
+ *
+ * @param path a path or `file:` URL of a file, a directory, or an index of shards
+ * @throws {WkvError} `ERR_WKV_FORMAT`, `ERR_WKV_UNSUPPORTED` or `ERR_WKV_SHAPE` for a file that is damaged, not
+ *   supported, or does not fit together; `ERR_WKV_MEMORY` before anything is read, where the weights do not fit;
+ *   `ERR_WKV_DEVICE`
+ * @throws {TypeError} or {RangeError} for wrong options
+ */
+export async function loadModel(path: string | URL, options?: LoadOptions): Promise<Model> {
+  const checked = checkLoadOptions(options);
+  const { device, weights, signal, onProgress } = checked;
+  if (device?.startsWith('cuda') === true) {
+    throw new WkvError('ERR_WKV_DEVICE', `device: '${device}' is not supported yet; use 'cpu' or 'auto'`);
+  }
+  if (weights === 'int8' || weights === 'int4') {
+    throw new WkvError('ERR_WKV_UNSUPPORTED', `weights: '${weights}' is not supported yet; use 'bf16'`);
+  }
+  const loadOptions: NativeLoadOptions = {
+    weights: weights === 'auto' ? undefined : weights,
+    groupNormEpsilon: checked.groupNormEpsilon,
+  };
+  const directory = await openTensorDirectory(path, { signal });
+  const name = path instanceof URL ? fileURLToPath(path) : path;
+  try {
+    const { vocabulary } = requireMemory(directory, loadOptions, name);
+    const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary);
+    const model = await readWeights(
+      directory,
+      { ...loadOptions, threads: checked.threads ?? usableThreads(), maxBatch: checked.maxBatch ?? 64 },
+      onProgress,
+      signal,
+    );
+    const info: ModelInfo = { ...model.info(), device: 'cpu', isa: native.features().selected };
+    return new Model(model, info, tokenizer);
+  } catch (error) {
+    throw fromNative(error, { path: name });
+  } finally {
+    await directory.close();
+  }
+}
+
+/**
+ * What a model file holds, from its header alone.
+ *
+ * @throws as {@link loadModel}
+ */
+export async function inspectModel(path: string | URL, options: NativeLoadOptions = {}) {
+  const directory = await openTensorDirectory(path);
+  try {
+    return { format: directory.format, files: directory.files, ...native.inspectModel(directory, options) };
+  } catch (error) {
+    throw fromNative(error, { path: path instanceof URL ? fileURLToPath(path) : path });
+  } finally {
+    await directory.close();
+  }
+}
+
+function checkLoadOptions(options: unknown) {
+  return checkOptions<LoadOptions>(options, {
+    device: (name, value) => {
+      if (value === 'auto' || value === 'cpu' || value === 'cuda') return value;
+      if (typeof value === 'string' && /^cuda:\d{1,3}$/.test(value)) return `cuda:${Number(value.slice(5))}`;
+      throw wrongValue(`${name}: expected 'auto', 'cpu', 'cuda' or 'cuda:0' and so on`);
+    },
+    weights: oneOf('auto', 'f32', 'f16', 'bf16', 'int8', 'int4'),
+    threads: integer(1, 256),
+    maxBatch: integer(1, 65_536),
+    tokenizer: (name, value) => {
+      if (isTokenizer(value)) return value;
+      throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
+    },
+    groupNormEpsilon: number(0, 1),
+    onProgress: (name, value) => {
+      if (isCallback(value)) return value;
+      throw wrongType(name, 'a function', value);
+    },
+    signal: abortSignal,
+  });
+}
+
+function isTokenizer(value: unknown): value is TokenizerLike {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    ['size', 'endOfText'].every((key) => Number.isSafeInteger(Reflect.get(value, key))) &&
+    ['encode', 'decodeBytes'].every((key) => typeof Reflect.get(value, key) === 'function')
+  );
+}
+
+function isCallback(value: unknown): value is (progress: LoadProgress) => void {
+  return typeof value === 'function';
+}
+
+/** Refuses a model that does not fit, unless the process has it already. */
+function requireMemory(directory: TensorDirectory, options: NativeLoadOptions, path: string) {
+  const info = native.inspectModel(directory, options);
+  const free = usableMemory();
+  if (!info.loaded && info.weightBytes > free) {
+    const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    throw new WkvError(
+      'ERR_WKV_MEMORY',
+      `the weights take ${gib(info.weightBytes)} as ${info.weights}, but only ${gib(free)} of memory are free`,
+      { path, expected: `${info.weightBytes} bytes`, found: `${free} bytes` },
+    );
+  }
+  return info;
+}
+
+/** Memory that the process may still take, in bytes: what the system has, within its cgroup's limit. */
+function usableMemory(): number {
+  const limit = process.constrainedMemory();
+  const within = limit > 0 && limit < 2 ** 60 ? limit - process.memoryUsage.rss() : Infinity;
+  return Math.min(process.availableMemory(), within);
+}
+
+async function readWeights(
+  directory: TensorDirectory,
+  options: NativeLoadOptions & { threads: number; maxBatch: number },
+  onProgress: LoadOptions['onProgress'],
+  signal: AbortSignal | undefined,
+): Promise<NativeModel> {
+  signal?.throwIfAborted();
+  let reported = -1;
+  const { promise, cancel } = native.loadModel(
+    directory,
+    options,
+    onProgress &&
+      ((completed, total) => {
+        // Reports of several threads may overtake each other.
+        if (completed <= reported) return;
+        reported = completed;
+        onProgress({ phase: 'load', completed, total });
+      }),
+  );
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    const model = await promise;
+    if (signal?.aborted === true) {
+      await model?.dispose();
+      signal.throwIfAborted();
+    }
+    if (model === undefined) throw new Error('loading ended without a model');
+    return model;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}

@@ -1,0 +1,123 @@
+import { isProxy } from 'node:util/types';
+
+// Options come from callers: every key is known, every value is of its type and in its range, or an error with
+// Node's code says which is not. Functions here return what they checked; `undefined` stands for "not given".
+
+type Checks<Options> = { [Key in keyof Required<Options>]: (name: string, value: unknown) => Options[Key] };
+
+/**
+ * A copy of `options` with every value checked.
+ *
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, or `ERR_INVALID_ARG_VALUE` for a key that does not exist
+ * @throws {RangeError} `ERR_OUT_OF_RANGE`
+ */
+export function checkOptions<Options extends object>(
+  options: unknown,
+  checks: Checks<Options>,
+): Partial<Options> {
+  if (options === undefined) return {};
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw wrongType('options', 'an object', options);
+  }
+  const result: Partial<Options> = {};
+  for (const key of Object.keys(options)) {
+    if (!isKey(checks, key)) {
+      const known = Object.keys(checks).join(', ');
+      throw wrongValue(`options.${key}: there is no such option; there are ${known}`);
+    }
+    const value: unknown = Reflect.get(options, key);
+    if (value !== undefined) result[key] = checks[key](`options.${key}`, value);
+  }
+  return result;
+}
+
+function isKey<Options extends object>(checks: Checks<Options>, key: string): key is keyof Options & string {
+  return Object.hasOwn(checks, key);
+}
+
+/** A number from `lowest` to `highest`, both included. */
+export function number(lowest: number, highest: number) {
+  return (name: string, value: unknown): number => {
+    if (typeof value !== 'number') throw wrongType(name, 'a number', value);
+    if (!(value >= lowest && value <= highest)) {
+      throw outOfRange(name, `a number from ${lowest} to ${highest}`, value);
+    }
+    return value;
+  };
+}
+
+/** An integer from `lowest` to `highest`, both included. */
+export function integer(lowest: number, highest: number) {
+  const inRange = number(lowest, highest);
+  return (name: string, value: unknown): number => {
+    const checked = inRange(name, value);
+    if (!Number.isInteger(checked)) throw outOfRange(name, 'an integer', checked);
+    return checked;
+  };
+}
+
+/** One of some words. */
+export function oneOf<Word extends string>(...words: readonly Word[]) {
+  return (name: string, value: unknown): Word => {
+    const found = words.find((word) => word === value);
+    if (found === undefined) {
+      const expected = words.map((word) => `'${word}'`).join(', ');
+      throw wrongValue(`${name}: expected one of ${expected}, found ${show(value)}`);
+    }
+    return found;
+  };
+}
+
+/** A seed: an integer from 0 to 2^53 - 1, or a bigint from 0 to 2^64 - 1. */
+export function seed(name: string, value: unknown): bigint {
+  if (typeof value === 'bigint') {
+    if (value < 0n || value >= 1n << 64n) throw outOfRange(name, 'a bigint from 0 to 2^64 - 1', value);
+    return value;
+  }
+  if (typeof value !== 'number') throw wrongType(name, 'a number or a bigint', value);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw outOfRange(name, 'an integer from 0 to 2^53 - 1', value);
+  }
+  return BigInt(value);
+}
+
+export function abortSignal(name: string, value: unknown): AbortSignal {
+  if (!isAbortSignal(value)) throw wrongType(name, 'an AbortSignal', value);
+  return value;
+}
+
+// By its shape, because a signal may come from another realm.
+function isAbortSignal(value: unknown): value is AbortSignal {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !isProxy(value) &&
+    'aborted' in value &&
+    'addEventListener' in value &&
+    typeof value.addEventListener === 'function'
+  );
+}
+
+export function wrongType(name: string, expected: string, value: unknown): TypeError {
+  return Object.assign(new TypeError(`${name}: expected ${expected}, found ${show(value)}`), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
+}
+
+export function wrongValue(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
+}
+
+export function outOfRange(name: string, expected: string, value: unknown): RangeError {
+  return Object.assign(new RangeError(`${name}: expected ${expected}, found ${show(value)}`), {
+    code: 'ERR_OUT_OF_RANGE',
+  });
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.slice(0, 50)}'`;
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'number' || typeof value === 'boolean' || value === undefined) return String(value);
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
+}

@@ -1,0 +1,286 @@
+import { WkvError } from './errors';
+import {
+  checkGenerateOptions,
+  complete,
+  generate,
+  nothingSeen,
+  type Completion,
+  type GeneratedPart,
+  type GenerateOptions,
+  type GenerationAccess,
+} from './generate';
+import type { Model } from './model';
+import { fromNative, output, type EvaluationRequest, type EvaluationResult, type NativeSession } from './native';
+import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
+import { SerialQueue } from './serial-queue';
+import { State } from './state';
+import { copyTokens } from './token-ids';
+
+/** Text, for a model with a tokenizer, or token ids. */
+export type Input = string | Uint32Array | readonly number[];
+
+export interface EvaluateOptions {
+  /**
+   * Which logits to return: those after the last token [vocabulary] (the default), after every token
+   * [tokens * vocabulary], or none.
+   */
+  logits?: 'last' | 'all' | 'none';
+  signal?: AbortSignal;
+}
+
+export interface ForkOptions {
+  /** Starts the branch's random numbers anew; without it both branches draw the same ones. */
+  seed?: number | bigint;
+}
+
+const mostLogitBytes = 2 ** 30;
+
+/**
+ * A conversation with a model: a state of fixed size that every token updates. A session does one thing at a
+ * time; calls wait for each other in their order. Sessions of a model are independent and run together.
+ */
+export class Session {
+  readonly #model: Model;
+  readonly #queue = new SerialQueue();
+  #native: NativeSession | undefined;
+  #disposed = false;
+  #generating = false;
+
+  /** Made by `model.createSession()` and `session.fork()`. @internal */
+  constructor(model: Model, native: NativeSession | Promise<NativeSession>) {
+    this.#model = model;
+    if (native instanceof Promise) {
+      // What goes wrong here every call finds out: there is no native session then.
+      this.#queue
+        .run(async () => {
+          this.#native = await native;
+          if (this.#disposed) this.#native.dispose();
+        })
+        .catch(() => undefined);
+    } else {
+      this.#native = native;
+    }
+  }
+
+  get model(): Model {
+    return this.#model;
+  }
+
+  /**
+   * What the session remembers now: a snapshot that later calls do not change.
+   *
+   * @throws {WkvError} `ERR_WKV_BUSY` while a call is pending, `ERR_WKV_DISPOSED`
+   */
+  get state(): State {
+    this.#requireUsable();
+    if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
+    return new State(this.#live().snapshot());
+  }
+
+  /**
+   * Takes the input in, and returns logits. All or nothing: if it fails or is aborted, the session is as it was.
+   * Nothing is put in front of the input; of an empty one, it returns the last logits again.
+   *
+   * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text without a tokenizer; `ERR_WKV_STATE` for
+   *   an empty input to a session that has seen nothing; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`
+   * @throws {RangeError} `ERR_OUT_OF_RANGE` where 'all' logits would take more than 1 GiB
+   */
+  evaluate(input: Input, options: EvaluateOptions & { logits: 'none' }): Promise<undefined>;
+  evaluate(input: Input, options?: EvaluateOptions & { logits?: 'last' | 'all' }): Promise<Float32Array>;
+  evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined>;
+  async evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined> {
+    const { logits = 'last', signal } = checkOptions<EvaluateOptions>(options, {
+      logits: oneOf('last', 'all', 'none'),
+      signal: abortSignal,
+    });
+    const tokens = this.#tokens(input);
+    this.#requireUsable();
+    const { vocabulary } = this.#model.info;
+    if (logits === 'all' && tokens.length * vocabulary * 4 > mostLogitBytes) {
+      const most = Math.floor(mostLogitBytes / 4 / vocabulary);
+      throw outOfRange(
+        "the input for logits: 'all'",
+        `at most ${most} tokens (1 GiB of logits); score() gives probabilities without that`,
+        tokens.length,
+      );
+    }
+    const { values } = await this.#queue.run(async () => {
+      if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
+      return this.#submit({ tokens, output: output[logits] }, signal);
+    });
+    if (logits === 'none') return undefined;
+    return values ?? new Float32Array(0);
+  }
+
+  /**
+   * Takes the tokens in, and returns the natural logarithm of the probability of each, given all before it: a
+   * Float32Array [tokens]. In a session that has seen nothing the first has none: its value is NaN.
+   *
+   * @throws as {@link Session.evaluate}
+   */
+  async score(input: Input, options?: { signal?: AbortSignal }): Promise<Float32Array> {
+    const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
+    const tokens = this.#tokens(input);
+    this.#requireUsable();
+    const { values } = await this.#queue.run(() =>
+      this.#submit({ tokens, output: output.scores }, signal),
+    );
+    return values ?? new Float32Array(0);
+  }
+
+  /**
+   * Generates text token by token: `for await (const part of session.generate('Once'))`. Options are checked at the
+   * call, work begins at the first `next()`. However the loop ends, the session is then in the state after the
+   * tokens that were delivered. While it is iterated, other calls on the session are `ERR_WKV_BUSY`.
+   *
+   * @throws {TypeError} or {RangeError} for wrong options
+   */
+  generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
+    const checked = checkGenerateOptions(options, this.#model);
+    const tokens = this.#tokens(prompt);
+    return this.#held(() => generate(this.#generationAccess(), tokens, checked));
+  }
+
+  /** Generates like {@link Session.generate}, and returns everything at once. */
+  async complete(prompt: Input, options?: GenerateOptions): Promise<Completion> {
+    const checked = checkGenerateOptions(options, this.#model);
+    const tokens = this.#tokens(prompt);
+    this.#requireUsable();
+    const access = this.#generationAccess();
+    return this.#queue.run(() => complete(access, generate(access, tokens, checked)));
+  }
+
+  /**
+   * An independent copy: of the state, the last logits and the random numbers. Returns at once; it is queued behind
+   * the session's pending calls, and the branch's calls wait for it.
+   *
+   * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`
+   */
+  fork(options?: ForkOptions): Session {
+    const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
+    this.#requireUsable();
+    const snapshot = (): State => new State(this.#live().snapshot());
+    const branch = this.#model.fork(
+      this.#queue.isIdle ? snapshot() : this.#queue.run(() => Promise.resolve(snapshot())),
+    );
+    if (seed !== undefined) branch.#reseed(seed);
+    return branch;
+  }
+
+  /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`; forks live on. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#native?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #tokens(input: Input): Uint32Array {
+    const { tokenizer, info } = this.#model;
+    if (typeof input !== 'string') return copyTokens(input, info.vocabulary);
+    if (tokenizer === undefined) {
+      throw new WkvError(
+        'ERR_WKV_TOKEN',
+        'the model has no tokenizer: give token ids, or loadModel the option tokenizer',
+      );
+    }
+    return copyTokens(tokenizer.encode(input), info.vocabulary);
+  }
+
+  /** @throws ERR_WKV_DISPOSED or ERR_WKV_BUSY */
+  #requireUsable(): void {
+    if (this.#disposed) throw disposed();
+    if (this.#generating) {
+      throw new WkvError('ERR_WKV_BUSY', "the session's generation is being iterated");
+    }
+  }
+
+  /** The native session. A fork whose parent was disposed before its turn came never has one. */
+  #live(): NativeSession {
+    if (this.#disposed || this.#native === undefined) throw disposed();
+    return this.#native;
+  }
+
+  #reseed(seed: bigint): void {
+    if (this.#queue.isIdle) {
+      this.#live().setRandom(seed, 0n);
+    } else {
+      this.#queue
+        .run(async () => {
+          await Promise.resolve(this.#live().setRandom(seed, 0n));
+        })
+        .catch(() => undefined); // disposed, or never begun: its calls will say so
+    }
+  }
+
+  /** One call of the engine; only while nothing else is on its way. */
+  async #submit(
+    evaluation: EvaluationRequest,
+    signal?: AbortSignal,
+  ): Promise<EvaluationResult> {
+    const native = this.#live();
+    signal?.throwIfAborted();
+    const cancel = (): void => {
+      native.cancel();
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const abandonable = signal !== undefined || evaluation.tokens.length > 1;
+      const result = await native.evaluate({ ...evaluation, abandonable });
+      this.#live();
+      if (result.cancelled) {
+        signal?.throwIfAborted();
+        throw disposed();
+      }
+      return result;
+    } catch (error) {
+      throw fromNative(error);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /**
+   * The parts of a generation that has the session for itself from its first next() to its end; it waits for the
+   * calls that came before.
+   */
+  async *#held(
+    begin: () => AsyncGenerator<GeneratedPart, void, undefined>,
+  ): AsyncGenerator<GeneratedPart, void, undefined> {
+    this.#requireUsable();
+    this.#generating = true;
+    let release = (): void => undefined;
+    const turn = new Promise<void>((mine) => {
+      const ended = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      void this.#queue.run(() => {
+        mine();
+        return ended;
+      });
+    });
+    try {
+      await turn;
+      yield* begin();
+    } finally {
+      this.#generating = false;
+      release();
+    }
+  }
+
+  /** What a generation may do with the session. */
+  #generationAccess(): GenerationAccess {
+    return {
+      tokenizer: this.#model.tokenizer,
+      native: () => this.#live(),
+      submit: (evaluation, signal) => this.#submit(evaluation, signal),
+    };
+  }
+}
+
+function disposed(): WkvError {
+  return new WkvError('ERR_WKV_DISPOSED', 'the session has been disposed');
+}

@@ -1,0 +1,104 @@
+import { isUint8Array } from 'node:util/types';
+import { fromNative, native, type NativeState } from './native';
+import { checkOptions, oneOf, wrongType } from './options';
+
+/** The number formats that a state can be saved in. */
+export type StatePrecision = 'f32' | 'f16';
+
+export interface SerializeOptions {
+  /** 'f32' (the default) is exact; 'f16' takes half the space. The last logits are always exact. */
+  precision?: StatePrecision;
+}
+
+/**
+ * What a session remembers, as an immutable value: the recurrent state, the logits after the last token, how many
+ * tokens it has seen, and where its random numbers are. It fits any file of the same weights, whatever its
+ * format and whatever precision the model is loaded in.
+ */
+export class State {
+  readonly #native: NativeState;
+
+  /** States are made by sessions and by {@link State.deserialize}. @internal */
+  constructor(state: NativeState) {
+    this.#native = state;
+  }
+
+  /** @internal */
+  static unwrap(state: State): NativeState {
+    return state.#native;
+  }
+
+  /** @internal */
+  static is(value: unknown): value is State {
+    return typeof value === 'object' && value !== null && #native in value;
+  }
+
+  /**
+   * The state that {@link State.serialize} made bytes of.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE` where the bytes are damaged, truncated, of another version, or no state
+   */
+  static deserialize(bytes: Uint8Array): State {
+    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
+    try {
+      return new State(native.State.deserialize(bytes));
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** Like {@link State.deserialize}, on another thread. The bytes are copied before this returns. */
+  static async deserializeAsync(bytes: Uint8Array): Promise<State> {
+    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
+    try {
+      return new State(await native.State.deserializeAsync(bytes));
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** Identifies the weights that the state belongs to; equal to `model.info.fingerprint`. */
+  get fingerprint(): string {
+    return this.#native.info().fingerprint;
+  }
+
+  /** How many tokens the session had seen. */
+  get tokens(): number {
+    return this.#native.info().tokens;
+  }
+
+  /**
+   * A copy of the numbers: per layer `att_x` [embedding] and `ffn_x` [embedding], the token shift's memory, then
+   * the recurrence, for RWKV-5 `wkv` [head][key channel][value channel].
+   */
+  values(): Float32Array {
+    return this.#native.values();
+  }
+
+  /**
+   * The state as bytes, in the format of docs/state-format.md, with a checksum: they can be kept in a file or a
+   * database, and be sent elsewhere.
+   */
+  serialize(options?: SerializeOptions): Uint8Array {
+    const precision = checkPrecision(options);
+    try {
+      return this.#native.serialize(precision);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** Like {@link State.serialize}, on another thread. */
+  async serializeAsync(options?: SerializeOptions): Promise<Uint8Array> {
+    const precision = checkPrecision(options);
+    try {
+      return await this.#native.serializeAsync(precision);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+}
+
+function checkPrecision(options: SerializeOptions | undefined): StatePrecision {
+  return checkOptions<SerializeOptions>(options, { precision: oneOf('f32', 'f16') }).precision ?? 'f32';
+}

@@ -1,0 +1,56 @@
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
+
+/** The highest id of the World vocabulary that has bytes; models of it have up to 65,536 ids. */
+const WORLD_HIGHEST_ID = 65_529;
+const WORLD_SIZE = 65_536;
+
+/**
+ * Finds the tokenizer of a model that names none itself: a vocabulary file beside the model, else the World
+ * vocabulary of the package or the bytes where the number of ids is theirs.
+ *
+ * A file beside the model is taken only where the model has all of its ids, so that models of several kinds may
+ * share a directory; a `vocab.txt` only where it is in the format of the World vocabulary at all, for other
+ * programs use that name too.
+ *
+ * @param modelPath the model's file, or its directory
+ * @param vocabularySize how many ids the model has
+ * @returns nothing where none is found
+ * @throws {WkvError} `ERR_WKV_FORMAT` where the file that is found is damaged
+ */
+export function findTokenizer(modelPath: string, vocabularySize: number): Tokenizer | undefined {
+  return besideModel(modelPath, vocabularySize) ?? bySize(vocabularySize);
+}
+
+function besideModel(modelPath: string, vocabularySize: number): Tokenizer | undefined {
+  const isDirectory = statSync(modelPath, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const directory = isDirectory ? modelPath : dirname(modelPath);
+  for (const name of [WORLD_VOCABULARY_NAME, 'vocab.txt']) {
+    const path = join(directory, name);
+    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue;
+    if (name !== WORLD_VOCABULARY_NAME && !looksLikeVocabulary(path)) continue;
+    const tokenizer = Tokenizer.fromVocabulary(path);
+    const needed = tokenizer.size === WORLD_SIZE ? WORLD_HIGHEST_ID + 1 : tokenizer.size;
+    if (needed <= vocabularySize) return tokenizer;
+  }
+  return undefined;
+}
+
+/** Whether a file begins as a vocabulary does: a number, a space, a Python literal. */
+function looksLikeVocabulary(path: string): boolean {
+  const start = Buffer.alloc(16);
+  const file = openSync(path, 'r');
+  try {
+    const length = readSync(file, start, 0, start.length, 0);
+    return /^\d+ b?['"]/.test(start.toString('latin1', 0, length));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function bySize(vocabularySize: number): Tokenizer | undefined {
+  if (vocabularySize === 256) return Tokenizer.bytes();
+  const isWorld = vocabularySize > WORLD_HIGHEST_ID && vocabularySize <= WORLD_SIZE;
+  return isWorld && existsSync(WORLD_VOCABULARY_PATH) ? Tokenizer.world() : undefined;
+}

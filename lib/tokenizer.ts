@@ -1,0 +1,208 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isNativeError, isUint8Array } from 'node:util/types';
+import { decodeUtf8, StreamingDecoder } from './decoder';
+import { WkvError, type WkvErrorCode } from './errors';
+import { native } from './native';
+import { copyTokens, invalidType } from './token-ids';
+import { parseVocabulary, readVocabularyFile, type ParsedVocabulary } from './vocabulary';
+
+/** What a model needs of a tokenizer; any object that has these will do. */
+export interface TokenizerLike {
+  /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. */
+  readonly size: number;
+  /** The id that ends a text. */
+  readonly endOfText: number;
+  encode(text: string | Uint8Array): Uint32Array;
+  decodeBytes(tokens: Uint32Array | readonly number[]): Uint8Array;
+}
+
+/** The name under which the vocabulary of the RWKV World models is published. */
+export const WORLD_VOCABULARY_NAME = 'rwkv_vocab_v20230424.txt';
+/** The SHA-256 of its content with LF at the end of every line. */
+export const WORLD_VOCABULARY_SHA256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
+/** Where the package has it, once `npm run vocabulary` has put it there. */
+export const WORLD_VOCABULARY_PATH = join(__dirname, '..', 'vocabulary', WORLD_VOCABULARY_NAME);
+
+/** World models have this many ids: the vocabulary's 65,529, id 0, and 6 at the end that have no bytes. */
+const WORLD_SIZE = 65_536;
+
+let world: Tokenizer | undefined;
+
+/**
+ * Turns text into token ids and back: the longest token that fits, left to right, over bytes. It never normalizes;
+ * what it encodes it decodes to the same bytes. Nothing in a text is special: no text encodes to the end of text
+ * of the World vocabulary.
+ */
+export class Tokenizer implements TokenizerLike {
+  /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. */
+  readonly size: number;
+  /** The id that ends a text: 0. */
+  readonly endOfText = 0;
+  /** Shared with the engine, which tokenizes on its own threads. @internal */
+  readonly vocabulary: InstanceType<typeof native.Vocabulary>;
+  private readonly bytes: Uint8Array;
+  private readonly offsets: Uint32Array;
+
+  private constructor({ bytes, offsets, size }: ParsedVocabulary) {
+    this.vocabulary = new native.Vocabulary(bytes, offsets);
+    this.bytes = bytes;
+    this.offsets = offsets;
+    this.size = size;
+  }
+
+  /**
+   * The tokenizer of the RWKV World models, from the vocabulary that the package carries; parsed once per thread.
+   * It has 65,536 ids; 0 (end of text) and the last six have no bytes.
+   *
+   * @throws {WkvError} `ERR_WKV_TOKEN` where the package does not have the vocabulary, `ERR_WKV_FORMAT` where it is
+   * not the one that it should be
+   */
+  static world(): Tokenizer {
+    world ??= Tokenizer.packagedWorld();
+    return world;
+  }
+
+  private static packagedWorld(): Tokenizer {
+    const path = WORLD_VOCABULARY_PATH;
+    let text: Uint8Array;
+    try {
+      text = readVocabularyFile(path);
+    } catch (cause) {
+      if (!isMissing(cause)) throw cause;
+      throw new WkvError(
+        'ERR_WKV_TOKEN',
+        `The vocabulary of the RWKV World models is not at ${path}: run "npm run vocabulary" in the package's ` +
+          `directory, or pass the path of a ${WORLD_VOCABULARY_NAME} to Tokenizer.fromVocabulary().`,
+        { path, cause },
+      );
+    }
+    const found = sha256OfLines(text);
+    if (found !== WORLD_VOCABULARY_SHA256) {
+      const expected = `the SHA-256 ${WORLD_VOCABULARY_SHA256}`;
+      throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
+        path,
+        expected,
+        found,
+      });
+    }
+    return Tokenizer.fromText(text, path);
+  }
+
+  /** The tokenizer whose 256 ids are the values of bytes. Its end of text, 0, is the byte 0 as well. */
+  static bytes(): Tokenizer {
+    const bytes = Uint8Array.from({ length: 256 }, (_, value) => value);
+    const offsets = Uint32Array.from({ length: 257 }, (_, id) => id);
+    return new Tokenizer({ bytes, offsets, size: 256 });
+  }
+
+  /**
+   * The tokenizer of a vocabulary file in the format of the RWKV World models.
+   *
+   * @param path a path or a `file:` URL
+   * @throws {WkvError} `ERR_WKV_FORMAT` where the file is no vocabulary, with the line
+   * @throws the file system's own error where the file cannot be read
+   */
+  static fromVocabulary(path: string | URL): Tokenizer {
+    if (typeof path !== 'string' && !(path instanceof URL))
+      throw invalidType('path', 'a string or a URL', path);
+    const name = typeof path === 'string' ? path : fileURLToPath(path);
+    return Tokenizer.fromText(readVocabularyFile(name), name);
+  }
+
+  private static fromText(text: Uint8Array, path: string): Tokenizer {
+    const vocabulary = parseVocabulary(text, path);
+    if (sha256OfLines(text) === WORLD_VOCABULARY_SHA256) padWithEmptyIds(vocabulary, WORLD_SIZE);
+    try {
+      return new Tokenizer(vocabulary);
+    } catch (cause) {
+      throw asWkvError(cause, path);
+    }
+  }
+
+  /**
+   * The ids of a text, in an array that is the caller's. Lone surrogates of a string become U+FFFD, as everywhere
+   * that JavaScript makes UTF-8; bytes need not be UTF-8.
+   *
+   * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a string nor a `Uint8Array`
+   * @throws {WkvError} `ERR_WKV_TOKEN` where no token of the vocabulary begins with a byte of the text; it names
+   * byte and offset. World and bytes encode everything.
+   */
+  encode(text: string | Uint8Array): Uint32Array {
+    if (typeof text !== 'string' && !isUint8Array(text))
+      throw invalidType('text', 'a string or a Uint8Array', text);
+    try {
+      return this.vocabulary.encode(typeof text === 'string' ? Buffer.from(text, 'utf8') : text);
+    } catch (cause) {
+      throw asWkvError(cause);
+    }
+  }
+
+  /**
+   * The text of tokens. Where their bytes are no UTF-8 they become U+FFFD as the WHATWG's Encoding Standard says; a
+   * byte order mark is kept. Ids without bytes, such as the end of text, are skipped.
+   *
+   * @throws as {@link decodeBytes}
+   */
+  decode(tokens: Uint32Array | readonly number[]): string {
+    return decodeUtf8(this.decodeBytes(tokens));
+  }
+
+  /**
+   * The exact bytes of tokens, in an array that is the caller's. Ids without bytes are skipped.
+   *
+   * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a `Uint32Array` nor an array of numbers
+   * @throws {RangeError} `ERR_OUT_OF_RANGE` where a number is not an integer
+   * @throws {WkvError} `ERR_WKV_TOKEN` where an id is not from 0 to `size - 1`
+   */
+  decodeBytes(tokens: Uint32Array | readonly number[]): Uint8Array {
+    const ids = copyTokens(tokens, this.size);
+    const { bytes, offsets } = this;
+    let length = 0;
+    for (const id of ids) length += (offsets[id + 1] ?? 0) - (offsets[id] ?? 0);
+    const result = new Uint8Array(length);
+    let position = 0;
+    for (const id of ids) {
+      const end = offsets[id + 1] ?? 0;
+      for (let i = offsets[id] ?? 0; i < end; i++) result[position++] = bytes[i] ?? 0;
+    }
+    return result;
+  }
+
+  /** A decoder for tokens that come one by one; it never emits half a character. */
+  createDecoder(): StreamingDecoder {
+    return new StreamingDecoder(this);
+  }
+}
+
+/** Adds ids without bytes at the end, up to `size` of them. */
+function padWithEmptyIds(vocabulary: ParsedVocabulary, size: number): void {
+  const offsets = new Uint32Array(size + 1).fill(vocabulary.bytes.length);
+  offsets.set(vocabulary.offsets);
+  vocabulary.offsets = offsets;
+  vocabulary.size = size;
+}
+
+/** The SHA-256 of a text as if every line of it ended with LF, the last one too. */
+function sha256OfLines(text: Uint8Array): string {
+  const lines = Buffer.from(text.buffer, text.byteOffset, text.byteLength)
+    .toString('latin1')
+    .replaceAll('\r\n', '\n');
+  const whole = lines.endsWith('\n') ? lines : `${lines}\n`;
+  return createHash('sha256').update(whole, 'latin1').digest('hex');
+}
+
+function isMissing(error: unknown): boolean {
+  return isNativeError(error) && 'code' in error && error.code === 'ENOENT';
+}
+
+/** The addon's errors carry the codes of {@link WkvError}; everything else stays what it is. */
+function asWkvError(error: unknown, path?: string): unknown {
+  const codes: readonly WkvErrorCode[] = ['ERR_WKV_FORMAT', 'ERR_WKV_TOKEN', 'ERR_WKV_MEMORY'];
+  if (!isNativeError(error) || !('code' in error)) return error;
+  const code = codes.find((known) => known === error.code);
+  if (code === undefined) return error;
+  const message = path === undefined ? error.message : `${path}: ${error.message}`;
+  return new WkvError(code, message, { cause: error, ...(path === undefined ? {} : { path }) });
+}

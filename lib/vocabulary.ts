@@ -1,0 +1,280 @@
+import { isUtf8 } from 'node:buffer';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { WkvError } from './errors';
+
+/** A parsed vocabulary: the bytes of every token. */
+export interface ParsedVocabulary {
+  /** All tokens one after the other, in the order of their ids. */
+  bytes: Uint8Array;
+  /** [size + 1] token i is bytes[offsets[i]] up to bytes[offsets[i + 1]]; empty where an id has no bytes. */
+  offsets: Uint32Array;
+  /** The highest id of the file plus one. */
+  size: number;
+}
+
+/** Larger files are refused before they are read (that of World has 1.1 MB). */
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const MAX_ID = 1_000_000;
+const MAX_TOKEN_BYTES = 4096;
+
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const SPACE = 0x20;
+const DOUBLE_QUOTE = 0x22;
+const SINGLE_QUOTE = 0x27;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
+const BACKSLASH = 0x5c;
+const LETTER_B = 0x62;
+/** The escapes of one letter, by that letter, and the byte that each stands for. */
+const SIMPLE_ESCAPES = new Map([
+  [BACKSLASH, BACKSLASH],
+  [SINGLE_QUOTE, SINGLE_QUOTE],
+  [DOUBLE_QUOTE, DOUBLE_QUOTE],
+  [0x6e /* n */, NEWLINE],
+  [0x72 /* r */, RETURN],
+  [0x74 /* t */, 0x09],
+]);
+/** The escapes of a code point, by their letter, and how many hexadecimal digits each has. */
+const CODE_POINT_ESCAPES = new Map([
+  [0x78 /* x */, 2],
+  [0x75 /* u */, 4],
+  [0x55 /* U */, 8],
+]);
+
+/**
+ * Reads a vocabulary file whole.
+ *
+ * @throws {WkvError} `ERR_WKV_FORMAT` where it is no regular file or has more than 16 MiB; the file system's own
+ * error where it cannot be read.
+ */
+export function readVocabularyFile(path: string): Uint8Array {
+  // Not blocking: the path may name a pipe that nobody writes to. (Windows lacks the constant; undefined is 0 here.)
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) {
+      const found = stat.isFile() ? `${stat.size} bytes` : 'something that is no regular file';
+      const expected = `a vocabulary file of at most ${MAX_FILE_BYTES} bytes`;
+      throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
+        path,
+        expected,
+        found,
+      });
+    }
+    const text = new Uint8Array(stat.size);
+    let length = 0;
+    while (length < text.length) {
+      const read = readSync(file, text, length, text.length - length, null);
+      if (read === 0) break;
+      length += read;
+    }
+    return text.subarray(0, length);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Parses the text of a vocabulary file as the RWKV World models have it: a line per token,
+ * `ID LITERAL LENGTH`, where LITERAL is a Python `str` or `bytes` literal (it may contain spaces) and LENGTH the
+ * number of bytes it stands for. Lines end with LF or CRLF; ids are unique, from 1 to 1,000,000, in any order.
+ *
+ * @param path of the file, for messages
+ * @throws {WkvError} `ERR_WKV_FORMAT`, naming file and line
+ */
+export function parseVocabulary(text: Uint8Array, path: string): ParsedVocabulary {
+  return new Parser(text, path).parse();
+}
+
+class Parser {
+  private line = 0;
+  /** The tokens' bytes in the order of the file: never more than its text. */
+  private readonly data: Uint8Array;
+  private dataLength = 0;
+  private readonly ids: number[] = [];
+  /** [ids] where the bytes of a token end in `data`. */
+  private readonly ends: number[] = [];
+
+  constructor(
+    private readonly text: Uint8Array,
+    private readonly path: string,
+  ) {
+    this.data = new Uint8Array(text.length);
+  }
+
+  parse(): ParsedVocabulary {
+    const { text } = this;
+    if (!isUtf8(text)) this.fail('a text in UTF-8', 'bytes that are not');
+    for (let start = 0; start < text.length;) {
+      this.line += 1;
+      const newline = text.indexOf(NEWLINE, start);
+      let end = newline < 0 ? text.length : newline;
+      const next = end + 1;
+      if (end > start && text[end - 1] === RETURN) end -= 1;
+      this.parseLine(start, end);
+      start = next;
+    }
+    if (this.ids.length === 0) this.fail('a token', 'an empty file');
+    return this.inOrderOfIds();
+  }
+
+  private parseLine(start: number, end: number): void {
+    const first = this.text.indexOf(SPACE, start);
+    const last = this.text.lastIndexOf(SPACE, end - 1);
+    if (first < 0 || first >= last || last < start) {
+      this.fail('ID LITERAL LENGTH', end === start ? 'an empty line' : 'fewer than two spaces');
+    }
+    const id = this.parseNumber(start, first);
+    if (!(id >= 1 && id <= MAX_ID)) this.fail(`an id from 1 to ${MAX_ID}`, this.excerpt(start, first));
+    const length = this.parseNumber(last + 1, end);
+    if (!(length >= 1 && length <= MAX_TOKEN_BYTES)) {
+      this.fail(`a length from 1 to ${MAX_TOKEN_BYTES}`, this.excerpt(last + 1, end));
+    }
+    const before = this.dataLength;
+    this.parseLiteral(first + 1, last);
+    const found = this.dataLength - before;
+    if (found !== length) this.fail(`a literal of ${length} bytes, as its line says`, `one of ${found}`);
+    this.ids.push(id);
+    this.ends.push(this.dataLength);
+  }
+
+  /** A decimal number of at most seven digits without leading zeros, or NaN. */
+  private parseNumber(start: number, end: number): number {
+    if (end - start < 1 || end - start > 7 || this.text[start] === DIGIT_0) return NaN;
+    let value = 0;
+    for (let i = start; i < end; i++) {
+      const digit = this.byte(i);
+      if (digit < DIGIT_0 || digit > DIGIT_9) return NaN;
+      value = value * 10 + (digit - DIGIT_0);
+    }
+    return value;
+  }
+
+  private parseLiteral(start: number, end: number): void {
+    const isBytes = this.byte(start) === LETTER_B;
+    const open = isBytes ? start + 1 : start;
+    const quote = this.byte(open);
+    const close = end - 1;
+    if (close <= open || (quote !== SINGLE_QUOTE && quote !== DOUBLE_QUOTE) || this.byte(close) !== quote) {
+      this.fail('a Python literal in quotes', this.excerpt(start, end));
+    }
+    for (let i = open + 1; i < close;) {
+      const byte = this.byte(i);
+      if (byte === BACKSLASH) {
+        i = this.parseEscape(i + 1, close, isBytes);
+      } else if (byte === quote || byte < SPACE || (isBytes && byte >= 0x80)) {
+        this.fail('an escape', `a bare ${hexadecimal(byte)} in the literal ${this.excerpt(start, end)}`);
+      } else {
+        this.data[this.dataLength++] = byte;
+        i += 1;
+      }
+    }
+  }
+
+  /** Parses the escape whose letter is at `start` and returns where it ends. */
+  private parseEscape(start: number, close: number, isBytes: boolean): number {
+    const letter = start < close ? this.byte(start) : -1;
+    const simple = SIMPLE_ESCAPES.get(letter);
+    if (simple !== undefined) {
+      this.data[this.dataLength++] = simple;
+      return start + 1;
+    }
+    const digits = CODE_POINT_ESCAPES.get(letter);
+    const end = start + 1 + (digits ?? 0);
+    if (digits === undefined || (isBytes && digits !== 2) || end > close) {
+      const expected = isBytes
+        ? '\\xHH or one of \\n \\r \\t \\\\ \\\' \\"'
+        : '\\xHH, \\uHHHH, \\UHHHHHHHH or one of \\n \\r \\t \\\\ \\\' \\"';
+      this.fail(expected, this.excerpt(start - 1, Math.min(Math.max(end, start + 1), close)));
+    }
+    const value = this.parseHexadecimal(start + 1, end);
+    if (Number.isNaN(value) || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) {
+      this.fail('the hexadecimal digits of a character', this.excerpt(start - 1, end));
+    }
+    if (isBytes) this.data[this.dataLength++] = value;
+    else this.pushCodePoint(value);
+    return end;
+  }
+
+  private parseHexadecimal(start: number, end: number): number {
+    let value = 0;
+    for (let i = start; i < end; i++) {
+      const byte = this.byte(i);
+      const letter = byte | 0x20;
+      if (byte >= DIGIT_0 && byte <= DIGIT_9) value = value * 16 + (byte - DIGIT_0);
+      else if (letter >= 0x61 && letter <= 0x66) value = value * 16 + (letter - 0x61 + 10);
+      else return NaN;
+    }
+    return value;
+  }
+
+  /** UTF-8, as RFC 3629 section 3 has it. */
+  private pushCodePoint(value: number): void {
+    const { data } = this;
+    if (value < 0x80) {
+      data[this.dataLength++] = value;
+      return;
+    }
+    if (value < 0x800) {
+      data[this.dataLength++] = 0xc0 | (value >> 6);
+    } else {
+      if (value < 0x10000) {
+        data[this.dataLength++] = 0xe0 | (value >> 12);
+      } else {
+        data[this.dataLength++] = 0xf0 | (value >> 18);
+        data[this.dataLength++] = 0x80 | ((value >> 12) & 0x3f);
+      }
+      data[this.dataLength++] = 0x80 | ((value >> 6) & 0x3f);
+    }
+    data[this.dataLength++] = 0x80 | (value & 0x3f);
+  }
+
+  private inOrderOfIds(): ParsedVocabulary {
+    const { ids, ends, data } = this;
+    const size = ids.reduce((highest, id) => Math.max(highest, id), 0) + 1;
+    /** [size] the token of an id by its place in the file, counted from 1; 0 where there is none. */
+    const places = new Uint32Array(size);
+    ids.forEach((id, index) => {
+      if (places[id] !== 0) {
+        this.line = index + 1;
+        this.fail('every id once', `id ${id} of line ${places[id]} again`);
+      }
+      places[id] = index + 1;
+    });
+    const bytes = new Uint8Array(this.dataLength);
+    const offsets = new Uint32Array(size + 1);
+    let length = 0;
+    places.forEach((place, id) => {
+      if (place > 0) {
+        const end = ends[place - 1] ?? 0;
+        for (let i = ends[place - 2] ?? 0; i < end; i++) bytes[length++] = data[i] ?? 0;
+      }
+      offsets[id + 1] = length;
+    });
+    return { bytes, offsets, size };
+  }
+
+  private byte(index: number): number {
+    return this.text[index] ?? -1;
+  }
+
+  /** A piece of the text as it may stand in a message. */
+  private excerpt(start: number, end: number): string {
+    const piece = Buffer.from(this.text.subarray(start, Math.min(end, start + 40))).toString();
+    return JSON.stringify(piece);
+  }
+
+  private fail(expected: string, found: string): never {
+    const place = this.line === 0 ? this.path : `${this.path}, line ${this.line}`;
+    throw new WkvError('ERR_WKV_FORMAT', `${place}: expected ${expected}, found ${found}`, {
+      path: this.path,
+      expected,
+      found,
+    });
+  }
+}
+
+function hexadecimal(byte: number): string {
+  return `0x${byte.toString(16).padStart(2, '0')}`;
+}

@@ -1,0 +1,31 @@
+#include <napi.h>
+
+#include "addon/environment.h"
+#include "addon/model.h"
+#include "addon/pin.h"
+#include "addon/session.h"
+#include "addon/state.h"
+#include "addon/vocabulary.h"
+
+namespace {
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  using namespace wkv::addon;
+  pin_library();
+  auto* environment = new Environment(env);
+  env.SetInstanceData(environment);
+  const Napi::Function model = Model::constructor(env);
+  const Napi::Function session = Session::constructor(env);
+  const Napi::Function state = State::constructor(env);
+  environment->model_constructor = Napi::Persistent(model);
+  environment->session_constructor = Napi::Persistent(session);
+  environment->state_constructor = Napi::Persistent(state);
+  exports.Set("State", state);
+  initVocabulary(env, exports);
+  init_loading(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(wkv, initialize)

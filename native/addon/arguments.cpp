@@ -1,0 +1,166 @@
+#include "addon/arguments.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace wkv::addon {
+
+namespace {
+
+[[noreturn]] void refuse(Napi::Env env, const std::string& what) {
+  Napi::TypeError error = Napi::TypeError::New(env, what);
+  error.Set("code", "ERR_INVALID_ARG_TYPE");
+  throw error;
+}
+
+std::string require_string(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) refuse(value.Env(), std::string(name) + " must be a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+Napi::Array require_array(const Napi::Value& value, const char* name) {
+  if (!value.IsArray()) refuse(value.Env(), std::string(name) + " must be an array");
+  return value.As<Napi::Array>();
+}
+
+std::int64_t require_integer(const Napi::Value& value, const char* name) {
+  const double number = require_number(value, name, -9007199254740991.0, 9007199254740991.0);
+  if (std::trunc(number) != number) refuse(value.Env(), std::string(name) + " must be an integer");
+  return static_cast<std::int64_t>(number);
+}
+
+std::vector<std::int64_t> require_integers(const Napi::Value& value, const char* name) {
+  const Napi::Array array = require_array(value, name);
+  std::vector<std::int64_t> numbers;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(require_integer(array.Get(i), name));
+  return numbers;
+}
+
+StoredType require_type(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16}) {
+    if (text == name_of(type)) return type;
+  }
+  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
+}
+
+template <class Element>
+std::vector<Element> copy_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+    refuse(value.Env(), std::string(name) + " must be a typed array of the right kind");
+  }
+  const auto array = value.As<Napi::TypedArrayOf<Element>>();
+  const Element* data = array.Data();
+  return data == nullptr ? std::vector<Element>{} : std::vector<Element>(data, data + array.ElementLength());
+}
+
+}  // namespace
+
+Napi::Error to_javascript(Napi::Env env, const Error& error) {
+  Napi::Error result = Napi::Error::New(env, error.message);
+  result.Set("code", error.code);
+  const auto detail = [&](const char* name, const std::string& text) {
+    if (!text.empty()) result.Set(name, text);
+  };
+  detail("path", error.path);
+  detail("tensor", error.tensor);
+  detail("expected", error.expected);
+  detail("found", error.found);
+  return result;
+}
+
+Napi::Object require_object(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) refuse(value.Env(), std::string(name) + " must be an object");
+  return value.As<Napi::Object>();
+}
+
+double require_number(const Napi::Value& value, const char* name, double lowest, double highest) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(number >= lowest && number <= highest)) {
+    refuse(value.Env(), std::string(name) + " must be a number from " + std::to_string(lowest) + " to " +
+                            std::to_string(highest));
+  }
+  return number;
+}
+
+std::uint64_t require_bigint(const Napi::Value& value, const char* name) {
+  if (!value.IsBigInt()) refuse(value.Env(), std::string(name) + " must be a bigint");
+  bool lossless = false;
+  return value.As<Napi::BigInt>().Uint64Value(&lossless);
+}
+
+std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name) {
+  return copy_array<std::uint32_t>(value, name, napi_uint32_array);
+}
+
+std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name) {
+  return copy_array<std::uint8_t>(value, name, napi_uint8_array);
+}
+
+Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values) {
+  Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+TensorDirectory to_directory(const Napi::Value& value) {
+  const Napi::Object object = require_object(value, "directory");
+  TensorDirectory directory;
+  const Napi::Array files = require_array(object.Get("files"), "files");
+  for (std::uint32_t i = 0; i < files.Length(); ++i) {
+    const Napi::HandleScope scope(value.Env());
+    const Napi::Object file = require_object(files.Get(i), "file");
+    directory.files.push_back({
+        .path = require_string(file.Get("path"), "path"),
+        .size = static_cast<std::uint64_t>(require_number(file.Get("size"), "size", 0, 9007199254740991.0)),
+        .device = require_bigint(file.Get("device"), "device"),
+        .inode = require_bigint(file.Get("inode"), "inode"),
+        .modified_ns = static_cast<std::int64_t>(require_bigint(file.Get("modifiedNs"), "modifiedNs")),
+    });
+  }
+  const Napi::Array tensors = require_array(object.Get("tensors"), "tensors");
+  for (std::uint32_t i = 0; i < tensors.Length(); ++i) {
+    const Napi::HandleScope scope(value.Env());
+    const Napi::Object tensor = require_object(tensors.Get(i), "tensor");
+    directory.tensors.push_back({
+        .name = require_string(tensor.Get("name"), "name"),
+        .type = require_type(tensor.Get("type"), "type"),
+        .shape = require_integers(tensor.Get("shape"), "shape"),
+        .strides = require_integers(tensor.Get("strides"), "strides"),
+        .file = static_cast<std::uint32_t>(require_number(tensor.Get("file"), "file", 0, 1e6)),
+        .offset = static_cast<std::uint64_t>(require_number(tensor.Get("offset"), "offset", 0, 9007199254740991.0)),
+    });
+  }
+  return directory;
+}
+
+LoadOptions to_load_options(const Napi::Value& value) {
+  const Napi::Object object = require_object(value, "options");
+  LoadOptions options;
+  const Napi::Value weights = object.Get("weights");
+  if (!weights.IsUndefined()) options.weights = require_type(weights, "weights");
+  const Napi::Value epsilon = object.Get("groupNormEpsilon");
+  if (!epsilon.IsUndefined()) {
+    options.group_norm_epsilon = static_cast<float>(require_number(epsilon, "groupNormEpsilon", 0, 1));
+  }
+  return options;
+}
+
+Napi::Object to_javascript(Napi::Env env, const ModelInfo& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("architecture", info.architecture);
+  object.Set("version", info.version);
+  object.Set("layers", info.layers);
+  object.Set("embedding", info.embedding);
+  object.Set("heads", info.heads);
+  object.Set("headSize", info.head_size);
+  object.Set("feedForward", info.feed_forward);
+  object.Set("vocabulary", info.vocabulary);
+  object.Set("parameters", static_cast<double>(info.parameters));
+  object.Set("weights", name_of(info.weights));
+  object.Set("weightBytes", static_cast<double>(info.weight_bytes));
+  object.Set("stateBytes", static_cast<double>(info.state.numbers() * sizeof(float)));
+  return object;
+}
+
+}  // namespace wkv::addon

@@ -1,0 +1,34 @@
+#pragma once
+
+// Between JavaScript values and the engine's. The façade has checked everything before; what is wrong here is
+// a bug of ours or a caller who went around it, and gives an exception, never a crash.
+
+#include <napi.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/model_loader.h"
+
+namespace wkv::addon {
+
+// A JavaScript Error with the code and the details.
+Napi::Error to_javascript(Napi::Env env, const Error& error);
+
+Napi::Object require_object(const Napi::Value& value, const char* name);
+double require_number(const Napi::Value& value, const char* name, double lowest, double highest);
+std::uint64_t require_bigint(const Napi::Value& value, const char* name);
+
+// A copy of a Uint32Array's elements, respectively a Uint8Array's.
+std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name);
+std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name);
+
+Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values);
+
+TensorDirectory to_directory(const Napi::Value& value);
+LoadOptions to_load_options(const Napi::Value& value);
+Napi::Object to_javascript(Napi::Env env, const ModelInfo& info);
+
+}  // namespace wkv::addon

@@ -1,0 +1,68 @@
+#include "addon/environment.h"
+
+#include <utility>
+
+namespace wkv::addon {
+
+Environment::Environment(Napi::Env env) {
+  wake_ = Wake::New(env, "wkv", 0, 1, this);
+  wake_.Unref(env);
+  // Hooks run in reverse order: this one before the thread-safe function's own, so that no thread can use it
+  // after it is gone.
+  env.AddCleanupHook([](Environment* self) { self->close(); }, this);
+}
+
+Environment::~Environment() = default;
+
+void Environment::begin(Napi::Env env) {
+  if (pending_++ == 0) wake_.Ref(env);
+}
+
+void Environment::end(Napi::Env env) {
+  if (--pending_ == 0) wake_.Unref(env);
+}
+
+void Environment::post(Task task) {
+  const std::lock_guard lock{mutex_};
+  tasks_.push_back(std::move(task));
+  if (scheduled_) return;
+  scheduled_ = wake_.NonBlockingCall() == napi_ok;
+}
+
+void Environment::call_back(Napi::Env env, Napi::Function, Environment* self, void*) {
+  // Null when the environment is going; close() has run the tasks then.
+  if (env != nullptr) self->run_tasks(env);
+}
+
+void Environment::run_tasks(Napi::Env env) {
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard lock{mutex_};
+    tasks.swap(tasks_);
+    scheduled_ = false;
+  }
+  for (const Task& task : tasks) task(env);
+}
+
+void Environment::run_in_background(std::function<void()> cancel, std::function<void()> work) {
+  Background& entry = background_.emplace_back();
+  entry.cancel = std::move(cancel);
+  entry.thread = std::thread([this, &entry, work = std::move(work)] {
+    work();
+    post([this, &entry](Napi::Env env) {
+      if (env == nullptr) return;
+      entry.thread.join();
+      background_.remove_if([&](const Background& other) { return &other == &entry; });
+    });
+  });
+}
+
+void Environment::close() {
+  for (Background& entry : background_) entry.cancel();
+  for (Engine* engine : *engines_) engine->stop();
+  for (Background& entry : background_) entry.thread.join();
+  for (Engine* engine : *engines_) engine->wait();
+  run_tasks(nullptr);
+}
+
+}  // namespace wkv::addon

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace wkv::addon {
+
+// What the addon keeps per JavaScript environment (the main thread, each worker): the way back from other
+// threads, and everything that must have ended before the environment goes.
+class Environment {
+ public:
+  explicit Environment(Napi::Env env);
+  ~Environment();
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+  // Between begin() and end(), on the JavaScript thread, something is pending that keeps the process alive.
+  void begin(Napi::Env env);
+  void end(Napi::Env env);
+
+  // From any thread: runs the task on the JavaScript thread. Tasks posted close together run in one call.
+  // When the environment is going, the task gets a null env and must only release what it holds.
+  using Task = std::function<void(Napi::Env)>;
+  void post(Task task);
+
+  // Runs `work` on a thread of its own; `cancel` is called if the environment goes before it is done.
+  void run_in_background(std::function<void()> cancel, std::function<void()> work);
+
+  // The engines that must end with the environment; shared with their owners, who may outlive it.
+  using Engines = std::set<Engine*>;
+  const std::shared_ptr<Engines>& engines() const { return engines_; }
+
+  Napi::FunctionReference session_constructor;
+  Napi::FunctionReference state_constructor;
+  Napi::FunctionReference model_constructor;
+
+ private:
+  struct Background {
+    std::function<void()> cancel;
+    std::thread thread;
+  };
+
+  static void call_back(Napi::Env env, Napi::Function, Environment* self, void*);
+  using Wake = Napi::TypedThreadSafeFunction<Environment, void, call_back>;
+
+  void run_tasks(Napi::Env env);
+  void close();
+
+  Wake wake_;
+  int pending_ = 0;
+  std::shared_ptr<Engines> engines_ = std::make_shared<Engines>();
+  std::list<Background> background_;
+  std::mutex mutex_;  // guards what follows
+  std::vector<Task> tasks_;
+  bool scheduled_ = false;
+};
+
+}  // namespace wkv::addon

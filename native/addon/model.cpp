@@ -1,0 +1,119 @@
+#include "addon/model.h"
+
+#include "addon/arguments.h"
+#include "addon/session.h"
+#include "addon/state.h"
+
+namespace wkv::addon {
+
+ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads,
+                         std::size_t max_batch)
+    : info(model->network->info()),
+      fingerprint(model->fingerprint),
+      loaded(std::move(model)),
+      engine(std::make_unique<Engine>(loaded->network, threads, max_batch)),
+      engines_(Environment::of(env).engines()) {
+  engines_->insert(engine.get());
+}
+
+ModelHandle::~ModelHandle() { static_cast<void>(close()); }
+
+ModelHandle::Remains ModelHandle::close() {
+  engines_->erase(engine.get());
+  return {std::move(engine), std::move(loaded)};
+}
+
+Napi::Function Model::constructor(Napi::Env env) {
+  return DefineClass(env, "Model",
+                     {
+                         InstanceMethod<&Model::info>("info"),
+                         InstanceMethod<&Model::create_session>("createSession"),
+                         InstanceMethod<&Model::dispose>("dispose"),
+                     });
+}
+
+Napi::Object Model::create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded, unsigned threads,
+                           std::size_t max_batch) {
+  const auto bytes = static_cast<std::int64_t>(loaded->network->info().weight_bytes);
+  auto handle = std::make_shared<ModelHandle>(env, std::move(loaded), threads, max_batch);
+  Napi::Object object = Environment::of(env).model_constructor.New(
+      {Napi::External<std::shared_ptr<ModelHandle>>::New(env, &handle)});
+  Unwrap(object)->reported_bytes_ = bytes;
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  return object;
+}
+
+Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
+  if (!info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "a Model is made by loadModel");
+  handle_ = *info[0].As<Napi::External<std::shared_ptr<ModelHandle>>>().Data();
+}
+
+void Model::Finalize(Napi::BasicEnv env) {
+  if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+}
+
+Napi::Value Model::info(const Napi::CallbackInfo& info) {
+  Napi::Object object = to_javascript(info.Env(), handle_->info);
+  object.Set("fingerprint", handle_->fingerprint);
+  return object;
+}
+
+Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const ModelInfo& model = handle_->info;
+  SessionState value;
+  try {
+    if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
+    if (info[0].IsUndefined()) {
+      value.layout = model.state;
+      value.fingerprint = handle_->fingerprint;
+      value.vocabulary = static_cast<std::uint32_t>(model.vocabulary);
+      value.numbers = std::make_shared<Memory>(model.state.numbers() * sizeof(float));
+      handle_->loaded->network->initialize(value.numbers->floats());
+      value.seed = require_bigint(info[1], "seed");
+    } else {
+      const State* state = State::from(info[0]);
+      if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");
+      value = state->value();
+      if (value.fingerprint != handle_->fingerprint) {
+        throw Error("ERR_WKV_STATE", "the state belongs to other weights than this model's")
+            .about({}, "fingerprint " + handle_->fingerprint, "fingerprint " + value.fingerprint);
+      }
+      if (!value.layout.has_shape_of(model.state) ||
+          (value.logits != nullptr && value.logits->size() != static_cast<std::size_t>(model.vocabulary))) {
+        throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
+      }
+    }
+  } catch (const Error& error) {
+    throw to_javascript(env, error);
+  } catch (const std::bad_alloc&) {
+    throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state"));
+  }
+  return Session::create(env, handle_, std::move(value));
+}
+
+Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  if (handle_->engine == nullptr) {
+    deferred.Resolve(env.Undefined());
+    return deferred.Promise();
+  }
+  if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+  reported_bytes_ = 0;
+  Environment& environment = Environment::of(env);
+  environment.begin(env);
+  auto remains = std::make_shared<ModelHandle::Remains>(handle_->close());
+  remains->engine->stop();
+  environment.run_in_background([] {}, [&environment, remains, deferred] {
+    *remains = {};
+    environment.post([&environment, deferred](Napi::Env js) {
+      if (js == nullptr) return;
+      environment.end(js);
+      deferred.Resolve(js.Undefined());
+    });
+  });
+  return deferred.Promise();
+}
+
+}  // namespace wkv::addon

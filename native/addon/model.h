@@ -1,0 +1,56 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/environment.h"
+#include "engine/engine.h"
+#include "engine/model_loader.h"
+
+namespace wkv::addon {
+
+// A model as its JavaScript objects share it. `loaded` and `engine` are null once it is disposed.
+struct ModelHandle {
+  ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads, std::size_t max_batch);
+  ~ModelHandle();
+
+  // What remains to be ended elsewhere: the engine's current layer and unmapping the weights take time.
+  struct Remains {
+    std::unique_ptr<Engine> engine;
+    std::shared_ptr<const LoadedModel> loaded;
+  };
+  Remains close();
+
+  ModelInfo info;
+  std::string fingerprint;
+  std::shared_ptr<const LoadedModel> loaded;
+  std::unique_ptr<Engine> engine;
+
+ private:
+  std::shared_ptr<Environment::Engines> engines_;
+};
+
+// JavaScript's Model: { info, createSession(state, seed), dispose() }.
+class Model : public Napi::ObjectWrap<Model> {
+ public:
+  static Napi::Function constructor(Napi::Env env);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded, unsigned threads,
+                             std::size_t max_batch);
+
+  explicit Model(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
+
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value create_session(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<ModelHandle> handle_;
+  std::int64_t reported_bytes_ = 0;
+};
+
+// Adds `inspectModel(directory, options)`, `loadModel(directory, options, onProgress)` and `features()`.
+void init_loading(Napi::Env env, Napi::Object exports);
+
+}  // namespace wkv::addon

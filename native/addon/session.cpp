@@ -1,0 +1,172 @@
+#include "addon/session.h"
+
+#include <string>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+#include "addon/state.h"
+
+namespace wkv::addon {
+
+// A call on its way: freed on the JavaScript thread, because it holds a reference to an object there.
+struct Session::Pending {
+  Napi::Promise::Deferred deferred;
+  Napi::ObjectReference session;  // keeps it from being collected
+  Session* self;
+  std::shared_ptr<Evaluation> evaluation;
+};
+
+Napi::Function Session::constructor(Napi::Env env) {
+  return DefineClass(env, "Session",
+                     {
+                         InstanceMethod<&Session::evaluate>("evaluate"),
+                         InstanceMethod<&Session::cancel>("cancel"),
+                         InstanceMethod<&Session::snapshot>("snapshot"),
+                         InstanceMethod<&Session::set_random>("setRandom"),
+                         InstanceMethod<&Session::random>("random"),
+                         InstanceMethod<&Session::has_logits>("hasLogits"),
+                         InstanceMethod<&Session::dispose>("dispose"),
+                     });
+}
+
+namespace {
+struct Parts {
+  std::shared_ptr<ModelHandle> model;
+  SessionState state;
+};
+}  // namespace
+
+Napi::Object Session::create(Napi::Env env, std::shared_ptr<ModelHandle> model, SessionState state) {
+  Parts parts{std::move(model), std::move(state)};
+  const auto bytes = static_cast<std::int64_t>(parts.state.numbers->size());
+  Napi::Object object = Environment::of(env).session_constructor.New({Napi::External<Parts>::New(env, &parts)});
+  Unwrap(object)->reported_bytes_ = bytes;
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  return object;
+}
+
+Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(info) {
+  if (!info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "a Session is made by a model");
+  Parts* parts = info[0].As<Napi::External<Parts>>().Data();
+  model_ = std::move(parts->model);
+  state_ = std::move(parts->state);
+}
+
+void Session::Finalize(Napi::BasicEnv env) {
+  if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+}
+
+void Session::require_idle(Napi::Env env) const {
+  if (disposed_ || model_->engine == nullptr) {
+    throw to_javascript(env, Error("ERR_WKV_DISPOSED", "the session has been disposed"));
+  }
+  if (pending_ != nullptr) throw to_javascript(env, Error("ERR_WKV_BUSY", "a call on the session is pending"));
+}
+
+Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  require_idle(env);
+  const Napi::Object options = require_object(info[0], "options");
+  auto evaluation = std::make_shared<Evaluation>();
+  evaluation->tokens = copy_uint32_array(options.Get("tokens"), "tokens");
+  const auto vocabulary = static_cast<std::uint32_t>(model_->info.vocabulary);
+  for (std::size_t i = 0; i < evaluation->tokens.size(); ++i) {
+    if (evaluation->tokens[i] < vocabulary) continue;
+    const std::string found = "token " + std::to_string(evaluation->tokens[i]);
+    throw to_javascript(env, Error("ERR_WKV_TOKEN", found + " at position " + std::to_string(i) +
+                                                        " is not in the model's vocabulary")
+                                 .about({}, "ids below " + std::to_string(vocabulary), found));
+  }
+  evaluation->output = static_cast<Output>(require_number(options.Get("output"), "output", 0, 3));
+  const Napi::Value temperature = options.Get("temperature");
+  if (!temperature.IsUndefined()) {
+    if (evaluation->tokens.empty() && state_.logits == nullptr) {
+      throw to_javascript(env, Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to "
+                                                      "sample from; evaluate at least one token first"));
+    }
+    evaluation->sampling =
+        Sampling{.temperature = static_cast<float>(require_number(temperature, "temperature", 0, 1e6)),
+                 .top_p = static_cast<float>(require_number(options.Get("topP"), "topP", 0, 1))};
+  }
+  evaluation->abandonable = options.Get("abandonable").ToBoolean();
+  // Without a copy kept here the numbers are changed in place.
+  evaluation->state = evaluation->abandonable ? state_ : std::move(state_);
+
+  Environment& environment = Environment::of(env);
+  auto* pending = new Pending{Napi::Promise::Deferred::New(env), Napi::Persistent(info.This().As<Napi::Object>()),
+                              this, evaluation};
+  evaluation->finished = [&environment, pending] {
+    environment.post([pending](Napi::Env js) {
+      const std::unique_ptr<Pending> owned(pending);
+      if (js != nullptr) settle(js, *owned);
+    });
+  };
+  pending_ = evaluation;
+  const Napi::Promise promise = pending->deferred.Promise();
+  environment.begin(env);
+  model_->engine->submit(std::move(evaluation));
+  return promise;
+}
+
+void Session::settle(Napi::Env env, Pending& pending) {
+  Environment::of(env).end(env);
+  Session& self = *pending.self;
+  Evaluation& evaluation = *pending.evaluation;
+  self.pending_ = nullptr;
+  const bool failed = evaluation.was_cancelled || evaluation.error.has_value();
+  if (!self.disposed_ && (!failed || !evaluation.abandonable)) self.state_ = std::move(evaluation.state);
+  if (evaluation.error) {
+    pending.deferred.Reject(to_javascript(env, *evaluation.error).Value());
+    return;
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("cancelled", evaluation.was_cancelled);
+  if (!evaluation.was_cancelled) {
+    if (!evaluation.values.empty()) result.Set("values", to_float32_array(env, evaluation.values));
+    if (evaluation.sampling) result.Set("sampled", evaluation.sampled);
+  }
+  pending.deferred.Resolve(result);
+}
+
+Napi::Value Session::cancel(const Napi::CallbackInfo& info) {
+  if (pending_ != nullptr && model_->engine != nullptr) model_->engine->cancel(*pending_);
+  return info.Env().Undefined();
+}
+
+Napi::Value Session::snapshot(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  return State::create(info.Env(), state_);
+}
+
+Napi::Value Session::random(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("seed", Napi::BigInt::New(info.Env(), state_.seed));
+  object.Set("draws", Napi::BigInt::New(info.Env(), state_.draws));
+  return object;
+}
+
+Napi::Value Session::set_random(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  state_.seed = require_bigint(info[0], "seed");
+  state_.draws = require_bigint(info[1], "draws");
+  return info.Env().Undefined();
+}
+
+Napi::Value Session::has_logits(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  return Napi::Boolean::New(info.Env(), state_.logits != nullptr);
+}
+
+Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (disposed_) return env.Undefined();
+  disposed_ = true;
+  if (pending_ != nullptr && model_->engine != nullptr) model_->engine->cancel(*pending_);
+  state_ = {};
+  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+  reported_bytes_ = 0;
+  return env.Undefined();
+}
+
+}  // namespace wkv::addon

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "tokenizer/trie.h"
+
+namespace wkv::addon {
+
+// JavaScript's `new Vocabulary(bytes: Uint8Array, offsets: Uint32Array)`: a trie that encodes on the calling
+// thread; `size` is its number of ids. What is wrong with a vocabulary is an Error with the code
+// ERR_WKV_FORMAT, text that it cannot encode one with ERR_WKV_TOKEN.
+class Vocabulary : public Napi::ObjectWrap<Vocabulary> {
+ public:
+  static Napi::Function constructor(Napi::Env env);
+
+  // The vocabulary behind a value from JavaScript, or nullptr where the value is anything else.
+  static Vocabulary* from(const Napi::Value& value);
+
+  explicit Vocabulary(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
+
+  // Shared with whoever tokenizes on another thread: it outlives this object as long as it is held.
+  [[nodiscard]] std::shared_ptr<const Trie> trie() const { return trie_; }
+
+ private:
+  Napi::Value encode(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<const Trie> trie_;
+};
+
+// Adds the class `Vocabulary` to the addon's exports.
+void initVocabulary(Napi::Env env, Napi::Object exports);
+
+}  // namespace wkv::addon

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace wkv {
+
+// Zeroed memory for weights, states and activations, aligned to 64 bytes at least. Large blocks come straight
+// from the system, on huge pages where it offers them, and go back to it at once when freed.
+// Throws std::bad_alloc.
+class Memory {
+ public:
+  Memory() = default;
+  explicit Memory(std::size_t bytes);
+
+  void* data() { return block_.get(); }
+  const void* data() const { return block_.get(); }
+  float* floats() { return static_cast<float*>(block_.get()); }
+  const float* floats() const { return static_cast<const float*>(block_.get()); }
+  std::size_t size() const { return bytes_; }
+
+ private:
+  struct Release {
+    std::size_t mapped;  // 0: from the heap
+    void operator()(void* block) const;
+  };
+
+  std::unique_ptr<void, Release> block_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace wkv

@@ -1,0 +1,110 @@
+#include "backend/cpu/thread_pool.h"
+
+#include <chrono>
+
+#include "backend/cpu/denormals.h"
+
+namespace wkv {
+
+namespace {
+
+// How long a worker looks for the next region before it sleeps: longer than the pauses within a step, shorter
+// than anyone would notice on an idle machine.
+constexpr std::chrono::microseconds kSpin{50};
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool& ThreadPool::process() {
+  static ThreadPool* const pool = new ThreadPool;
+  return *pool;
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::grow(unsigned workers) {
+  // A system that refuses threads leaves fewer lanes; the caller does the work alone if need be.
+  try {
+    while (workers_.size() < workers) workers_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    return;
+  }
+}
+
+void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* context) {
+  const std::lock_guard region{region_};
+  if (lanes > kMaxLanes) lanes = kMaxLanes;
+  grow(lanes - 1);
+  {
+    const std::lock_guard lock{job_};
+    call_ = call;
+    context_ = context;
+    items_ = items;
+    lanes_ = lanes;
+    next_lane_ = 1;
+    next_item_.store(0, std::memory_order_relaxed);
+    open_ = true;
+  }
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  run_items(0);
+  {
+    // Workers that have not come yet are not waited for: a sleeping or preempted one costs nothing.
+    const std::lock_guard lock{job_};
+    open_ = false;
+  }
+  while (active_.load(std::memory_order_acquire) != 0) pause();
+}
+
+void ThreadPool::run_items(unsigned lane) {
+  for (;;) {
+    const std::size_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
+    if (item >= items_) return;
+    call_(context_, item, lane);
+  }
+}
+
+void ThreadPool::join_job() {
+  unsigned lane;
+  {
+    const std::lock_guard lock{job_};
+    if (!open_ || next_lane_ >= lanes_) return;
+    lane = next_lane_++;
+    active_.fetch_add(1, std::memory_order_relaxed);
+  }
+  run_items(lane);
+  active_.fetch_sub(1, std::memory_order_release);
+}
+
+void ThreadPool::work() {
+  flush_denormals();
+  std::uint32_t seen = 0;
+  while (!stop_.load()) {
+    const auto until = std::chrono::steady_clock::now() + kSpin;
+    std::uint32_t now = generation_.load();
+    while (now == seen && std::chrono::steady_clock::now() < until) {
+      for (int i = 0; i < 32; ++i) pause();
+      now = generation_.load();
+    }
+    if (now == seen) {
+      generation_.wait(seen);
+      now = generation_.load();
+    }
+    seen = now;
+    if (!stop_.load()) join_job();
+  }
+}
+
+}  // namespace wkv

@@ -1,0 +1,223 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <numeric>
+
+#include "backend/cpu/cpu_features.h"
+#include "backend/cpu/denormals.h"
+
+namespace wkv {
+
+Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions)
+    : network_(std::move(network)),
+      workspace_(network_->create_workspace(lanes)),
+      lanes_(lanes),
+      most_sessions_(most_sessions),
+      thread_([this] { work(); }) {}
+
+Engine::~Engine() {
+  stop();
+  wait();
+}
+
+void Engine::wait() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::stop() {
+  stopping_.store(true);
+  wake_.fetch_add(1);
+  wake_.notify_one();
+}
+
+void Engine::submit(std::shared_ptr<Evaluation> evaluation) {
+  {
+    const std::lock_guard lock{mutex_};
+    incoming_.push_back(std::move(evaluation));
+  }
+  wake_.fetch_add(1);
+  wake_.notify_one();
+}
+
+void Engine::cancel(Evaluation& evaluation) {
+  evaluation.cancelled.store(true);
+  wake_.fetch_add(1);
+  wake_.notify_one();
+}
+
+bool Engine::take_new(std::deque<Item>& active) {
+  const std::lock_guard lock{mutex_};
+  const bool any = !incoming_.empty();
+  for (Item& item : incoming_) active.push_back(std::move(item));
+  incoming_.clear();
+  return any;
+}
+
+void Engine::work() {
+  flush_denormals();
+  std::deque<Item> active;
+  for (;;) {
+    const std::uint32_t seen = wake_.load();
+    static_cast<void>(take_new(active));
+    const bool stopping = stopping_.load();
+    for (std::size_t i = 0; i < active.size();) {
+      Evaluation& evaluation = *active[i];
+      const bool may_stop = evaluation.abandonable || !evaluation.begun;
+      if (may_stop && (stopping || evaluation.cancelled.load())) {
+        evaluation.was_cancelled = true;
+      } else if (evaluation.begun || begin(evaluation)) {
+        ++i;
+        continue;
+      }
+      const Item item = active[i];
+      active.erase(active.begin() + static_cast<std::ptrdiff_t>(i));
+      finish(item);
+    }
+    if (!active.empty()) {
+      step(active);
+    } else if (stopping) {
+      // Nothing is submitted after stop().
+      return;
+    } else {
+      wake_.wait(seen);
+    }
+  }
+}
+
+void Engine::finish(Item item) {
+  // The closure may hold the evaluation: it must not outlive the call.
+  const std::function<void()> finished = std::move(item->finished);
+  item->finished = nullptr;
+  finished();
+}
+
+// Prepares an evaluation; false if it is over already.
+bool Engine::begin(Evaluation& e) {
+  e.begun = true;
+  try {
+    const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
+    if (!e.tokens.empty()) {
+      e.state.unshare();
+      if (e.output == Output::kAll) e.values.resize(e.tokens.size() * vocabulary);
+      if (e.output == Output::kScores) {
+        e.values.resize(e.tokens.size());
+        e.values[0] = std::numeric_limits<float>::quiet_NaN();
+        if (e.state.logits != nullptr) score(e, 0, e.state.logits->data());
+      }
+      // Filled by the step that reaches the last token.
+      return true;
+    }
+    take_results(e);
+  } catch (const std::bad_alloc&) {
+    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for the session's state or its logits");
+  }
+  return false;
+}
+
+// What is asked for after the last token: its logits, the next token.
+void Engine::take_results(Evaluation& e) {
+  try {
+    if (e.output == Output::kLast && e.state.logits != nullptr) e.values = *e.state.logits;
+    if (e.sampling) e.sampled = sample(*e.state.logits, *e.sampling, uniform(e.state.seed, e.state.draws++));
+  } catch (const std::bad_alloc&) {
+    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits");
+  }
+}
+
+// values[position] = log-probability of that token under `logits`.
+void Engine::score(Evaluation& e, std::size_t position, const float* logits) const {
+  const float sum = selected_kernels().log_sum_exp(logits, network_->info().vocabulary);
+  e.values[position] = logits[e.tokens[position]] - sum;
+}
+
+// Every session of a step gets the same share of its tokens; what short ones leave goes to the longer ones.
+std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, std::size_t sessions) {
+  const auto left = [&](std::size_t i) { return active[i]->tokens.size() - active[i]->done; };
+  std::vector<std::size_t> order(sessions);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return left(a) < left(b); });
+  std::vector<std::size_t> shares(sessions);
+  std::size_t budget = Network::kMostTokens;
+  for (std::size_t i = 0; i < sessions; ++i) {
+    shares[order[i]] = std::min(budget / (sessions - i), left(order[i]));
+    budget -= shares[order[i]];
+  }
+  return shares;
+}
+
+void Engine::step(std::deque<Item>& active) {
+  const std::size_t sessions = std::min({active.size(), most_sessions_, Network::kMostTokens});
+  const std::vector<std::size_t> shares = share_tokens(active, sessions);
+  std::vector<Segment> segments;
+  for (std::size_t i = 0; i < sessions; ++i) {
+    Evaluation& e = *active[i];
+    const bool last = e.done + shares[i] == e.tokens.size();
+    const bool all = e.output == Output::kAll || e.output == Output::kScores;
+    segments.push_back({.tokens = std::span{e.tokens}.subspan(e.done, shares[i]),
+                        .state = e.state.numbers->floats(),
+                        .logits = all ? Logits::kAll : last ? Logits::kLast : Logits::kNone});
+  }
+
+  // Allocated here, because the sink runs on several threads and must not fail.
+  const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
+  std::vector<std::shared_ptr<std::vector<float>>> last_logits(sessions);
+  std::optional<Error> failure;
+  try {
+    for (std::size_t i = 0; i < sessions; ++i) {
+      if (active[i]->done + segments[i].tokens.size() == active[i]->tokens.size()) {
+        last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    failure = Error("ERR_WKV_MEMORY", "there is not enough memory for logits");
+  }
+
+  const LogitsSink sink = [&](std::size_t segment, std::size_t token, const float* logits) {
+    Evaluation& e = *active[segment];
+    const std::size_t position = e.done + token;
+    if (e.output == Output::kAll) {
+      std::copy_n(logits, vocabulary, e.values.data() + position * vocabulary);
+    } else if (e.output == Output::kScores && position + 1 < e.tokens.size()) {
+      score(e, position + 1, logits);
+    }
+    if (position + 1 == e.tokens.size()) std::copy_n(logits, vocabulary, last_logits[segment]->data());
+  };
+  const Abandon abandon = [&] {
+    return std::all_of(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
+                       [&](const Item& item) {
+                         return item->abandonable && (stopping_.load() || item->cancelled.load());
+                       });
+  };
+  const bool completed =
+      !failure && network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon);
+  // An abandoned step consists of evaluations that work() is about to end.
+  if (!completed && !failure) return;
+
+  std::vector<Item> over;
+  std::deque<Item> going_on;
+  for (std::size_t i = 0; i < sessions; ++i) {
+    Evaluation& e = *active[i];
+    if (failure) {
+      e.error = failure;
+      over.push_back(active[i]);
+      continue;
+    }
+    e.done += segments[i].tokens.size();
+    e.state.tokens += segments[i].tokens.size();
+    if (e.done < e.tokens.size()) {
+      going_on.push_back(active[i]);
+      continue;
+    }
+    e.state.logits = last_logits[i];
+    take_results(e);
+    over.push_back(active[i]);
+  }
+  active.erase(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions));
+  // Whoever has waited goes first next time.
+  active.insert(active.end(), going_on.begin(), going_on.end());
+  for (Item& item : over) finish(std::move(item));
+}
+
+}  // namespace wkv

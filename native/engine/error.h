@@ -1,0 +1,39 @@
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace wkv {
+
+// A failure with one of the public codes (ERR_WKV_FORMAT and so on); it becomes a WkvError in JavaScript.
+class Error : public std::exception {
+ public:
+  Error(std::string error_code, std::string text) : code(std::move(error_code)), message(std::move(text)) {}
+
+  const char* what() const noexcept override { return message.c_str(); }
+
+  // Details, each empty where it does not apply.
+  Error&& about(std::string tensor_name, std::string what_expected = {}, std::string what_found = {}) && {
+    tensor = std::move(tensor_name);
+    expected = std::move(what_expected);
+    found = std::move(what_found);
+    return std::move(*this);
+  }
+  Error&& in(std::string file_path) && {
+    path = std::move(file_path);
+    return std::move(*this);
+  }
+
+  std::string code;
+  std::string message;
+  std::string path;
+  std::string tensor;
+  std::string expected;
+  std::string found;
+};
+
+// Thrown inside work that its caller has called off; never shown to anyone.
+struct Cancelled {};
+
+}  // namespace wkv

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/tensor_directory.h"
+
+namespace wkv {
+
+// A file opened again after its header was read: the same file (device, inode, size, time of change) or an
+// ERR_WKV_FORMAT. Reads may come from several threads at once.
+class FileReader {
+ public:
+  explicit FileReader(const SourceFile& file);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  // Reads exactly `size` bytes. Throws ERR_WKV_FORMAT when the file ends early or cannot be read.
+  void read(std::uint64_t offset, void* destination, std::size_t size) const;
+
+  // Tells the system that these bytes will not be needed again, so that reading a file larger than memory
+  // does not push everything else out.
+  void drop(std::uint64_t offset, std::uint64_t size) const;
+
+ private:
+  SourceFile file_;
+#if defined(_WIN32)
+  void* handle_ = nullptr;
+#else
+  int descriptor_ = -1;
+#endif
+};
+
+}  // namespace wkv

@@ -1,0 +1,137 @@
+#include "engine/model_loader.h"
+
+#include <bit>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "engine/architecture.h"
+#include "engine/error.h"
+#include "engine/hash.h"
+
+namespace wkv {
+
+namespace {
+
+void require_supported(const TensorDirectory& directory) {
+  const std::string version = detect_version(directory);
+  if (version != "5.2") {
+    throw Error("ERR_WKV_UNSUPPORTED", "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
+        .about({}, "RWKV 5.2", "RWKV " + version);
+  }
+}
+
+std::string hexadecimal(std::uint64_t value) {
+  std::string text(16, '0');
+  for (std::size_t i = 16; i-- > 0; value >>= 4U) text[i] = "0123456789abcdef"[value & 15U];
+  return text;
+}
+
+std::string fingerprint(const ModelInfo& info, const TensorDirectory& directory,
+                        const std::map<std::string, std::uint64_t>& hashes) {
+  std::map<std::string, const TensorEntry*> by_name;
+  for (const TensorEntry& tensor : directory.tensors) by_name[tensor.name] = &tensor;
+  std::string text = info.architecture + " " + info.version + "\n";
+  for (const StatePart& part : info.state.parts) {
+    text += std::string(part.name) + " " + std::to_string(part.count) + " " + std::to_string(part.group) + "\n";
+  }
+  for (const auto& [name, hash] : hashes) {
+    const TensorEntry& tensor = *by_name.at(name);
+    text += name + " " + name_of(tensor.type) + " " + std::to_string(element_count(tensor)) + " " +
+            hexadecimal(hash) + "\n";
+  }
+  const std::uint64_t first = xxh64(text.data(), text.size());
+  text += hexadecimal(first);
+  return hexadecimal(first) + hexadecimal(xxh64(text.data(), text.size()));
+}
+
+std::string key_of(const TensorDirectory& directory, const LoadOptions& options) {
+  std::string key;
+  for (const SourceFile& file : directory.files) {
+    for (const std::uint64_t part : {file.device, file.inode, file.size,
+                                     static_cast<std::uint64_t>(file.modified_ns)}) {
+      key += std::to_string(part) + ":";
+    }
+  }
+  key += options.weights ? name_of(*options.weights) : "own";
+  return key + ":" + std::to_string(std::bit_cast<std::uint32_t>(options.group_norm_epsilon));
+}
+
+// The loaded models of the process, and which are being loaded.
+class Registry {
+ public:
+  // The shared model, or null with the duty to call finish() or fail().
+  std::shared_ptr<const LoadedModel> get_or_begin(const std::string& key, const std::atomic<bool>& cancelled) {
+    for (;;) {
+      {
+        const std::lock_guard lock{mutex_};
+        Entry& entry = entries_[key];
+        if (auto model = entry.model.lock()) return model;
+        if (!entry.loading) {
+          entry.loading = true;
+          return nullptr;
+        }
+      }
+      if (cancelled.load()) throw Cancelled{};
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
+  }
+
+  bool has(const std::string& key) {
+    const std::lock_guard lock{mutex_};
+    const auto found = entries_.find(key);
+    return found != entries_.end() && (found->second.loading || !found->second.model.expired());
+  }
+
+  void finish(const std::string& key, const std::shared_ptr<const LoadedModel>& model) {
+    const std::lock_guard lock{mutex_};
+    entries_[key] = {model, false};
+    std::erase_if(entries_, [](const auto& e) { return !e.second.loading && e.second.model.expired(); });
+  }
+
+ private:
+  struct Entry {
+    std::weak_ptr<const LoadedModel> model;
+    bool loading = false;
+  };
+  std::mutex mutex_;
+  std::unordered_map<std::string, Entry> entries_;
+};
+
+Registry& registry() {
+  static Registry* const models = new Registry;  // outlives every thread that may still be loading
+  return *models;
+}
+
+}  // namespace
+
+ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options) {
+  require_supported(directory);
+  return rwkv5::inspect(directory, options);
+}
+
+bool is_loaded(const TensorDirectory& directory, const LoadOptions& options) {
+  return registry().has(key_of(directory, options));
+}
+
+std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, const LoadOptions& options,
+                                              unsigned threads, const std::atomic<bool>& cancelled,
+                                              const LoadProgress& progress) {
+  const std::string key = key_of(directory, options);
+  if (auto shared = registry().get_or_begin(key, cancelled)) return shared;
+  try {
+    require_supported(directory);
+    rwkv5::Loaded loaded = rwkv5::load(directory, options, threads, cancelled, progress);
+    std::string print = fingerprint(loaded.network->info(), directory, loaded.hashes);
+    auto model = std::make_shared<const LoadedModel>(LoadedModel{std::move(loaded.network), std::move(print)});
+    registry().finish(key, model);
+    return model;
+  } catch (...) {
+    registry().finish(key, nullptr);
+    throw;
+  }
+}
+
+}  // namespace wkv

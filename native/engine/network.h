@@ -1,0 +1,103 @@
+#pragma once
+
+// What the engine knows of an architecture: its dimensions, the layout of a session's state, and the step
+// that takes tokens of many sessions at once from ids to logits. One file per architecture implements it.
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/thread_pool.h"
+#include "engine/tensor_directory.h"
+#include "kernels/kernel_table.h"
+
+namespace wkv {
+
+// The numbers of a state, per layer: the parts one after another. In f16 every group has its own scale.
+struct StatePart {
+  const char* name;
+  std::uint32_t count;
+  std::uint32_t group;
+};
+struct StateLayout {
+  std::uint32_t layers = 0;
+  std::vector<StatePart> parts;
+
+  // Names aside: those follow from the architecture.
+  bool has_shape_of(const StateLayout& other) const {
+    return layers == other.layers && std::equal(parts.begin(), parts.end(), other.parts.begin(), other.parts.end(),
+                                                [](const StatePart& a, const StatePart& b) {
+                                                  return a.count == b.count && a.group == b.group;
+                                                });
+  }
+
+  std::size_t numbers() const {
+    std::size_t per_layer = 0;
+    for (const StatePart& part : parts) per_layer += part.count;
+    return per_layer * layers;
+  }
+};
+
+struct ModelInfo {
+  std::string architecture;  // "rwkv5"
+  std::string version;       // "5.2"
+  int layers = 0;
+  int embedding = 0;
+  int heads = 0;
+  int head_size = 0;
+  int feed_forward = 0;
+  int vocabulary = 0;
+  std::int64_t parameters = 0;
+  StoredType weights = StoredType::kF32;
+  std::uint64_t weight_bytes = 0;  // memory that the weights take
+  StateLayout state;
+};
+
+// Which tokens of a segment want logits.
+enum class Logits : std::uint8_t { kNone, kLast, kAll };
+
+// A run of tokens of one session, processed in order. `state` is read and replaced.
+struct Segment {
+  std::span<const std::uint32_t> tokens;
+  float* state;
+  Logits logits;
+};
+
+// Receives the logits of a token, `vocabulary` floats, valid during the call. Called from several threads.
+using LogitsSink = std::function<void(std::size_t segment, std::size_t token, const float* logits)>;
+
+// Asked between layers: true if nobody wants the result any more.
+using Abandon = std::function<bool()>;
+
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+};
+
+class Network {
+ public:
+  // Tokens of one step, over all segments.
+  static constexpr std::size_t kMostTokens = kBlockTokens;
+
+  virtual ~Network() = default;
+
+  virtual const ModelInfo& info() const = 0;
+
+  // Buffers for one step at a time. Throws std::bad_alloc.
+  virtual std::unique_ptr<Workspace> create_workspace(unsigned lanes) const = 0;
+
+  // Writes the state of a session that has seen nothing.
+  virtual void initialize(float* state) const = 0;
+
+  // One step. The bits of each segment's results do not depend on the other segments, on how a session's
+  // tokens are cut into segments, or on `lanes`. Returns false if it was abandoned; the segments' states are
+  // then undefined. Token ids must be below the vocabulary's size.
+  virtual bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
+                    const LogitsSink& sink, const Abandon& abandon) const = 0;
+};
+
+}  // namespace wkv

@@ -1,0 +1,277 @@
+// From a file's tensors to Weights: which tensors there must be, with which shapes.
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/error.h"
+#include "engine/rwkv5.h"
+#include "engine/rwkv5_network.h"
+#include "engine/rwkv5_weights.h"
+
+namespace wkv::rwkv5 {
+
+namespace {
+
+constexpr std::int64_t kMostChannels = std::int64_t{1} << 24;
+constexpr int kMostLayers = 1024;
+
+struct Dimensions {
+  int layers = 0;
+  int embedding = 0;  // D
+  int attention = 0;  // heads * head_size; D in all published models
+  int heads = 0;
+  int head_size = 0;
+  int feed_forward = 0;
+  int vocabulary = 0;
+};
+
+using Shape = std::vector<std::int64_t>;
+
+class Names {
+ public:
+  explicit Names(const TensorDirectory& directory) : directory_(directory) {
+    for (const TensorEntry& tensor : directory.tensors) {
+      if (!by_name_.emplace(tensor.name, &tensor).second) {
+        throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + " is there twice").about(tensor.name);
+      }
+    }
+  }
+
+  const TensorEntry& get(const std::string& name, const Shape& expected = {}) const {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) {
+      throw Error("ERR_WKV_SHAPE", "the tensor " + name + " is missing")
+          .about(name, expected.empty() ? "a tensor of this name" : shape_text(expected), "nothing");
+    }
+    return *found->second;
+  }
+
+  // One more than the highest N of the names "blocks.N."; a layer missing in between is missed later.
+  int layers() const {
+    int layers = 1;
+    for (const TensorEntry& tensor : directory_.tensors) {
+      int index = 0;
+      const std::string_view name = std::string_view(tensor.name);
+      if (!name.starts_with("blocks.")) continue;
+      const auto [end, error] = std::from_chars(name.data() + 7, name.data() + name.size(), index);
+      if (error != std::errc{} || end == name.data() + name.size() || *end != '.') continue;
+      if (index < 0 || index >= kMostLayers) {
+        throw Error("ERR_WKV_SHAPE", "the tensor " + tensor.name + " is of a layer beyond the " +
+                                         std::to_string(kMostLayers) + "th")
+            .about(tensor.name, "at most " + std::to_string(kMostLayers) + " layers", tensor.name);
+      }
+      layers = std::max(layers, index + 1);
+    }
+    return layers;
+  }
+
+  // The tensor, with its place in the file checked and with exactly this shape. Vectors may carry leading
+  // dimensions of 1, as the time_mix tensors do.
+  const TensorEntry& take(const std::string& name, const Shape& expected) {
+    const TensorEntry& tensor = get(name, expected);
+    Shape shape = tensor.shape;
+    while (expected.size() == 1 && shape.size() > 1 && shape.front() == 1) shape.erase(shape.begin());
+    if (shape != expected) {
+      throw Error("ERR_WKV_SHAPE", "the tensor " + name + " has the shape " + shape_text(tensor.shape) +
+                                       ", expected " + shape_text(expected))
+          .about(name, shape_text(expected), shape_text(tensor.shape));
+    }
+    static_cast<void>(checked_extent(directory_, tensor));
+    used_.insert(name);
+    return tensor;
+  }
+
+  void refuse_unused() const {
+    for (const TensorEntry& tensor : directory_.tensors) {
+      if (used_.contains(tensor.name)) continue;
+      const bool tuned = tensor.name.ends_with(".att.time_state");
+      throw Error("ERR_WKV_UNSUPPORTED",
+                  tuned ? "the model carries a tuned initial state (" + tensor.name + "), not supported yet"
+                        : "the tensor " + tensor.name + " does not belong to an RWKV 5.2 model")
+          .about(tensor.name, "only the tensors of RWKV 5.2", shape_text(tensor.shape));
+    }
+  }
+
+ private:
+  const TensorDirectory& directory_;
+  std::unordered_map<std::string, const TensorEntry*> by_name_;
+  std::unordered_set<std::string> used_;
+};
+
+// A dimension of a matrix that the others are measured by.
+int dimension(const TensorEntry& tensor, std::size_t index, std::size_t rank) {
+  if (tensor.shape.size() != rank) {
+    throw Error("ERR_WKV_SHAPE", "the tensor " + tensor.name + " has the shape " + shape_text(tensor.shape))
+        .about(tensor.name, std::to_string(rank) + " dimensions", shape_text(tensor.shape));
+  }
+  const std::int64_t size = tensor.shape[index];
+  if (size < 1 || size > kMostChannels) {
+    throw Error("ERR_WKV_SHAPE", "the tensor " + tensor.name + " has the shape " + shape_text(tensor.shape))
+        .about(tensor.name, "dimensions from 1 to " + std::to_string(kMostChannels), shape_text(tensor.shape));
+  }
+  return static_cast<int>(size);
+}
+
+Dimensions derive_dimensions(const Names& names) {
+  Dimensions d;
+  const TensorEntry& embedding = names.get("emb.weight");
+  d.vocabulary = dimension(embedding, 0, 2);
+  d.embedding = dimension(embedding, 1, 2);
+  const TensorEntry& decay = names.get("blocks.0.att.time_decay");
+  d.heads = dimension(decay, 0, 2);
+  d.head_size = dimension(decay, 1, 2);
+  const std::int64_t attention = std::int64_t{d.heads} * d.head_size;
+  if (attention > kMostChannels || std::int64_t{d.head_size} * d.head_size > kMostChannels) {
+    throw Error("ERR_WKV_SHAPE", "the tensor blocks.0.att.time_decay has the shape " + shape_text(decay.shape))
+        .about(decay.name, "at most 2^24 channels and numbers in a head's state", shape_text(decay.shape));
+  }
+  d.attention = static_cast<int>(attention);
+  d.feed_forward = dimension(names.get("blocks.0.ffn.key.weight"), 0, 2);
+  d.layers = names.layers();
+  return d;
+}
+
+// Calls visit for every tensor of the model with its place in `weights`; both inspection and loading walk
+// through here, so there is one list of tensors.
+template <class Visitor>
+void for_each_tensor(const Dimensions& d, Weights& weights, Visitor&& visit) {
+  const auto norm = [&](const std::string& name, NormWeights& place, int size) {
+    visit(name + ".weight", Shape{size}, place.weight);
+    visit(name + ".bias", Shape{size}, place.bias);
+  };
+  visit("emb.weight", Shape{d.vocabulary, d.embedding}, weights.embedding);
+  norm("blocks.0.ln0", weights.ln0, d.embedding);
+  for (int i = 0; i < d.layers; ++i) {
+    Layer& layer = weights.layers[static_cast<std::size_t>(i)];
+    const std::string block = "blocks." + std::to_string(i) + ".";
+    norm(block + "ln1", layer.ln1, d.embedding);
+    norm(block + "ln2", layer.ln2, d.embedding);
+
+    Layer::Attention& att = layer.attention;
+    visit(block + "att.time_mix_k", Shape{d.embedding}, att.mix_k);
+    visit(block + "att.time_mix_v", Shape{d.embedding}, att.mix_v);
+    visit(block + "att.time_mix_r", Shape{d.embedding}, att.mix_r);
+    visit(block + "att.time_mix_g", Shape{d.embedding}, att.mix_g);
+    visit(block + "att.time_decay", Shape{d.heads, d.head_size}, att.decay);
+    visit(block + "att.time_faaaa", Shape{d.heads, d.head_size}, att.bonus);
+    visit(block + "att.receptance.weight", Shape{d.attention, d.embedding}, att.receptance);
+    visit(block + "att.key.weight", Shape{d.attention, d.embedding}, att.key);
+    visit(block + "att.value.weight", Shape{d.attention, d.embedding}, att.value);
+    visit(block + "att.gate.weight", Shape{d.attention, d.embedding}, att.gate);
+    visit(block + "att.output.weight", Shape{d.embedding, d.attention}, att.output);
+    norm(block + "att.ln_x", att.ln_x, d.attention);
+
+    Layer::FeedForward& ffn = layer.feed_forward;
+    visit(block + "ffn.time_mix_k", Shape{d.embedding}, ffn.mix_k);
+    visit(block + "ffn.time_mix_r", Shape{d.embedding}, ffn.mix_r);
+    visit(block + "ffn.key.weight", Shape{d.feed_forward, d.embedding}, ffn.key);
+    visit(block + "ffn.receptance.weight", Shape{d.embedding, d.embedding}, ffn.receptance);
+    visit(block + "ffn.value.weight", Shape{d.embedding, d.feed_forward}, ffn.value);
+  }
+  norm("ln_out", weights.ln_out, d.embedding);
+  visit("head.weight", Shape{d.vocabulary, d.embedding}, weights.head);
+}
+
+std::size_t bytes_for(const std::vector<float>&, StoredType, const Shape& shape) {
+  std::size_t bytes = sizeof(float);
+  for (const std::int64_t size : shape) bytes *= static_cast<std::size_t>(size);
+  return bytes;
+}
+std::size_t bytes_for(const Matrix&, StoredType type, const Shape& shape) {
+  return Matrix::size_in_bytes(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+}
+std::size_t bytes_for(const RowMatrix&, StoredType type, const Shape& shape) {
+  return RowMatrix::size_in_bytes(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+}
+
+void allocate(std::vector<float>&, StoredType, const Shape&) {}
+void allocate(Matrix& matrix, StoredType type, const Shape& shape) {
+  matrix = Matrix(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+}
+void allocate(RowMatrix& matrix, StoredType type, const Shape& shape) {
+  matrix = RowMatrix(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+}
+
+StoredType most_common_type(const TensorDirectory& directory) {
+  std::int64_t elements[3] = {};
+  for (const TensorEntry& tensor : directory.tensors) {
+    elements[static_cast<std::size_t>(tensor.type)] += element_count(tensor);
+  }
+  StoredType best = StoredType::kF32;
+  for (const StoredType type : {StoredType::kF16, StoredType::kBf16}) {
+    if (elements[static_cast<std::size_t>(type)] > elements[static_cast<std::size_t>(best)]) best = type;
+  }
+  return best;
+}
+
+struct Inspected {
+  Dimensions dimensions;
+  ModelInfo info;
+};
+
+Inspected inspect_all(const TensorDirectory& directory, const Options& options) {
+  Names names(directory);
+  const Dimensions d = derive_dimensions(names);
+  ModelInfo info;
+  info.architecture = "rwkv5";
+  info.version = "5.2";
+  info.layers = d.layers;
+  info.embedding = d.embedding;
+  info.heads = d.heads;
+  info.head_size = d.head_size;
+  info.feed_forward = d.feed_forward;
+  info.vocabulary = d.vocabulary;
+  info.weights = options.weights.value_or(most_common_type(directory));
+  const auto channels = static_cast<std::uint32_t>(d.embedding);
+  const auto head_state = static_cast<std::uint32_t>(d.head_size) * static_cast<std::uint32_t>(d.head_size);
+  const std::uint64_t wkv_numbers = std::uint64_t{head_state} * static_cast<std::uint32_t>(d.heads);
+  if (wkv_numbers > std::numeric_limits<std::int32_t>::max()) {
+    throw Error("ERR_WKV_SHAPE", "the state of a layer would have " + std::to_string(wkv_numbers) + " numbers")
+        .about("blocks.0.att.time_decay", "at most 2^31", std::to_string(wkv_numbers));
+  }
+  info.state = {static_cast<std::uint32_t>(d.layers),
+                {{"att_x", channels, channels},
+                 {"ffn_x", channels, channels},
+                 {"wkv", static_cast<std::uint32_t>(wkv_numbers), head_state}}};
+  Weights nowhere;
+  nowhere.layers.resize(static_cast<std::size_t>(d.layers));
+  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
+    info.parameters += element_count(names.take(name, shape));
+    info.weight_bytes += bytes_for(place, info.weights, shape);
+  });
+  names.refuse_unused();
+  return {d, info};
+}
+
+}  // namespace
+
+ModelInfo inspect(const TensorDirectory& directory, const Options& options) {
+  return inspect_all(directory, options).info;
+}
+
+Loaded load(const TensorDirectory& directory, const Options& options, unsigned threads,
+            const std::atomic<bool>& cancelled, const LoadProgress& progress) {
+  const Inspected inspected = inspect_all(directory, options);
+  Names names(directory);
+  Weights weights;
+  weights.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
+  TensorLoader loader(directory, threads, cancelled, progress);
+  for_each_tensor(inspected.dimensions, weights, [&](const std::string& name, const Shape& shape, auto& place) {
+    allocate(place, inspected.info.weights, shape);
+    loader.add(names.take(name, shape), place);
+  });
+  loader.run();
+  for (Layer& layer : weights.layers) {
+    for (float& decay : layer.attention.decay) {
+      decay = static_cast<float>(std::exp(-std::exp(static_cast<double>(decay))));
+    }
+  }
+  return {make_network(inspected.info, std::move(weights), options.group_norm_epsilon), loader.hashes()};
+}
+
+}  // namespace wkv::rwkv5

@@ -1,0 +1,253 @@
+#include "engine/state.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "engine/error.h"
+#include "engine/hash.h"
+#include "kernels/simd/half.h"
+
+namespace wkv {
+
+void SessionState::unshare() {
+  if (numbers.use_count() == 1) {
+    // Whoever else held the numbers has finished reading them.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return;
+  }
+  auto own = std::make_shared<Memory>(numbers->size());
+  std::memcpy(own->data(), numbers->data(), numbers->size());
+  numbers = std::move(own);
+}
+
+namespace {
+
+constexpr char kMagic[8] = {'W', 'K', 'V', 'S', 'T', 'A', 'T', 'E'};
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kNameBytes = 16;
+constexpr std::size_t kFingerprintBytes = 32;
+constexpr std::size_t kMostParts = 8;
+constexpr std::uint64_t kMostNumbers = std::uint64_t{1} << 36;
+
+class Writer {
+ public:
+  void bytes(const void* data, std::size_t size) {
+    const auto* p = static_cast<const unsigned char*>(data);
+    out.insert(out.end(), p, p + size);
+  }
+  template <class Number>
+  void number(Number value) {
+    bytes(&value, sizeof value);
+  }
+  void text(const std::string& value, std::size_t size) {
+    std::string padded = value;
+    padded.resize(size, '\0');
+    bytes(padded.data(), size);
+  }
+  std::vector<unsigned char> out;
+};
+
+[[noreturn]] void refuse(const std::string& why, const std::string& expected, const std::string& found) {
+  throw Error("ERR_WKV_STATE", "the bytes are no usable state: " + why).about({}, expected, found);
+}
+
+class Reader {
+ public:
+  explicit Reader(std::span<const unsigned char> bytes) : left_(bytes) {}
+
+  std::span<const unsigned char> take(std::uint64_t size) {
+    if (size > left_.size()) refuse("they end early", "more bytes", "the end");
+    const auto part = left_.first(static_cast<std::size_t>(size));
+    left_ = left_.subspan(static_cast<std::size_t>(size));
+    return part;
+  }
+  template <class Number>
+  Number number() {
+    Number value;
+    std::memcpy(&value, take(sizeof value).data(), sizeof value);
+    return value;
+  }
+  std::string text(std::size_t size) {
+    const auto part = take(size);
+    std::string value(part.begin(), part.end());
+    value.resize(std::min(value.find('\0'), value.size()));
+    return value;
+  }
+  std::size_t left() const { return left_.size(); }
+
+ private:
+  std::span<const unsigned char> left_;
+};
+
+// A power of two that brings the largest magnitude of the group to at most 2^15.
+float scale_of(const float* values, std::size_t count) {
+  float largest = 0;
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(values[i]));
+  if (largest == 0.0F) return 1.0F;
+  int exponent = 0;
+  static_cast<void>(std::frexp(largest, &exponent));
+  // A scale must be a normal float both ways.
+  return std::ldexp(1.0F, std::clamp(exponent - 15, -126, 126));
+}
+
+// Calls visit(offset, count) for every group of numbers, in order.
+template <class Visitor>
+void for_each_group(const StateLayout& layout, Visitor&& visit) {
+  std::size_t offset = 0;
+  for (std::uint32_t layer = 0; layer < layout.layers; ++layer) {
+    for (const StatePart& part : layout.parts) {
+      for (std::uint32_t done = 0; done < part.count; done += part.group) {
+        visit(offset, static_cast<std::size_t>(part.group));
+        offset += part.group;
+      }
+    }
+  }
+}
+
+std::uint64_t payload_bytes(const StateLayout& layout, StatePrecision precision) {
+  if (precision == StatePrecision::kF32) return std::uint64_t{layout.numbers()} * sizeof(float);
+  std::uint64_t bytes = 0;
+  for (const StatePart& part : layout.parts) {
+    bytes += std::uint64_t{part.count} * 2 + std::uint64_t{part.count / part.group} * sizeof(float);
+  }
+  return bytes * layout.layers;
+}
+
+void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
+  const float* numbers = state.numbers->floats();
+  if (precision == StatePrecision::kF32) {
+    writer.bytes(numbers, state.layout.numbers() * sizeof(float));
+    return;
+  }
+  for_each_group(state.layout, [&](std::size_t offset, std::size_t count) {
+    const float scale = scale_of(numbers + offset, count);
+    writer.number(scale);
+    for (std::size_t i = 0; i < count; ++i) writer.number(f32_to_f16(numbers[offset + i] / scale));
+  });
+}
+
+void read_numbers(Reader& reader, SessionState& state, StatePrecision precision) {
+  float* numbers = state.numbers->floats();
+  const std::size_t count = state.layout.numbers();
+  if (precision == StatePrecision::kF32) {
+    std::memcpy(numbers, reader.take(count * sizeof(float)).data(), count * sizeof(float));
+  } else {
+    for_each_group(state.layout, [&](std::size_t offset, std::size_t size) {
+      const auto scale = reader.number<float>();
+      for (std::size_t i = 0; i < size; ++i) {
+        numbers[offset + i] = f16_to_f32(reader.number<std::uint16_t>()) * scale;
+      }
+    });
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(numbers[i])) {
+      refuse("they hold a number that is not finite", "finite numbers", "number " + std::to_string(i));
+    }
+  }
+}
+
+StateLayout read_layout(Reader& reader) {
+  StateLayout layout;
+  layout.layers = reader.number<std::uint32_t>();
+  const auto parts = reader.number<std::uint32_t>();
+  if (layout.layers == 0 || parts == 0 || parts > kMostParts) refuse("their layout is empty", "1 to 8 parts", "");
+  std::uint64_t per_layer = 0;
+  for (std::uint32_t i = 0; i < parts; ++i) {
+    const std::string name = reader.text(kNameBytes);
+    // Names of parts are literals elsewhere; only known ones are let in.
+    const char* known = nullptr;
+    for (const char* candidate : {"att_x", "ffn_x", "wkv", "aa", "bb", "pp"}) {
+      if (name == candidate) known = candidate;
+    }
+    const auto count = reader.number<std::uint32_t>();
+    const auto group = reader.number<std::uint32_t>();
+    if (known == nullptr || count == 0 || group == 0 || count % group != 0) {
+      refuse("a part of their layout is unknown", "att_x, ffn_x, wkv, aa, bb or pp", name);
+    }
+    layout.parts.push_back({known, count, group});
+    per_layer += count;
+  }
+  if (per_layer * layout.layers > kMostNumbers) refuse("they claim too many numbers", "at most 2^36", "more");
+  return layout;
+}
+
+}  // namespace
+
+std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision) {
+  const std::size_t logits = state.logits == nullptr ? 0 : state.logits->size();
+  Writer writer;
+  writer.out.reserve(256 + kMostParts * 32 + payload_bytes(state.layout, precision) + logits * sizeof(float));
+  writer.bytes(kMagic, sizeof kMagic);
+  writer.number(kVersion);
+  writer.number(static_cast<std::uint32_t>(precision));
+  writer.text(state.fingerprint, kFingerprintBytes);
+  writer.number(state.tokens);
+  writer.number(state.seed);
+  writer.number(state.draws);
+  writer.number(state.vocabulary);
+  writer.number(static_cast<std::uint32_t>(logits == 0 ? 0 : 1));
+  writer.number(state.layout.layers);
+  writer.number(static_cast<std::uint32_t>(state.layout.parts.size()));
+  for (const StatePart& part : state.layout.parts) {
+    writer.text(part.name, kNameBytes);
+    writer.number(part.count);
+    writer.number(part.group);
+  }
+  write_numbers(writer, state, precision);
+  if (logits != 0) writer.bytes(state.logits->data(), logits * sizeof(float));
+  writer.number(xxh64(writer.out.data(), writer.out.size()));
+  return std::move(writer.out);
+}
+
+SessionState deserialize(std::span<const unsigned char> bytes) {
+  if (bytes.size() < sizeof kMagic || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
+    refuse("they do not begin with WKVSTATE", "a state made by state.serialize()", "something else");
+  }
+  Reader reader(bytes);
+  static_cast<void>(reader.take(sizeof kMagic));
+  const auto version = reader.number<std::uint32_t>();
+  if (version != kVersion) {
+    refuse("they are of another version", "version " + std::to_string(kVersion),
+           "version " + std::to_string(version));
+  }
+  // The checksum comes first: after it, whatever does not fit was made so, not damaged.
+  if (reader.left() < sizeof(std::uint64_t)) refuse("they end early", "a checksum", "the end");
+  const auto body = bytes.first(bytes.size() - sizeof(std::uint64_t));
+  std::uint64_t checksum;
+  std::memcpy(&checksum, body.data() + body.size(), sizeof checksum);
+  if (checksum != xxh64(body.data(), body.size())) refuse("they are damaged", "a matching checksum", "another");
+
+  const auto precision = reader.number<std::uint32_t>();
+  if (precision > 1) refuse("their precision is unknown", "f32 or f16", std::to_string(precision));
+  SessionState state;
+  state.fingerprint = reader.text(kFingerprintBytes);
+  state.tokens = reader.number<std::uint64_t>();
+  state.seed = reader.number<std::uint64_t>();
+  state.draws = reader.number<std::uint64_t>();
+  state.vocabulary = reader.number<std::uint32_t>();
+  const auto has_logits = reader.number<std::uint32_t>();
+  state.layout = read_layout(reader);
+  const std::uint64_t logits = has_logits != 0 ? state.vocabulary : 0;
+  const std::uint64_t expected = payload_bytes(state.layout, static_cast<StatePrecision>(precision)) +
+                                 logits * sizeof(float) + sizeof checksum;
+  if (has_logits > 1 || expected != reader.left()) {
+    refuse("their length does not fit their layout", std::to_string(expected) + " bytes of numbers",
+           std::to_string(reader.left()));
+  }
+  state.numbers = std::make_shared<Memory>(state.layout.numbers() * sizeof(float));
+  read_numbers(reader, state, static_cast<StatePrecision>(precision));
+  if (has_logits != 0) {
+    auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(logits));
+    std::memcpy(values->data(), reader.take(logits * sizeof(float)).data(), logits * sizeof(float));
+    for (const float value : *values) {
+      if (!std::isfinite(value)) refuse("their logits are not finite", "finite numbers", "another");
+    }
+    state.logits = std::move(values);
+  }
+  return state;
+}
+
+}  // namespace wkv

@@ -1,0 +1,353 @@
+#include "engine/tensor_loader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include "engine/error.h"
+#include "engine/hash.h"
+#include "kernels/simd/half.h"
+
+namespace wkv {
+
+namespace {
+
+constexpr std::int64_t kPieceBytes = std::int64_t{1} << 20;
+// A transposed view is read whole; beyond this it is refused.
+constexpr std::uint64_t kMostWhole = std::uint64_t{1} << 30;
+// Files beyond this size are not left in the page cache.
+constexpr std::uint64_t kDropFrom = std::uint64_t{4} << 30;
+
+std::uint16_t half_at(const unsigned char* elements, std::int64_t index) {
+  std::uint16_t half;
+  std::memcpy(&half, elements + index * 2, sizeof half);
+  return half;
+}
+
+float float_at(const unsigned char* elements, std::int64_t index) {
+  float value;
+  std::memcpy(&value, elements + index * 4, sizeof value);
+  return value;
+}
+
+float widened(StoredType type, const unsigned char* elements, std::int64_t index) {
+  switch (type) {
+    case StoredType::kF16: return f16_to_f32(half_at(elements, index));
+    case StoredType::kBf16: return bf16_to_f32(half_at(elements, index));
+    case StoredType::kF32: break;
+  }
+  return float_at(elements, index);
+}
+
+// Index of the first NaN or infinity, or -1.
+std::int64_t first_not_finite(StoredType type, const unsigned char* elements, std::int64_t count) {
+  const std::uint32_t mask = type == StoredType::kF16 ? 0x7c00U : 0x7f80U;
+  std::uint32_t any = 0;
+  if (type == StoredType::kF32) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      any |= static_cast<std::uint32_t>((bits_of(float_at(elements, i)) & 0x7f800000U) == 0x7f800000U);
+    }
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      any |= static_cast<std::uint32_t>((half_at(elements, i) & mask) == mask);
+    }
+  }
+  if (any == 0) return -1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const bool finite = type == StoredType::kF32
+                            ? (bits_of(float_at(elements, i)) & 0x7f800000U) != 0x7f800000U
+                            : (half_at(elements, i) & mask) != mask;
+    if (!finite) return i;
+  }
+  return -1;
+}
+
+// One element of `to`'s type from any stored element.
+void convert(StoredType from, const unsigned char* elements, std::int64_t index, StoredType to,
+             unsigned char* destination) {
+  const float value = widened(from, elements, index);
+  if (to == StoredType::kF32) {
+    std::memcpy(destination, &value, sizeof value);
+    return;
+  }
+  const std::uint16_t half = to == StoredType::kF16 ? f32_to_f16(value) : f32_to_bf16(value);
+  std::memcpy(destination, &half, sizeof half);
+}
+
+}  // namespace
+
+struct TensorLoader::Item {
+  const TensorEntry* tensor;
+  std::int64_t rows;
+  std::int64_t columns;
+  std::int64_t row_stride;
+  std::int64_t column_stride;
+  Matrix* matrix = nullptr;
+  RowMatrix* row_matrix = nullptr;
+  std::vector<float>* vector = nullptr;
+  std::int64_t piece_rows = 0;
+  std::vector<std::uint64_t> piece_hashes = {};
+
+  bool rows_are_contiguous() const { return column_stride == 1 || columns == 1; }
+};
+
+struct TensorLoader::Piece {
+  Item* item;
+  std::int64_t row;   // -1: the whole tensor
+  std::int64_t rows;
+};
+
+struct TensorLoader::Buffers {
+  std::vector<unsigned char> raw;
+  std::vector<unsigned char> gathered;
+};
+
+TensorLoader::TensorLoader(const TensorDirectory& directory, unsigned threads,
+                           const std::atomic<bool>& cancelled, LoadProgress progress)
+    : directory_(directory), threads_(threads), cancelled_(cancelled), progress_(std::move(progress)) {
+  for (const SourceFile& file : directory.files) {
+    readers_.push_back(std::make_unique<FileReader>(file));
+    drop_.push_back(file.size >= kDropFrom);
+  }
+}
+
+TensorLoader::~TensorLoader() = default;
+
+namespace {
+
+// A tensor of any number of dimensions as a matrix, for vectors: one row where its elements are evenly spaced.
+struct Flat {
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+  std::int64_t row_stride = 0;
+  std::int64_t column_stride = 1;
+};
+
+Flat flatten(const TensorEntry& tensor) {
+  Flat flat;
+  bool first = true;
+  for (std::size_t i = tensor.shape.size(); i-- > 0;) {
+    const std::int64_t size = tensor.shape[i];
+    const std::int64_t stride = tensor.strides[i];
+    if (size == 1) continue;
+    if (first) {
+      flat.columns = size;
+      flat.column_stride = stride;
+      first = false;
+    } else if (flat.rows == 1 && stride == flat.columns * flat.column_stride) {
+      flat.columns *= size;
+    } else if (flat.rows == 1) {
+      flat.rows = size;
+      flat.row_stride = stride;
+    } else if (stride == flat.rows * flat.row_stride) {
+      flat.rows *= size;
+    } else {
+      throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor.name + " is laid out too irregularly")
+          .about(tensor.name, "at most two different strides", shape_text(tensor.strides));
+    }
+  }
+  return flat;
+}
+
+}  // namespace
+
+void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) {
+  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
+                                          .rows = destination.rows,
+                                          .columns = destination.columns,
+                                          .row_stride = tensor.strides[0],
+                                          .column_stride = tensor.strides[1]});
+  item->matrix = &destination;
+  items_.push_back(std::move(item));
+}
+
+void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination) {
+  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
+                                          .rows = destination.rows,
+                                          .columns = destination.columns,
+                                          .row_stride = tensor.strides[0],
+                                          .column_stride = tensor.strides[1]});
+  item->row_matrix = &destination;
+  items_.push_back(std::move(item));
+}
+
+void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination) {
+  const Flat flat = flatten(tensor);
+  destination.resize(static_cast<std::size_t>(flat.rows * flat.columns));
+  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
+                                          .rows = flat.rows,
+                                          .columns = flat.columns,
+                                          .row_stride = flat.row_stride,
+                                          .column_stride = flat.column_stride});
+  item->vector = &destination;
+  items_.push_back(std::move(item));
+}
+
+void TensorLoader::run() {
+  std::sort(items_.begin(), items_.end(), [](const auto& a, const auto& b) {
+    return std::pair(a->tensor->file, a->tensor->offset) < std::pair(b->tensor->file, b->tensor->offset);
+  });
+  for (const auto& item : items_) {
+    const std::int64_t row_bytes = item->columns * bytes_of(item->tensor->type);
+    const std::int64_t fitting = kPieceBytes / row_bytes / kPanelRows * kPanelRows;
+    // The same for every layout of the file, because the hash is taken over pieces. A vector is one piece.
+    item->piece_rows = item->vector != nullptr ? item->rows : std::max<std::int64_t>(fitting, kPanelRows);
+    const std::int64_t pieces = (item->rows + item->piece_rows - 1) / item->piece_rows;
+    item->piece_hashes.resize(static_cast<std::size_t>(pieces));
+    total_ += static_cast<std::uint64_t>(item->rows * row_bytes);
+    if (!item->rows_are_contiguous()) {
+      pieces_.push_back({item.get(), -1, item->rows});
+      continue;
+    }
+    for (std::int64_t row = 0; row < item->rows; row += item->piece_rows) {
+      pieces_.push_back({item.get(), row, std::min(item->piece_rows, item->rows - row)});
+    }
+  }
+  const std::size_t helpers = std::min<std::size_t>(threads_, pieces_.size());
+  std::vector<std::thread> workers;
+  const auto start = [&] { workers.emplace_back([this] { work(); }); };
+  for (std::size_t i = 1; i < helpers; ++i) start();
+  work();
+  for (std::thread& worker : workers) worker.join();
+  if (cancelled_.load()) throw Cancelled{};
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void TensorLoader::work() {
+  Buffers buffers;
+  while (!cancelled_.load(std::memory_order_relaxed) && !failed_.load(std::memory_order_relaxed)) {
+    const std::size_t index = next_piece_.fetch_add(1, std::memory_order_relaxed);
+    if (index >= pieces_.size()) return;
+    try {
+      load(pieces_[index], buffers);
+    } catch (...) {
+      const std::lock_guard lock{failure_mutex_};
+      if (index < failed_piece_) {
+        failed_piece_ = index;
+        failure_ = std::current_exception();
+      }
+      failed_.store(true);
+    }
+  }
+}
+
+void TensorLoader::load(const Piece& piece, Buffers& buffers) {
+  Item& item = *piece.item;
+  if (piece.row < 0) {
+    load_whole(item, buffers);
+    return;
+  }
+  const FileReader& reader = *readers_[item.tensor->file];
+  const auto width = static_cast<std::uint64_t>(bytes_of(item.tensor->type));
+  const auto row_bytes = static_cast<std::size_t>(item.columns) * width;
+  const auto rows = static_cast<std::size_t>(piece.rows);
+  const auto stride_bytes = static_cast<std::uint64_t>(item.row_stride) * width;
+  const std::uint64_t begin = item.tensor->offset + static_cast<std::uint64_t>(piece.row) * stride_bytes;
+  buffers.raw.resize(row_bytes * rows);
+  if (rows == 1 || stride_bytes == row_bytes) {
+    reader.read(begin, buffers.raw.data(), row_bytes * rows);
+    if (drop_[item.tensor->file]) reader.drop(begin, row_bytes * rows);
+  } else {
+    for (std::size_t row = 0; row < rows; ++row) {
+      reader.read(begin + row * stride_bytes, buffers.raw.data() + row * row_bytes, row_bytes);
+    }
+  }
+  store(item, piece.row, piece.rows, buffers.raw.data());
+}
+
+void TensorLoader::load_whole(Item& item, Buffers& buffers) {
+  const std::uint64_t extent = checked_extent(directory_, *item.tensor);
+  if (extent > kMostWhole) {
+    throw Error("ERR_WKV_UNSUPPORTED",
+                "the tensor " + item.tensor->name + " is a transposed view of more than 1 GiB")
+        .about(item.tensor->name, "rows that are contiguous", "strides " + shape_text(item.tensor->strides));
+  }
+  buffers.raw.resize(extent);
+  readers_[item.tensor->file]->read(item.tensor->offset, buffers.raw.data(), extent);
+  const auto width = static_cast<std::size_t>(bytes_of(item.tensor->type));
+  for (std::int64_t row = 0; row < item.rows; row += item.piece_rows) {
+    const std::int64_t rows = std::min(item.piece_rows, item.rows - row);
+    buffers.gathered.resize(static_cast<std::size_t>(rows * item.columns) * width);
+    unsigned char* to = buffers.gathered.data();
+    for (std::int64_t r = row; r < row + rows; ++r) {
+      for (std::int64_t column = 0; column < item.columns; ++column, to += width) {
+        const auto index = static_cast<std::size_t>(r * item.row_stride + column * item.column_stride);
+        std::memcpy(to, buffers.raw.data() + index * width, width);
+      }
+    }
+    if (cancelled_.load(std::memory_order_relaxed)) return;
+    store(item, row, rows, buffers.gathered.data());
+  }
+}
+
+void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements) {
+  const StoredType from = item.tensor->type;
+  const std::int64_t count = rows * item.columns;
+  if (const std::int64_t bad = first_not_finite(from, elements, count); bad >= 0) {
+    const std::string index = std::to_string(row * item.columns + bad);
+    throw Error("ERR_WKV_FORMAT", "the tensor " + item.tensor->name +
+                                      " holds a NaN or an infinity at element " + index)
+        .about(item.tensor->name, "finite numbers",
+               std::to_string(widened(from, elements, bad)) + " at element " + index);
+  }
+  const auto bytes = static_cast<std::size_t>(count * bytes_of(from));
+  item.piece_hashes[static_cast<std::size_t>(row / item.piece_rows)] = xxh64(elements, bytes);
+
+  if (item.vector != nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      (*item.vector)[static_cast<std::size_t>(row * item.columns + i)] = widened(from, elements, i);
+    }
+  } else {
+    const StoredType to = item.matrix != nullptr ? item.matrix->type : item.row_matrix->type;
+    const auto from_width = static_cast<std::size_t>(bytes_of(from));
+    const auto to_width = static_cast<std::size_t>(bytes_of(to));
+    auto* base = static_cast<unsigned char*>(item.matrix != nullptr ? item.matrix->data.data()
+                                                                    : item.row_matrix->data.data());
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t column = 0; column < item.columns; column += kPanelColumns) {
+        const std::int64_t width = std::min<std::int64_t>(kPanelColumns, item.columns - column);
+        std::int64_t place = (row + r) * item.columns + column;
+        if (item.matrix != nullptr) {
+          const std::int64_t panel = (row + r) / kPanelRows * kPanelRows;
+          place = panel * item.matrix->padded_columns + column * kPanelRows + (row + r - panel) * kPanelColumns;
+        }
+        unsigned char* destination = base + static_cast<std::size_t>(place) * to_width;
+        const std::int64_t first = r * item.columns + column;
+        if (from == to) {
+          std::memcpy(destination, elements + static_cast<std::size_t>(first) * from_width,
+                      static_cast<std::size_t>(width) * to_width);
+          continue;
+        }
+        for (std::int64_t i = 0; i < width; ++i) {
+          convert(from, elements, first + i, to, destination + static_cast<std::size_t>(i) * to_width);
+        }
+        if (const std::int64_t bad = first_not_finite(to, destination, width); bad >= 0) {
+          throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + item.tensor->name +
+                                                 " holds numbers that f16 cannot; use weights: 'bf16' or 'f32'")
+              .about(item.tensor->name, "at most 65504",
+                     std::to_string(widened(from, elements, first + bad)));
+        }
+      }
+    }
+  }
+  const std::uint64_t completed = completed_.fetch_add(bytes) + bytes;
+  if (progress_) progress_(completed, total_);
+}
+
+std::map<std::string, std::uint64_t> TensorLoader::hashes() const {
+  std::map<std::string, std::uint64_t> result;
+  for (const auto& item : items_) {
+    result[item->tensor->name] =
+        xxh64(item->piece_hashes.data(), item->piece_hashes.size() * sizeof(std::uint64_t));
+  }
+  return result;
+}
+
+void RowMatrix::read_row(int row, float* output) const {
+  const auto* elements = static_cast<const unsigned char*>(data.data()) +
+                         std::ptrdiff_t{row} * columns * bytes_of(type);
+  for (int i = 0; i < columns; ++i) output[i] = widened(type, elements, i);
+}
+
+}  // namespace wkv

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/file_reader.h"
+#include "engine/matrix.h"
+#include "engine/tensor_directory.h"
+
+namespace wkv {
+
+// Called from loading threads, often; bytes read so far and in all.
+using LoadProgress = std::function<void(std::uint64_t completed, std::uint64_t total)>;
+
+// Reads tensors in pieces of about a megabyte, in parallel and in the order of the file, checks that every
+// number is finite, converts and packs. Beside the destinations it holds a few pieces at a time.
+class TensorLoader {
+ public:
+  TensorLoader(const TensorDirectory& directory, unsigned threads, const std::atomic<bool>& cancelled,
+               LoadProgress progress);
+  ~TensorLoader();
+
+  // Destinations must outlive run(). The shapes must have been checked against the tensor's.
+  void add(const TensorEntry& tensor, Matrix& destination);
+  void add(const TensorEntry& tensor, RowMatrix& destination);
+  void add(const TensorEntry& tensor, std::vector<float>& destination);
+
+  // Throws Error, Cancelled or std::bad_alloc; the destinations are then undefined.
+  void run();
+
+  // After run(): a hash of each tensor's stored elements in logical order, whatever the file's layout.
+  std::map<std::string, std::uint64_t> hashes() const;
+
+ private:
+  struct Item;
+  struct Piece;
+  struct Buffers;
+
+  void load(const Piece& piece, Buffers& buffers);
+  void load_whole(Item& item, Buffers& buffers);
+  void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements);
+  void work();
+
+  const TensorDirectory& directory_;
+  const unsigned threads_;
+  const std::atomic<bool>& cancelled_;
+  const LoadProgress progress_;
+  std::vector<std::unique_ptr<FileReader>> readers_;
+  std::vector<bool> drop_;  // per file: larger than what should stay in the page cache
+  std::vector<std::unique_ptr<Item>> items_;
+  std::vector<Piece> pieces_;
+  std::atomic<std::size_t> next_piece_{0};
+  std::atomic<std::uint64_t> completed_{0};
+  std::atomic<bool> failed_{false};
+  std::uint64_t total_ = 0;
+  std::exception_ptr failure_;
+  std::size_t failed_piece_ = SIZE_MAX;
+  std::mutex failure_mutex_;
+};
+
+}  // namespace wkv

@@ -1,0 +1,36 @@
+// The fast forms of all kernels and their table, for the instruction set that the including file chose.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+#include "kernels/simd/f32x16.h"
+
+// The order matters: later forms use earlier ones.
+#include "kernels/activations/exp.inl.h"
+#include "kernels/activations/activations.inl.h"
+#include "kernels/gemm/gemm.inl.h"
+#include "kernels/layer_norm/layer_norm.inl.h"
+#include "kernels/token_shift/token_shift.inl.h"
+#include "kernels/wkv5/wkv5.inl.h"
+
+namespace wkv::WKV_ISA_NAMESPACE {
+
+inline KernelTable make_kernel_table(const char* name) {
+  return {
+      .name = name,
+      .layer_norm = layer_norm,
+      .token_shift = token_shift,
+      .wkv5 = wkv5,
+      .gemm_f32 = gemm<WeightF32>,
+      .gemm_f16 = gemm<WeightF16>,
+      .gemm_bf16 = gemm<WeightBf16>,
+      .relu_squared = relu_squared,
+      .multiply_silu = multiply_silu,
+      .add = add_to,
+      .add_gated = add_gated,
+      .log_sum_exp = log_sum_exp,
+  };
+}
+
+}  // namespace wkv::WKV_ISA_NAMESPACE

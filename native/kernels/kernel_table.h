@@ -1,0 +1,36 @@
+#pragma once
+
+// The kernels of one instruction set, as plain functions over pointers. Each is described in its folder's
+// header; wkv::reference holds a naive form of each with the same signature.
+
+#include "kernels/activations/activations.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/token_shift/token_shift.h"
+#include "kernels/wkv5/wkv5.h"
+
+namespace wkv {
+
+struct KernelTable {
+  const char* name;
+  LayerNorm layer_norm;
+  TokenShift token_shift;
+  Wkv5 wkv5;
+  Gemm gemm_f32;
+  Gemm gemm_f16;
+  Gemm gemm_bf16;
+  Elementwise relu_squared;
+  Elementwise2 multiply_silu;
+  Elementwise2 add;
+  Elementwise3 add_gated;
+  LogSumExp log_sum_exp;
+};
+
+// Compiled for every processor.
+const KernelTable& portable_kernels();
+// Defined where the build has them; call only on a processor that has the instructions.
+const KernelTable& avx2_kernels();
+const KernelTable& avx512_kernels();
+const KernelTable& neon_kernels();
+
+}  // namespace wkv

@@ -1,0 +1,73 @@
+#pragma once
+
+// Sixteen floats in two AVX2 registers, with FMA and F16C; see f32x16.h.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace wkv::WKV_ISA_NAMESPACE {
+
+struct F32x16 {
+  __m256 low;
+  __m256 high;
+};
+
+inline F32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline void store(float* p, F32x16 a) {
+  _mm256_storeu_ps(p, a.low);
+  _mm256_storeu_ps(p + 8, a.high);
+}
+
+// Lanes [0, count - first) of a mask for eight lanes that begin at `first`.
+inline __m256i mask_first(int count, int first) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count - first), lanes);
+}
+inline F32x16 load_first(const float* p, int count) {
+  const __m256 low = _mm256_maskload_ps(p, mask_first(count, 0));
+  return {low, count > 8 ? _mm256_maskload_ps(p + 8, mask_first(count, 8)) : _mm256_setzero_ps()};
+}
+inline void store_first(float* p, F32x16 a, int count) {
+  _mm256_maskstore_ps(p, mask_first(count, 0), a.low);
+  if (count > 8) _mm256_maskstore_ps(p + 8, mask_first(count, 8), a.high);
+}
+
+inline __m256 widen_bf16(const std::uint16_t* p) {
+  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+inline F32x16 load_bf16(const std::uint16_t* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
+inline F32x16 load_f16(const std::uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+
+inline F32x16 broadcast(float a) { return {_mm256_set1_ps(a), _mm256_set1_ps(a)}; }
+inline F32x16 add(F32x16 a, F32x16 b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+inline F32x16 sub(F32x16 a, F32x16 b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
+inline F32x16 mul(F32x16 a, F32x16 b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
+inline F32x16 div(F32x16 a, F32x16 b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+inline F32x16 min(F32x16 a, F32x16 b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
+inline F32x16 max(F32x16 a, F32x16 b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+
+inline __m256 scale_eight(__m256 a, __m256 shifted) {
+  const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  const __m256i power = _mm256_add_epi32(bits, _mm256_set1_epi32(0x3f800000));
+  return _mm256_mul_ps(a, _mm256_castsi256_ps(power));
+}
+inline F32x16 scale_by_exponent(F32x16 a, F32x16 shifted) {
+  return {scale_eight(a.low, shifted.low), scale_eight(a.high, shifted.high)};
+}
+
+inline float reduce_add(F32x16 a) {
+  const __m256 eight = _mm256_add_ps(a.low, a.high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+}  // namespace wkv::WKV_ISA_NAMESPACE

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+
+namespace wkv {
+
+// The recurrence of RWKV-5 for one head over a run of tokens (arXiv 2404.05892, section 3; head size N):
+//
+//   y[j]    = sum over i of r[i] * (S[i][j] + u[i] * k[i] * v[j])
+//   S[i][j] = w[i] * S[i][j] + k[i] * v[j]
+//
+// with i the key channel and j the value channel. `r`, `k`, `v` and `y` point at the head's N channels of the
+// first token; the next token's lie `stride` floats further. `w` is the decay exp(-exp(time_decay)), [N];
+// `u` the bonus time_faaaa, [N]; `state` is S as [key][value], N * N floats, updated in place.
+// `y` must not overlap the inputs.
+struct Wkv5Arguments {
+  const float* r;
+  const float* k;
+  const float* v;
+  const float* w;
+  const float* u;
+  float* state;
+  float* y;
+  std::ptrdiff_t stride;
+  int tokens;
+  int head_size;
+};
+using Wkv5 = void (*)(const Wkv5Arguments& arguments);
+
+namespace reference {
+void wkv5(const Wkv5Arguments& arguments);
+}
+
+}  // namespace wkv

@@ -1,0 +1,70 @@
+// The bonus term does not depend on the state: sum_i r[i] u[i] k[i] v[j] = v[j] * sum_i r[i] u[i] k[i], one
+// scalar per token. What remains runs over the value channels j, sixteen to a register, with i ascending; the
+// state of a head (16 KiB at N = 64) stays in the first-level cache over the run of tokens.
+
+namespace wkv::WKV_ISA_NAMESPACE {
+
+inline float wkv5_bonus(const float* r, const float* k, const float* u, int size) {
+  F32x16 sum = broadcast(0.0F);
+  for_each_16(size, [&](int i, auto load_part, auto) {
+    sum = fma(mul(load_part(r + i), load_part(u + i)), load_part(k + i), sum);
+  });
+  return reduce_add(sum);
+}
+
+// Head sizes that are a multiple of 64: four registers of value channels at a time.
+inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float* k, const float* v, float* y,
+                             float bonus) {
+  const int size = a.head_size;
+  for (int j = 0; j < size; j += 64) {
+    F32x16 value[4];
+    F32x16 sum[4];
+    for (int c = 0; c < 4; ++c) {
+      value[c] = load(v + j + 16 * c);
+      sum[c] = mul(value[c], broadcast(bonus));
+    }
+    float* row = a.state + j;
+    for (int i = 0; i < size; ++i, row += size) {
+      const F32x16 receptance = broadcast(r[i]);
+      const F32x16 key = broadcast(k[i]);
+      const F32x16 decay = broadcast(a.w[i]);
+      for (int c = 0; c < 4; ++c) {
+        const F32x16 s = load(row + 16 * c);
+        sum[c] = fma(receptance, s, sum[c]);
+        store(row + 16 * c, fma(decay, s, mul(key, value[c])));
+      }
+    }
+    for (int c = 0; c < 4; ++c) store(y + j + 16 * c, sum[c]);
+  }
+}
+
+inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, const float* v, float* y,
+                       float bonus) {
+  const int size = a.head_size;
+  for_each_16(size, [&](int j, auto load_part, auto store_part) {
+    const F32x16 value = load_part(v + j);
+    F32x16 sum = mul(value, broadcast(bonus));
+    float* row = a.state + j;
+    for (int i = 0; i < size; ++i, row += size) {
+      const F32x16 s = load_part(row);
+      sum = fma(broadcast(r[i]), s, sum);
+      store_part(row, fma(broadcast(a.w[i]), s, mul(broadcast(k[i]), value)));
+    }
+    store_part(y + j, sum);
+  });
+}
+
+inline void wkv5(const Wkv5Arguments& a) {
+  const bool by_64 = a.head_size % 64 == 0;
+  for (int t = 0; t < a.tokens; ++t) {
+    const std::ptrdiff_t at = t * a.stride;
+    const float bonus = wkv5_bonus(a.r + at, a.k + at, a.u, a.head_size);
+    if (by_64) {
+      wkv5_token_by_64(a, a.r + at, a.k + at, a.v + at, a.y + at, bonus);
+    } else {
+      wkv5_token(a, a.r + at, a.k + at, a.v + at, a.y + at, bonus);
+    }
+  }
+}
+
+}  // namespace wkv::WKV_ISA_NAMESPACE
