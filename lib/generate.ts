@@ -67,6 +67,8 @@ interface CheckedOptions {
 export interface GenerationAccess {
   readonly tokenizer: TokenizerLike | undefined;
   native(): NativeSession;
+  /** Called before the first token is drawn. */
+  prepare(): void;
   submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult>;
 }
 
@@ -107,8 +109,10 @@ export async function* generate(
   const sampling = maxTokens > 0 ? { temperature, topP } : {};
   const request = { tokens: prompt, output: output.none };
   if (prompt.length === 0 && !session.native().hasLogits()) throw nothingSeen();
-  if (seed !== undefined) session.native().setRandom(seed, 0n);
-  let { sampled } = await session.submit({ ...request, ...sampling }, signal);
+  session.prepare();
+  let { sampled } = await withSeed(session.native(), seed, () =>
+    session.submit({ ...request, ...sampling }, signal),
+  );
 
   const usage = { promptTokens: prompt.length, completionTokens: 0 };
   const end = (finishReason: FinishReason, text: string, tokens: number[]): GeneratedPart => {
@@ -140,6 +144,25 @@ export async function* generate(
     yield end(reason, '', []);
   } finally {
     if (owed !== undefined) await session.submit({ ...request, tokens: Uint32Array.of(owed) });
+  }
+}
+
+/** Starts the random numbers anew; if the work fails, they are as they were. */
+async function withSeed<Result>(
+  session: NativeSession,
+  seed: bigint | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  if (seed === undefined) return work();
+  const before = session.random();
+  session.setRandom(seed, 0n);
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof WkvError && error.code === 'ERR_WKV_DISPOSED')) {
+      session.setRandom(before.seed, before.draws);
+    }
+    throw error;
   }
 }
 

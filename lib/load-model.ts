@@ -25,10 +25,11 @@ export interface LoadOptions {
   threads?: number;
   /** Sessions that are stepped together at most, from 1; 64 by default. Results do not depend on it. */
   maxBatch?: number;
-  /** By default one that fits: a vocabulary file beside the model, the World vocabulary, or bytes. */
+  /** Turns text into tokens; by default one that fits: a vocabulary file beside the model, the World vocabulary, or bytes. */
   tokenizer?: TokenizerLike;
   /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
   groupNormEpsilon?: number;
+  /** Called now and then; what it throws ends the loading. */
   onProgress?: (progress: LoadProgress) => void;
   /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
@@ -145,7 +146,7 @@ function requireMemory(directory: TensorDirectory, options: NativeLoadOptions, p
 }
 
 /** Memory that the process may still take, in bytes: what the system has, within its cgroup's limit. */
-function usableMemory(): number {
+export function usableMemory(): number {
   const limit = process.constrainedMemory();
   const within = limit > 0 && limit < 2 ** 60 ? limit - process.memoryUsage.rss() : Infinity;
   return Math.min(process.availableMemory(), within);
@@ -159,6 +160,7 @@ async function readWeights(
 ): Promise<NativeModel> {
   signal?.throwIfAborted();
   let reported = -1;
+  const thrown: unknown[] = [];
   const { promise, cancel } = native.loadModel(
     directory,
     options,
@@ -167,16 +169,20 @@ async function readWeights(
         // Reports of several threads may overtake each other.
         if (completed <= reported) return;
         reported = completed;
-        onProgress({ phase: 'load', completed, total });
+        try {
+          onProgress({ phase: 'load', completed, total });
+        } catch (error) {
+          thrown.push(error);
+          cancel();
+        }
       }),
   );
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     const model = await promise;
-    if (signal?.aborted === true) {
-      await model?.dispose();
-      signal.throwIfAborted();
-    }
+    if (signal?.aborted === true || thrown.length > 0) await model?.dispose();
+    signal?.throwIfAborted();
+    if (thrown.length > 0) throw thrown[0];
     if (model === undefined) throw new Error('loading ended without a model');
     return model;
   } finally {

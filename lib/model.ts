@@ -1,3 +1,4 @@
+import { WkvError } from './errors';
 import { fromNative, type NativeModel, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';
@@ -51,6 +52,7 @@ export class Model {
     this.#sessions.delete(session);
   });
   #disposal: Promise<void> | undefined;
+  #forbids = false;
 
   /** @internal */
   constructor(model: NativeModel, info: ModelInfo, tokenizer: TokenizerLike | undefined) {
@@ -94,9 +96,15 @@ export class Model {
 
   /** A session that begins where `state` is. @internal */
   fork(state: State | Promise<State>): Session {
-    const begin =
-      state instanceof Promise ? state.then((value) => this.#create(value)) : this.#create(state);
+    const begin = state instanceof Promise ? state.then((value) => this.#create(value)) : this.#create(state);
     return this.#adopt(new Session(this, begin));
+  }
+
+  /** Tells the engine, before it draws the first token, which ids mean nothing to the tokenizer. @internal */
+  prepareToGenerate(): void {
+    if (this.#forbids || this.tokenizer === undefined) return;
+    this.#native.forbid(idsWithoutBytes(this.tokenizer, this.info.vocabulary));
+    this.#forbids = true;
   }
 
   #create(state: State | undefined): NativeSession {
@@ -113,4 +121,18 @@ export class Model {
     this.#collected.register(session, reference);
     return session;
   }
+}
+
+/** The ids of a model that its tokenizer does not have, or has no bytes for; the end of text is none of them. */
+function idsWithoutBytes(tokenizer: TokenizerLike, vocabulary: number): Uint32Array {
+  const ids: number[] = [];
+  for (let id = 0; id < vocabulary; id++) {
+    const known =
+      id < tokenizer.size && (id === tokenizer.endOfText || tokenizer.decodeBytes([id]).length > 0);
+    if (!known) ids.push(id);
+  }
+  if (ids.length === vocabulary) {
+    throw new WkvError('ERR_WKV_TOKEN', "none of the model's ids has any bytes in its tokenizer");
+  }
+  return Uint32Array.from(ids);
 }

@@ -73,6 +73,8 @@ export interface NativeSession {
 export interface NativeModel {
   info(): NativeModelInfo & { fingerprint: string };
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;
+  /** These ids are never drawn. */
+  forbid(ids: Uint32Array): void;
   dispose(): Promise<void>;
 }
 
@@ -87,17 +89,17 @@ export interface NativeBinding {
     deserialize(bytes: Uint8Array): NativeState;
     deserializeAsync(bytes: Uint8Array): Promise<NativeState>;
   };
-  inspectModel(
-    directory: TensorDirectory,
-    options: NativeLoadOptions,
-  ): NativeModelInfo & { loaded: boolean };
+  inspectModel(directory: TensorDirectory, options: NativeLoadOptions): NativeModelInfo & { loaded: boolean };
   loadModel(
     directory: TensorDirectory,
     options: NativeLoadOptions & { threads: number; maxBatch: number },
     onProgress: ((completed: number, total: number) => void) | undefined,
-  ): { promise: Promise<NativeModel | undefined>; cancel(): void };
+  ): { promise: Promise<NativeModel | undefined>; cancel: () => void };
   features(): { isa: string[]; selected: string; note: string };
 }
+
+/** Where the addon is; throws where there is none. */
+export const addonPath = (): string => load.resolve(join(__dirname, '..'));
 
 /** The addon. */
 export const native = load(join(__dirname, '..')) as NativeBinding;

@@ -10,7 +10,13 @@ import {
   type GenerationAccess,
 } from './generate';
 import type { Model } from './model';
-import { fromNative, output, type EvaluationRequest, type EvaluationResult, type NativeSession } from './native';
+import {
+  fromNative,
+  output,
+  type EvaluationRequest,
+  type EvaluationResult,
+  type NativeSession,
+} from './native';
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
 import { SerialQueue } from './serial-queue';
 import { State } from './state';
@@ -122,9 +128,7 @@ export class Session {
     const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
     const tokens = this.#tokens(input);
     this.#requireUsable();
-    const { values } = await this.#queue.run(() =>
-      this.#submit({ tokens, output: output.scores }, signal),
-    );
+    const { values } = await this.#queue.run(() => this.#submit({ tokens, output: output.scores }, signal));
     return values ?? new Float32Array(0);
   }
 
@@ -217,10 +221,7 @@ export class Session {
   }
 
   /** One call of the engine; only while nothing else is on its way. */
-  async #submit(
-    evaluation: EvaluationRequest,
-    signal?: AbortSignal,
-  ): Promise<EvaluationResult> {
+  async #submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult> {
     const native = this.#live();
     signal?.throwIfAborted();
     const cancel = (): void => {
@@ -276,6 +277,9 @@ export class Session {
     return {
       tokenizer: this.#model.tokenizer,
       native: () => this.#live(),
+      prepare: () => {
+        this.#model.prepareToGenerate();
+      },
       submit: (evaluation, signal) => this.#submit(evaluation, signal),
     };
   }

@@ -41,7 +41,14 @@ void Environment::run_tasks(Napi::Env env) {
     tasks.swap(tasks_);
     scheduled_ = false;
   }
-  for (const Task& task : tasks) task(env);
+  for (const Task& task : tasks) {
+    try {
+      task(env);
+    } catch (const Napi::Error&) {
+      // JavaScript can no longer run here: its worker is being terminated. The other tasks still free things.
+      continue;
+    }
+  }
 }
 
 void Environment::run_in_background(std::function<void()> cancel, std::function<void()> work) {

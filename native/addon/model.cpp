@@ -28,6 +28,7 @@ Napi::Function Model::constructor(Napi::Env env) {
                      {
                          InstanceMethod<&Model::info>("info"),
                          InstanceMethod<&Model::create_session>("createSession"),
+                         InstanceMethod<&Model::forbid>("forbid"),
                          InstanceMethod<&Model::dispose>("dispose"),
                      });
 }
@@ -90,6 +91,14 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
     throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state"));
   }
   return Session::create(env, handle_, std::move(value));
+}
+
+Napi::Value Model::forbid(const Napi::CallbackInfo& info) {
+  auto ids = copy_uint32_array(info[0], "ids");
+  const auto vocabulary = static_cast<std::uint32_t>(handle_->info.vocabulary);
+  std::erase_if(ids, [vocabulary](std::uint32_t id) { return id >= vocabulary; });
+  handle_->forbidden = std::make_shared<const std::vector<std::uint32_t>>(std::move(ids));
+  return info.Env().Undefined();
 }
 
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {

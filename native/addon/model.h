@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <vector>
 
 #include "addon/environment.h"
 #include "engine/engine.h"
@@ -26,12 +27,13 @@ struct ModelHandle {
   std::string fingerprint;
   std::shared_ptr<const LoadedModel> loaded;
   std::unique_ptr<Engine> engine;
+  std::shared_ptr<const std::vector<std::uint32_t>> forbidden;  // ids that are never drawn
 
  private:
   std::shared_ptr<Environment::Engines> engines_;
 };
 
-// JavaScript's Model: { info, createSession(state, seed), dispose() }.
+// JavaScript's Model: { info(), createSession(state, seed), forbid(ids), dispose() }.
 class Model : public Napi::ObjectWrap<Model> {
  public:
   static Napi::Function constructor(Napi::Env env);
@@ -44,6 +46,7 @@ class Model : public Napi::ObjectWrap<Model> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
+  Napi::Value forbid(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<ModelHandle> handle_;

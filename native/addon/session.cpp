@@ -86,7 +86,8 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
     }
     evaluation->sampling =
         Sampling{.temperature = static_cast<float>(require_number(temperature, "temperature", 0, 1e6)),
-                 .top_p = static_cast<float>(require_number(options.Get("topP"), "topP", 0, 1))};
+                 .top_p = static_cast<float>(require_number(options.Get("topP"), "topP", 0, 1)),
+                 .forbidden = model_->forbidden};
   }
   evaluation->abandonable = options.Get("abandonable").ToBoolean();
   // Without a copy kept here the numbers are changed in place.

@@ -120,7 +120,14 @@ bool Engine::begin(Evaluation& e) {
 void Engine::take_results(Evaluation& e) {
   try {
     if (e.output == Output::kLast && e.state.logits != nullptr) e.values = *e.state.logits;
-    if (e.sampling) e.sampled = sample(*e.state.logits, *e.sampling, uniform(e.state.seed, e.state.draws++));
+    if (!e.sampling) return;
+    const auto token = sample(*e.state.logits, *e.sampling, uniform(e.state.seed, e.state.draws));
+    if (token) {
+      e.sampled = *token;
+      ++e.state.draws;
+    } else {
+      e.error = Error("ERR_WKV_STATE", "the logits are not finite: there is nothing to sample from");
+    }
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits");
   }

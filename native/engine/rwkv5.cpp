@@ -179,7 +179,7 @@ class Rwkv5 final : public Network {
             .r = b.r.row(first) + channel,
             .k = b.k.row(first) + channel,
             .v = b.v.row(first) + channel,
-            .w = att.decay.data() + channel,
+            .forget = att.forget.data() + channel,
             .u = att.bonus.data() + channel,
             .state = wkv(segment, layer) + channel * info.head_size,
             .y = b.y.row(first) + channel,

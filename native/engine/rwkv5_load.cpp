@@ -157,7 +157,7 @@ void for_each_tensor(const Dimensions& d, Weights& weights, Visitor&& visit) {
     visit(block + "att.time_mix_v", Shape{d.embedding}, att.mix_v);
     visit(block + "att.time_mix_r", Shape{d.embedding}, att.mix_r);
     visit(block + "att.time_mix_g", Shape{d.embedding}, att.mix_g);
-    visit(block + "att.time_decay", Shape{d.heads, d.head_size}, att.decay);
+    visit(block + "att.time_decay", Shape{d.heads, d.head_size}, att.forget);
     visit(block + "att.time_faaaa", Shape{d.heads, d.head_size}, att.bonus);
     visit(block + "att.receptance.weight", Shape{d.attention, d.embedding}, att.receptance);
     visit(block + "att.key.weight", Shape{d.attention, d.embedding}, att.key);
@@ -267,8 +267,8 @@ Loaded load(const TensorDirectory& directory, const Options& options, unsigned t
   });
   loader.run();
   for (Layer& layer : weights.layers) {
-    for (float& decay : layer.attention.decay) {
-      decay = static_cast<float>(std::exp(-std::exp(static_cast<double>(decay))));
+    for (float& decay : layer.attention.forget) {
+      decay = static_cast<float>(-std::expm1(-std::exp(static_cast<double>(decay))));
     }
   }
   return {make_network(inspected.info, std::move(weights), options.group_norm_epsilon), loader.hashes()};

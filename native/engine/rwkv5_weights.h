@@ -16,8 +16,8 @@ struct Layer {
   NormWeights ln2;
   struct Attention {
     std::vector<float> mix_k, mix_v, mix_r, mix_g;
-    std::vector<float> decay;  // w = exp(-exp(time_decay)), [head][channel]
-    std::vector<float> bonus;  // time_faaaa
+    std::vector<float> forget;  // 1 - w = 1 - exp(-exp(time_decay)), [head][channel]
+    std::vector<float> bonus;   // time_faaaa
     Matrix receptance, key, value, gate, output;
     NormWeights ln_x;
   } attention;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -46,15 +48,23 @@ double top_p_cutoff(const std::vector<double>& probabilities, double top_p) {
 
 }  // namespace
 
-std::uint32_t sample(std::span<const float> logits, const Sampling& sampling, double random) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (sampling.temperature == 0.0F) return static_cast<std::uint32_t>(best - logits.begin());
-
-  std::vector<double> probabilities(logits.size());
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    probabilities[i] = std::exp(static_cast<double>(logits[i]) - static_cast<double>(*best));
+std::optional<std::uint32_t> sample(std::span<const float> logits, const Sampling& sampling, double random) {
+  std::vector<double> probabilities(logits.begin(), logits.end());
+  constexpr double kNever = -std::numeric_limits<double>::infinity();
+  if (sampling.forbidden != nullptr) {
+    for (const std::uint32_t id : *sampling.forbidden) probabilities[id] = kNever;
   }
-  const double total = std::accumulate(probabilities.begin(), probabilities.end(), 0.0);
+  const auto best = std::max_element(probabilities.begin(), probabilities.end());
+  const double highest = *best;
+  if (!std::isfinite(highest)) return {};
+  if (sampling.temperature == 0.0F) return static_cast<std::uint32_t>(best - probabilities.begin());
+
+  double total = 0;
+  for (double& p : probabilities) {
+    p = std::exp(p - highest);
+    total += p;
+  }
+  if (!std::isfinite(total)) return {};
   for (double& p : probabilities) p /= total;
 
   if (sampling.top_p < 1.0F) {

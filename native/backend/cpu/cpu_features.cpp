@@ -68,7 +68,8 @@ struct Selection {
 };
 
 const Selection& selection() {
-  static const Selection chosen = [] {
+  // Never destroyed: threads may still run while the process ends.
+  static const Selection& chosen = *new Selection([] {
     const auto tables = available_kernels();
     const char* wanted = std::getenv("WKV_ISA");
     if (wanted == nullptr || *wanted == '\0') return Selection{tables.front(), {}};
@@ -77,14 +78,14 @@ const Selection& selection() {
     }
     return Selection{tables.front(),
                      "WKV_ISA=" + std::string{wanted} + " is not available on this processor"};
-  }();
+  }());
   return chosen;
 }
 
 }  // namespace
 
 std::span<const KernelTable* const> available_kernels() {
-  static const std::vector<const KernelTable*> tables = find_available();
+  static const auto& tables = *new std::vector<const KernelTable*>(find_available());
   return tables;
 }
 

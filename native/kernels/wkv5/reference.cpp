@@ -14,7 +14,7 @@ void wkv5(const Wkv5Arguments& a) {
         float& s = a.state[i * a.head_size + j];
         const double kv = static_cast<double>(k[i]) * static_cast<double>(v[j]);
         sum += static_cast<double>(r[i]) * (static_cast<double>(s) + static_cast<double>(a.u[i]) * kv);
-        s = static_cast<float>(static_cast<double>(a.w[i]) * static_cast<double>(s) + kv);
+        s = static_cast<float>((1.0 - static_cast<double>(a.forget[i])) * static_cast<double>(s) + kv);
       }
       y[j] = static_cast<float>(sum);
     }

@@ -27,11 +27,11 @@ inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float
     for (int i = 0; i < size; ++i, row += size) {
       const F32x16 receptance = broadcast(r[i]);
       const F32x16 key = broadcast(k[i]);
-      const F32x16 decay = broadcast(a.w[i]);
+      const F32x16 forget = broadcast(-a.forget[i]);
       for (int c = 0; c < 4; ++c) {
         const F32x16 s = load(row + 16 * c);
         sum[c] = fma(receptance, s, sum[c]);
-        store(row + 16 * c, fma(decay, s, mul(key, value[c])));
+        store(row + 16 * c, fma(key, value[c], fma(forget, s, s)));
       }
     }
     for (int c = 0; c < 4; ++c) store(y + j + 16 * c, sum[c]);
@@ -48,7 +48,7 @@ inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, c
     for (int i = 0; i < size; ++i, row += size) {
       const F32x16 s = load_part(row);
       sum = fma(broadcast(r[i]), s, sum);
-      store_part(row, fma(broadcast(a.w[i]), s, mul(broadcast(k[i]), value)));
+      store_part(row, fma(broadcast(k[i]), value, fma(broadcast(-a.forget[i]), s, s)));
     }
     store_part(y + j, sum);
   });

@@ -1,0 +1,94 @@
+import { Tokenizer, loadModel, type TokenizerLike } from '../../lib/index';
+import { expectFailure, rejection } from '../support/failure';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const evenOdds = { temperature: 100, topP: 1, maxTokens: 400, stopTokens: [] };
+
+describe('A tokenizer that is smaller than the model', () => {
+  let path: string;
+  beforeAll(async () => {
+    path = await writeRandomModel(folder, 'wider', { ...smallShape, vocabulary: 300 });
+  });
+
+  test('never gets ids that it does not have', async () => {
+    await withModel(path, { tokenizer: Tokenizer.bytes() }, async (model) => {
+      const { tokens } = await model.createSession().complete('x', { ...evenOdds, seed: 1 });
+      expect(tokens).toHaveLength(400);
+      expect(Math.max(...tokens)).toBeLessThan(256);
+    });
+    await withModel(path, {}, async (model) => {
+      // Without a tokenizer all ids are as good as others: at these odds some of the last 44 come up.
+      const { tokens } = await model.createSession().complete([120], { ...evenOdds, seed: 1 });
+      expect(Math.max(...tokens)).toBeGreaterThanOrEqual(256);
+    });
+  });
+
+  test('never gets ids that it has no bytes for, except the end of text', async () => {
+    const onlyDigits: TokenizerLike = {
+      size: 300,
+      endOfText: 7,
+      encode: (text) => Uint32Array.from(Buffer.from(text)),
+      decodeBytes: (ids) => Uint8Array.from([...ids].filter((id) => id >= 48 && id < 58)),
+    };
+    await withModel(path, { tokenizer: onlyDigits }, async (model) => {
+      const { text, tokens } = await model.createSession().complete('1', { ...evenOdds, seed: 2 });
+      expect(text.replace(/\d/g, '')).toBe('');
+      expect(new Set(tokens).size).toBe(11);
+      expect(tokens).toContain(7);
+    });
+  });
+
+  test('is refused for generation where it has bytes for nothing', async () => {
+    const mute: TokenizerLike = {
+      size: 300,
+      endOfText: 300,
+      encode: () => Uint32Array.of(1),
+      decodeBytes: () => new Uint8Array(),
+    };
+    await withModel(path, { tokenizer: mute }, async (model) => {
+      const error = await rejection(() => model.createSession().complete('x', evenOdds));
+      expectFailure(error, { code: 'ERR_WKV_TOKEN' });
+    });
+  });
+});
+
+test('Text whose tokens the model does not have is refused', async () => {
+  const path = await writeRandomModel(folder, 'narrow', { ...smallShape, vocabulary: 100 });
+  const model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+  expectFailure(await rejection(() => model.createSession().evaluate('~~~')), {
+    code: 'ERR_WKV_TOKEN',
+    message: /126/,
+  });
+  await model.dispose();
+});
+
+test('What onProgress throws ends the loading', async () => {
+  const path = await writeRandomModel(folder, 'small');
+  const reason = new Error('the progress bar broke');
+  const onProgress = (): void => {
+    throw reason;
+  };
+  expect(await rejection(() => loadModel(path, { onProgress }))).toBe(reason);
+});
+
+test('A seed that comes with a prompt that is aborted is forgotten', async () => {
+  const path = await writeRandomModel(folder, 'small');
+  await withModel(path, {}, async (model) => {
+    const [one, two] = [model.createSession(), model.createSession()];
+    await Promise.all([
+      one.complete([1], { seed: 5, maxTokens: 3 }),
+      two.complete([1], { seed: 5, maxTokens: 3 }),
+    ]);
+    const controller = new AbortController();
+    const aborted = rejection(() =>
+      two.complete(new Uint32Array(50_000), { seed: 6, signal: controller.signal }),
+    );
+    controller.abort();
+    expect(await aborted).toBe(controller.signal.reason);
+    const [a, b] = await Promise.all(
+      [one, two].map((each) => each.complete([], { ...evenOdds, maxTokens: 50 })),
+    );
+    expect(b?.tokens).toEqual(a?.tokens);
+  });
+});
