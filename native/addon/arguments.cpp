@@ -128,7 +128,8 @@ TensorDirectory to_directory(const Napi::Value& value) {
         .shape = require_integers(tensor.Get("shape"), "shape"),
         .strides = require_integers(tensor.Get("strides"), "strides"),
         .file = static_cast<std::uint32_t>(require_number(tensor.Get("file"), "file", 0, 1e6)),
-        .offset = static_cast<std::uint64_t>(require_number(tensor.Get("offset"), "offset", 0, 9007199254740991.0)),
+        .offset =
+            static_cast<std::uint64_t>(require_number(tensor.Get("offset"), "offset", 0, 9007199254740991.0)),
     });
   }
   return directory;

@@ -77,8 +77,8 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
   const Napi::Object object = info[1].As<Napi::Object>();
-  const auto threads = static_cast<unsigned>(
-      require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
+  const auto threads =
+      static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
   const auto max_batch = static_cast<std::size_t>(require_number(object.Get("maxBatch"), "maxBatch", 1, 1e6));
   auto load = std::make_shared<Load>(env);
   if (info[2].IsFunction()) load->on_progress = Napi::Persistent(info[2].As<Napi::Function>());
@@ -91,7 +91,8 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
       [&environment, weak = std::weak_ptr(load), directory, options, threads, max_batch] {
         Load* raw = nullptr;
         if (const auto shared = weak.lock()) raw = shared.get();
-        const LoadProgress progress = [&environment, raw, weak](std::uint64_t completed, std::uint64_t total) {
+        const LoadProgress progress = [&environment, raw, weak](std::uint64_t completed,
+                                                                std::uint64_t total) {
           if (!is_due(*raw, completed, total)) return;
           environment.post([weak, completed, total](Napi::Env js) {
             const auto shared = weak.lock();
@@ -110,7 +111,8 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
       });
   Napi::Object result = Napi::Object::New(env);
   result.Set("promise", load->deferred.Promise());
-  result.Set("cancel", Napi::Function::New(env, [load](const Napi::CallbackInfo&) { load->cancelled.store(true); }));
+  result.Set("cancel",
+             Napi::Function::New(env, [load](const Napi::CallbackInfo&) { load->cancelled.store(true); }));
   return result;
 }
 

@@ -13,7 +13,8 @@ namespace wkv::addon {
 
 // A model as its JavaScript objects share it. `loaded` and `engine` are null once it is disposed.
 struct ModelHandle {
-  ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads, std::size_t max_batch);
+  ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads,
+              std::size_t max_batch);
   ~ModelHandle();
 
   // What remains to be ended elsewhere: the engine's current layer and unmapping the weights take time.

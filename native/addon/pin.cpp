@@ -13,7 +13,8 @@ void pin_library() {
 #if defined(_WIN32)
   // Written from Microsoft's documentation; not yet compiled by anybody.
   HMODULE module = nullptr;
-  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, &inside, &module);
+  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, &inside,
+                     &module);
 #else
   Dl_info info = {};
   if (dladdr(&inside, &info) != 0) static_cast<void>(dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE));

@@ -39,7 +39,8 @@ struct Parts {
 Napi::Object Session::create(Napi::Env env, std::shared_ptr<ModelHandle> model, SessionState state) {
   Parts parts{std::move(model), std::move(state)};
   const auto bytes = static_cast<std::int64_t>(parts.state.numbers->size());
-  Napi::Object object = Environment::of(env).session_constructor.New({Napi::External<Parts>::New(env, &parts)});
+  Napi::Object object =
+      Environment::of(env).session_constructor.New({Napi::External<Parts>::New(env, &parts)});
   Unwrap(object)->reported_bytes_ = bytes;
   Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
   return object;
@@ -60,7 +61,8 @@ void Session::require_idle(Napi::Env env) const {
   if (disposed_ || model_->engine == nullptr) {
     throw to_javascript(env, Error("ERR_WKV_DISPOSED", "the session has been disposed"));
   }
-  if (pending_ != nullptr) throw to_javascript(env, Error("ERR_WKV_BUSY", "a call on the session is pending"));
+  if (pending_ != nullptr)
+    throw to_javascript(env, Error("ERR_WKV_BUSY", "a call on the session is pending"));
 }
 
 Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
@@ -81,8 +83,9 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   const Napi::Value temperature = options.Get("temperature");
   if (!temperature.IsUndefined()) {
     if (evaluation->tokens.empty() && state_.logits == nullptr) {
-      throw to_javascript(env, Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to "
-                                                      "sample from; evaluate at least one token first"));
+      throw to_javascript(env, Error("ERR_WKV_STATE",
+                                     "the session has seen nothing yet: there is nothing to "
+                                     "sample from; evaluate at least one token first"));
     }
     evaluation->sampling =
         Sampling{.temperature = static_cast<float>(require_number(temperature, "temperature", 0, 1e6)),
@@ -94,8 +97,8 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   evaluation->state = evaluation->abandonable ? state_ : std::move(state_);
 
   Environment& environment = Environment::of(env);
-  auto* pending = new Pending{Napi::Promise::Deferred::New(env), Napi::Persistent(info.This().As<Napi::Object>()),
-                              this, evaluation};
+  auto* pending = new Pending{Napi::Promise::Deferred::New(env),
+                              Napi::Persistent(info.This().As<Napi::Object>()), this, evaluation};
   evaluation->finished = [&environment, pending] {
     environment.post([pending](Napi::Env js) {
       const std::unique_ptr<Pending> owned(pending);

@@ -21,7 +21,8 @@ class Session : public Napi::ObjectWrap<Session> {
  private:
   struct Pending;
 
-  // evaluate({ tokens, output, abandonable, temperature?, topP? }): promise of { cancelled, values?, sampled? }
+  // evaluate({ tokens, output, abandonable, temperature?, topP? }): promise of { cancelled, values?, sampled?
+  // }
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value snapshot(const Napi::CallbackInfo& info);

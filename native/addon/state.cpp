@@ -40,18 +40,19 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   Environment& environment = Environment::of(env);
   const auto deferred = Napi::Promise::Deferred::New(env);
   environment.begin(env);
-  environment.run_in_background([] {}, [&environment, deferred, work, convert] {
-    auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
-    environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
-      if (js == nullptr) return;
-      environment.end(js);
-      if (outcome->error) {
-        deferred.Reject(to_javascript(js, *outcome->error).Value());
-      } else {
-        deferred.Resolve(convert(js, std::move(*outcome->result)));
-      }
-    });
-  });
+  environment.run_in_background([] {},
+                                [&environment, deferred, work, convert] {
+                                  auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
+                                  environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
+                                    if (js == nullptr) return;
+                                    environment.end(js);
+                                    if (outcome->error) {
+                                      deferred.Reject(to_javascript(js, *outcome->error).Value());
+                                    } else {
+                                      deferred.Resolve(convert(js, std::move(*outcome->result)));
+                                    }
+                                  });
+                                });
   return deferred.Promise();
 }
 
@@ -82,7 +83,8 @@ Napi::Function State::constructor(Napi::Env env) {
 
 Napi::Object State::create(Napi::Env env, SessionState value) {
   const auto bytes = static_cast<std::int64_t>(value.numbers->size());
-  Napi::Object object = Environment::of(env).state_constructor.New({Napi::External<SessionState>::New(env, &value)});
+  Napi::Object object =
+      Environment::of(env).state_constructor.New({Napi::External<SessionState>::New(env, &value)});
   Unwrap(object)->reported_bytes_ = bytes;
   Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
   return object;

@@ -86,7 +86,7 @@ void Engine::work() {
   }
 }
 
-void Engine::finish(Item item) {
+void Engine::finish(const Item& item) {
   // The closure may hold the evaluation: it must not outlive the call.
   const std::function<void()> finished = std::move(item->finished);
   item->finished = nullptr;
@@ -144,7 +144,8 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   const auto left = [&](std::size_t i) { return active[i]->tokens.size() - active[i]->done; };
   std::vector<std::size_t> order(sessions);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return left(a) < left(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return left(a) < left(b); });
   std::vector<std::size_t> shares(sessions);
   std::size_t budget = Network::kMostTokens;
   for (std::size_t i = 0; i < sessions; ++i) {
@@ -164,7 +165,9 @@ void Engine::step(std::deque<Item>& active) {
     const bool all = e.output == Output::kAll || e.output == Output::kScores;
     segments.push_back({.tokens = std::span{e.tokens}.subspan(e.done, shares[i]),
                         .state = e.state.numbers->floats(),
-                        .logits = all ? Logits::kAll : last ? Logits::kLast : Logits::kNone});
+                        .logits = all    ? Logits::kAll
+                                  : last ? Logits::kLast
+                                         : Logits::kNone});
   }
 
   // Allocated here, because the sink runs on several threads and must not fail.
@@ -192,10 +195,9 @@ void Engine::step(std::deque<Item>& active) {
     if (position + 1 == e.tokens.size()) std::copy_n(logits, vocabulary, last_logits[segment]->data());
   };
   const Abandon abandon = [&] {
-    return std::all_of(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
-                       [&](const Item& item) {
-                         return item->abandonable && (stopping_.load() || item->cancelled.load());
-                       });
+    return std::all_of(
+        active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
+        [&](const Item& item) { return item->abandonable && (stopping_.load() || item->cancelled.load()); });
   };
   const bool completed =
       !failure && network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon);
@@ -224,7 +226,7 @@ void Engine::step(std::deque<Item>& active) {
   active.erase(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions));
   // Whoever has waited goes first next time.
   active.insert(active.end(), going_on.begin(), going_on.end());
-  for (Item& item : over) finish(std::move(item));
+  for (const Item& item : over) finish(item);
 }
 
 }  // namespace wkv

@@ -76,7 +76,7 @@ class Engine {
 
   void work();
   bool take_new(std::deque<Item>& active);
-  void finish(Item item);
+  static void finish(const Item& item);
   bool begin(Evaluation& evaluation);
   static std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions);
   void step(std::deque<Item>& active);

@@ -34,7 +34,8 @@ FileReader::FileReader(const SourceFile& file) : file_(file) {
   const int length = MultiByteToWideChar(CP_UTF8, 0, file.path.c_str(), -1, nullptr, 0);
   std::wstring wide(static_cast<std::size_t>(length), L'\0');
   MultiByteToWideChar(CP_UTF8, 0, file.path.c_str(), -1, wide.data(), length);
-  HANDLE handle = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
+  HANDLE handle =
+      CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
   if (handle == INVALID_HANDLE_VALUE) throw failure(file, "cannot be opened again");
   LARGE_INTEGER size;
   if (!GetFileSizeEx(handle, &size) || static_cast<std::uint64_t>(size.QuadPart) != file.size) {

@@ -23,7 +23,8 @@ struct Matrix {
 
   static std::size_t size_in_bytes(StoredType type, int rows, int columns) {
     return static_cast<std::size_t>(round_up(rows, kPanelRows)) *
-           static_cast<std::size_t>(round_up(columns, kPanelColumns)) * static_cast<std::size_t>(bytes_of(type));
+           static_cast<std::size_t>(round_up(columns, kPanelColumns)) *
+           static_cast<std::size_t>(bytes_of(type));
   }
 
   // The panel that begins at `row`, a multiple of kPanelRows.

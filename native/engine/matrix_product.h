@@ -24,18 +24,21 @@ using Scratch = std::vector<Memory>;
 
 inline Gemm gemm_for(const KernelTable& kernels, StoredType type) {
   switch (type) {
-    case StoredType::kF16: return kernels.gemm_f16;
-    case StoredType::kBf16: return kernels.gemm_bf16;
-    case StoredType::kF32: break;
+    case StoredType::kF16:
+      return kernels.gemm_f16;
+    case StoredType::kBf16:
+      return kernels.gemm_bf16;
+    case StoredType::kF32:
+      break;
   }
   return kernels.gemm_f32;
 }
 
-// Computes several products in one parallel region. As soon as a block of rows is done, epilogue(product, token,
-// row, rows) is called for each of its tokens, on the same thread.
+// Computes several products in one parallel region. As soon as a block of rows is done, epilogue(product,
+// token, row, rows) is called for each of its tokens, on the same thread.
 template <class Epilogue>
-void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Scratch& scratch, std::size_t tokens,
-              std::span<const Product> products, Epilogue&& epilogue) {
+void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Scratch& scratch,
+              std::size_t tokens, std::span<const Product> products, Epilogue&& epilogue) {
   // Below this many multiplications waking a thread costs more than it brings.
   constexpr std::size_t kWorthSharing = 200'000;
   std::size_t blocks = 0;

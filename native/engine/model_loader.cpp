@@ -18,7 +18,8 @@ namespace {
 void require_supported(const TensorDirectory& directory) {
   const std::string version = detect_version(directory);
   if (version != "5.2") {
-    throw Error("ERR_WKV_UNSUPPORTED", "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
+    throw Error("ERR_WKV_UNSUPPORTED",
+                "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
         .about({}, "RWKV 5.2", "RWKV " + version);
   }
 }
@@ -35,7 +36,8 @@ std::string fingerprint(const ModelInfo& info, const TensorDirectory& directory,
   for (const TensorEntry& tensor : directory.tensors) by_name[tensor.name] = &tensor;
   std::string text = info.architecture + " " + info.version + "\n";
   for (const StatePart& part : info.state.parts) {
-    text += std::string(part.name) + " " + std::to_string(part.count) + " " + std::to_string(part.group) + "\n";
+    text +=
+        std::string(part.name) + " " + std::to_string(part.count) + " " + std::to_string(part.group) + "\n";
   }
   for (const auto& [name, hash] : hashes) {
     const TensorEntry& tensor = *by_name.at(name);
@@ -50,8 +52,8 @@ std::string fingerprint(const ModelInfo& info, const TensorDirectory& directory,
 std::string key_of(const TensorDirectory& directory, const LoadOptions& options) {
   std::string key;
   for (const SourceFile& file : directory.files) {
-    for (const std::uint64_t part : {file.device, file.inode, file.size,
-                                     static_cast<std::uint64_t>(file.modified_ns)}) {
+    for (const std::uint64_t part :
+         {file.device, file.inode, file.size, static_cast<std::uint64_t>(file.modified_ns)}) {
       key += std::to_string(part) + ":";
     }
   }
@@ -63,7 +65,8 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
 class Registry {
  public:
   // The shared model, or null with the duty to call finish() or fail().
-  std::shared_ptr<const LoadedModel> get_or_begin(const std::string& key, const std::atomic<bool>& cancelled) {
+  std::shared_ptr<const LoadedModel> get_or_begin(const std::string& key,
+                                                  const std::atomic<bool>& cancelled) {
     for (;;) {
       {
         const std::lock_guard lock{mutex_};
@@ -125,7 +128,8 @@ std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, 
     require_supported(directory);
     rwkv5::Loaded loaded = rwkv5::load(directory, options, threads, cancelled, progress);
     std::string print = fingerprint(loaded.network->info(), directory, loaded.hashes);
-    auto model = std::make_shared<const LoadedModel>(LoadedModel{std::move(loaded.network), std::move(print)});
+    auto model =
+        std::make_shared<const LoadedModel>(LoadedModel{std::move(loaded.network), std::move(print)});
     registry().finish(key, model);
     return model;
   } catch (...) {

@@ -25,8 +25,8 @@ ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& opt
 // Whether the process has this model already, or is loading it.
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options);
 
-// Loads, or shares what the process already has: there is one copy of the weights per files and options. Waits
-// while another thread loads the same. Throws Error, Cancelled or std::bad_alloc.
+// Loads, or shares what the process already has: there is one copy of the weights per files and options.
+// Waits while another thread loads the same. Throws Error, Cancelled or std::bad_alloc.
 std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, const LoadOptions& options,
                                               unsigned threads, const std::atomic<bool>& cancelled,
                                               const LoadProgress& progress);

@@ -29,10 +29,11 @@ struct StateLayout {
 
   // Names aside: those follow from the architecture.
   bool has_shape_of(const StateLayout& other) const {
-    return layers == other.layers && std::equal(parts.begin(), parts.end(), other.parts.begin(), other.parts.end(),
-                                                [](const StatePart& a, const StatePart& b) {
-                                                  return a.count == b.count && a.group == b.group;
-                                                });
+    return layers == other.layers &&
+           std::equal(parts.begin(), parts.end(), other.parts.begin(), other.parts.end(),
+                      [](const StatePart& a, const StatePart& b) {
+                        return a.count == b.count && a.group == b.group;
+                      });
   }
 
   std::size_t numbers() const {

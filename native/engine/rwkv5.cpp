@@ -33,7 +33,8 @@ struct Buffers final : Workspace {
         update(Network::kMostTokens, info.embedding),
         hidden(Network::kMostTokens, info.feed_forward),
         logits(kLogitsTokens, info.vocabulary) {
-    for (unsigned lane = 0; lane < lane_count; ++lane) scratch.emplace_back(kGemmScratchFloats * sizeof(float));
+    for (unsigned lane = 0; lane < lane_count; ++lane)
+      scratch.emplace_back(kGemmScratchFloats * sizeof(float));
   }
 
   Activation x;  // the residual stream
@@ -84,8 +85,13 @@ class Rwkv5 final : public Network {
 
     Step(const Rwkv5& network, std::span<const Segment> all, Buffers& workspace, ThreadPool& threads,
          unsigned lane_count)
-        : net(network), info(network.info_), kernels(network.kernels_), segments(all), b(workspace),
-          pool(threads), lanes(lane_count) {
+        : net(network),
+          info(network.info_),
+          kernels(network.kernels_),
+          segments(all),
+          b(workspace),
+          pool(threads),
+          lanes(lane_count) {
       for (std::size_t segment = 0; segment < segments.size(); ++segment) {
         first_token.push_back(places.size());
         for (std::size_t i = 0; i < segments[segment].tokens.size(); ++i) places.push_back({segment, i});
@@ -152,9 +158,10 @@ class Rwkv5 final : public Network {
 
     // x += O (GroupNorm(WKV(r, k, v)) * silu(g))
     void time_mixing(const Layer::Attention& att, const NormWeights& ln, std::size_t layer) {
-      norm_and_shift(ln, [&](std::size_t segment) { return att_x(segment, layer); },
-                     std::array{std::pair{&att.mix_k, &b.mixed_k}, std::pair{&att.mix_v, &b.mixed_v},
-                                std::pair{&att.mix_r, &b.mixed_r}, std::pair{&att.mix_g, &b.mixed_g}});
+      norm_and_shift(
+          ln, [&](std::size_t segment) { return att_x(segment, layer); },
+          std::array{std::pair{&att.mix_k, &b.mixed_k}, std::pair{&att.mix_v, &b.mixed_v},
+                     std::pair{&att.mix_r, &b.mixed_r}, std::pair{&att.mix_g, &b.mixed_g}});
       const Product inputs[] = {{&att.receptance, &b.mixed_r, &b.r},
                                 {&att.key, &b.mixed_k, &b.k},
                                 {&att.value, &b.mixed_v, &b.v},
@@ -198,8 +205,9 @@ class Rwkv5 final : public Network {
 
     // x += sigmoid(R xr) * (V relu(K xk)^2)
     void channel_mixing(const Layer::FeedForward& ffn, const NormWeights& ln, std::size_t layer) {
-      norm_and_shift(ln, [&](std::size_t segment) { return ffn_x(segment, layer); },
-                     std::array{std::pair{&ffn.mix_k, &b.mixed_k}, std::pair{&ffn.mix_r, &b.mixed_r}});
+      norm_and_shift(
+          ln, [&](std::size_t segment) { return ffn_x(segment, layer); },
+          std::array{std::pair{&ffn.mix_k, &b.mixed_k}, std::pair{&ffn.mix_r, &b.mixed_r}});
       const Product inputs[] = {{&ffn.key, &b.mixed_k, &b.hidden}, {&ffn.receptance, &b.mixed_r, &b.gate}};
       multiply(inputs, [&](std::size_t product, std::size_t token, int row, int rows) {
         if (product == 0) kernels.relu_squared(b.hidden.row(token) + row, rows);
@@ -216,7 +224,8 @@ class Rwkv5 final : public Network {
       for (std::size_t token = 0; token < places.size(); ++token) {
         const Segment& segment = segments[places[token].segment];
         const bool last = places[token].index + 1 == segment.tokens.size();
-        if (segment.logits == Logits::kAll || (segment.logits == Logits::kLast && last)) wanted.push_back(token);
+        if (segment.logits == Logits::kAll || (segment.logits == Logits::kLast && last))
+          wanted.push_back(token);
       }
       for (std::size_t begin = 0; begin < wanted.size(); begin += kLogitsTokens) {
         const std::size_t count = std::min(kLogitsTokens, wanted.size() - begin);
@@ -224,7 +233,8 @@ class Rwkv5 final : public Network {
           norm(net.weights_.ln_out, b.x.row(wanted[begin + i]), b.normed.row(i));
         });
         const Product head[] = {{&net.weights_.head, &b.normed, &b.logits}};
-        wkv::multiply(kernels, pool, lanes, b.scratch, count, head, [](std::size_t, std::size_t, int, int) {});
+        wkv::multiply(kernels, pool, lanes, b.scratch, count, head,
+                      [](std::size_t, std::size_t, int, int) {});
         pool.run(lanes, count, [&](std::size_t i, unsigned) {
           const Place place = places[wanted[begin + i]];
           sink(place.segment, place.index, b.logits.row(i));

@@ -112,7 +112,8 @@ int dimension(const TensorEntry& tensor, std::size_t index, std::size_t rank) {
   const std::int64_t size = tensor.shape[index];
   if (size < 1 || size > kMostChannels) {
     throw Error("ERR_WKV_SHAPE", "the tensor " + tensor.name + " has the shape " + shape_text(tensor.shape))
-        .about(tensor.name, "dimensions from 1 to " + std::to_string(kMostChannels), shape_text(tensor.shape));
+        .about(tensor.name, "dimensions from 1 to " + std::to_string(kMostChannels),
+               shape_text(tensor.shape));
   }
   return static_cast<int>(size);
 }
@@ -127,7 +128,8 @@ Dimensions derive_dimensions(const Names& names) {
   d.head_size = dimension(decay, 1, 2);
   const std::int64_t attention = std::int64_t{d.heads} * d.head_size;
   if (attention > kMostChannels || std::int64_t{d.head_size} * d.head_size > kMostChannels) {
-    throw Error("ERR_WKV_SHAPE", "the tensor blocks.0.att.time_decay has the shape " + shape_text(decay.shape))
+    throw Error("ERR_WKV_SHAPE",
+                "the tensor blocks.0.att.time_decay has the shape " + shape_text(decay.shape))
         .about(decay.name, "at most 2^24 channels and numbers in a head's state", shape_text(decay.shape));
   }
   d.attention = static_cast<int>(attention);
@@ -231,7 +233,8 @@ Inspected inspect_all(const TensorDirectory& directory, const Options& options) 
   const auto head_state = static_cast<std::uint32_t>(d.head_size) * static_cast<std::uint32_t>(d.head_size);
   const std::uint64_t wkv_numbers = std::uint64_t{head_state} * static_cast<std::uint32_t>(d.heads);
   if (wkv_numbers > std::numeric_limits<std::int32_t>::max()) {
-    throw Error("ERR_WKV_SHAPE", "the state of a layer would have " + std::to_string(wkv_numbers) + " numbers")
+    throw Error("ERR_WKV_SHAPE",
+                "the state of a layer would have " + std::to_string(wkv_numbers) + " numbers")
         .about("blocks.0.att.time_decay", "at most 2^31", std::to_string(wkv_numbers));
   }
   info.state = {static_cast<std::uint32_t>(d.layers),
@@ -261,10 +264,11 @@ Loaded load(const TensorDirectory& directory, const Options& options, unsigned t
   Weights weights;
   weights.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
   TensorLoader loader(directory, threads, cancelled, progress);
-  for_each_tensor(inspected.dimensions, weights, [&](const std::string& name, const Shape& shape, auto& place) {
-    allocate(place, inspected.info.weights, shape);
-    loader.add(names.take(name, shape), place);
-  });
+  for_each_tensor(inspected.dimensions, weights,
+                  [&](const std::string& name, const Shape& shape, auto& place) {
+                    allocate(place, inspected.info.weights, shape);
+                    loader.add(names.take(name, shape), place);
+                  });
   loader.run();
   for (Layer& layer : weights.layers) {
     for (float& decay : layer.attention.forget) {

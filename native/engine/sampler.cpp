@@ -10,15 +10,15 @@
 namespace wkv {
 
 double uniform(std::uint64_t seed, std::uint64_t draw) {
-  std::uint32_t counter[4] = {static_cast<std::uint32_t>(draw), static_cast<std::uint32_t>(draw >> 32U), 0, 0};
+  std::uint32_t counter[4] = {static_cast<std::uint32_t>(draw), static_cast<std::uint32_t>(draw >> 32U), 0,
+                              0};
   std::uint32_t key[2] = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)};
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53U} * counter[0];
     const std::uint64_t b = std::uint64_t{0xCD9E8D57U} * counter[2];
-    const std::uint32_t next[4] = {static_cast<std::uint32_t>(b >> 32U) ^ counter[1] ^ key[0],
-                                   static_cast<std::uint32_t>(b),
-                                   static_cast<std::uint32_t>(a >> 32U) ^ counter[3] ^ key[1],
-                                   static_cast<std::uint32_t>(a)};
+    const std::uint32_t next[4] = {
+        static_cast<std::uint32_t>(b >> 32U) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+        static_cast<std::uint32_t>(a >> 32U) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
     std::copy_n(next, 4, counter);
     key[0] += 0x9E3779B9U;
     key[1] += 0xBB67AE85U;
@@ -35,9 +35,11 @@ double top_p_cutoff(const std::vector<double>& probabilities, double top_p) {
   std::vector<double> sorted = probabilities;
   std::size_t ready = 0;
   double sum = 0;
-  for (std::size_t want = std::min<std::size_t>(64, sorted.size());; want = std::min(want * 8, sorted.size())) {
+  for (std::size_t want = std::min<std::size_t>(64, sorted.size());;
+       want = std::min(want * 8, sorted.size())) {
     const auto from = sorted.begin() + static_cast<std::ptrdiff_t>(ready);
-    std::partial_sort(from, sorted.begin() + static_cast<std::ptrdiff_t>(want), sorted.end(), std::greater<>{});
+    std::partial_sort(from, sorted.begin() + static_cast<std::ptrdiff_t>(want), sorted.end(),
+                      std::greater<>{});
     for (; ready < want; ++ready) {
       sum += sorted[ready];
       if (sum >= top_p) return sorted[ready];

@@ -20,8 +20,9 @@ struct Sampling {
 // counter `draw`: a number in [0, 1) with 53 random bits. The same seed and draw give the same number.
 double uniform(std::uint64_t seed, std::uint64_t draw);
 
-// The token that `random`, in [0, 1), picks: tokens in ascending order of id, each as wide as its probability.
-// Of equals the lowest id is the most probable one. Nothing if a logit that counts is not finite.
+// The token that `random`, in [0, 1), picks: tokens in ascending order of id, each as wide as its
+// probability. Of equals the lowest id is the most probable one. Nothing if a logit that counts is not
+// finite.
 std::optional<std::uint32_t> sample(std::span<const float> logits, const Sampling& sampling, double random);
 
 }  // namespace wkv

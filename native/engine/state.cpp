@@ -153,7 +153,8 @@ StateLayout read_layout(Reader& reader) {
   StateLayout layout;
   layout.layers = reader.number<std::uint32_t>();
   const auto parts = reader.number<std::uint32_t>();
-  if (layout.layers == 0 || parts == 0 || parts > kMostParts) refuse("their layout is empty", "1 to 8 parts", "");
+  if (layout.layers == 0 || parts == 0 || parts > kMostParts)
+    refuse("their layout is empty", "1 to 8 parts", "");
   std::uint64_t per_layer = 0;
   for (std::uint32_t i = 0; i < parts; ++i) {
     const std::string name = reader.text(kNameBytes);
@@ -218,7 +219,8 @@ SessionState deserialize(std::span<const unsigned char> bytes) {
   const auto body = bytes.first(bytes.size() - sizeof(std::uint64_t));
   std::uint64_t checksum;
   std::memcpy(&checksum, body.data() + body.size(), sizeof checksum);
-  if (checksum != xxh64(body.data(), body.size())) refuse("they are damaged", "a matching checksum", "another");
+  if (checksum != xxh64(body.data(), body.size()))
+    refuse("they are damaged", "a matching checksum", "another");
 
   const auto precision = reader.number<std::uint32_t>();
   if (precision > 1) refuse("their precision is unknown", "f32 or f16", std::to_string(precision));

@@ -18,8 +18,8 @@ std::int64_t element_count(const TensorEntry& tensor) {
   std::int64_t count = 1;
   for (const std::int64_t dimension : tensor.shape) {
     if (dimension <= 0 || dimension > kMost / count) {
-      throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + " has the impossible shape " +
-                                        shape_text(tensor.shape))
+      throw Error("ERR_WKV_FORMAT",
+                  "the tensor " + tensor.name + " has the impossible shape " + shape_text(tensor.shape))
           .about(tensor.name, "positive dimensions with a product of at most 2^40", shape_text(tensor.shape));
     }
     count *= dimension;

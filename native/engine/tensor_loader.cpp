@@ -33,9 +33,12 @@ float float_at(const unsigned char* elements, std::int64_t index) {
 
 float widened(StoredType type, const unsigned char* elements, std::int64_t index) {
   switch (type) {
-    case StoredType::kF16: return f16_to_f32(half_at(elements, index));
-    case StoredType::kBf16: return bf16_to_f32(half_at(elements, index));
-    case StoredType::kF32: break;
+    case StoredType::kF16:
+      return f16_to_f32(half_at(elements, index));
+    case StoredType::kBf16:
+      return bf16_to_f32(half_at(elements, index));
+    case StoredType::kF32:
+      break;
   }
   return float_at(elements, index);
 }
@@ -94,7 +97,7 @@ struct TensorLoader::Item {
 
 struct TensorLoader::Piece {
   Item* item;
-  std::int64_t row;   // -1: the whole tensor
+  std::int64_t row;  // -1: the whole tensor
   std::int64_t rows;
 };
 
@@ -116,7 +119,8 @@ TensorLoader::~TensorLoader() = default;
 
 namespace {
 
-// A tensor of any number of dimensions as a matrix, for vectors: one row where its elements are evenly spaced.
+// A tensor of any number of dimensions as a matrix, for vectors: one row where its elements are evenly
+// spaced.
 struct Flat {
   std::int64_t rows = 1;
   std::int64_t columns = 1;
@@ -286,8 +290,8 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
   const std::int64_t count = rows * item.columns;
   if (const std::int64_t bad = first_not_finite(from, elements, count); bad >= 0) {
     const std::string index = std::to_string(row * item.columns + bad);
-    throw Error("ERR_WKV_FORMAT", "the tensor " + item.tensor->name +
-                                      " holds a NaN or an infinity at element " + index)
+    throw Error("ERR_WKV_FORMAT",
+                "the tensor " + item.tensor->name + " holds a NaN or an infinity at element " + index)
         .about(item.tensor->name, "finite numbers",
                std::to_string(widened(from, elements, bad)) + " at element " + index);
   }
@@ -310,7 +314,8 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
         std::int64_t place = (row + r) * item.columns + column;
         if (item.matrix != nullptr) {
           const std::int64_t panel = (row + r) / kPanelRows * kPanelRows;
-          place = panel * item.matrix->padded_columns + column * kPanelRows + (row + r - panel) * kPanelColumns;
+          place =
+              panel * item.matrix->padded_columns + column * kPanelRows + (row + r - panel) * kPanelColumns;
         }
         unsigned char* destination = base + static_cast<std::size_t>(place) * to_width;
         const std::int64_t first = r * item.columns + column;
@@ -323,8 +328,9 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
           convert(from, elements, first + i, to, destination + static_cast<std::size_t>(i) * to_width);
         }
         if (const std::int64_t bad = first_not_finite(to, destination, width); bad >= 0) {
-          throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + item.tensor->name +
-                                                 " holds numbers that f16 cannot; use weights: 'bf16' or 'f32'")
+          throw Error("ERR_WKV_UNSUPPORTED",
+                      "the tensor " + item.tensor->name +
+                          " holds numbers that f16 cannot; use weights: 'bf16' or 'f32'")
               .about(item.tensor->name, "at most 65504",
                      std::to_string(widened(from, elements, first + bad)));
         }
@@ -345,8 +351,8 @@ std::map<std::string, std::uint64_t> TensorLoader::hashes() const {
 }
 
 void RowMatrix::read_row(int row, float* output) const {
-  const auto* elements = static_cast<const unsigned char*>(data.data()) +
-                         std::ptrdiff_t{row} * columns * bytes_of(type);
+  const auto* elements =
+      static_cast<const unsigned char*>(data.data()) + std::ptrdiff_t{row} * columns * bytes_of(type);
   for (int i = 0; i < columns; ++i) output[i] = widened(type, elements, i);
 }
 

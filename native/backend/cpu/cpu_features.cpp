@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
-#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+#if defined(_M_X64) && !defined(__clang__)
 #include <intrin.h>
+#elif defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
 #endif
 
 namespace wkv {
@@ -39,8 +41,13 @@ X86Features x86_features() {
 #else
 X86Features x86_features() {
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+  // F16C by CPUID leaf 1, ECX bit 29: clang 14 does not know its name here.
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & (1U << 29U)) != 0;
+  const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   return {avx2, avx2 && avx512};

@@ -36,9 +36,10 @@ class ThreadPool {
       return;
     }
     using Plain = std::remove_reference_t<Task>;
-    run_shared(lanes, items, [](void* context, std::size_t item, unsigned lane) {
-      (*static_cast<Plain*>(context))(item, lane);
-    }, const_cast<void*>(static_cast<const void*>(&task)));
+    run_shared(
+        lanes, items,
+        [](void* context, std::size_t item, unsigned lane) { (*static_cast<Plain*>(context))(item, lane); },
+        const_cast<void*>(static_cast<const void*>(&task)));
   }
 
  private:

@@ -28,9 +28,9 @@ struct GemmArguments {
   float* scratch;       // kGemmScratchFloats floats, 64-byte aligned
   std::ptrdiff_t x_stride;
   std::ptrdiff_t output_stride;
-  int tokens;           // 1 to kBlockTokens
-  int rows;             // 1 to kBlockRows; the last panel may be partial
-  int padded_columns;   // a multiple of 16
+  int tokens;          // 1 to kBlockTokens
+  int rows;            // 1 to kBlockRows; the last panel may be partial
+  int padded_columns;  // a multiple of 16
 };
 // output[t][r] = sum over c of weights[r][c] * x[t][c]
 using Gemm = void (*)(const GemmArguments& arguments);

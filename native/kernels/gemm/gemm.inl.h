@@ -5,7 +5,7 @@
 namespace wkv::WKV_ISA_NAMESPACE {
 
 #if WKV_ISA_AVX512
-constexpr int kTileRows = 4;    // 4 x 6 accumulators of 32 registers
+constexpr int kTileRows = 4;  // 4 x 6 accumulators of 32 registers
 constexpr int kTileTokens = 6;
 constexpr int kDecodePanels = 2;  // 8 rows at once hide the latency of fma
 #elif WKV_ISA_NEON
@@ -48,8 +48,8 @@ inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t p
     F32x16 activation[static_cast<std::size_t>(kTokens)];
     for (int t = 0; t < kTokens; ++t) activation[t] = load(x + t * x_stride + column);
     for (int row = 0; row < kRows; ++row) {
-      const F32x16 weight = Weight::widen(weights + row / kPanelRows * panel_stride +
-                                          row % kPanelRows * kPanelColumns);
+      const F32x16 weight =
+          Weight::widen(weights + row / kPanelRows * panel_stride + row % kPanelRows * kPanelColumns);
       for (int t = 0; t < kTokens; ++t) tile.sums[row][t] = fma(weight, activation[t], tile.sums[row][t]);
     }
     weights += kGroup;
@@ -89,7 +89,7 @@ inline void run_token_tile(const GemmArguments& a, int token, int begin, int col
   for (int row = 0; row < a.rows; row += kTileRows) {
     const std::ptrdiff_t panel = row / kPanelRows;
     const auto* first = weights + panel * kPanelRows * a.padded_columns + begin / kPanelColumns * kGroup +
-                       row % kPanelRows * kPanelColumns;
+                        row % kPanelRows * kPanelColumns;
     run_tile<Weight, kTileRows, kTokens>(a, first, row, token, begin, columns);
   }
 }
@@ -104,14 +104,25 @@ inline void gemm_tokens(const GemmArguments& a) {
       run_token_tile<Weight, kTileTokens>(a, token, begin, columns);
     }
     switch (a.tokens - token) {
-      case 1: run_token_tile<Weight, 1>(a, token, begin, columns); break;
-      case 2: run_token_tile<Weight, 2>(a, token, begin, columns); break;
+      case 1:
+        run_token_tile<Weight, 1>(a, token, begin, columns);
+        break;
+      case 2:
+        run_token_tile<Weight, 2>(a, token, begin, columns);
+        break;
 #if WKV_ISA_AVX512
-      case 3: run_token_tile<Weight, 3>(a, token, begin, columns); break;
-      case 4: run_token_tile<Weight, 4>(a, token, begin, columns); break;
-      case 5: run_token_tile<Weight, 5>(a, token, begin, columns); break;
+      case 3:
+        run_token_tile<Weight, 3>(a, token, begin, columns);
+        break;
+      case 4:
+        run_token_tile<Weight, 4>(a, token, begin, columns);
+        break;
+      case 5:
+        run_token_tile<Weight, 5>(a, token, begin, columns);
+        break;
 #endif
-      default: break;
+      default:
+        break;
     }
   }
 }

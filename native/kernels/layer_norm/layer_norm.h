@@ -8,7 +8,8 @@ using LayerNorm = void (*)(const float* x, const float* weight, const float* bia
                            float* output);
 
 namespace reference {
-void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int size, float* output);
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int size,
+                float* output);
 }
 
 }  // namespace wkv

@@ -49,7 +49,7 @@ inline std::uint16_t f32_to_f16(float value) {
   const std::uint32_t magnitude = bits & 0x7fffffffU;
   if (magnitude > 0x7f800000U) return static_cast<std::uint16_t>(sign | 0x7e00U);
   if (magnitude >= 0x477ff000U) return static_cast<std::uint16_t>(sign | 0x7c00U);  // rounds to 65536 or more
-  if (magnitude < 0x33000001U) return sign;                                        // at most half of 2^-24
+  if (magnitude < 0x33000001U) return sign;                                         // at most half of 2^-24
   std::uint32_t exponent = magnitude >> 23U;
   std::uint32_t fraction = (magnitude & 0x7fffffU) | 0x800000U;
   // Bits to drop: 13 for a normal half, more below 2^-14.

@@ -10,10 +10,10 @@ namespace wkv {
 //   S[i][j] = w[i] * S[i][j] + k[i] * v[j]
 //
 // with i the key channel and j the value channel. `r`, `k`, `v` and `y` point at the head's N channels of the
-// first token; the next token's lie `stride` floats further. The decay w = exp(-exp(time_decay)), [N], is given
-// as `forget` = 1 - w: where w is close to 1 a float of w would be off by up to 3e-8, always in the same
-// direction, which a thousand tokens make 3e-5. `u` is the bonus time_faaaa, [N]; `state` is S as [key][value],
-// N * N floats, updated in place. `y` must not overlap the inputs.
+// first token; the next token's lie `stride` floats further. The decay w = exp(-exp(time_decay)), [N], is
+// given as `forget` = 1 - w: where w is close to 1 a float of w would be off by up to 3e-8, always in the
+// same direction, which a thousand tokens make 3e-5. `u` is the bonus time_faaaa, [N]; `state` is S as
+// [key][value], N * N floats, updated in place. `y` must not overlap the inputs.
 struct Wkv5Arguments {
   const float* r;
   const float* k;

@@ -1,0 +1,68 @@
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+const nodeGlobals = Object.fromEntries(
+  [
+    ...['AbortController', 'AbortSignal', 'Buffer', 'TextDecoder', 'TextEncoder', 'URL', 'console', 'fetch'],
+    ...['performance', 'process', 'setImmediate', 'setTimeout', 'clearTimeout', 'structuredClone'],
+  ].map((name) => [name, 'readonly']),
+);
+const commonJsGlobals = {
+  __dirname: 'readonly',
+  exports: 'writable',
+  module: 'writable',
+  require: 'readonly',
+};
+
+const everywhere = {
+  eqeqeq: 'error',
+  'no-empty': ['error', { allowEmptyCatch: false }],
+  'no-var': 'error',
+  'prefer-const': 'error',
+};
+
+export default tseslint.config(
+  { ignores: ['node_modules/', 'dist/', 'build/', 'out/', 'prebuilds/', 'coverage/', 'vocabulary/'] },
+  { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      ...everywhere,
+      // A matter of taste: handlers of one line return what they call.
+      '@typescript-eslint/no-confusing-void-expression': 'off',
+      // `process.env['NAME']` is what noPropertyAccessFromIndexSignature of tsconfig.json asks for.
+      '@typescript-eslint/dot-notation': 'off',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
+      // A class of constants or a namespace of functions is how DESIGN.md's Tokenizer and State are made.
+      '@typescript-eslint/no-extraneous-class': 'off',
+    },
+  },
+  {
+    // A test says what it expects in its own words: `array[0]!` fails as loudly as an assertion.
+    files: ['test/**/*.ts'],
+    rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
+  },
+  {
+    files: ['**/*.js'],
+    languageOptions: { sourceType: 'commonjs', globals: { ...nodeGlobals, ...commonJsGlobals } },
+    rules: everywhere,
+  },
+  {
+    files: ['**/*.mjs'],
+    languageOptions: { sourceType: 'module', globals: nodeGlobals },
+    rules: everywhere,
+  },
+  {
+    // Read by a Node that may be too old for anything newer.
+    files: ['scripts/lib/require-node.js'],
+    languageOptions: { ecmaVersion: 5 },
+    rules: { 'no-var': 'off' },
+  },
+);

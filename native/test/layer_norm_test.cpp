@@ -1,0 +1,116 @@
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <vector>
+
+#include "backend/cpu/cpu_features.h"
+#include "test/support/guarded.h"
+#include "test/support/numbers.h"
+
+using wkv::test::Floats;
+using wkv::test::Guarded;
+
+namespace {
+
+std::vector<int> widths() {
+  std::vector<int> sizes;
+  for (int size = 1; size <= 70; ++size) sizes.push_back(size);
+  for (const int size : {192, 320, 1000, 4096, 4103}) sizes.push_back(size);
+  return sizes;
+}
+
+struct Case {
+  Floats x, weight, bias;
+};
+
+Case random_case(std::mt19937& random, int size, float offset) {
+  const auto count = static_cast<std::size_t>(size);
+  return {wkv::test::random_floats(random, count, offset - 3, offset + 3),
+          wkv::test::random_floats(random, count, -2, 2), wkv::test::random_floats(random, count)};
+}
+
+Floats run(wkv::LayerNorm kernel, const Case& c, float epsilon) {
+  Guarded<float> x(c.x);
+  Guarded<float> weight(c.weight);
+  Guarded<float> bias(c.bias);
+  Guarded<float> output(c.x.size());
+  kernel(x.data(), weight.data(), bias.data(), epsilon, static_cast<int>(c.x.size()), output.data());
+  CHECK((output.intact() && x.intact()));
+  return {output.values().begin(), output.values().end()};
+}
+
+// The mean and the variance are sums of n/16 additions in a lane and 4 across, each off by half a unit at most;
+// around that lie fewer than 8 further roundings. An error of the mean moves x - mean, one of the variance
+// the scale by half as much.
+double tolerance(const Case& c, const Floats& expected, std::size_t i) {
+  const double roundings = static_cast<double>(c.x.size()) / 16 + 12;
+  double mean = 0;
+  double magnitude = 0;
+  for (const float x : c.x) {
+    mean += static_cast<double>(x) / static_cast<double>(c.x.size());
+    magnitude += std::abs(static_cast<double>(x)) / static_cast<double>(c.x.size());
+  }
+  double variance = 0;
+  for (const float x : c.x) {
+    variance += std::pow(static_cast<double>(x) - mean, 2) / static_cast<double>(c.x.size());
+  }
+  const double scale = 1 / std::sqrt(variance + 1e-5);
+  const double distance = std::abs(static_cast<double>(c.x[i]) - mean) + magnitude;
+  const double weight = std::abs(static_cast<double>(c.weight[i]));
+  return wkv::test::kRounding * (roundings * distance * scale * weight +
+                                 2 * std::abs(static_cast<double>(expected[i])) + std::abs(static_cast<double>(c.bias[i])));
+}
+
+}  // namespace
+
+TEST_SUITE("layer norm") {
+  TEST_CASE("agrees with its naive form at every width, and on every instruction set to the bit") {
+    std::mt19937 random(1);
+    for (const int size : widths()) {
+      CAPTURE(size);
+      const Case c = random_case(random, size, size % 3 == 0 ? 10.0F : 0.0F);
+      const Floats expected = run(wkv::reference::layer_norm, c, 1e-5F);
+      const Floats portable = run(wkv::portable_kernels().layer_norm, c, 1e-5F);
+      CHECK(wkv::test::beyond(portable, expected, [&](std::size_t i) { return tolerance(c, expected, i); }) == "");
+      for (const wkv::KernelTable* table : wkv::available_kernels()) {
+        CAPTURE(table->name);
+        CHECK(wkv::test::bit_difference(run(table->layer_norm, c, 1e-5F), portable) == "");
+      }
+    }
+  }
+
+  TEST_CASE("may write over its input") {
+    std::mt19937 random(2);
+    for (const int size : {1, 15, 16, 64, 1000}) {
+      const Case c = random_case(random, size, 0);
+      for (const wkv::KernelTable* table : wkv::available_kernels()) {
+        CAPTURE(table->name);
+        Floats x = c.x;
+        table->layer_norm(x.data(), c.weight.data(), c.bias.data(), 64e-5F, size, x.data());
+        CHECK(wkv::test::bit_difference(x, run(table->layer_norm, c, 64e-5F)) == "");
+      }
+    }
+  }
+
+  TEST_CASE("gives the bias where all numbers are equal") {
+    // 0.5 and its multiples sum without rounding, so that x - mean is 0.
+    for (const wkv::KernelTable* table : wkv::available_kernels()) {
+      for (const std::size_t size : {1U, 7U, 64U, 320U}) {
+        const Case c{Floats(size, 0.5F), Floats(size, 3), Floats(size, -1.25F)};
+        CHECK(run(table->layer_norm, c, 1e-5F) == Floats(size, -1.25F));
+      }
+    }
+  }
+
+  TEST_CASE("a NaN anywhere reaches every output") {
+    for (const wkv::KernelTable* table : wkv::available_kernels()) {
+      for (const std::size_t size : {1U, 17U, 64U}) {
+        for (std::size_t place = 0; place < size; ++place) {
+          Case c{Floats(size, 1), Floats(size, 1), Floats(size, 0)};
+          c.x[place] = std::numeric_limits<float>::quiet_NaN();
+          for (const float y : run(table->layer_norm, c, 1e-5F)) REQUIRE(std::isnan(y));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,46 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "backend/cpu/memory.h"
+
+TEST_SUITE("memory") {
+  TEST_CASE("is zeroed, aligned to 64 bytes and writable to the last byte, whatever its size") {
+    for (const std::size_t size : {1U, 63U, 64U, 1000U, (1U << 20) - 1, 1U << 20, (1U << 20) + 1, (8U << 20) + 5}) {
+      CAPTURE(size);
+      wkv::Memory memory(size);
+      auto* bytes = static_cast<unsigned char*>(memory.data());
+      CHECK(memory.size() == size);
+      CHECK(reinterpret_cast<std::uintptr_t>(bytes) % 64 == 0);
+      CHECK(std::all_of(bytes, bytes + size, [](unsigned char byte) { return byte == 0; }));
+      bytes[size - 1] = 1;
+    }
+  }
+
+  TEST_CASE("of nothing is allowed, by default and on purpose") {
+    CHECK(wkv::Memory().size() == 0);
+    CHECK(wkv::Memory().data() == nullptr);
+    CHECK(wkv::Memory(0).size() == 0);
+  }
+
+  TEST_CASE("moves without copying") {
+    for (const std::size_t size : {100U, 2U << 20}) {
+      wkv::Memory first(size);
+      const void* place = first.data();
+      wkv::Memory second = std::move(first);
+      CHECK(second.data() == place);
+      CHECK(second.size() == size);
+      second = wkv::Memory(10);
+      CHECK(second.size() == 10);
+    }
+  }
+
+  TEST_CASE("that the system does not have is a bad_alloc") {
+    CHECK_THROWS_AS(wkv::Memory(std::numeric_limits<std::size_t>::max() / 2), std::bad_alloc);
+    CHECK_THROWS_AS(wkv::Memory(std::size_t{1} << 56), std::bad_alloc);
+  }
+}

@@ -1,0 +1,88 @@
+'use strict';
+
+require('./lib/require-node').requireNode();
+
+const { build } = require('./lib/build');
+const { runJest } = require('./lib/jest');
+const { checkPrettier, checkSystemFormatter } = require('./lib/format');
+const { buildNative, lint, testNative } = require('./lib/native');
+const { run, runNode } = require('./lib/run');
+const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
+const { runSteps } = require('./lib/steps');
+
+const help = `Usage: npm run check [-- --quick | --sanitize]
+
+Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
+  --quick      without clang-tidy, the clang build and the slow tests (*.slow.test.ts): for every commit
+  --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
+               UndefinedBehaviorSanitizer; the native tests with ThreadSanitizer too`;
+
+const setup = [
+  { name: 'system packages', action: () => ensureTools(checkTools), required: true },
+  { name: 'node_modules', action: ensureModules, required: true },
+];
+
+const nativeTests = (options) => testNative(buildNative(options));
+
+const quick = [
+  { name: 'build', action: build, required: true },
+  { name: 'prettier', action: checkPrettier },
+  { name: 'clang-format', action: () => checkSystemFormatter('clang-format') },
+  { name: 'black', action: () => checkSystemFormatter('black') },
+  {
+    name: 'eslint',
+    action: () => runNode('node_modules/eslint/bin/eslint.js', ['--max-warnings', '0', '.']),
+  },
+  { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
+  { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
+  { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
+  { name: 'jest', action: () => runJest(['--testPathIgnorePatterns', '\\.slow\\.test\\.ts$']) },
+];
+
+const full = [
+  ...quick.slice(0, -1),
+  { name: 'native tests, clang', action: () => nativeTests({ name: 'clang', compiler: 'clang++' }) },
+  { name: 'clang-tidy', action: lint },
+  { name: 'jest', action: () => runJest([]) },
+];
+
+function testAddonSanitized() {
+  const { prebuild } = buildNative({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' });
+  // Node is not built with the sanitizer, so its library has to come first; libstdc++ too, whose throw it replaces.
+  const library = (name) => run('g++', [`-print-file-name=${name}`], { capture: true }).trim();
+  const env = {
+    WKV_PREBUILD: prebuild,
+    WKV_SANITIZED: '1',
+    LD_PRELOAD: `${library('libasan.so')} ${library('libstdc++.so')}`,
+    // V8 itself leaves memory behind at exit.
+    ASAN_OPTIONS: 'detect_leaks=0',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  };
+  const ignored = ['\\.slow\\.test\\.ts$', '/test/(package|reference|support)/'];
+  return runJest(['--testPathIgnorePatterns', ...ignored], env);
+}
+
+const sanitize = [
+  { name: 'build', action: build, required: true },
+  {
+    name: 'native tests, AddressSanitizer and UndefinedBehaviorSanitizer',
+    action: () => nativeTests({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' }),
+  },
+  {
+    name: 'native tests, ThreadSanitizer',
+    action: () => nativeTests({ name: 'tsan', compiler: 'clang++', sanitize: 'thread' }),
+  },
+  { name: 'jest, AddressSanitizer and UndefinedBehaviorSanitizer', action: testAddonSanitized },
+];
+
+const options = new Set(process.argv.slice(2));
+const known = { '--help': true, '--quick': quick, '--sanitize': sanitize };
+const unknown = [...options].filter((option) => !Object.hasOwn(known, option));
+if (unknown.length > 0 || options.size > 1) {
+  console.error(`Cannot take together or does not know: ${[...options].join(' ')}\n\n${help}`);
+  process.exitCode = 2;
+} else if (options.has('--help')) {
+  console.log(help);
+} else {
+  void runSteps([...setup, ...(known[[...options][0]] ?? full)]);
+}

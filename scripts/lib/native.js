@@ -1,0 +1,73 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { jobs } = require('./build');
+const { outdated, walk } = require('./files');
+const { root, run, runAsync, runNode } = require('./run');
+
+/**
+ * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and the addon.
+ * Returns their paths; `prebuild` is what the variable WKV_PREBUILD takes to load this addon.
+ */
+function buildNative({ name, compiler, sanitize = '' }) {
+  const out = `out/${name}`;
+  const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js'];
+  if (outdated(`${out}/build/CMakeCache.txt`, inputs)) {
+    fs.rmSync(path.join(root, out), { recursive: true, force: true });
+    const options = [`--CDCMAKE_CXX_COMPILER=${compiler}`, `--CDWKV_SANITIZE=${sanitize}`];
+    const args = ['configure', '--out', `${out}/build`, '--log-level', 'error', ...options];
+    runNode('node_modules/cmake-js/bin/cmake-js', args, { capture: true });
+  }
+  run('cmake', ['--build', `${out}/build`, '--parallel', jobs], { capture: true });
+  return { tests: path.join(root, out, 'build/wkv_test'), prebuild: path.join(root, out) };
+}
+
+/** Runs the native tests and returns how many test cases passed and failed. */
+function testNative({ tests }, env = {}) {
+  let output;
+  try {
+    output = run(tests, ['--no-colors', '--no-version'], { env, capture: true });
+  } catch (error) {
+    error.failed = 1;
+    throw error;
+  }
+  const match = /test cases:\s*(\d+) \|\s*(\d+) passed \|\s*(\d+) failed/.exec(output);
+  if (!match) throw new Error(`cannot read the summary of the native tests:\n${output}`);
+  return { passed: Number(match[2]), failed: Number(match[3]) };
+}
+
+const nativeFiles = () => walk('native', (name) => /\.(cpp|h)$/.test(name));
+
+/** clang-tidy over what changed since it was last clean; needs the compile commands of out/clang. */
+async function lint() {
+  const headers = nativeFiles().filter((file) => file.endsWith('.h'));
+  const inputs = ['.clang-tidy', ...headers];
+  const commands = JSON.parse(
+    fs.readFileSync(path.join(root, 'out/clang/build/compile_commands.json'), 'utf8'),
+  );
+  const compiled = new Set(commands.map((command) => path.relative(root, command.file)));
+  const stampOf = (file) => `out/tidy/${file}.clean`;
+  const queue = nativeFiles().filter(
+    (file) =>
+      compiled.has(file) && !file.startsWith('native/test/') && outdated(stampOf(file), [file, ...inputs]),
+  );
+  const failures = [];
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const { status, output } = await runAsync('clang-tidy', ['-p', 'out/clang/build', '--quiet', file]);
+      if (status === 0) {
+        fs.mkdirSync(path.dirname(path.join(root, stampOf(file))), { recursive: true });
+        fs.writeFileSync(path.join(root, stampOf(file)), '');
+      } else {
+        failures.push(file);
+        console.log(output);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Number(jobs) }, worker));
+  if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
+}
+
+module.exports = { buildNative, testNative, lint };

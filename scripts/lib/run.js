@@ -1,0 +1,62 @@
+'use strict';
+
+const { spawn, spawnSync } = require('node:child_process');
+const path = require('node:path');
+
+const root = path.resolve(__dirname, '../..');
+
+/** The environment for a child: npm's own settings stay out of it, so that every machine builds alike. */
+function environment(extra) {
+  const env = { ...process.env, ...extra };
+  for (const name of Object.keys(env)) {
+    if (/^npm_(config|package_config)_(node_gyp_|nodedir$)/i.test(name)) delete env[name];
+  }
+  return env;
+}
+
+function describe(command, args) {
+  return [command, ...args]
+    .map((part) => (/^[\w./:=@,+-]+$/.test(part) ? part : JSON.stringify(part)))
+    .join(' ');
+}
+
+/**
+ * Runs a command at the top of the checkout, without standard input. Throws when it fails.
+ * With `capture`, its output is returned instead of shown (and shown only when it fails).
+ */
+function run(command, args, { env, capture = false } = {}) {
+  const result = spawnSync(command, args, {
+    cwd: root,
+    env: environment(env),
+    stdio: ['ignore', capture ? 'pipe' : 'inherit', capture ? 'pipe' : 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  if (result.error) throw new Error(`${describe(command, args)}: ${result.error.message}`);
+  if (result.status !== 0) {
+    if (capture) process.stdout.write(result.stdout + result.stderr);
+    throw new Error(`${describe(command, args)} failed (${result.signal ?? `exit code ${result.status}`})`);
+  }
+  return result.stdout ?? '';
+}
+
+/** Runs a command beside others: resolves with its exit code and all that it wrote. */
+function runAsync(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text;
+      });
+    }
+    child.on('error', reject).on('close', (status) => resolve({ status, output }));
+  });
+}
+
+/** Runs a Node script: a path inside the checkout, for example node_modules/jest/bin/jest.js. */
+function runNode(script, args, options) {
+  return run(process.execPath, [path.join(root, script), ...args], options);
+}
+
+module.exports = { root, run, runAsync, runNode };

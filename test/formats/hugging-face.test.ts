@@ -1,0 +1,238 @@
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { openTensorDirectory } from '../../lib/formats';
+import { writePth, type WritableTensor } from '../support/pth-writer';
+import { readTensors } from '../support/read-tensors';
+import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
+import { leavingNothing, refusal, smallModel, useScratchDirectory } from './support';
+
+const scratch = useScratchDirectory();
+
+function scalars(names: readonly string[]): WritableTensor[] {
+  return names.map((name, index) => ({ name, type: 'f32', shape: [1], data: [index] }));
+}
+
+async function valuesOf(path: string): Promise<[string, number[]][]> {
+  return await leavingNothing(async () =>
+    [...(await readTensors(path)).values()].map(({ name, values }) => [name, [...values]]),
+  );
+}
+
+const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
+
+describe('names of transformers', () => {
+  // huggingface.co/RWKV/v5-Eagle-7B-HF on the left, BlinkDL/rwkv-5-world on the right.
+  const pairs: [string, string][] = [
+    ['rwkv.embeddings.weight', 'emb.weight'],
+    ['rwkv.blocks.0.pre_ln.weight', 'blocks.0.ln0.weight'],
+    ['rwkv.blocks.0.ln1.bias', 'blocks.0.ln1.bias'],
+    ['rwkv.blocks.31.attention.time_decay', 'blocks.31.att.time_decay'],
+    ['rwkv.blocks.31.attention.time_faaaa', 'blocks.31.att.time_faaaa'],
+    ['rwkv.blocks.0.attention.time_first', 'blocks.0.att.time_first'],
+    ['rwkv.blocks.0.attention.time_mix_key', 'blocks.0.att.time_mix_k'],
+    ['rwkv.blocks.0.attention.time_mix_value', 'blocks.0.att.time_mix_v'],
+    ['rwkv.blocks.0.attention.time_mix_receptance', 'blocks.0.att.time_mix_r'],
+    ['rwkv.blocks.0.attention.time_mix_gate', 'blocks.0.att.time_mix_g'],
+    ['rwkv.blocks.0.attention.key.weight', 'blocks.0.att.key.weight'],
+    ['rwkv.blocks.0.attention.gate.weight', 'blocks.0.att.gate.weight'],
+    ['rwkv.blocks.0.attention.ln_x.weight', 'blocks.0.att.ln_x.weight'],
+    ['rwkv.blocks.0.feed_forward.time_mix_key', 'blocks.0.ffn.time_mix_k'],
+    ['rwkv.blocks.0.feed_forward.time_mix_receptance', 'blocks.0.ffn.time_mix_r'],
+    ['rwkv.blocks.0.feed_forward.value.weight', 'blocks.0.ffn.value.weight'],
+    ['rwkv.ln_out.weight', 'ln_out.weight'],
+    ['head.weight', 'head.weight'],
+  ];
+
+  test('come out as BlinkDL publishes them', async () => {
+    const path = scratch('names.safetensors');
+    await writeSafetensors(path, scalars(pairs.map(([theirs]) => theirs)));
+    const { tensors } = await openTensorDirectory(path);
+    expect(tensors.map(({ name }) => name)).toEqual(pairs.map(([, ours]) => ours));
+  });
+
+  test('that come out the same are refused', async () => {
+    const path = scratch('twins.safetensors');
+    await writeSafetensors(path, scalars(['rwkv.blocks.0.ln0.bias', 'rwkv.blocks.0.pre_ln.bias']));
+    expect(await refusal(path)).toMatchObject({ code: 'ERR_WKV_FORMAT', tensor: 'blocks.0.ln0.bias' });
+  });
+});
+
+describe('a Hugging Face directory', () => {
+  const config = {
+    model_type: 'rwkv5',
+    hidden_size: 4,
+    tie_word_embeddings: false,
+    architectures: ['A', 'B'],
+  };
+
+  test('is read, and its configuration told as text', async () => {
+    const directory = scratch('plain');
+    await writeHuggingFaceDirectory(directory, smallModel, { config });
+    expect(await valuesOf(directory)).toEqual(smallValues);
+    const { metadata, format } = await openTensorDirectory(directory);
+    expect(format).toBe('safetensors');
+    expect(Object.fromEntries(Object.entries(metadata))).toEqual({
+      format: 'pt',
+      'config.model_type': 'rwkv5',
+      'config.hidden_size': '4',
+      'config.tie_word_embeddings': 'false',
+      'config.architectures': '["A","B"]',
+    });
+  });
+
+  test('is read without a configuration', async () => {
+    const directory = scratch('bare');
+    await writeHuggingFaceDirectory(directory, smallModel);
+    expect(await valuesOf(directory)).toEqual(smallValues);
+  });
+
+  test('may hold its model as pytorch_model.bin', async () => {
+    const directory = scratch('torch');
+    mkdirSync(directory);
+    await writePth(join(directory, 'pytorch_model.bin'), smallModel, { ordered: true });
+    expect(await valuesOf(directory)).toEqual(smallValues);
+  });
+
+  test('may be given as a file URL', async () => {
+    const directory = scratch('with space %41 and ?');
+    await writeHuggingFaceDirectory(directory, smallModel);
+    const { tensors } = await openTensorDirectory(pathToFileURL(directory));
+    expect(tensors).toHaveLength(smallModel.length);
+  });
+
+  test('without a model is refused with a hint at the weight files that are there', async () => {
+    const directory = scratch('other');
+    mkdirSync(directory);
+    writeFileSync(join(directory, 'RWKV-5.pth'), 'x');
+    const error = await refusal(directory);
+    expect(error.code).toBe('ERR_WKV_FORMAT');
+    expect(error.message).toContain('RWKV-5.pth');
+  });
+
+  test.each([
+    ['is no JSON', '{"a":'],
+    ['is no object', '[1]'],
+    ['has a key twice', '{"a":1,"a":2}'],
+    ['is empty', ''],
+    ['is nested too deeply', `{"a":${'['.repeat(50_000)}`],
+    ['is too large', `{"a":"${'x'.repeat(2 << 20)}"}`],
+  ])('with a configuration that %s is refused', async (_, text) => {
+    const directory = scratch('config');
+    await writeHuggingFaceDirectory(directory, smallModel);
+    writeFileSync(join(directory, 'config.json'), text);
+    const error = await refusal(directory);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path: join(directory, 'config.json') });
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe('a model in several files', () => {
+  const shards = 2;
+  const index = 'model.safetensors.index.json';
+  const first = 'model-00001-of-00002.safetensors';
+  const second = 'model-00002-of-00002.safetensors';
+
+  function rewriteIndex(directory: string, weightMap: Readonly<Record<string, unknown>>): void {
+    writeFileSync(join(directory, index), JSON.stringify({ weight_map: weightMap }));
+  }
+
+  test('is read by its directory and by its index', async () => {
+    const directory = scratch('sharded');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards, config: { model_type: 'rwkv5' } });
+    expect(await valuesOf(directory)).toEqual(smallValues);
+    expect(await valuesOf(join(directory, index))).toEqual(smallValues);
+    const { files, metadata } = await openTensorDirectory(join(directory, index));
+    expect(files.map(({ path }) => path)).toEqual([join(directory, first), join(directory, second)]);
+    expect(metadata['config.model_type']).toBe('rwkv5');
+  });
+
+  test('may have deflated torch files for its parts', async () => {
+    const directory = scratch('torch-parts');
+    mkdirSync(directory);
+    await writePth(join(directory, 'a.bin'), smallModel.slice(0, 1), { compression: 'deflated' });
+    await writePth(join(directory, 'b.bin'), smallModel.slice(1), { compression: 'deflated' });
+    const weightMap = Object.fromEntries(
+      smallModel.map(({ name }, at) => [name, at < 1 ? 'a.bin' : 'b.bin']),
+    );
+    writeFileSync(join(directory, 'pytorch_model.bin.index.json'), JSON.stringify({ weight_map: weightMap }));
+    expect(await valuesOf(directory)).toEqual(smallValues);
+  });
+
+  test('is refused where a file is missing, naming it', async () => {
+    const directory = scratch('missing');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    rmSync(join(directory, second));
+    const error = await refusal(directory);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path: join(directory, second) });
+    expect(error.message).toContain(second);
+  });
+
+  test('is refused where the last file is damaged, and leaves nothing of the others', async () => {
+    const directory = scratch('damaged');
+    mkdirSync(directory);
+    await writePth(join(directory, 'a.bin'), smallModel.slice(0, 1), { compression: 'deflated' });
+    writeFileSync(join(directory, 'b.bin'), 'this is not a model at all');
+    const weightMap = { 'emb.weight': 'a.bin', 'head.weight': 'b.bin' };
+    writeFileSync(join(directory, 'pytorch_model.bin.index.json'), JSON.stringify({ weight_map: weightMap }));
+    expect(await refusal(directory)).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      path: join(directory, 'b.bin'),
+    });
+  });
+
+  test.each([
+    ['../model.safetensors'],
+    ['/etc/passwd'],
+    ['parts/model.safetensors'],
+    ['parts\\model.safetensors'],
+    ['..'],
+    ['.'],
+    [''],
+    ['a\0b'],
+    [7],
+  ])('is refused where its index names the file %j', async (file) => {
+    const directory = scratch('outside');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    rewriteIndex(directory, { 'head.weight': file });
+    expect(await refusal(directory)).toMatchObject({ code: 'ERR_WKV_FORMAT', tensor: 'head.weight' });
+  });
+
+  test('is refused where its index names itself', async () => {
+    const directory = scratch('itself');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    rewriteIndex(directory, { 'head.weight': index });
+    expect((await refusal(directory)).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test('is refused where a tensor is not in the file that the index says', async () => {
+    const directory = scratch('absent');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    rewriteIndex(directory, {
+      'rwkv.embeddings.weight': first,
+      'rwkv.blocks.0.pre_ln.weight': first,
+      'rwkv.ln_out.weight': first,
+    });
+    const error = await refusal(directory);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', tensor: 'rwkv.ln_out.weight' });
+    expect(error.message).toContain(first);
+  });
+
+  test('is refused where two files hold the same tensor', async () => {
+    const directory = scratch('doubled');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    copyFileSync(join(directory, first), join(directory, second));
+    expect((await refusal(directory)).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test.each([
+    ['no weight_map', '{"metadata":{}}'],
+    ['an empty weight_map', '{"weight_map":{}}'],
+    ['a list for a weight_map', '{"weight_map":[]}'],
+    ['a damaged text', '{"weight_map":{"a'],
+  ])('is refused with %s', async (_, text) => {
+    const path = scratch('other.index.json');
+    writeFileSync(path, text);
+    expect((await refusal(path)).code).toBe('ERR_WKV_FORMAT');
+  });
+});

@@ -1,0 +1,121 @@
+import { safetensorsBytes, safetensorsContainer } from '../support/safetensors-writer';
+import { uint64 } from '../support/zip-writer';
+import { refusalOf, smallModel, useScratchDirectory } from './support';
+
+const scratch = useScratchDirectory();
+
+async function refuse(bytes: Uint8Array): Promise<{ code: string; message: string; tensor?: string }> {
+  return await refusalOf(scratch('malformed.safetensors'), bytes);
+}
+
+/** A file with this header and 16 bytes of elements. */
+function file(header: string): Buffer {
+  return safetensorsContainer(header, Buffer.alloc(16));
+}
+
+function tensor(dtype: string, shape: string, offsets: string): string {
+  return `{"dtype":"${dtype}","shape":${shape},"data_offsets":${offsets}}`;
+}
+
+describe('a .safetensors file with a wrong header is refused:', () => {
+  test.each<[string, string]>([
+    ['no tensors', '{}'],
+    ['only metadata', '{"__metadata__":{"a":"b"}}'],
+    ['an end in the middle', '{"a":{"dtype"'],
+    ['text behind its end', `{"a":${tensor('F32', '[4]', '[0,16]')}} x`],
+    ['a comma at its end', `{"a":${tensor('F32', '[4]', '[0,16]')},}`],
+    ['a comment', `{/**/"a":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a key without quotes', `{a:${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a line feed in a key', `{"a\n":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a wrong escape', `{"\\x":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a tensor twice', `{"a":${tensor('F32', '[4]', '[0,16]')},"a":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a dtype twice', `{"a":{"dtype":"F32","dtype":"F32","shape":[4],"data_offsets":[0,16]}}`],
+    ['metadata that is no object', `{"__metadata__":[],"a":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['metadata that is no text', `{"__metadata__":{"a":1},"a":${tensor('F32', '[4]', '[0,16]')}}`],
+    ['a tensor that is a number', '{"a":16}'],
+    ['a tensor that is null', '{"a":null}'],
+    ['a tensor without a dtype', '{"a":{"shape":[4],"data_offsets":[0,16]}}'],
+    ['a tensor without a shape', '{"a":{"dtype":"F32","data_offsets":[0,16]}}'],
+    ['a tensor without offsets', '{"a":{"dtype":"F32","shape":[4]}}'],
+    ['one offset', `{"a":${tensor('F32', '[4]', '[16]')}}`],
+    ['three offsets', `{"a":${tensor('F32', '[4]', '[0,16,16]')}}`],
+    ['offsets that are text', `{"a":${tensor('F32', '[4]', '["0","16"]')}}`],
+    ['offsets that run backwards', `{"a":${tensor('F32', '[4]', '[16,0]')}}`],
+    ['a negative offset', `{"a":${tensor('F32', '[4]', '[-16,0]')}}`],
+    ['a fraction for an offset', `{"a":${tensor('F32', '[4]', '[0.5,16.5]')}}`],
+    ['offsets of 2^53', `{"a":${tensor('F32', '[4]', '[9007199254740992,9007199254741008]')}}`],
+    ['offsets of 1e300', `{"a":${tensor('F32', '[4]', '[1e300,1e300]')}}`],
+    ['offsets behind the end', `{"a":${tensor('F32', '[8]', '[0,32]')}}`],
+    ['elements that no tensor has', `{"a":${tensor('F32', '[3]', '[0,12]')}}`],
+    ['elements before the first tensor', `{"a":${tensor('F32', '[3]', '[4,16]')}}`],
+    ['a gap', `{"a":${tensor('F32', '[1]', '[0,4]')},"b":${tensor('F32', '[2]', '[8,16]')}}`],
+    ['an overlap', `{"a":${tensor('F32', '[3]', '[0,12]')},"b":${tensor('F32', '[2]', '[8,16]')}}`],
+    [
+      'two tensors in one place',
+      `{"a":${tensor('F32', '[4]', '[0,16]')},"b":${tensor('F32', '[4]', '[0,16]')}}`,
+    ],
+    ['a shape with more elements', `{"a":${tensor('F32', '[5]', '[0,16]')}}`],
+    ['a shape with fewer elements', `{"a":${tensor('F16', '[4]', '[0,16]')}}`],
+    ['a negative dimension', `{"a":${tensor('F32', '[-2,-2]', '[0,16]')}}`],
+    ['a fraction for a dimension', `{"a":${tensor('F32', '[1.5]', '[0,16]')}}`],
+    ['text for a dimension', `{"a":${tensor('F32', '["4"]', '[0,16]')}}`],
+    ['a list for a dimension', `{"a":${tensor('F32', '[[4]]', '[0,16]')}}`],
+    ['dimensions whose product is 2^64', `{"a":${tensor('F32', '[4294967296,4294967296]', '[0,16]')}}`],
+    ['a dimension of 1e300', `{"a":${tensor('F32', '[1e300]', '[0,16]')}}`],
+    ['nesting without end', `{"a":${'['.repeat(1_000_000)}`],
+    ['nested objects without end', '{"a":'.repeat(1_000_000)],
+    ['two million values', `{"a":[${'0,'.repeat(2_000_000)}0]}`],
+  ])('%s', async (_, header) => {
+    expect((await refuse(file(header))).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test.each<[string, string]>([
+    ['F64', tensor('F64', '[2]', '[0,16]')],
+    ['I64', tensor('I64', '[2]', '[0,16]')],
+    ['F8_E4M3', tensor('F8_E4M3', '[16]', '[0,16]')],
+    ['BOOL', tensor('BOOL', '[16]', '[0,16]')],
+    ['f32', tensor('f32', '[4]', '[0,16]')],
+    ['constructor', tensor('constructor', '[4]', '[0,16]')],
+  ])('elements of type %s (not supported)', async (dtype, info) => {
+    const error = await refuse(file(`{"some.tensor":${info}}`));
+    expect(error).toMatchObject({ code: 'ERR_WKV_UNSUPPORTED', tensor: 'some.tensor', found: dtype });
+  });
+
+  test.each<[string, string]>([
+    ['no elements', tensor('F32', '[0]', '[0,0]')],
+    ['nine dimensions', tensor('F32', '[1,1,1,1,1,1,1,1,4]', '[0,16]')],
+  ])('a tensor with %s (not supported)', async (_, info) => {
+    expect(await refuse(file(`{"some.tensor":${info}}`))).toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      tensor: 'some.tensor',
+    });
+  });
+
+  test('text that is not UTF-8', async () => {
+    const header = Buffer.from('{"a\xff":1}', 'latin1');
+    expect((await refuse(Buffer.concat([uint64(header.length), header]))).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test.each<[string, number | bigint]>([
+    ['0', 0],
+    ['one more than the file has', 1000],
+    ['100 MB', 100_000_000],
+    ['4 GB', 0xffffffff],
+    ['2^63', 1n << 63n],
+    ['2^64 - 1', (1n << 64n) - 1n],
+  ])('a header length of %s', async (_, length) => {
+    const bytes = safetensorsBytes(smallModel);
+    bytes.set(uint64(length), 0);
+    expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test('nesting, before it is followed far', async () => {
+    expect((await refuse(file(`{"a":${'['.repeat(40)}`))).message).toContain('nesting deeper than 32');
+  });
+
+  test('something behind its end', async () => {
+    expect((await refuse(Buffer.concat([safetensorsBytes(smallModel), Buffer.of(0)]))).code).toBe(
+      'ERR_WKV_FORMAT',
+    );
+  });
+});

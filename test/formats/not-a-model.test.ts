@@ -1,0 +1,134 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { openTensorDirectory } from '../../lib/formats';
+import { zipArchive } from '../support/zip-writer';
+import { pickle } from '../support/pickle-writer';
+import { refusal, refusalOf, useScratchDirectory } from './support';
+
+const scratch = useScratchDirectory();
+
+describe('a file that is no model is refused, saying what it looks like:', () => {
+  const ggml = Buffer.concat([Buffer.from('fmgg'), Buffer.alloc(60, 1)]);
+  // A GGUF file with 123 tensors has a "{" where a safetensors header would begin.
+  const gguf = Buffer.concat([Buffer.from('GGUF\x03\0\0\0\x7b\0\0\0'), Buffer.alloc(60)]);
+
+  test.each<[string, string, Buffer, RegExp]>([
+    ['GGUF', 'ERR_WKV_UNSUPPORTED', gguf, /GGUF/],
+    ['rwkv.cpp', 'ERR_WKV_UNSUPPORTED', ggml, /rwkv\.cpp/],
+    ['a web page', 'ERR_WKV_FORMAT', Buffer.from('\n<!doctype html><html>...'), /web page/],
+    ['a web page with a byte order mark', 'ERR_WKV_FORMAT', Buffer.from('\ufeff<HTML><body>...'), /web page/],
+    [
+      'a Git LFS pointer',
+      'ERR_WKV_FORMAT',
+      Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:...\n'),
+      /git lfs pull/,
+    ],
+    ['gzip', 'ERR_WKV_UNSUPPORTED', gzipSync('some text'), /gzip/],
+    ['zstd', 'ERR_WKV_UNSUPPORTED', Buffer.from('28b52ffd000000000000000000000000', 'hex'), /zstd/],
+    ['xz', 'ERR_WKV_UNSUPPORTED', Buffer.from('fd377a585a0000000000000000000000', 'hex'), /xz/],
+    ['7z', 'ERR_WKV_UNSUPPORTED', Buffer.from('377abcaf271c00000000000000000000', 'hex'), /7z/],
+    ['tar', 'ERR_WKV_UNSUPPORTED', Buffer.from(`${'\0'.repeat(257)}ustar${'\0'.repeat(250)}`), /tar archive/],
+    ['HDF5', 'ERR_WKV_UNSUPPORTED', Buffer.from('89484446' + '0d0a1a0a00'.repeat(4), 'hex'), /HDF5/],
+    ['zeros', 'ERR_WKV_FORMAT', Buffer.alloc(1000), /full of zeros/],
+    ['text', 'ERR_WKV_FORMAT', Buffer.from('once upon a time there was'), /6f 6e 63 65/],
+    ['nothing', 'ERR_WKV_FORMAT', Buffer.alloc(0), /empty/],
+    ['three bytes', 'ERR_WKV_FORMAT', Buffer.from('PK\x03'), /3 bytes/],
+    ['JSON', 'ERR_WKV_FORMAT', Buffer.from('{"hidden_size": 64}'), /not the index/],
+    ['an empty zip archive', 'ERR_WKV_UNSUPPORTED', zipArchive([]), /no data\.pkl/],
+    [
+      'a zip archive of NumPy arrays',
+      'ERR_WKV_UNSUPPORTED',
+      zipArchive([{ name: 'a.npy', data: Buffer.alloc(8) }]),
+      /no data\.pkl/,
+    ],
+    [
+      'TorchScript',
+      'ERR_WKV_UNSUPPORTED',
+      zipArchive(
+        ['m/data.pkl', 'm/constants.pkl', 'm/code/x.py'].map((name) => ({ name, data: Buffer.of(1) })),
+      ),
+      /TorchScript/,
+    ],
+    ['another pickle', 'ERR_WKV_UNSUPPORTED', pickle({ list: ['some', 'text', 1, 2] }), /Python pickle/],
+    ['a pickle of protocol 0', 'ERR_WKV_FORMAT', Buffer.from('(lp0\nS"some text"\np1\na.'), /neither/],
+  ])('%s', async (_, code, bytes, message) => {
+    const error = await refusalOf(scratch('some.pth'), bytes);
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(message);
+  });
+});
+
+describe('a path', () => {
+  test('that does not exist is refused with the error of the operating system as cause', async () => {
+    const path = scratch('absent.pth');
+    const error = await refusal(path);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path, cause: { code: 'ENOENT' } });
+    expect(error.message).toContain('no such file');
+  });
+
+  test('that leads through a file is refused', async () => {
+    writeFileSync(scratch('file'), 'x');
+    expect(await refusal(scratch('file/model.pth'))).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      cause: { code: 'ENOTDIR' },
+    });
+  });
+
+  test('of an empty directory is refused', async () => {
+    mkdirSync(scratch('empty'));
+    expect((await refusal(scratch('empty'))).message).toContain('holds no model');
+  });
+
+  test('of a named pipe is refused without waiting for a writer', async () => {
+    const path = scratch('pipe');
+    try {
+      execFileSync('mkfifo', [path]);
+    } catch {
+      process.stderr.write('named pipe: skipped, because this system has no mkfifo\n');
+      return;
+    }
+    expect((await refusal(path)).message).toContain('not a regular file');
+  });
+
+  test('of a symbolic link to itself is refused', async () => {
+    const path = scratch('loop');
+    symlinkSync(path, path);
+    expect((await refusal(path)).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test('of a file that may not be read is refused, except to the superuser', async () => {
+    const path = scratch('secret.pth');
+    writeFileSync(path, 'not a model, but long enough');
+    chmodSync(path, 0);
+    const expected = process.getuid?.() === 0 ? /neither a torch file/ : /permission denied/;
+    expect((await refusal(path)).message).toMatch(expected);
+  });
+
+  test.each([
+    ['a number', 7],
+    ['nothing', undefined],
+    ['an empty text', ''],
+    ['an object', { href: 'file:///x' }],
+  ])('that is %s is a TypeError', async (_, path) => {
+    await expect(openTensorDirectory(path as string)).rejects.toMatchObject({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_TYPE',
+    });
+  });
+
+  test('with a NUL character is a TypeError', async () => {
+    await expect(openTensorDirectory('a\0b')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+  });
+
+  test('that is the URL of something else than a file is a TypeError', async () => {
+    const url = new URL('https://example.org/model.pth');
+    await expect(openTensorDirectory(url)).rejects.toMatchObject({ code: 'ERR_INVALID_URL_SCHEME' });
+  });
+
+  test('that is the URL of a file leads to it', async () => {
+    const url = pathToFileURL(scratch('absent.pth'));
+    await expect(openTensorDirectory(url)).rejects.toMatchObject({ path: scratch('absent.pth') });
+  });
+});

@@ -1,0 +1,218 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { openTensorDirectory } from '../../lib/formats';
+import { type PthOptions, writePth, type WritableTensor } from '../support/pth-writer';
+import { call, global, raw } from '../support/pickle-writer';
+import { readTensors } from '../support/read-tensors';
+import { leavingNothing, smallModel, temporaryFiles, useScratchDirectory } from './support';
+
+const scratch = useScratchDirectory();
+
+async function valuesOf(path: string): Promise<[string, number[]][]> {
+  return await leavingNothing(async () =>
+    [...(await readTensors(path)).values()].map(({ name, values }) => [name, [...values]]),
+  );
+}
+
+const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
+
+const variants: [string, PthOptions][] = [
+  ['a zip archive as torch writes it', {}],
+  ['a zip archive without data descriptors and padding', { descriptors: false, alignment: 1 }],
+  ['deflated entries', { compression: 'deflated' }],
+  ['deflated entries without data descriptors', { compression: 'deflated', descriptors: false }],
+  ['zip64 sizes and offsets', { zip64: true }],
+  ['zip64 sizes and offsets in local headers too', { zip64: true, descriptors: false }],
+  ['zip64 and deflated entries', { zip64: true, compression: 'deflated' }],
+  ['a comment at the end of the archive', { comment: 'PK\x05\x06 is not the end' }],
+  ['a folder of any name', { folder: 'RWKV-5 世界' }],
+  ['pickle protocol 3', { protocol: 3 }],
+  ['pickle protocol 4', { protocol: 4 }],
+  ['pickle protocol 5', { protocol: 5 }],
+  ['an OrderedDict with attributes', { ordered: true }],
+  ['parameters', { parameters: true }],
+  ['an OrderedDict of parameters in protocol 4', { ordered: true, parameters: true, protocol: 4 }],
+  ['storages that were on a GPU', { location: 'cuda:0' }],
+  ['a byte order', { byteOrder: 'little' }],
+  ['the weights under "state_dict"', { wrapper: 'state_dict' }],
+  ['the weights under "model"', { wrapper: 'model', ordered: true }],
+  ['the container of before 1.6', { container: 'legacy' }],
+  ['the container of before 1.6 with protocol 4', { container: 'legacy', protocol: 4 }],
+  ['the container of before 1.6 with parameters', { container: 'legacy', parameters: true, ordered: true }],
+];
+
+describe('a .pth file', () => {
+  test.each(variants)('is read with %s', async (_, options) => {
+    const path = scratch('variant.pth');
+    await writePth(path, smallModel, options);
+    expect(await valuesOf(path)).toEqual(smallValues);
+  });
+
+  test('tells type, shape and strides of each tensor', async () => {
+    const path = scratch('shapes.pth');
+    await writePth(path, smallModel);
+    const { tensors, format, metadata } = await openTensorDirectory(path);
+    expect(format).toBe('pth');
+    expect(metadata).toEqual({});
+    expect(tensors.map(({ name, type, shape, strides }) => [name, type, shape, strides])).toEqual([
+      ['emb.weight', 'bf16', [3, 2], [2, 1]],
+      ['blocks.0.ln0.weight', 'f32', [4], [1]],
+      ['head.weight', 'f16', [2, 2], [2, 1]],
+    ]);
+  });
+
+  test('tells size and identity of the file', async () => {
+    const path = scratch('identity.pth');
+    await writePth(path, smallModel);
+    const { files } = await openTensorDirectory(path);
+    const { size, dev, ino, mtimeNs } = statSync(path, { bigint: true });
+    expect(files).toEqual([{ path, size: Number(size), device: dev, inode: ino, modifiedNs: mtimeNs }]);
+  });
+
+  test('may hold plain values beside its tensors', async () => {
+    const path = scratch('extras.pth');
+    await writePth(path, smallModel, {
+      extras: [
+        ['epoch', 3],
+        ['loss', 2.25],
+        ['seed', 1n << 70n],
+        ['done', true],
+        ['tags', { list: ['a', null, { dict: [['nested', { tuple: [1, 2, 3, 4] }]] }] }],
+        ['size', call(global('torch', 'Size'), { tuple: [2, 3] })],
+        ['device', call(global('torch', 'device'), 'cuda', 0)],
+        ['bytes', raw('C', 3, 'abc')],
+        [7, 'a key that is not text'],
+      ],
+    });
+    expect(await valuesOf(path)).toEqual(smallValues);
+  });
+
+  test('may hold a list that contains itself beside its tensors', async () => {
+    const path = scratch('recursive.pth');
+    // ] 200 -> memo; MARK; memo 200; APPENDS
+    await writePth(path, smallModel, { extras: [['self', raw(']', 'q', 200, '(', 'h', 200, 'e')]] });
+    expect(await valuesOf(path)).toEqual(smallValues);
+  });
+
+  const data = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+  const shared: WritableTensor[] = [
+    { name: 'whole', type: 'f32', shape: [3, 4], data, storage: 's' },
+    { name: 'row', type: 'f32', shape: [4], data, storage: 's', offset: 4 },
+    { name: 'transposed', type: 'f32', shape: [4, 3], data, storage: 's', strides: [1, 4] },
+    { name: 'column', type: 'f32', shape: [3], data, storage: 's', offset: 3, strides: [4] },
+    { name: 'expanded', type: 'f32', shape: [2, 4], data, storage: 's', offset: 8, strides: [0, 1] },
+    { name: 'last', type: 'f32', shape: [], data, storage: 's', offset: 11, strides: [] },
+  ];
+
+  test.each<[string, PthOptions]>([
+    ['stored', {}],
+    ['deflated', { compression: 'deflated' }],
+    ['legacy', { container: 'legacy' }],
+  ])('may have tensors that share one storage with offsets and strides (%s)', async (_, options) => {
+    const path = scratch('shared.pth');
+    await writePth(path, shared, options);
+    expect(await valuesOf(path)).toEqual([
+      ['whole', data],
+      ['row', [4, 5, 6, 7]],
+      ['transposed', [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]],
+      ['column', [3, 7, 11]],
+      ['expanded', [8, 9, 10, 11, 8, 9, 10, 11]],
+      ['last', [11]],
+    ]);
+  });
+
+  test('may have names that mean something to JavaScript', async () => {
+    const path = scratch('names.pth');
+    const names = ['__proto__', 'constructor', 'toString', ''];
+    await writePth(
+      path,
+      names.map((name, index): WritableTensor => ({ name, type: 'f32', shape: [1], data: [index] })),
+    );
+    expect(await valuesOf(path)).toEqual(names.map((name, index) => [name, [index]]));
+  });
+
+  test('is recognized whatever its name is', async () => {
+    const path = scratch('model.safetensors');
+    await writePth(path, smallModel);
+    expect((await openTensorDirectory(path)).format).toBe('pth');
+  });
+});
+
+describe('a deflated .pth file', () => {
+  test('is inflated into a temporary file until it is closed', async () => {
+    const path = scratch('deflated.pth');
+    await writePth(path, smallModel, { compression: 'deflated' });
+    await leavingNothing(async () => {
+      const directory = await openTensorDirectory(path);
+      const temporary = directory.files[1]!;
+      expect(statSync(temporary.path).size).toBe(temporary.size);
+      expect(statSync(temporary.path).mode & 0o777).toBe(0o600);
+      await directory.close();
+      expect(existsSync(temporary.path)).toBe(false);
+    });
+  });
+
+  test('leaves no temporary file where the process exits without closing it', async () => {
+    const path = scratch('abandoned.pth');
+    await writePth(path, smallModel, { compression: 'deflated' });
+    const script = [
+      join(__dirname, '../support/run-typescript.js'),
+      join(__dirname, 'child-abandons.ts'),
+      path,
+    ];
+    const temporary = execFileSync(process.execPath, script, { encoding: 'utf8' });
+    expect(temporary).toMatch(/storages$/);
+    expect(existsSync(dirname(temporary))).toBe(false);
+  });
+
+  test('may be closed twice', async () => {
+    const path = scratch('twice.pth');
+    await writePth(path, smallModel, { compression: 'deflated' });
+    const directory = await openTensorDirectory(path);
+    await directory.close();
+    await expect(directory.close()).resolves.toBeUndefined();
+  });
+
+  test('is inflated in pieces that follow each other', async () => {
+    const path = scratch('large.pth');
+    const values = Array.from({ length: 600_000 }, (_, index) => (index * 7919) % 1021);
+    await writePth(path, [{ name: 'large', type: 'f32', shape: [600_000], data: values }], {
+      compression: 'deflated',
+    });
+    expect(await valuesOf(path)).toEqual([['large', values]]);
+  });
+});
+
+describe('cancelling', () => {
+  test('before the start rejects with the reason of the signal', async () => {
+    const path = scratch('cancelled.pth');
+    await writePth(path, smallModel);
+    const reason = new Error('changed my mind');
+    await leavingNothing(async () => {
+      await expect(openTensorDirectory(path, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    });
+  });
+
+  test('while a storage is being inflated rejects with the reason and leaves nothing', async () => {
+    const path = scratch('inflating.pth');
+    const count = 1 << 25;
+    const zeros: WritableTensor = {
+      name: 'zeros',
+      type: 'f32',
+      shape: [count],
+      data: new Float32Array(count),
+    };
+    await writePth(path, [zeros], { compression: 'deflated' });
+    const reason = new Error('changed my mind');
+    const controller = new AbortController();
+    await leavingNothing(async () => {
+      const opening = openTensorDirectory(path, { signal: controller.signal });
+      const watching = setInterval(() => {
+        if (temporaryFiles().length > 0) controller.abort(reason);
+      }, 1);
+      await expect(opening).rejects.toBe(reason);
+      clearInterval(watching);
+    });
+  });
+});

@@ -1,0 +1,98 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WkvError } from '../../lib/errors';
+import { openTensorDirectory } from '../../lib/formats';
+import { call, global, type Python, tuple } from '../support/pickle-writer';
+import type { WritableTensor } from '../support/pth-writer';
+
+/** A directory for the files of one test file, removed after its last test. */
+export function useScratchDirectory(): (name: string) => string {
+  const directory = mkdtempSync(join(tmpdir(), 'wkv-test-'));
+  afterAll(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return (name) => join(directory, name);
+}
+
+/** A few tensors of every type whose elements each type holds exactly. */
+export const smallModel: readonly WritableTensor[] = [
+  { name: 'emb.weight', type: 'bf16', shape: [3, 2], data: [1, -2, 0.5, 0, 96, -0.25] },
+  { name: 'blocks.0.ln0.weight', type: 'f32', shape: [4], data: [1, 2, 3, 4.0625] },
+  { name: 'head.weight', type: 'f16', shape: [2, 2], data: [1.5, -1.5, 1024, 0.125] },
+];
+
+/** What the process holds open or has left behind. */
+function resources(): { handles: number | undefined; temporary: string[] } {
+  const listing = '/proc/self/fd';
+  return {
+    handles: existsSync(listing) ? readdirSync(listing).length : undefined,
+    temporary: temporaryFiles(),
+  };
+}
+
+/** What this process has in the directory for temporary files. */
+export function temporaryFiles(): string[] {
+  return readdirSync(tmpdir()).filter((name) => name.startsWith(`wkv-${process.pid}-`));
+}
+
+/** Runs `work` and expects that no file handle and no temporary file is left. */
+export async function leavingNothing<Result>(work: () => Promise<Result>): Promise<Result> {
+  const before = resources();
+  const result = await work();
+  expect(resources()).toEqual(before);
+  return result;
+}
+
+/** The error that a path is refused with; a failure of the test where it is not. */
+export async function refusal(path: string): Promise<WkvError> {
+  return await leavingNothing(async () => {
+    try {
+      const directory = await openTensorDirectory(path);
+      await directory.close();
+    } catch (error) {
+      if (error instanceof WkvError) return error;
+      throw error;
+    }
+    throw new Error(`${path} was accepted`);
+  });
+}
+
+/** The same for a file of these bytes. */
+export async function refusalOf(path: string, bytes: Uint8Array): Promise<WkvError> {
+  writeFileSync(path, bytes);
+  try {
+    return await refusal(path);
+  } finally {
+    rmSync(path);
+  }
+}
+
+export interface PickledTensor {
+  storageType?: Python;
+  key?: Python;
+  elements?: Python;
+  offset?: Python;
+  shape?: readonly Python[];
+  strides?: readonly Python[];
+}
+
+/** A tensor as torch pickles it, by default `[2, 2]` of float32 in the storage `0` of 4 elements. */
+export function pickledTensor({
+  storageType = global('torch', 'FloatStorage'),
+  key = '0',
+  elements = 4,
+  offset = 0,
+  shape = [2, 2],
+  strides = [2, 1],
+}: PickledTensor = {}): Python {
+  return call(
+    global('torch._utils', '_rebuild_tensor_v2'),
+    { persistent: tuple('storage', storageType, key, 'cpu', elements) },
+    offset,
+    tuple(...shape),
+    tuple(...strides),
+    false,
+    call(global('collections', 'OrderedDict')),
+  );
+}

@@ -1,0 +1,136 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { evaluate, root, run } from './support';
+
+interface Sources {
+  readonly flags: string[];
+  readonly core: string[];
+  readonly isa: Record<string, { cpu: 'any' | 'x64' | 'arm64'; sources: string[]; flags: string[] }>;
+  readonly addon: string[];
+  readonly test: string[];
+}
+
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const sources = JSON.parse(read('native/sources.json')) as Sources;
+const groups = Object.entries(sources.isa);
+
+/** Says why a test cannot run here; jest counts it as skipped. */
+function unless(reason: string | false): typeof test {
+  if (reason === false) return test;
+  return ((name: string) => {
+    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
+  }) as typeof test;
+}
+
+describe('the one list of sources', () => {
+  test('names every C++ file of native/ exactly once', () => {
+    const listed = [
+      ...sources.core,
+      ...sources.addon,
+      ...sources.test,
+      ...groups.flatMap(([, group]) => group.sources),
+    ];
+    const present = readdirSync(join(root, 'native'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.cpp'))
+      .map((name) => `native/${name.replaceAll('\\', '/')}`);
+    expect([...listed].sort()).toEqual(present.sort());
+  });
+
+  test('is the only place where binding.gyp and CMakeLists.txt get files, and both read it', () => {
+    for (const description of ['binding.gyp', 'CMakeLists.txt']) {
+      expect(read(description)).toContain('native/sources.json');
+      expect(read(description)).not.toMatch(/\w\.(cpp|cc|c)\b/);
+    }
+  });
+
+  test('gives every instruction set its own library in binding.gyp, for its processor alone', () => {
+    const gyp = JSON.parse(
+      evaluate(`
+        const { spawnSync } = require('node:child_process');
+        const python = 'import ast, json, sys; print(json.dumps(ast.literal_eval(open("binding.gyp").read())))';
+        process.stdout.write(spawnSync('python3', ['-c', python], { encoding: 'utf8' }).stdout);`),
+    ) as {
+      targets: { target_name: string }[];
+      conditions: [string, { targets: { target_name: string }[] }][];
+    };
+    const found = [
+      ...gyp.targets.map((target) => `any ${target.target_name}`),
+      ...gyp.conditions.flatMap(([condition, { targets }]) =>
+        targets.map((target) => `${/"(\w+)"/.exec(condition)?.[1] ?? ''} ${target.target_name}`),
+      ),
+    ];
+    const expected = groups.map(([name, { cpu }]) => `${cpu} wkv_${name}`);
+    expect(found.sort()).toEqual([...expected, 'any wkv'].sort());
+  });
+
+  test('never compiles for the processor that happens to build', () => {
+    const flags = [...sources.flags, ...groups.flatMap(([, group]) => group.flags)];
+    expect(flags.filter((flag) => flag.includes('native'))).toEqual([]);
+    for (const description of ['binding.gyp', 'CMakeLists.txt'])
+      expect(read(description)).not.toContain('march');
+  });
+});
+
+describe('the addon', () => {
+  const gyp = 'build/Release/wkv.node';
+  const cmake = 'out/gcc/build/Release/wkv.node';
+  const missing = [gyp, cmake].filter((file) => !existsSync(join(root, file)));
+
+  unless(missing.length > 0 && `${missing.join(' and ')} is not built (npm run check builds both)`)(
+    'exports the same from both builds',
+    () => {
+      const list = (file: string): string =>
+        evaluate(`
+          const addon = require(${JSON.stringify(join(root, file))});
+          const members = (value) => [
+            ...Object.getOwnPropertyNames(value),
+            ...(value.prototype ? Object.getOwnPropertyNames(value.prototype) : []),
+          ];
+          for (const name of Object.keys(addon).sort()) console.log(name, typeof addon[name] === 'function' ? members(addon[name]).join() : '');`);
+      const exported = list(gyp);
+      expect(exported.trim()).not.toBe('');
+      expect(exported).toBe(list(cmake));
+    },
+  );
+
+  const objects = groups
+    .filter(([, group]) => group.cpu === process.arch && group.flags.length > 0)
+    .flatMap(([name, group]) =>
+      group.sources.map((file) => ({
+        name,
+        object: `build/Release/obj.target/wkv_${name}/${file.replace(/\.cpp$/, '.o')}`,
+      })),
+    );
+  const noObjects =
+    (objects.length === 0 && 'no file of this processor has flags of its own') ||
+    (objects.some(({ object }) => !existsSync(join(root, object))) && 'the addon is not built') ||
+    (run('nm', ['--version']).status !== 0 && 'there is no nm');
+
+  unless(noObjects)('shares no function between files compiled for different instruction sets', () => {
+    // The linker keeps one copy of a weak function: one compiled for AVX-512 could then run, and crash, anywhere.
+    // Only what carries the instruction set in its name (namespace wkv::avx2) is no other file's.
+    for (const { name, object } of objects) {
+      const { status, output } = run('nm', ['--defined-only', '--demangle', object]);
+      expect(status).toBe(0);
+      const shared = output
+        .split('\n')
+        .filter(
+          (line) => / [WuV] /.test(line) && !line.includes('DW.ref.') && !line.includes(`wkv::${name}::`),
+        );
+      expect({ object, shared }).toEqual({ object, shared: [] });
+    }
+  });
+
+  unless(
+    (process.platform !== 'linux' && 'this is not Linux') ||
+      (!existsSync(join(root, gyp)) && 'the addon is not built') ||
+      (run('nm', ['--version']).status !== 0 && 'there is no nm'),
+  )('shows other libraries of the process nothing but its two entry points', () => {
+    const { output } = run('nm', ['--dynamic', '--defined-only', gyp]);
+    const functions = output
+      .split('\n')
+      .filter((line) => / [TDB] /.test(line))
+      .map((line) => line.split(' ').at(-1));
+    expect(functions.sort()).toEqual(['napi_register_module_v1', 'node_api_module_get_api_version_v1']);
+  });
+});

@@ -1,0 +1,95 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { root, run } from './support';
+
+// A program as a user would write it. Each @ts-expect-error fails the compilation when the line below it compiles:
+// so types that are silently `any` are found too.
+const program = `
+import { State, Tokenizer, WkvError, demoModel, loadModel } from 'wkv';
+
+export async function main(): Promise<void> {
+  const model = await loadModel(demoModel, { device: 'cpu', weights: 'f32', threads: 2 });
+  const layers: number = model.info.layers;
+  const session = model.createSession();
+  const logits: Float32Array | undefined = await session.evaluate('Hello', { logits: 'last' });
+  await session.evaluate(new Uint32Array([1, 2]), { logits: 'none' });
+  await session.evaluate([1, 2], { signal: new AbortController().signal });
+  const scores: Float32Array = await session.score([1, 2, 3]);
+  for await (const part of session.generate('Hello', { maxTokens: 4, temperature: 0, seed: 1 })) {
+    const text: string = part.text;
+    console.log(text);
+  }
+  const branch = session.fork();
+  const bytes: Uint8Array = branch.state.serialize({ precision: 'f16' });
+  const values: Float32Array = session.state.values();
+  const again = model.createSession({ state: State.deserialize(bytes) });
+  again.dispose();
+  const tokens: Uint32Array = Tokenizer.bytes().encode('text');
+  console.log(layers, logits, scores, values, tokens);
+  // @ts-expect-error a path is text or a URL
+  await loadModel(3);
+  // @ts-expect-error there is no such option
+  await loadModel('model.pth', { threadz: 2 });
+  // @ts-expect-error information is read-only
+  model.info.layers = 3;
+  await model.dispose();
+  const error: unknown = undefined;
+  if (error instanceof WkvError) {
+    const code: string = error.code;
+    console.log(code);
+  }
+}
+`;
+
+const compilers = ['typescript-5.4', 'typescript', 'typescript-7'];
+const modules = [
+  { module: 'node16', moduleResolution: 'node16', files: ['program.mts', 'program.cts'] },
+  { module: 'nodenext', moduleResolution: 'nodenext', files: ['program.mts', 'program.cts'] },
+  { module: 'esnext', moduleResolution: 'bundler', files: ['program.ts'] },
+];
+
+let project: string;
+
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), 'wkv-types-'));
+  for (const [name, target] of [
+    ['wkv', root],
+    ['@types/node', join(root, 'node_modules/@types/node')],
+  ] as const) {
+    const link = join(project, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(target, link, 'junction');
+  }
+  for (const name of ['program.ts', 'program.mts', 'program.cts'])
+    writeFileSync(join(project, name), program);
+});
+
+afterAll(() => {
+  rmSync(project, { recursive: true, force: true });
+});
+
+describe.each(compilers)('the types, with %s and without skipLibCheck', (compiler) => {
+  test.each(modules)(
+    'compile in a project of module $module, resolution $moduleResolution',
+    ({ files, ...modes }) => {
+      const config = `tsconfig.${compiler}.${modes.module}.json`;
+      const compilerOptions = {
+        ...modes,
+        target: 'es2022',
+        lib: ['es2022'],
+        types: ['node'],
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        noEmit: true,
+      };
+      writeFileSync(join(project, config), JSON.stringify({ compilerOptions, files }));
+      const compile = join(root, 'node_modules', compiler, 'bin/tsc');
+      expect(run(process.execPath, [compile, '-p', config], { cwd: project })).toEqual({
+        status: 0,
+        output: '',
+      });
+    },
+  );
+});

@@ -1,0 +1,122 @@
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tokenizer, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { findTokenizer } from '../../lib/tokenizer-search';
+import { describeWithWorld, thrownBy, withDirectory, worldPath } from './support';
+
+/** Gives the package `content` as its World vocabulary, or none, for one fresh copy of the tokenizer. */
+function withPackaged(content: Uint8Array | undefined, use: (tokenizer: typeof Tokenizer) => void): void {
+  jest.isolateModules(() => {
+    jest.doMock('../../lib/vocabulary', () => ({
+      ...jest.requireActual<object>('../../lib/vocabulary'),
+      readVocabularyFile: () => {
+        if (content === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+        return content;
+      },
+    }));
+    use(jest.requireActual<{ Tokenizer: typeof Tokenizer }>('../../lib/tokenizer').Tokenizer);
+  });
+  jest.dontMock('../../lib/vocabulary');
+}
+
+describe('the World vocabulary of the package', () => {
+  test('is missing with an error that says what to do', () => {
+    withPackaged(undefined, (isolated) => {
+      expect(thrownBy(() => isolated.world())).toMatchObject({
+        name: 'WkvError',
+        code: 'ERR_WKV_TOKEN',
+        path: WORLD_VOCABULARY_PATH,
+        message: expect.stringMatching(/npm run vocabulary.*Tokenizer\.fromVocabulary\(\)/) as string,
+      });
+    });
+  });
+
+  test('is refused where it is another file', () => {
+    withPackaged(Buffer.from("1 'a' 1\n"), (isolated) => {
+      expect(thrownBy(() => isolated.world())).toMatchObject({
+        code: 'ERR_WKV_FORMAT',
+        path: WORLD_VOCABULARY_PATH,
+        expected: expect.stringContaining('e6dee3d4e31b4d5c') as string,
+      });
+    });
+  });
+});
+
+describeWithWorld('the World vocabulary', () => {
+  test('is parsed once', () => {
+    withPackaged(readFileSync(worldPath!), (isolated) => {
+      const world = isolated.world();
+      expect(isolated.world()).toBe(world);
+      expect(world.size).toBe(65_536);
+    });
+  });
+
+  test('is recognized with CRLF and without its last line end, and then has the ids of World models too', () => {
+    withDirectory((directory) => {
+      const text = readFileSync(worldPath!, 'utf8');
+      for (const variant of [text.replaceAll('\n', '\r\n'), text.trimEnd()]) {
+        const path = join(directory, 'vocabulary.txt');
+        writeFileSync(path, variant);
+        const tokenizer = Tokenizer.fromVocabulary(path);
+        expect(tokenizer.size).toBe(65_536);
+        expect(Array.from(tokenizer.encode('Hello World!\r\n'))).toEqual([33_155, 37_576, 34, 263]);
+      }
+    });
+  });
+
+  test('is found beside a model that has all of its ids, and only there', () => {
+    withDirectory((directory) => {
+      copyFileSync(worldPath!, join(directory, 'rwkv_vocab_v20230424.txt'));
+      const model = join(directory, 'model.pth');
+      writeFileSync(model, '');
+      expect(findTokenizer(model, 65_536)?.size).toBe(65_536);
+      expect(findTokenizer(directory, 65_530)?.size).toBe(65_536);
+      expect(findTokenizer(model, 65_529)).toBeUndefined();
+      expect(findTokenizer(model, 256)?.size).toBe(256);
+    });
+  });
+
+  test('is found in the package for a model of its size', () => {
+    withDirectory((directory) => {
+      const expected = existsSync(WORLD_VOCABULARY_PATH) ? Tokenizer.world() : undefined;
+      expect(findTokenizer(join(directory, 'model.pth'), 65_536)).toBe(expected);
+      expect(findTokenizer(join(directory, 'model.pth'), 65_537)).toBeUndefined();
+      expect(findTokenizer(join(directory, 'model.pth'), 50_277)).toBeUndefined();
+    });
+  });
+});
+
+describe('the search beside a model', () => {
+  test('takes vocab.txt where it is a vocabulary of this format', () => {
+    withDirectory((directory) => {
+      writeFileSync(join(directory, 'vocab.txt'), "1 'a' 1\n2 'ab' 2\n");
+      expect(Array.from(findTokenizer(join(directory, 'model.pth'), 300)!.encode('aba'))).toEqual([2, 1]);
+    });
+  });
+
+  test('passes by a vocab.txt of another program', () => {
+    withDirectory((directory) => {
+      for (const content of ['', '[PAD]\n[UNK]\nthe\n', '{"a": 1}', "x 'a' 1\n"]) {
+        writeFileSync(join(directory, 'vocab.txt'), content);
+        expect(findTokenizer(join(directory, 'model.pth'), 300)).toBeUndefined();
+      }
+    });
+  });
+
+  test('refuses a damaged vocabulary instead of taking another', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'rwkv_vocab_v20230424.txt');
+      writeFileSync(path, "1 'a' 2\n");
+      expect(thrownBy(() => findTokenizer(join(directory, 'model.pth'), 256))).toMatchObject({
+        code: 'ERR_WKV_FORMAT',
+        path,
+      });
+    });
+  });
+
+  test('takes bytes for a model of 256 ids', () => {
+    withDirectory((directory) => {
+      expect(Array.from(findTokenizer(join(directory, 'model.pth'), 256)!.encode('é'))).toEqual([0xc3, 0xa9]);
+    });
+  });
+});
