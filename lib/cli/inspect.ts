@@ -1,0 +1,176 @@
+import { loadavg } from 'node:os';
+import type { Command } from 'commander';
+import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
+import type { Interruption } from './interruption';
+import { library } from './library';
+import { storedTypes } from './model-options';
+import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
+import type { StoredType, TensorDirectory } from '../formats';
+import type { NativeModelInfo } from '../native';
+
+const examples = `
+Only headers are read. The speed is an upper limit: each generated token reads
+all weights but the embedding: tokens/s <= memory bandwidth / those bytes. The
+bandwidth is an estimate, measured for 0.2 seconds.
+
+Examples:
+  $ wkv inspect RWKV-5-World-7B.pth
+  $ wkv inspect --json model.safetensors`;
+
+/** Less than this may stay in the processor's caches, and then memory is not the limit. */
+const cacheable = 256 * 2 ** 20;
+
+interface Choice {
+  weights: StoredType;
+  bytes: number;
+  fits: boolean;
+  bytesPerToken: number;
+  /** Null where memory does not set it, or was not measured. */
+  mostTokensPerSecond: number | null;
+}
+
+type Report = Awaited<ReturnType<typeof inspect>>;
+
+export function addInspect(program: Command, interruption: Interruption): void {
+  program
+    .command('inspect')
+    .summary('say what a model file is, whether it fits, and how fast it can be')
+    .description('Says what a model file is, whether it fits into memory here, and how fast it can be.')
+    .argument(
+      '[file]',
+      'a .pth or .safetensors file, or a Hugging Face directory (default: the embedded model)',
+    )
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action(async (file: string | undefined, { json }: { json?: true }) => {
+      const report = await inspect(file ?? library().demoModel, interruption.signal);
+      process.stdout.write(json === true ? formatJson(report) : describe(report));
+    });
+}
+
+async function inspect(path: string, signal: AbortSignal) {
+  const { openTensorDirectory, fromNative, native, usableMemory, usableThreads } = library();
+  const directory = await openTensorDirectory(path, { signal });
+  try {
+    const model = native.inspectModel(directory, {});
+    const free = usableMemory();
+    const threads = usableThreads();
+    signal.throwIfAborted();
+    const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
+    signal.throwIfAborted();
+    const choices = storedTypes.map((weights): Choice => {
+      const { weightBytes } = native.inspectModel(directory, { weights });
+      return choice(weights, weightBytes, model, free, bandwidth);
+    });
+    return {
+      path,
+      format: directory.format,
+      files: directory.files.map((file) => ({ path: file.path, bytes: file.size })),
+      ...dimensions(model),
+      storedAs: model.weights,
+      stored: storedBytes(directory),
+      tokenizer: tokenizerOf(path, model.vocabulary),
+      memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
+      choices,
+    };
+  } catch (error) {
+    throw fromNative(error, { path });
+  } finally {
+    await directory.close();
+  }
+}
+
+function dimensions(model: NativeModelInfo) {
+  const { architecture, version, layers, embedding, heads, headSize } = model;
+  const { feedForward, vocabulary, parameters, stateBytes } = model;
+  return {
+    ...{ architecture, version, layers, embedding, heads, headSize },
+    ...{ feedForward, vocabulary, parameters, stateBytes },
+  };
+}
+
+function choice(
+  weights: StoredType,
+  bytes: number,
+  { vocabulary, embedding }: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
+  free: number,
+  bandwidth: number | null,
+): Choice {
+  // Of the embedding, one row is looked up.
+  const bytesPerToken = bytes - (vocabulary - 1) * embedding * library().storedTypeBytes[weights];
+  const limited = bandwidth !== null && bytesPerToken >= cacheable;
+  const mostTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
+  return { weights, bytes, fits: bytes <= free, bytesPerToken, mostTokensPerSecond };
+}
+
+/** Bytes of elements by the type that the file has them in. */
+function storedBytes({ tensors }: TensorDirectory): Partial<Record<StoredType, number>> {
+  const { storedTypeBytes } = library();
+  const sums: Partial<Record<StoredType, number>> = {};
+  for (const { type, shape } of tensors) {
+    sums[type] = (sums[type] ?? 0) + shape.reduce((a, b) => a * b, storedTypeBytes[type]);
+  }
+  return sums;
+}
+
+/** How many ids the tokenizer has that loading would find; null where it would find none. */
+function tokenizerOf(path: string, vocabulary: number): { ids: number } | null {
+  const tokenizer = library().findTokenizer(path, vocabulary);
+  return tokenizer === undefined ? null : { ids: tokenizer.size };
+}
+
+function describe(report: Report): string {
+  const { layers, embedding, heads, headSize, feedForward, vocabulary, tokenizer, memory } = report;
+  const total = report.files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const files = report.files.length === 1 ? '' : `, ${report.files.length} files`;
+  const stored = Object.entries(report.stored).map(([type, bytes]) => `${formatBytes(bytes)} ${type}`);
+  const rows: [string, string][] = [
+    ['file', `${printable(report.path)} (${report.format}${files}, ${formatBytes(total)})`],
+    [
+      'model',
+      `RWKV ${report.version} (${report.architecture}), ${formatCount(report.parameters)} parameters`,
+    ],
+    ['dimensions', `${layers} layers, embedding ${embedding}, feed-forward ${feedForward}`],
+    ['heads', `${heads} of ${headSize}`],
+    ['vocabulary', `${formatCount(vocabulary)} ids; ${tokenizerText(tokenizer)}`],
+    ['stored', stored.join(', ')],
+    ['session', `${formatBytes(report.stateBytes)} of state, however long the text`],
+    ['memory here', `${formatBytes(memory.freeBytes)} free`],
+    ['its speed', bandwidthText(memory)],
+  ];
+  return `${table(rows)}\n${choiceTable(report)}`;
+}
+
+function tokenizerText(tokenizer: Report['tokenizer']): string {
+  return tokenizer === null
+    ? 'no tokenizer found (wkv generate --vocabulary FILE)'
+    : `tokenizer of ${formatCount(tokenizer.ids)} ids`;
+}
+
+function bandwidthText({ bytesPerSecond, threads }: Report['memory']): string {
+  if (bytesPerSecond === null) return 'not measured: too little is free';
+  const speed = (bytesPerSecond / 1e9).toFixed(1);
+  // On Windows it is always 0.
+  const busy = (loadavg()[0] ?? 0) > threads ? ' (busy now: perhaps more)' : '';
+  return `${threads} threads read about ${speed} GB/s${busy}`;
+}
+
+function choiceTable({ choices, storedAs }: Report): string {
+  const cells = choices.map(({ weights, bytes, fits, mostTokensPerSecond }) => [
+    `${weights}${weights === storedAs ? ' (as stored)' : ''}`,
+    formatBytes(bytes),
+    fits ? 'yes' : 'no',
+    mostTokensPerSecond === null
+      ? 'not set by memory'
+      : `at most about ${significant(mostTokensPerSecond)} tokens/s`,
+  ]);
+  const all = [['weights', 'memory', 'fits', 'decoding, one session'], ...cells];
+  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const lines = all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  return lines.map((line, row) => `${row === 0 ? styled('dim', line) : line}\n`).join('');
+}
+
+/** Two digits that count: an estimate has no more. */
+function significant(value: number): string {
+  return String(Number(value.toPrecision(2)));
+}

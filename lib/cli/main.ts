@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { addDoctor } from './doctor';
+import { exitCode, explain } from './errors';
+import { addGenerate } from './generate';
+import { addInspect } from './inspect';
+import { Interrupted, Interruption } from './interruption';
+import { addTokenize } from './tokenize';
+
+const examples = `
+Examples:
+  $ wkv generate $'User: Tell me a story about a fox.\\n\\nAssistant:'
+  $ wkv inspect RWKV-5-World-7B.pth
+  $ wkv tokenize --count < book.txt
+  $ wkv doctor
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+WKV_DEBUG=1 adds the stack to an error.`;
+
+function createProgram(interruption: Interruption): Command {
+  const program = new Command('wkv')
+    .description('Runs RWKV language models.')
+    .version(packageVersion(), '-V, --version', 'print the version of wkv')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .addHelpText('after', examples)
+    .showHelpAfterError('"wkv help" and "wkv help COMMAND" show what there is.')
+    .exitOverride();
+  addGenerate(program, interruption);
+  addInspect(program, interruption);
+  addTokenize(program, interruption);
+  addDoctor(program, packageVersion());
+  return program;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(join(__dirname, '../../package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Runs a command, and returns the process's exit code. */
+async function run(argv: readonly string[], interruption: Interruption): Promise<number> {
+  try {
+    await createProgram(interruption).parseAsync(argv);
+    await flushed(process.stdout);
+    interruption.signal.throwIfAborted();
+    return exitCode.done;
+  } catch (error) {
+    // Help and version end this way too; commander has said everything already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.wrongUsage;
+    const reason: unknown = interruption.signal.aborted ? interruption.signal.reason : error;
+    if (reason instanceof Interrupted && reason.byReader) return exitCode.done;
+    process.stderr.write(explain(reason));
+    return exitCode.failed;
+  } finally {
+    interruption.release();
+  }
+}
+
+/** Waits until everything is written, so that a full disk is noticed; whether it could be, the 'error' event says. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write('', () => setImmediate(resolve));
+  });
+}
+
+async function main(): Promise<void> {
+  const interruption = new Interruption();
+  process.stdout.on('error', (error: Error) => interruption.outputFailed(error));
+  // There is nobody left to tell.
+  process.stderr.on('error', () => undefined);
+  const code = await run(process.argv, interruption);
+  process.exitCode ??= code;
+}
+
+void main();

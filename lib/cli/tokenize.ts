@@ -1,0 +1,112 @@
+import { Option, type Command } from 'commander';
+import { readInput } from './input';
+import type { Interruption } from './interruption';
+import { library } from './library';
+import { vocabularyOption } from './model-options';
+import { escaped, formatJson, printable, styled } from './terminal';
+import type { Tokenizer } from '../tokenizer';
+
+interface Options {
+  vocabulary?: string;
+  bytes?: true;
+  decode?: true;
+  count?: true;
+  json?: true;
+}
+
+const examples = `
+Standard input is taken byte for byte, a newline at its end too.
+
+Examples:
+  $ wkv tokenize 'The Eiffel tower'
+  $ wkv tokenize --count < book.txt
+  $ wkv tokenize --decode 6699 304 25740 109 39990`;
+
+/** Lines that are written at a time. */
+const linesTogether = 4096;
+
+export function addTokenize(program: Command, interruption: Interruption): void {
+  program
+    .command('tokenize')
+    .summary('show the tokens of a text, or the text of tokens')
+    .description('Shows the tokens of a text: of each its id and its bytes. The vocabulary is RWKV World.')
+    .argument('[text...]', 'the text, or with --decode ids; -, or nothing with a pipe, reads standard input')
+    .addOption(vocabularyOption().conflicts('bytes'))
+    .option('--bytes', 'use the vocabulary whose 256 ids are the values of bytes')
+    .addOption(new Option('--decode', 'turn ids into text').conflicts('count'))
+    .option('--count', 'print only how many tokens there are')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action(async (texts: readonly string[], options: Options, command: Command) => {
+      if (texts.length > 1 && options.decode !== true) {
+        command.error(`error: ${texts.length} texts were given: put the one text in quotes`);
+      }
+      const argument = texts.length === 0 ? undefined : texts.join(' ');
+      const { bytes } = await readInput(command, argument, interruption.signal);
+      interruption.release();
+      const tokenizer = open(options);
+      if (options.decode === true) {
+        decode(tokenizer, readIds(bytes.toString('utf8'), tokenizer, command), options);
+      } else {
+        encode(tokenizer, bytes, options);
+      }
+    });
+}
+
+function open({ vocabulary, bytes }: Options): Tokenizer {
+  const { Tokenizer } = library();
+  if (bytes === true) return Tokenizer.bytes();
+  return vocabulary === undefined ? Tokenizer.world() : Tokenizer.fromVocabulary(vocabulary);
+}
+
+function encode(tokenizer: Tokenizer, bytes: Uint8Array, { count, json }: Options): void {
+  const tokens = tokenizer.encode(bytes);
+  const piece = (token: number): string => escaped(tokenizer.decodeBytes([token]));
+  if (json === true) {
+    const all = { tokens: Array.from(tokens), pieces: Array.from(tokens, piece) };
+    process.stdout.write(formatJson({ count: tokens.length, ...(count === true ? {} : all) }));
+    return;
+  }
+  if (count === true) {
+    process.stdout.write(`${tokens.length}\n`);
+    return;
+  }
+  const width = String(tokenizer.size - 1).length;
+  for (let start = 0; start < tokens.length; start += linesTogether) {
+    const lines = Array.from(
+      tokens.subarray(start, start + linesTogether),
+      (token) => `${styled('cyan', String(token).padStart(width))}  ${piece(token)}\n`,
+    );
+    process.stdout.write(lines.join(''));
+  }
+  if (process.stdout.isTTY)
+    process.stdout.write(styled('dim', `${tokens.length} tokens, ${bytes.length} bytes\n`));
+}
+
+function decode(tokenizer: Tokenizer, tokens: readonly number[], { json }: Options): void {
+  const bytes = Buffer.from(tokenizer.decodeBytes(tokens));
+  if (json === true) {
+    process.stdout.write(formatJson({ tokens, text: bytes.toString('utf8') }));
+  } else if (process.stdout.isTTY) {
+    process.stdout.write(`${printable(bytes.toString('utf8'))}\n`);
+  } else {
+    process.stdout.write(bytes);
+  }
+}
+
+/** Ids between spaces or commas; brackets around them do not matter. */
+function readIds(text: string, tokenizer: Tokenizer, command: Command): number[] {
+  const words = text
+    .trim()
+    .replace(/^\[(.*)\]$/s, '$1')
+    .split(/[\s,]+/)
+    .filter((word) => word !== '');
+  return words.map((word) => {
+    const id = /^\d+$/.test(word) ? Number(word) : NaN;
+    if (!(id < tokenizer.size)) {
+      const shown = printable(word.slice(0, 40));
+      command.error(`error: '${shown}' is no token id: they are integers from 0 to ${tokenizer.size - 1}`);
+    }
+    return id;
+  });
+}

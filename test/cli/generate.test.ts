@@ -1,0 +1,191 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
+import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { ReferenceModel } from '../reference/rwkv5';
+import { referenceTensors } from '../support/random-model';
+import { endlessModel, expectFailure, json, testWithDemoModel, writeEndlessModel, wkv } from './support';
+
+const folder = temporaryFolder();
+const prompt = 'Once';
+let model: string;
+let greedy: number[];
+
+/** What the oracle generates after the prompt when the most probable token is always taken. */
+function generateGreedily(tokens: number): number[] {
+  const reference = new ReferenceModel(referenceTensors(endlessModel()));
+  const state = reference.initialState();
+  let logits: Float64Array = Float64Array.of();
+  for (const token of Buffer.from(prompt)) logits = reference.forward(token, state);
+  return Array.from({ length: tokens }, () => {
+    const best = logits.indexOf(Math.max(...logits));
+    logits = reference.forward(best, state);
+    return best;
+  });
+}
+
+beforeAll(async () => {
+  model = await writeEndlessModel(folder);
+  greedy = generateGreedily(20);
+});
+
+const few = ['--temperature', '0', '--max-tokens', '20'];
+
+describe('wkv generate', () => {
+  test('writes the generated text and nothing else, closed by a newline', async () => {
+    const { code, stdout, stderr } = await wkv(['generate', '--model', model, ...few, prompt]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(String(stdout)).toBe(`${Buffer.from(greedy).toString('utf8')}\n`);
+  });
+
+  test('prints everything as one JSON object with --json', async () => {
+    const outcome = await wkv([
+      'generate',
+      '-m',
+      model,
+      ...few,
+      '--seed',
+      '18446744073709551615',
+      '--json',
+      prompt,
+    ]);
+    expect(outcome.code).toBe(0);
+    const seconds = expect.any(Number) as number;
+    expect(json(outcome)).toEqual({
+      text: Buffer.from(greedy).toString('utf8'),
+      tokens: greedy,
+      finishReason: 'length',
+      seed: '18446744073709551615',
+      usage: { promptTokens: 4, completionTokens: 20 },
+      timings: {
+        loadSeconds: seconds,
+        promptSeconds: seconds,
+        decodeSeconds: seconds,
+        tokensPerSecond: seconds,
+      },
+    });
+  });
+
+  test.each([[['-']], [[]]])(
+    'takes the prompt from standard input, without its last newline (%j)',
+    async (argument) => {
+      const outcome = await wkv(['generate', '-m', model, ...few, '--json', ...argument], {
+        input: `${prompt}\r\n`,
+      });
+      expect(json(outcome)).toMatchObject({ tokens: greedy, usage: { promptTokens: 4 } });
+    },
+  );
+
+  test('takes bytes that are no text from standard input as they are', async () => {
+    const input = Uint8Array.of(0xff, 0x00, 0x80);
+    const outcome = await wkv(['generate', '-m', model, '--max-tokens', '0', '--json'], { input });
+    expect(json(outcome)).toMatchObject({
+      text: '',
+      tokens: [],
+      usage: { promptTokens: 3, completionTokens: 0 },
+    });
+  });
+
+  test('repeats itself with the seed that it reports, and not with another', async () => {
+    const parameters = ['generate', '-m', model, '--max-tokens', '40', '--top-p', '1', '--json', prompt];
+    const first = json(await wkv(parameters));
+    const again = json(await wkv([...parameters, '--seed', String(first['seed'])]));
+    const other = json(await wkv([...parameters, '--seed', first['seed'] === '1' ? '2' : '1']));
+    expect(again['tokens']).toEqual(first['tokens']);
+    expect(other['tokens']).not.toEqual(first['tokens']);
+  });
+
+  test('generates the same with another number of threads', async () => {
+    const outcome = await wkv([
+      'generate',
+      '-m',
+      model,
+      ...few,
+      '--threads',
+      '1',
+      '--weights',
+      'f32',
+      '--json',
+      prompt,
+    ]);
+    expect(json(outcome)['tokens']).toEqual(greedy);
+  });
+
+  test('needs a vocabulary for a model that has no tokenizer', async () => {
+    const unknown = await writeRandomModel(folder, 'unknown', { ...smallShape, vocabulary: 300 });
+    const parameters = ['generate', '-m', unknown, '--max-tokens', '1', '--json', 'ab'];
+    expectFailure(await wkv(parameters), /300 ids.*--vocabulary FILE/);
+
+    const vocabulary = join(folder, 'vocabulary.txt');
+    writeFileSync(vocabulary, "1 'a' 1\n2 'b' 1\n3 'ab' 2\n");
+    const outcome = await wkv([...parameters, '--vocabulary', vocabulary]);
+    expect(json(outcome)).toMatchObject({ usage: { promptTokens: 1 } });
+  });
+
+  testWithDemoModel('uses the embedded model where none is named', async () => {
+    const story = 'User: Tell me a story about a fox.\n\nAssistant:';
+    const outcome = await wkv(['generate', '--temperature', '0', '--max-tokens', '60', '--json', story]);
+    const { text } = json(outcome);
+    expect(outcome.code).toBe(0);
+    // Its training text has words of Latin letters, spaces, punctuation and a few emoji in English stories.
+    expect(text).toMatch(/^ ([A-Za-z',.!?]+[ \n]+){8}/);
+  });
+});
+
+describeWithFixtures('wkv generate with a trained model', () => {
+  test('continues as another implementation does', async () => {
+    const expected = readExpected('v5.2', 'fp32', 'A');
+    const outcome = await wkv(
+      [
+        'generate',
+        '-m',
+        fixturePath('v5.2', 'tiny.fp32.pth'),
+        '--temperature',
+        '0',
+        '--max-tokens',
+        '64',
+        '--json',
+      ],
+      // The newline is the one that is dropped.
+      { input: Buffer.from([...expected.tokens, 0x0a]) },
+    );
+    expect(json(outcome)['tokens']).toEqual(expected.greedy);
+  });
+
+  test('says of an older model that it is not supported', async () => {
+    const outcome = await wkv(['generate', '-m', fixturePath('v4', 'tiny.bf16.pth'), 'Once']);
+    expectFailure(outcome, /RWKV 4 .*only RWKV 5\.2/);
+  });
+});
+
+describe('a failure of wkv generate', () => {
+  test('names a file that does not exist', async () => {
+    const missing = join(folder, 'missing.pth');
+    expectFailure(await wkv(['generate', '-m', missing, 'a']), /missing\.pth: no such file/);
+  });
+
+  test('names a file that is no model', async () => {
+    const text = join(folder, 'notes.txt');
+    writeFileSync(text, 'Buy milk. Call the dentist.\n');
+    expectFailure(await wkv(['generate', '-m', text, 'a']), /notes\.txt: .*neither a torch file/);
+  });
+
+  test('names a vocabulary that does not exist, and one that is none', async () => {
+    const missing = await wkv(['generate', '-m', model, '--vocabulary', join(folder, 'no.txt'), 'a']);
+    expectFailure(missing, /cannot read .*no\.txt: there is no such file/);
+    expectFailure(await wkv(['generate', '-m', model, '--vocabulary', model, 'a']), /endless\.pth/);
+  });
+
+  test('shows the stack with WKV_DEBUG=1 alone', async () => {
+    const { code, stderr } = await wkv(['generate', '-m', join(folder, 'missing.pth'), 'a'], {
+      environment: { WKV_DEBUG: '1' },
+    });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: .*\nWkvError: .*\n +at /);
+  });
+
+  test('of the addon says how to get it', async () => {
+    const outcome = await wkv(['generate', 'a'], { environment: { WKV_PREBUILD: folder } });
+    expectFailure(outcome, /the native addon .*cannot be loaded.*npm rebuild wkv/);
+  });
+});

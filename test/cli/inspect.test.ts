@@ -1,0 +1,161 @@
+import { statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeWithFixtures, fixturePath } from '../support/fixtures';
+import { randomModel, type RandomModelShape } from '../support/random-model';
+import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
+import { expectFailure, json, testWithDemoModel, wkv } from './support';
+
+const folder = temporaryFolder();
+const shape: RandomModelShape = {
+  layers: 3,
+  embedding: 64,
+  headSize: 16,
+  feedForward: 230,
+  vocabulary: 256,
+  type: 'mixed',
+  seed: 5,
+};
+const tensors = randomModel(shape);
+const parameters = tensors.reduce((sum, { data }) => sum + data.length, 0);
+/** Per layer att_x and ffn_x [embedding], and wkv [heads][head size][head size], in float32. */
+const stateBytes = 4 * shape.layers * (2 * 64 + 4 * 16 * 16);
+
+describe('wkv inspect', () => {
+  test('says what a file is, as JSON', async () => {
+    const path = await writeTensors(folder, 'model', 'safetensors', tensors);
+    const sum = (type: string): number =>
+      tensors.filter((tensor) => tensor.type === type).reduce((all, { data }) => all + data.length, 0);
+    const outcome = await wkv(['inspect', '--json', path]);
+    expect(outcome.code).toBe(0);
+    const report = json(outcome);
+    expect(report).toMatchObject({
+      path,
+      format: 'safetensors',
+      files: [{ path, bytes: statSync(path).size }],
+      architecture: 'rwkv5',
+      version: '5.2',
+      layers: 3,
+      embedding: 64,
+      heads: 4,
+      headSize: 16,
+      feedForward: 230,
+      vocabulary: 256,
+      parameters,
+      stateBytes,
+      storedAs: 'bf16',
+      stored: { f32: sum('f32') * 4, bf16: sum('bf16') * 2 },
+      tokenizer: { ids: 256 },
+    });
+  });
+
+  test('weighs each type of weights, and claims no speed for a model that fits into caches', async () => {
+    const path = await writeRandomModel(folder, 'weighed', shape);
+    const { choices } = json(await wkv(['inspect', '--json', path])) as {
+      choices: { weights: string; bytes: number; fits: boolean; mostTokensPerSecond: number | null }[];
+    };
+    expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16']);
+    for (const { weights, bytes, fits, mostTokensPerSecond } of choices) {
+      // Vectors stay float32, and rows are padded; neither is more than a small part of these shapes.
+      const matrices = parameters * (weights === 'f32' ? 4 : 2);
+      expect(bytes).toBeGreaterThanOrEqual(matrices);
+      expect(bytes).toBeLessThan(matrices * 1.25);
+      expect({ fits, mostTokensPerSecond }).toEqual({ fits: true, mostTokensPerSecond: null });
+    }
+  });
+
+  test('says it in words', async () => {
+    const path = await writeRandomModel(folder, 'words', shape);
+    const { code, stdout, stderr } = await wkv(['inspect', path]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const text = String(stdout);
+    expect(text).toMatch(/^model +RWKV 5\.2 \(rwkv5\), [\d,]+ parameters$/m);
+    expect(text).toContain(`${parameters.toLocaleString('en-US')} parameters`);
+    expect(text).toMatch(/^dimensions +3 layers, embedding 64, feed-forward 230$/m);
+    expect(text).toMatch(/^bf16 \(as stored\) +[\d.]+ KiB +yes +/m);
+    expect(text).not.toContain('\u001b');
+  });
+
+  test('bounds the speed of a large model by the memory that it has to read', async () => {
+    const path = join(folder, 'large.safetensors');
+    writeEmptyModel(path, { layers: 8, embedding: 2048, feedForward: 7168, vocabulary: 256 });
+    const { choices, memory } = json(await wkv(['inspect', '--json', path])) as {
+      choices: { weights: string; bytesPerToken: number; mostTokensPerSecond: number | null }[];
+      memory: { bytesPerSecond: number | null };
+    };
+    const half = choices.find(({ weights }) => weights === 'bf16')!;
+    // Matrices of a layer: five of embedding^2, one more in channel mixing, two of embedding * feed-forward; the head.
+    const matrices = 8 * (6 * 2048 ** 2 + 2 * 2048 * 7168) + 256 * 2048;
+    expect(half.bytesPerToken / (2 * matrices)).toBeGreaterThan(1);
+    expect(half.bytesPerToken / (2 * matrices)).toBeLessThan(1.01); // the rest are vectors
+    if (memory.bytesPerSecond === null) {
+      expect(half.mostTokensPerSecond).toBeNull();
+    } else {
+      expect(half.mostTokensPerSecond).toBeCloseTo(memory.bytesPerSecond / half.bytesPerToken, 6);
+    }
+  });
+
+  test('refuses what is no model, in one paragraph', async () => {
+    const path = join(folder, 'page.pth');
+    writeFileSync(path, '<!doctype html><title>Not found</title>');
+    expectFailure(await wkv(['inspect', path]), /page\.pth: the file is a web page/);
+    expectFailure(await wkv(['inspect', join(folder, 'no\u001b[31m.pth')]), /no(\\x1b)?.*: no such file/);
+  });
+
+  testWithDemoModel('looks at the embedded model where no file is named', async () => {
+    expect(json(await wkv(['inspect', '--json']))).toMatchObject({
+      version: '5.2',
+      vocabulary: 256,
+      format: 'pth',
+    });
+  });
+});
+
+describeWithFixtures('wkv inspect with models of others', () => {
+  test('says which versions are not supported', async () => {
+    expectFailure(await wkv(['inspect', fixturePath('v4', 'tiny.bf16.pth')]), /RWKV 4 .*tiny\.bf16\.pth/);
+  });
+
+  test('reads a Hugging Face directory', async () => {
+    const report = json(await wkv(['inspect', '--json', fixturePath('v5.2', 'hf-bf16')]));
+    expect(report).toMatchObject({
+      format: 'safetensors',
+      layers: 12,
+      embedding: 64,
+      heads: 8,
+      storedAs: 'bf16',
+    });
+  });
+});
+
+/** A `.safetensors` of bf16 zeros that takes no room on the disk. */
+function writeEmptyModel(
+  path: string,
+  { layers, embedding, feedForward, vocabulary }: Omit<RandomModelShape, 'headSize' | 'type' | 'seed'>,
+): void {
+  // The names and ranks of a model of one small layer, with other dimensions.
+  const dimension: Readonly<Record<number, number>> = { 16: embedding, 24: feedForward, 8: vocabulary };
+  const small = randomModel({
+    layers,
+    embedding: 16,
+    headSize: 4,
+    feedForward: 24,
+    vocabulary: 8,
+    type: 'bf16',
+    seed: 1,
+  });
+  let end = 0;
+  const header = Object.fromEntries(
+    small.map(({ name, shape: dimensions }) => {
+      const heads = /time_(decay|faaaa)$/.test(name);
+      const full = heads ? [embedding / 64, 64] : dimensions.map((size) => dimension[size] ?? size);
+      const start = end;
+      end += full.reduce((product, size) => product * size, 2);
+      return [name, { dtype: 'BF16', shape: full, data_offsets: [start, end] }];
+    }),
+  );
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(path, Buffer.concat([length, text]));
+  truncateSync(path, 8 + text.length + end);
+}

@@ -1,0 +1,107 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { temporaryFolder } from '../model/support';
+import {
+  startListening,
+  expectFailure,
+  json,
+  start,
+  testOnLinux,
+  writeEndlessModel,
+  type Outcome,
+} from './support';
+
+const folder = temporaryFolder();
+let model: string;
+
+beforeAll(async () => {
+  model = await writeEndlessModel(folder);
+});
+
+/** More than any machine generates while a test runs. */
+const endless = (): string[] => [
+  'generate',
+  '-m',
+  model,
+  '--temperature',
+  '0',
+  '--max-tokens',
+  '1000000000000',
+];
+
+/** An endless generation of which some text has come already. */
+async function generating(): Promise<ReturnType<typeof start>> {
+  const command = start([...endless(), 'Once']);
+  if (command.child.stdout !== null) await once(command.child.stdout, 'data');
+  return command;
+}
+
+describe('Ctrl-C', () => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('ends a generation after what there is (%s)', async (signal) => {
+    const { child, ended } = await generating();
+    child.kill(signal);
+    const outcome = await ended;
+    expectFailure(outcome, /^error: interrupted\n$/);
+    expect(outcome.stdout.length).toBeGreaterThan(1);
+    expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
+  });
+
+  test('leaves valid JSON of what there is', async () => {
+    let outcome: Outcome | undefined;
+    // It may come while the model is still being loaded; then there is nothing yet, and a longer wait is tried.
+    for (let delay = 1000; (outcome?.stdout.length ?? 0) === 0 && delay < 20_000; delay *= 2) {
+      const { child, ended } = start([...endless(), '--json', 'Once']);
+      await wait(delay);
+      child.kill('SIGINT');
+      outcome = await ended;
+    }
+    if (outcome === undefined) throw new Error('nothing was run');
+    expectFailure(outcome, /^error: interrupted\n$/);
+    const { finishReason, tokens, usage } = json(outcome);
+    expect(finishReason).toBe('interrupted');
+    expect(usage).toEqual({ promptTokens: 4, completionTokens: (tokens as number[]).length });
+  });
+
+  test('ends a command that waits for standard input', async () => {
+    const { child, ended } = await startListening(['generate', '-m', model]);
+    child.kill('SIGINT');
+    expectFailure(await ended, /^error: interrupted\n$/);
+  });
+
+  test('ends a command that has just begun to load', async () => {
+    const { child, ended } = await startListening([...endless(), 'Once']);
+    child.kill('SIGINT');
+    expectFailure(await ended, /^error: interrupted\n$/);
+  });
+});
+
+describe('standard output', () => {
+  test('may be closed by whoever reads it: the command ends without a word', async () => {
+    const { child, ended } = await generating();
+    child.stdout?.destroy();
+    const { code, signal, stderr } = await ended;
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' });
+  });
+
+  testOnLinux('that is full is a failure', async () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      const program = join(__dirname, '../support/run-typescript.js');
+      const child = spawn(
+        process.execPath,
+        [program, join(__dirname, '../../lib/cli/main.ts'), 'tokenize', '--bytes', 'abc'],
+        { stdio: ['ignore', full, 'pipe'] },
+      );
+      let stderr = '';
+      child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
+      await once(child, 'close');
+      expect(child.exitCode).toBe(1);
+      expect(stderr).toMatch(/^error: standard output cannot be written to: ENOSPC/);
+    } finally {
+      closeSync(full);
+    }
+  });
+});

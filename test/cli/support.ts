@@ -1,0 +1,113 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { demoModel } from '../../lib/demo-model';
+import { smallShape, writeTensors } from '../model/support';
+import { randomModel, type RandomModelShape, type RandomTensor } from '../support/random-model';
+
+/** How a command ended, and what it wrote. */
+export interface Outcome {
+  code: number | null;
+  /** The signal that killed it, if one did. */
+  signal: NodeJS.Signals | null;
+  stdout: Buffer;
+  stderr: string;
+}
+
+export interface RunOptions {
+  /** What standard input holds; nothing by default. */
+  input?: string | Uint8Array;
+  environment?: Record<string, string>;
+}
+
+const program = [join(__dirname, '../support/run-typescript.js'), join(__dirname, '../../lib/cli/main.ts')];
+
+/** Runs a command to its end. One that takes over a minute is killed. */
+export async function wkv(parameters: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const command = start(parameters, options.environment);
+  // A command that ends without reading its input closes the pipe.
+  command.child.stdin?.on('error', () => undefined);
+  command.child.stdin?.end(options.input ?? '');
+  return await command.ended;
+}
+
+/** A command that runs, with all its streams open. */
+export function start(
+  parameters: readonly string[],
+  environment: Record<string, string> = {},
+): { child: ChildProcess; ended: Promise<Outcome> } {
+  const child = spawn(process.execPath, [...program, ...parameters], {
+    env: { ...process.env, ...environment },
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  });
+  return { child, ended: outcomeOf(child) };
+}
+
+async function outcomeOf(child: ChildProcess): Promise<Outcome> {
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk));
+  child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
+  await once(child, 'close');
+  const { exitCode: code, signalCode: signal } = child;
+  return { code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString('utf8') };
+}
+
+/** The one line of JSON that a command printed. */
+export function json({ stdout }: Outcome): Record<string, unknown> {
+  const text = stdout.toString('utf8');
+  expect(text).toMatch(/^\{.*\}\n$/);
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+/** Exit code 1, and one paragraph that says why. */
+export function expectFailure({ code, signal, stderr }: Outcome, message: RegExp): void {
+  expect({ code, signal }).toEqual({ code: 1, signal: null });
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).toMatch(message);
+}
+
+/**
+ * Writes a random model that never ends a text by itself: the logit of token 0, the end of text, is 0, and the
+ * largest of 255 random ones is above that.
+ */
+export async function writeEndlessModel(
+  folder: string,
+  shape: RandomModelShape = smallShape,
+): Promise<string> {
+  return await writeTensors(folder, 'endless', 'pth', endlessModel(shape));
+}
+
+export function endlessModel(shape: RandomModelShape = smallShape): RandomTensor[] {
+  return randomModel(shape).map((tensor) => {
+    if (tensor.name !== 'head.weight') return tensor;
+    return { ...tensor, data: tensor.data.map((value, i) => (i < shape.embedding ? 0 : value)) };
+  });
+}
+
+/** A command that runs, from the moment on that it listens for Ctrl-C. */
+export async function startListening(parameters: readonly string[]): Promise<ReturnType<typeof start>> {
+  const announce = join(__dirname, 'announce-interrupt.js');
+  const child = spawn(process.execPath, ['--require', announce, ...program, ...parameters], {
+    stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  });
+  const ended = outcomeOf(child);
+  await once(child, 'message');
+  return { child, ended };
+}
+
+/** `test` on Linux; elsewhere a skipped test that says why. */
+export function testOnLinux(name: string, body: () => Promise<void>): void {
+  if (process.platform === 'linux') test(name, body);
+  else test.skip(`${name} (skipped, because only Linux has /proc and /dev/full)`, body);
+}
+
+/** `test` where the embedded model is; elsewhere a skipped test that says why. */
+export function testWithDemoModel(name: string, body: () => Promise<void>): void {
+  if (existsSync(demoModel)) test(name, body);
+  else test.skip(`${name} (skipped, because ${demoModel} is absent)`, body);
+}

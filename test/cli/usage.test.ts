@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { wkv } from './support';
+
+const root = join(__dirname, '../..');
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+
+describe('wkv', () => {
+  test('prints the version of the package', async () => {
+    const { code, stdout, stderr } = await wkv(['--version']);
+    expect({ code, stdout: String(stdout), stderr }).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  test('lists its commands with --help', async () => {
+    const { code, stdout } = await wkv(['--help']);
+    expect(code).toBe(0);
+    for (const command of ['generate', 'inspect', 'tokenize', 'doctor']) {
+      expect(String(stdout)).toMatch(new RegExp(`^  ${command} `, 'm'));
+    }
+  });
+
+  test.each(['generate', 'inspect', 'tokenize', 'doctor'])(
+    'shows an example of %s with --help',
+    async (name) => {
+      const { code, stdout } = await wkv([name, '--help']);
+      expect(code).toBe(0);
+      expect(String(stdout)).toMatch(new RegExp(`^Usage: wkv ${name} `));
+      expect(String(stdout)).toMatch(new RegExp(`^Examples:\\n  \\$ wkv ${name}`, 'm'));
+    },
+  );
+
+  test.each([
+    [[], /^Usage: wkv/],
+    [['generat'], /unknown command 'generat'\n\(Did you mean generate\?\)/],
+    [['generate', '--max-token', '3', 'a'], /unknown option '--max-token'\n\(Did you mean --max-tokens\?\)/],
+    [['generate', 'model.pth', 'Once'], /2 arguments were given.*--model/],
+    [['generate', ''], /PROMPT is empty/],
+    [['generate', '-'], /PROMPT is empty/],
+    [['generate', '--max-tokens', '1.5', 'a'], /--max-tokens.*'1\.5'.*an integer from 0/],
+    [['generate', '--temperature', 'warm', 'a'], /--temperature.*'warm'.*from 0 to 100/],
+    [['generate', '--top-p', '1.01', 'a'], /--top-p.*from 0 to 1/],
+    [['generate', '--seed', '18446744073709551616', 'a'], /--seed.*2\^64 - 1/],
+    [['generate', '--threads', '0', 'a'], /--threads.*from 1 to 256/],
+    [['generate', '--weights', 'f8', 'a'], /--weights.*auto, f32, f16, bf16/],
+    [['inspect', 'a.pth', 'b.pth'], /too many arguments/],
+    [['tokenize', '--bytes', 'two', 'texts'], /put the one text in quotes/],
+    [['tokenize', '--bytes', '--decode', '256'], /'256' is no token id.*0 to 255/],
+    [['tokenize', '--bytes', '--decode', '1', 'x'], /'x' is no token id/],
+    [['tokenize', '--bytes', '--vocabulary', 'a.txt', 'a'], /cannot be used with option '--bytes'/],
+    [['tokenize', '--decode', '--count', '1'], /cannot be used with option '--count'/],
+    [['doctor', 'me'], /too many arguments/],
+  ])('refuses %j as wrong usage', async (parameters, message) => {
+    const { code, stdout, stderr } = await wkv(parameters);
+    expect({ code, stdout: String(stdout) }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(message);
+  });
+
+  test('is a program of its own once it is built', () => {
+    const built = join(root, 'dist/cli/main.js');
+    if (!existsSync(built)) throw new Error('dist/ is not built: run npm run build first');
+    expect(readFileSync(built, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const { status, stdout } = spawnSync(process.execPath, [built, '--version'], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${version}\n` });
+  });
+});

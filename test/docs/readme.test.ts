@@ -1,0 +1,120 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { demoModel } from '../../lib/index';
+import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { temporaryFolder, type Ended } from '../model/support';
+
+const root = resolve(__dirname, '../..');
+const folder = temporaryFolder();
+const eagle = 'RWKV-v5-Eagle-World-7B-v2-20240128-ctx4096.pth';
+
+const read = (name: string): string => readFileSync(join(root, name), 'utf8');
+const blocksOf = (text: string): { language: string; code: string }[] =>
+  [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({ language, code }));
+
+const english = read('README.md');
+const chinese = read('README.zh-CN.md');
+const examples = blocksOf(english)
+  .filter(({ language }) => language === 'js')
+  .map(({ code }) => code);
+
+beforeAll(() => {
+  if (!existsSync(join(root, 'dist/index.mjs'))) {
+    throw new Error('dist/ is not built: run npm run build first');
+  }
+  // A project that depends on the package, and has "Eagle": for that the embedded model has to do.
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(root, join(folder, 'node_modules/wkv'), 'junction');
+  symlinkSync(demoModel, join(folder, eagle));
+});
+
+function runExample(name: string, code: string): Promise<Ended> {
+  writeFileSync(join(folder, name), code);
+  const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  return new Promise((done) => {
+    child.on('close', (code) => done({ code, stdout, stderr }));
+  });
+}
+
+describe('the examples of README.md', () => {
+  test('are there, the one of at most fifteen lines and the one of Eagle 7B among them', () => {
+    expect(examples.length).toBeGreaterThanOrEqual(5);
+    expect(examples[0]!.trimEnd().split('\n').length).toBeLessThanOrEqual(15);
+    expect(examples.some((code) => code.includes(eagle))).toBe(true);
+  });
+
+  test.each(examples.map((code, i) => [i + 1, code] as const))(
+    'number %i runs and prints what its comments say',
+    async (number, code) => {
+      if (code.includes('Tokenizer.world()') && !existsSync(WORLD_VOCABULARY_PATH)) {
+        console.log('skipped, because the World vocabulary is not there: run npm run vocabulary');
+        return;
+      }
+      const { code: status, stdout, stderr } = await runExample(`example-${number}.mjs`, code);
+      expect({ status, failure: stderr.replace(/\rloading: \d+ %/g, '') }).toEqual({
+        status: 0,
+        failure: '',
+      });
+      expect(stdout).not.toBe('');
+      const promised = [...code.matchAll(/ \/\/ → (.*)$/gm)].map(([, line]) => line);
+      if (promised.length > 0) expect(stdout.trimEnd().split('\n')).toEqual(promised);
+    },
+  );
+});
+
+describe('README.zh-CN.md', () => {
+  test('has the same code as README.md', () => {
+    const commentsAside = (text: string) =>
+      blocksOf(text).map(({ language, code }) => ({
+        language,
+        // In shell commands the explanations are translated.
+        code: language === 'sh' ? code.replace(/ +#.*$/gm, '') : code,
+      }));
+    expect(commentsAside(chinese)).toEqual(commentsAside(english));
+  });
+
+  test('has the same sections, and tables of the same size', () => {
+    const outline = (text: string) =>
+      text
+        .replace(/^```.*?^```$/gms, '')
+        .split('\n')
+        .filter((line) => /^(#|\|)/.test(line))
+        .map((line) => (line.startsWith('|') ? `row of ${line.split(' | ').length}` : /^#+/.exec(line)![0]));
+    expect(outline(chinese)).toEqual(outline(english));
+  });
+
+  test('names the same files, options, codes and figures', () => {
+    const names = (text: string) => [...new Set(text.match(/`[^`\n]+`/g))].sort();
+    expect(names(chinese)).toEqual(names(english));
+  });
+});
+
+test.each(['README.md', 'README.zh-CN.md', 'docs/decisions.md', 'docs/state-format.md', 'CHANGELOG.md'])(
+  'what %s links to in the repository is there',
+  (name) => {
+    const links = [...read(name).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target = '']) => target);
+    const missing = links.filter((target) => !existsSync(resolve(root, name, '..', target)));
+    expect(missing).toEqual([]);
+  },
+);
+
+test('README.md names every error code that there is, and no other', () => {
+  const codes = (text: string) => [...new Set(text.match(/ERR_WKV_\w+/g))].sort();
+  expect(codes(english)).toEqual(codes(read('lib/errors.ts')));
+});
+
+test.each([
+  ['generate', 'lib/generate.ts', 'GenerateOptions'],
+  ['loadModel', 'lib/load-model.ts', 'LoadOptions'],
+])('README.md lists exactly the options of %s', (heading, file, type) => {
+  const declaration = new RegExp(`export interface ${type} \\{\\n(.*?)^\\}`, 'ms').exec(read(file))![1]!;
+  const declared = [...declaration.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
+  const table = new RegExp(`^Options of \`${heading}\`.*?\\n\\n(.*?)\\n\\n`, 'ms').exec(english)![1]!;
+  const listed = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+  expect(listed.sort()).toEqual(declared.sort());
+});

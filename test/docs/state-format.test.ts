@@ -1,0 +1,285 @@
+// Reads serialized states by docs/state-format.md alone, in plain TypeScript.
+
+import { State, type Session } from '../../lib/index';
+import { expectFailure, thrown } from '../support/failure';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { randomTokens } from '../support/random-model';
+
+const mask64 = (1n << 64n) - 1n;
+const prime1 = 0x9e3779b185ebca87n;
+const prime2 = 0xc2b2ae3d27d4eb4fn;
+const prime3 = 0x165667b19e3779f9n;
+const prime4 = 0x85ebca77c2b2ae63n;
+const prime5 = 0x27d4eb2f165667c5n;
+
+const rotate = (value: bigint, bits: bigint): bigint =>
+  ((value << bits) | ((value & mask64) >> (64n - bits))) & mask64;
+const times = (a: bigint, b: bigint): bigint => (a * b) & mask64;
+const round = (lane: bigint, input: bigint): bigint =>
+  times(rotate((lane + times(input, prime2)) & mask64, 31n), prime1);
+
+/** XXH64 with seed 0, from the specification of xxHash. */
+function xxh64(bytes: Uint8Array): bigint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  let hash = prime5;
+  if (bytes.length >= 32) {
+    const lanes = [(prime1 + prime2) & mask64, prime2, 0n, -prime1 & mask64];
+    for (; at + 32 <= bytes.length; at += 32) {
+      for (let i = 0; i < 4; i++) lanes[i] = round(lanes[i]!, view.getBigUint64(at + 8 * i, true));
+    }
+    const [a = 0n, b = 0n, c = 0n, d = 0n] = lanes;
+    hash = (rotate(a, 1n) + rotate(b, 7n) + rotate(c, 12n) + rotate(d, 18n)) & mask64;
+    for (const lane of lanes) hash = (times(hash ^ round(0n, lane), prime1) + prime4) & mask64;
+  }
+  hash = (hash + BigInt(bytes.length)) & mask64;
+  for (; at + 8 <= bytes.length; at += 8) {
+    hash = (times(rotate(hash ^ round(0n, view.getBigUint64(at, true)), 27n), prime1) + prime4) & mask64;
+  }
+  if (at + 4 <= bytes.length) {
+    hash =
+      (times(rotate(hash ^ times(BigInt(view.getUint32(at, true)), prime1), 23n), prime2) + prime3) & mask64;
+    at += 4;
+  }
+  for (; at < bytes.length; at++) {
+    hash = times(rotate(hash ^ times(BigInt(bytes[at]!), prime5), 11n), prime1);
+  }
+  hash = times(hash ^ (hash >> 33n), prime2);
+  hash = times(hash ^ (hash >> 29n), prime3);
+  return hash ^ (hash >> 32n);
+}
+
+/** The value of an IEEE 754 binary16. */
+function half(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+interface ParsedState {
+  version: number;
+  precision: number;
+  fingerprint: string;
+  tokens: bigint;
+  seed: bigint;
+  draws: bigint;
+  vocabulary: number;
+  layers: number;
+  parts: { name: string; count: number; group: number }[];
+  /** The scale of each group, in order; f16 only. */
+  scales: number[];
+  /** The groups of numbers, in order. */
+  groups: Float64Array[];
+  logits: Float32Array | undefined;
+}
+
+function parseState(bytes: Uint8Array): ParsedState {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const ascii = (from: number, length: number): string =>
+    Buffer.from(bytes.subarray(from, from + length)).toString('latin1');
+  const u32 = (from: number): number => view.getUint32(from, true);
+  expect(ascii(0, 8)).toBe('WKVSTATE');
+  expect(view.getBigUint64(bytes.length - 8, true)).toBe(xxh64(bytes.subarray(0, -8)));
+
+  const precision = u32(12);
+  const vocabulary = u32(72);
+  const layers = u32(80);
+  const parts = Array.from({ length: u32(84) }, (_, i) => ({
+    name: ascii(88 + 24 * i, 16).replace(/\0+$/, ''),
+    count: u32(88 + 24 * i + 16),
+    group: u32(88 + 24 * i + 20),
+  }));
+  let at = 88 + 24 * parts.length;
+  const scales: number[] = [];
+  const groups: Float64Array[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    for (const { count, group } of parts) {
+      for (let done = 0; done < count; done += group) {
+        if (precision === 0) {
+          groups.push(Float64Array.from({ length: group }, (_, i) => view.getFloat32(at + 4 * i, true)));
+          at += 4 * group;
+        } else {
+          const scale = view.getFloat32(at, true);
+          const first = at + 4;
+          groups.push(
+            Float64Array.from({ length: group }, (_, i) => half(view.getUint16(first + 2 * i, true)) * scale),
+          );
+          scales.push(scale);
+          at += 4 + 2 * group;
+        }
+      }
+    }
+  }
+  let logits: Float32Array | undefined;
+  if (u32(76) === 1) {
+    const begin = at;
+    logits = Float32Array.from({ length: vocabulary }, (_, i) => view.getFloat32(begin + 4 * i, true));
+    at += 4 * vocabulary;
+  }
+  expect(at).toBe(bytes.length - 8);
+  return {
+    version: u32(8),
+    precision,
+    fingerprint: ascii(16, 32),
+    tokens: view.getBigUint64(48, true),
+    seed: view.getBigUint64(56, true),
+    draws: view.getBigUint64(64, true),
+    vocabulary,
+    layers,
+    parts,
+    scales,
+    groups,
+    logits,
+  };
+}
+
+const flat = (groups: Float64Array[]): number[] => groups.flatMap((group) => [...group]);
+
+const folder = temporaryFolder();
+const tokens = randomTokens(50, smallShape.vocabulary, 3);
+
+/** Hands on a session that has seen `tokens`, with its model's fingerprint. */
+async function withSession(
+  use: (session: Session, fingerprint: string) => Promise<void> | void,
+): Promise<void> {
+  const path = await writeRandomModel(folder, 'model');
+  await withModel(path, {}, async (model) => {
+    const session = model.createSession();
+    await session.evaluate(tokens);
+    await use(session, model.info.fingerprint);
+  });
+}
+
+describe('the XXH64 of this test', () => {
+  // Values that implementations of XXH64 are commonly tested with; the last one has more than 32 bytes.
+  test.each([
+    ['', 0xef46db3751d8e999n],
+    ['a', 0xd24ec4f1a98c6e5bn],
+    ['asdf', 0x415872f599cea71en],
+    ['Call me Ishmael. Some years ago--never mind how long precisely-', 0x02a2e85470d6fd96n],
+  ])('is right for %j', (text, expected) => {
+    expect(xxh64(Buffer.from(text))).toBe(expected);
+  });
+});
+
+describe('a serialized state, read by its documentation alone', () => {
+  test('has the header, the parts and the sizes that the page gives', async () => {
+    await withSession(async (session, fingerprint) => {
+      const generated = await session.complete([], { maxTokens: 4, stopTokens: [], seed: 12345678901n });
+      const { layers, embedding: D, headSize: N } = smallShape;
+      const parsed = parseState(session.state.serialize());
+      expect(parsed).toMatchObject({
+        version: 1,
+        precision: 0,
+        fingerprint,
+        tokens: BigInt(tokens.length + generated.tokens.length),
+        seed: 12345678901n,
+        draws: 4n,
+        vocabulary: smallShape.vocabulary,
+        layers,
+        parts: [
+          { name: 'att_x', count: D, group: D },
+          { name: 'ffn_x', count: D, group: D },
+          { name: 'wkv', count: D * N, group: N * N },
+        ],
+      });
+    });
+  });
+
+  test('holds in f32 exactly the numbers and the logits of the session', async () => {
+    await withSession(async (session) => {
+      const parsed = parseState(session.state.serialize());
+      expect(Float32Array.from(flat(parsed.groups))).toEqual(session.state.values());
+      expect(parsed.logits).toEqual(await session.evaluate([]));
+    });
+  });
+
+  test('holds in f16 scales that are powers of two, one a head, and numbers within the bounds of the page', async () => {
+    await withSession(async (session) => {
+      const exact = parseState(session.state.serialize()).groups;
+      const { precision, scales, groups, logits } = parseState(session.state.serialize({ precision: 'f16' }));
+      expect(precision).toBe(1);
+      expect(scales).toHaveLength(smallShape.layers * (2 + smallShape.embedding / smallShape.headSize));
+      scales.forEach((scale, g) => {
+        const largest = Math.max(...exact[g]!.map(Math.abs));
+        expect(Number.isInteger(Math.log2(scale))).toBe(true);
+        expect(largest / scale).toBeGreaterThanOrEqual(2 ** 14);
+        expect(largest / scale).toBeLessThan(2 ** 15);
+        const outside = exact[g]!.filter((value, i) => {
+          const bound = Math.max(Math.abs(value) * 2 ** -11, largest * 2 ** -39);
+          return Math.abs(groups[g]![i]! - value) > bound;
+        });
+        expect([...outside]).toEqual([]);
+      });
+      expect(logits).toEqual(await session.evaluate([]));
+    });
+  });
+
+  test('is read back from f16 as exactly half times scale', async () => {
+    await withSession((session) => {
+      const bytes = session.state.serialize({ precision: 'f16' });
+      const { groups } = parseState(bytes);
+      expect(State.deserialize(bytes).values()).toEqual(Float32Array.from(flat(groups)));
+    });
+  });
+
+  test('of a session that has seen nothing has zeros and no logits', async () => {
+    await withSession(({ model }) => {
+      const fresh = model.createSession();
+      const bytes = fresh.state.serialize();
+      const parsed = parseState(bytes);
+      expect(parsed).toMatchObject({ tokens: 0n, draws: 0n, logits: undefined });
+      expect(flat(parsed.groups).every((value) => value === 0)).toBe(true);
+      const { layers, embedding: D, headSize: N } = smallShape;
+      expect(bytes).toHaveLength(88 + 24 * 3 + 8 + 4 * layers * (2 * D + D * N));
+      const f16 = parseState(fresh.state.serialize({ precision: 'f16' }));
+      expect(new Set(f16.scales)).toEqual(new Set([1]));
+    });
+  });
+});
+
+describe('bytes changed by the page, with a checksum that fits', () => {
+  const sealed = (bytes: Uint8Array, change: (view: DataView) => void): Uint8Array => {
+    const copy = Uint8Array.from(bytes);
+    const view = new DataView(copy.buffer);
+    change(view);
+    view.setBigUint64(copy.length - 8, xxh64(copy.subarray(0, -8)), true);
+    return copy;
+  };
+
+  test('are read: the seed and the number of draws are where the page says', async () => {
+    await withSession(async (session) => {
+      const changed = sealed(session.state.serialize(), (view) => {
+        view.setBigUint64(56, 99n, true);
+        view.setBigUint64(64, 0n, true);
+      });
+      const resumed = session.model.createSession({ state: State.deserialize(changed) });
+      const options = { maxTokens: 8, stopTokens: [] };
+      const { tokens: drawn, seed } = await resumed.complete([], options);
+      expect(seed).toBe(99n);
+      expect(drawn).toEqual((await session.complete([], { ...options, seed: 99 })).tokens);
+    });
+  });
+
+  test.each<[string, (view: DataView) => void]>([
+    ['another version', (view) => view.setUint32(8, 2, true)],
+    ['an unknown precision', (view) => view.setUint32(12, 2, true)],
+    ['no layers', (view) => view.setUint32(80, 0, true)],
+    ['nine parts', (view) => view.setUint32(84, 9, true)],
+    ['a part of another name', (view) => view.setUint8(88, 0x62)],
+    ['a count that is no multiple of its group', (view) => view.setUint32(88 + 20, 63, true)],
+    ['another length than the layout', (view) => view.setUint32(72, 255, true)],
+    ['a NaN', (view) => view.setFloat32(88 + 72, NaN, true)],
+    ['an infinite logit', (view) => view.setFloat32(view.byteLength - 12, Infinity, true)],
+  ])('are refused with %s', async (_what, change) => {
+    await withSession((session) => {
+      const bytes = sealed(session.state.serialize(), change);
+      expectFailure(
+        thrown(() => State.deserialize(bytes)),
+        { code: 'ERR_WKV_STATE' },
+      );
+    });
+  });
+});
