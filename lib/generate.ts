@@ -78,7 +78,7 @@ export function checkGenerateOptions(
 ): CheckedOptions {
   const checked = checkOptions<Omit<GenerateOptions, 'seed'> & { seed?: bigint }>(options, {
     maxTokens: integer(0, Number.MAX_SAFE_INTEGER),
-    stopTokens: (_name, value) => [...copyTokens(value as readonly number[], model.info.vocabulary)],
+    stopTokens: (name, value) => [...copyTokens(value as readonly number[], model.info.vocabulary, name)],
     temperature: number(0, 100),
     topP: number(0, 1),
     seed: checkSeed,

@@ -110,7 +110,7 @@ export class Session {
         tokens.length,
       );
     }
-    const { values } = await this.#queue.run(async () => {
+    const { values } = await this.#enqueue(signal, async () => {
       if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
       return this.#submit({ tokens, output: output[logits] }, signal);
     });
@@ -128,7 +128,9 @@ export class Session {
     const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
     const tokens = this.#tokens(input);
     this.#requireUsable();
-    const { values } = await this.#queue.run(() => this.#submit({ tokens, output: output.scores }, signal));
+    const { values } = await this.#enqueue(signal, () =>
+      this.#submit({ tokens, output: output.scores }, signal),
+    );
     return values ?? new Float32Array(0);
   }
 
@@ -151,7 +153,7 @@ export class Session {
     const tokens = this.#tokens(prompt);
     this.#requireUsable();
     const access = this.#generationAccess();
-    return this.#queue.run(() => complete(access, generate(access, tokens, checked)));
+    return this.#enqueue(checked.signal, () => complete(access, generate(access, tokens, checked)));
   }
 
   /**
@@ -218,6 +220,25 @@ export class Session {
         })
         .catch(() => undefined); // disposed, or never begun: its calls will say so
     }
+  }
+
+  /** Runs a call when its turn has come. One that is aborted before rejects at once, and is passed over then. */
+  #enqueue<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Promise<Result> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    if (signal === undefined || this.#queue.isIdle) return this.#queue.run(call);
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#queue
+        .run(() => {
+          signal.removeEventListener('abort', abort);
+          signal.throwIfAborted();
+          return call();
+        })
+        .then(resolve, reject);
+    });
   }
 
   /** One call of the engine; only while nothing else is on its way. */

@@ -8,31 +8,35 @@ import { WkvError } from './errors';
  * @throws {RangeError} `ERR_OUT_OF_RANGE` where a number is not an integer
  * @throws {WkvError} `ERR_WKV_TOKEN` where an id is negative, or `size` or more
  */
-export function copyTokens(tokens: Uint32Array | readonly number[], size: number): Uint32Array {
+export function copyTokens(
+  tokens: Uint32Array | readonly number[],
+  size: number,
+  name = 'tokens',
+): Uint32Array {
   if (!isUint32Array(tokens) && !Array.isArray(tokens)) {
-    throw invalidType('tokens', 'a Uint32Array or an array of numbers', tokens);
+    throw invalidType(name, 'a Uint32Array or an array of numbers', tokens);
   }
   const copy = new Uint32Array(tokens.length);
-  for (let i = 0; i < copy.length; i++) copy[i] = checkToken(tokens[i], size, i);
+  for (let i = 0; i < copy.length; i++) copy[i] = checkToken(tokens[i], size, name, i);
   return copy;
 }
 
-function checkToken(token: unknown, size: number, index: number): number {
-  if (typeof token !== 'number') throw invalidType(`tokens[${index}]`, 'a number', token);
+function checkToken(token: unknown, size: number, array: string, index: number): number {
+  // A million valid tokens need no names.
+  if (typeof token === 'number' && token >= 0 && token < size && Number.isInteger(token)) return token;
+  const name = `${array}[${index}]`;
+  if (typeof token !== 'number') throw invalidType(name, 'a number', token);
   if (!Number.isInteger(token)) {
     throw withCode(
-      new RangeError(`tokens[${index}]: expected an integer from 0 to ${size - 1}, found ${token}`),
+      new RangeError(`${name}: expected an integer from 0 to ${size - 1}, found ${token}`),
       'ERR_OUT_OF_RANGE',
     );
   }
-  if (token < 0 || token >= size) {
-    const expected = `an id from 0 to ${size - 1}`;
-    throw new WkvError('ERR_WKV_TOKEN', `tokens[${index}]: expected ${expected}, found ${token}`, {
-      expected,
-      found: String(token),
-    });
-  }
-  return token;
+  const expected = `an id from 0 to ${size - 1}`;
+  throw new WkvError('ERR_WKV_TOKEN', `${name}: expected ${expected}, found ${token}`, {
+    expected,
+    found: String(token),
+  });
 }
 
 /** The `TypeError` of an argument of the wrong type, with Node's code for it. */

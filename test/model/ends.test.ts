@@ -1,0 +1,136 @@
+import { Tokenizer, loadModel, type Model } from '../../lib/index';
+import { expectFailure, rejection, thrown } from '../support/failure';
+import { randomTokens } from '../support/random-model';
+import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const disposed = { code: 'ERR_WKV_DISPOSED' };
+const long = randomTokens(60_000, smallShape.vocabulary, 5);
+
+let path: string;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'small');
+});
+
+function load(): Promise<Model> {
+  return loadModel(path, { tokenizer: Tokenizer.bytes() });
+}
+
+describe('Disposing a session', () => {
+  test('any number of times is as good as once', async () => {
+    const model = await load();
+    const session = model.createSession();
+    session.dispose();
+    session.dispose();
+    expectFailure(await rejection(() => session.evaluate([1])), disposed);
+    await model.dispose();
+  });
+
+  test('makes every use of it fail with ERR_WKV_DISPOSED', async () => {
+    const model = await load();
+    const session = model.createSession();
+    await session.evaluate([1]);
+    session.dispose();
+    expectFailure(await rejection(() => session.evaluate([1])), disposed);
+    expectFailure(await rejection(() => session.score([1])), disposed);
+    expectFailure(
+      thrown(() => session.fork()),
+      disposed,
+    );
+    expectFailure(
+      thrown(() => session.state),
+      disposed,
+    );
+    const generation = async (): Promise<void> => {
+      for await (const part of session.generate('x', { maxTokens: 1 })) {
+        expect(part).toBeUndefined();
+      }
+    };
+    expectFailure(await rejection(() => generation()), disposed);
+    await model.dispose();
+  });
+
+  test('rejects its pending calls and lets other sessions be', async () => {
+    const model = await load();
+    const [one, two] = [model.createSession(), model.createSession()];
+    const calls = [
+      rejection(() => one.evaluate(long)),
+      rejection(() => one.evaluate([1])),
+      rejection(() => one.score([2])),
+    ];
+    const other = two.evaluate([1, 2, 3]);
+    one.dispose();
+    for (const error of await Promise.all(calls)) {
+      expectFailure(error, disposed);
+    }
+    await expect(other).resolves.toHaveLength(smallShape.vocabulary);
+    await model.dispose();
+  });
+
+  test('leaves its branches and the states taken from it alive', async () => {
+    const model = await load();
+    const session = model.createSession();
+    await session.evaluate([1, 2, 3]);
+    const branch = session.fork();
+    const { state } = session;
+    session.dispose();
+    await expect(branch.evaluate([4])).resolves.toHaveLength(smallShape.vocabulary);
+    expect(state.values().some((value) => value !== 0)).toBe(true);
+    await model.dispose();
+  });
+});
+
+describe('Disposing a model', () => {
+  test('any number of times, at the same time too, is as good as once', async () => {
+    const model = await load();
+    await Promise.all([model.dispose(), model.dispose()]);
+    await expect(model.dispose()).resolves.toBeUndefined();
+  });
+
+  test('rejects pending calls, disposes its sessions, and makes no more', async () => {
+    const model = await load();
+    const sessions = Array.from({ length: 5 }, () => model.createSession());
+    const calls = sessions.map((session) => rejection(() => session.evaluate(long)));
+    await model.dispose();
+    for (const error of await Promise.all(calls)) {
+      expectFailure(error, disposed);
+    }
+    for (const session of sessions) {
+      expectFailure(await rejection(() => session.evaluate([1])), disposed);
+      session.dispose();
+    }
+    expectFailure(
+      thrown(() => model.createSession()),
+      disposed,
+    );
+  });
+
+  test('ends a generation that is being iterated', async () => {
+    const model = await load();
+    const generation = model.createSession().generate('x', { maxTokens: 1000 });
+    await generation.next();
+    await model.dispose();
+    expectFailure(await rejection(() => generation.next()), disposed);
+  });
+
+  test('leaves a model of the same file alive', async () => {
+    const [one, two] = await Promise.all([load(), load()]);
+    await one.dispose();
+    await expect(two.createSession().evaluate([1])).resolves.toHaveLength(smallShape.vocabulary);
+    await two.dispose();
+  });
+});
+
+describe('A process', () => {
+  test.each([
+    ['that leaves a model idle ends by itself', 'idle', 'loaded'],
+    ['waits for a pending call', 'pending', 'evaluated'],
+    ['that exits in the middle of an evaluation ends cleanly', 'exit', 'exiting'],
+    ['that exits while a model loads ends cleanly', 'exit-loading', 'exiting'],
+    ['that drops models and sessions undisposed frees them', 'dropped', 'freed'],
+    ['that terminates a worker in the middle of an evaluation goes on', 'terminate', 'terminated 1'],
+    ['disposes with using', 'using', 'disposed'],
+  ])('%s', async (_what, mode, output) => {
+    expect(await runChild('child-ends.ts', [mode, path])).toEqual({ code: 0, stdout: output, stderr: '' });
+  });
+});

@@ -1,0 +1,233 @@
+import { State, loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
+import { sameBits } from '../support/compare';
+import { randomNumbers, randomTokens, type RandomModelShape } from '../support/random-model';
+import { allLogits, runChild, temporaryFolder, withModel, writeRandomModel } from './support';
+
+/** Everything that tokens leave behind: the logits of each, and the state. */
+interface Outcome {
+  logits: Float32Array;
+  state: Float32Array;
+}
+
+const folder = temporaryFolder();
+
+/** 192, 96 and 500 divide into no vector register or tile of all their kinds; 600 tokens are several pieces. */
+const shape: RandomModelShape = {
+  layers: 3,
+  embedding: 192,
+  headSize: 32,
+  feedForward: 500,
+  vocabulary: 509,
+  type: 'f32',
+  seed: 31,
+};
+const prompt = randomTokens(600, shape.vocabulary, 1);
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}
+
+/** Evaluates the tokens in pieces of the lengths that `next` gives. */
+async function inPieces(session: Session, tokens: Uint32Array, next: () => number): Promise<Outcome> {
+  const parts: Float32Array[] = [];
+  for (let start = 0; start < tokens.length;) {
+    const end = Math.min(start + next(), tokens.length);
+    parts.push(await allLogits(session, tokens.subarray(start, end)));
+    start = end;
+  }
+  return { logits: concatenate(parts), state: session.state.values() };
+}
+
+function atOnce(session: Session, tokens: Uint32Array): Promise<Outcome> {
+  return inPieces(session, tokens, () => tokens.length);
+}
+
+function expectSameBits(found: Outcome, expected: Outcome): void {
+  expect(found.logits.length).toBe(expected.logits.length);
+  expect(sameBits(found.logits, expected.logits)).toBe(true);
+  expect(found.state.length).toBe(expected.state.length);
+  expect(sameBits(found.state, expected.state)).toBe(true);
+}
+
+describe.each(['f32', 'f16', 'bf16'] as const)(
+  'With %s weights, the same tokens give the same bits',
+  (type) => {
+    let path: string;
+    let model: Model;
+    let expected: Outcome;
+
+    beforeAll(async () => {
+      path = await writeRandomModel(folder, `bits-${type}`, { ...shape, type });
+      model = await loadModel(path);
+      expected = await atOnce(model.createSession(), prompt);
+    });
+    afterAll(() => model.dispose());
+
+    test('one at a time', async () => {
+      expectSameBits(await inPieces(model.createSession(), prompt, () => 1), expected);
+    });
+
+    test.each([1, 2, 3])('in random pieces (%d)', async (seed) => {
+      const random = randomNumbers(seed);
+      const pieces = inPieces(model.createSession(), prompt, () => 1 + Math.floor(random() ** 3 * 200));
+      expectSameBits(await pieces, expected);
+    });
+
+    test("when only the last token's logits, or none, are asked for", async () => {
+      const last = expected.logits.subarray(-shape.vocabulary);
+      const session = model.createSession();
+      expect(sameBits(await session.evaluate(prompt, { logits: 'last' }), last)).toBe(true);
+      expect(sameBits(session.state.values(), expected.state)).toBe(true);
+      const quiet = model.createSession();
+      expect(await quiet.evaluate(prompt, { logits: 'none' })).toBeUndefined();
+      expect(sameBits(await quiet.evaluate([]), last)).toBe(true);
+      expect(sameBits(quiet.state.values(), expected.state)).toBe(true);
+    });
+
+    test('beside any number of other sessions', async () => {
+      const prompts = Array.from({ length: 24 }, (_, i) =>
+        randomTokens(1 + ((i * 37) % 150), shape.vocabulary, i),
+      );
+      const alone: Outcome[] = [];
+      for (const tokens of prompts) {
+        alone.push(await atOnce(model.createSession(), tokens));
+      }
+      const together = await Promise.all(prompts.map((tokens) => atOnce(model.createSession(), tokens)));
+      together.forEach((outcome, i) => {
+        expectSameBits(outcome, alone[i] ?? expected);
+      });
+      const steps = await Promise.all(
+        prompts.map((tokens) => inPieces(model.createSession(), tokens, () => 1)),
+      );
+      steps.forEach((outcome, i) => {
+        expectSameBits(outcome, alone[i] ?? expected);
+      });
+    });
+
+    const settings: LoadOptions[] = [
+      { threads: 1 },
+      { threads: 2 },
+      { threads: 3 },
+      { maxBatch: 1 },
+      { maxBatch: 3 },
+    ];
+    test.each(settings)('with %j', async (options) => {
+      await withModel(path, options, async (other) => {
+        const [first, second] = await Promise.all([
+          atOnce(other.createSession(), prompt),
+          inPieces(other.createSession(), prompt, () => 7),
+        ]);
+        expectSameBits(first, expected);
+        expectSameBits(second, expected);
+      });
+    });
+
+    test('through fork', async () => {
+      const parent = model.createSession();
+      const head = await inPieces(parent, prompt.subarray(0, 100), () => 100);
+      const branch = parent.fork();
+      const [tail, other] = await Promise.all([
+        atOnce(parent, prompt.subarray(100)),
+        inPieces(branch, prompt.subarray(100), () => 33),
+      ]);
+      for (const { logits, state } of [tail, other]) {
+        expectSameBits({ logits: concatenate([head.logits, logits]), state }, expected);
+      }
+    });
+
+    test('through serialize, deserialize and resume, in another model of the same file too', async () => {
+      const session = model.createSession();
+      const head = await atOnce(session, prompt.subarray(0, 100));
+      const bytes = session.state.serialize({ precision: 'f32' });
+      await withModel(path, {}, async (again) => {
+        for (const host of [model, again]) {
+          const resumed = host.createSession({ state: State.deserialize(bytes) });
+          expect(sameBits(await resumed.evaluate([]), head.logits.subarray(-shape.vocabulary))).toBe(true);
+          const { logits, state } = await atOnce(resumed, prompt.subarray(100));
+          expectSameBits({ logits: concatenate([head.logits, logits]), state }, expected);
+        }
+      });
+    });
+  },
+);
+
+describe('A session that goes through anything', () => {
+  test('is after its tokens what a session is that took the same ones in one after the other', async () => {
+    const path = await writeRandomModel(folder, 'anything', { ...shape, embedding: 64, layers: 2 });
+    await withModel(path, { maxBatch: 5 }, async (model) => {
+      /** Takes in, forks, saves, scores and gives up at random; returns the session and what it has taken in. */
+      const live = async (seed: number): Promise<[Session, number[]]> => {
+        const random = randomNumbers(seed);
+        let session = model.createSession();
+        const seen: number[] = [];
+        for (let step = 0; step < 25; step++) {
+          const tokens = [
+            ...randomTokens(1 + Math.floor(random() ** 4 * 300), shape.vocabulary, seed * 100 + step),
+          ];
+          const choice = Math.floor(random() * 6);
+          if (choice === 0) {
+            const branch = session.fork();
+            await branch.evaluate(tokens);
+            if (random() < 0.5) session = session.fork();
+          } else if (choice === 1) {
+            session = model.createSession({ state: State.deserialize(session.state.serialize()) });
+          } else if (choice === 2) {
+            const controller = new AbortController();
+            const call = session.evaluate(tokens, { signal: controller.signal });
+            setTimeout(() => {
+              controller.abort();
+            }, random() * 3);
+            const [result] = await Promise.allSettled([call]);
+            if (result.status === 'fulfilled') seen.push(...tokens);
+          } else {
+            await (choice === 3 ? session.score(tokens) : session.evaluate(tokens, { logits: 'none' }));
+            seen.push(...tokens);
+          }
+        }
+        return [session, seen];
+      };
+      const lives = await Promise.all(Array.from({ length: 16 }, (_, i) => live(i + 1)));
+      for (const [session, seen] of lives) {
+        const expected = model.createSession();
+        for (const token of seen) {
+          await expected.evaluate([token], { logits: 'none' });
+        }
+        expect(sameBits(session.state.values(), expected.state.values())).toBe(true);
+        expect(sameBits(await session.evaluate([]), await expected.evaluate([]))).toBe(true);
+      }
+    });
+  });
+});
+
+describe('Whichever instructions compute it', () => {
+  const tiny: RandomModelShape = {
+    ...shape,
+    layers: 2,
+    embedding: 66,
+    headSize: 33,
+    feedForward: 101,
+    vocabulary: 67,
+  };
+
+  test.each(['f32', 'f16', 'bf16'] as const)('a model with %s weights gives the same bits', async (type) => {
+    const path = await writeRandomModel(folder, `isa-${type}`, { ...tiny, type });
+    const found: Record<string, string> = {};
+    for (const isa of ['portable', 'avx2', 'avx512', 'neon']) {
+      const { code, stdout, stderr } = await runChild('child-digest.ts', [path, '60'], {
+        environment: { WKV_ISA: isa },
+      });
+      expect({ isa, code, stderr }).toEqual({ isa, code: 0, stderr: '' });
+      const result = JSON.parse(stdout) as { isa: string; digest: string };
+      found[result.isa] = result.digest;
+    }
+    expect(Object.keys(found)).toContain('portable');
+    expect(Object.keys(found)).toContain(await withModel(path, {}, ({ info }) => info.isa));
+    expect(new Set(Object.values(found)).size).toBe(1);
+  });
+});

@@ -1,0 +1,393 @@
+import { getEventListeners } from 'node:events';
+import { Tokenizer, loadModel, type Model } from '../../lib/index';
+import { logSoftmax } from '../reference/rwkv5';
+import { largestDifference, sameBits } from '../support/compare';
+import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
+import { randomModel, randomTokens } from '../support/random-model';
+import { allLogits, oracle, smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const { vocabulary } = smallShape;
+
+let path: string;
+let model: Model;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'small');
+  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+});
+afterAll(() => model.dispose());
+
+describe('evaluate', () => {
+  test('takes text, a Uint32Array or numbers', async () => {
+    const fromText = await model.createSession().evaluate('né');
+    expect(sameBits(await model.createSession().evaluate([110, 195, 169]), fromText)).toBe(true);
+    expect(sameBits(await model.createSession().evaluate(Uint32Array.of(110, 195, 169)), fromText)).toBe(
+      true,
+    );
+  });
+
+  test("returns [vocabulary] for 'last', which is the default, [tokens * vocabulary] for 'all', nothing for 'none'", async () => {
+    const [last, byDefault, all, none] = await Promise.all([
+      model.createSession().evaluate([1, 2, 3], { logits: 'last' }),
+      model.createSession().evaluate([1, 2, 3]),
+      model.createSession().evaluate([1, 2, 3], { logits: 'all' }),
+      model.createSession().evaluate([1, 2, 3], { logits: 'none' }),
+    ]);
+    expect(last).toHaveLength(vocabulary);
+    expect(sameBits(byDefault, last)).toBe(true);
+    expect(all).toHaveLength(3 * vocabulary);
+    expect(sameBits(all.subarray(-vocabulary), last)).toBe(true);
+    expect(none).toBeUndefined();
+  });
+
+  test('puts nothing in front of the tokens', async () => {
+    const session = model.createSession();
+    expect(session.state.values().every((value) => value === 0)).toBe(true);
+    const expected = oracle(randomModel(smallShape), [65]).logits[0] ?? [];
+    expect(largestDifference(await session.evaluate('A'), expected)).toBeLessThan(1e-4);
+  });
+
+  test("returns the last logits again for '' and []", async () => {
+    const session = model.createSession();
+    const last = await session.evaluate('story');
+    expect(sameBits(await session.evaluate(''), last)).toBe(true);
+    expect(sameBits(await session.evaluate([]), last)).toBe(true);
+    expect(sameBits(await session.evaluate(new Uint32Array()), last)).toBe(true);
+    expect(await session.evaluate([], { logits: 'all' })).toHaveLength(0);
+    expect(sameBits(await session.evaluate([]), last)).toBe(true);
+  });
+
+  test('says so where a session that has seen nothing is asked for its last logits', async () => {
+    const error = await rejection(() => model.createSession().evaluate([]));
+    expectFailure(error, { message: /seen no|nothing|no token|empty/i });
+  });
+
+  test('runs calls on one session in their order', async () => {
+    const session = model.createSession();
+    const tokens = randomTokens(60, vocabulary, 1);
+    await Promise.all(Array.from(tokens, (token) => session.evaluate([token], { logits: 'none' })));
+    const expected = await model.createSession().evaluate(tokens);
+    expect(sameBits(await session.evaluate([]), expected)).toBe(true);
+  });
+
+  test('returns arrays that are fresh and the caller’s', async () => {
+    const session = model.createSession();
+    const first = await session.evaluate([1, 2]);
+    const kept = first.slice();
+    first.fill(7);
+    const second = await session.evaluate([]);
+    expect(sameBits(second, kept)).toBe(true);
+    second.fill(8);
+    expect(sameBits(await session.evaluate([]), kept)).toBe(true);
+    const values = session.state.values();
+    const keptValues = values.slice();
+    values.fill(9);
+    expect(sameBits(session.state.values(), keptValues)).toBe(true);
+  });
+
+  test('copies its arguments before it returns', async () => {
+    const tokens = randomTokens(200, vocabulary, 2);
+    const expected = await model.createSession().evaluate(tokens, { logits: 'all' });
+    const [typed, numbers] = [tokens.slice(), [...tokens]];
+    const options: { logits: 'all' | 'none' } = { logits: 'all' };
+    const calls = [
+      model.createSession().evaluate(typed, { logits: 'all' }),
+      model.createSession().evaluate(numbers, { logits: 'all' }),
+      model.createSession().evaluate(tokens, options),
+    ];
+    typed.fill(0);
+    numbers.fill(0);
+    numbers.length = 1;
+    options.logits = 'none';
+    for (const found of await Promise.all(calls)) {
+      expect(found !== undefined && sameBits(found, expected)).toBe(true);
+    }
+  });
+
+  test('does not read through to memory that a token array shares or changes', async () => {
+    const shared = new Uint32Array(new SharedArrayBuffer(8));
+    shared.set([3, 4]);
+    const expected = await model.createSession().evaluate([3, 4]);
+    const call = model.createSession().evaluate(shared);
+    shared.fill(vocabulary + 1);
+    expect(sameBits(await call, expected)).toBe(true);
+  });
+
+  test.each([
+    ['a token outside the model', [1, vocabulary, 2]],
+    ['the largest token id', [0xffffffff]],
+  ])('rejects %s with its code and leaves the session as it was', async (_what, tokens) => {
+    const session = model.createSession();
+    const last = await session.evaluate('abc');
+    const before = session.state.values();
+    for (const input of [tokens, Uint32Array.from(tokens)]) {
+      const error = await rejection(() => session.evaluate(input));
+      expectFailure(error, { code: 'ERR_WKV_TOKEN', message: /256|4294967295/ });
+    }
+    expect(sameBits(session.state.values(), before)).toBe(true);
+    expect(sameBits(await session.evaluate([]), last)).toBe(true);
+  });
+
+  test.each([
+    ['-1', [-1]],
+    ['1.5', [1.5]],
+    ['NaN', [NaN]],
+    ['2^32', [2 ** 32]],
+    ["'1'", ['1']],
+    ['a hole', Array<number>(2)],
+    ['an object', {}],
+    ['null', null],
+    ['nothing', undefined],
+    ['a Float32Array', Float32Array.of(1)],
+    ['a number', 5],
+  ])('rejects %s as input', async (_what, input) => {
+    const session = model.createSession();
+    const error = await rejection(() => callUnchecked(session, 'evaluate', [input]));
+    expectFailure(error, { code: /ERR_(INVALID_ARG_TYPE|INVALID_ARG_VALUE|OUT_OF_RANGE|WKV_TOKEN)$/ });
+  });
+
+  test.each([
+    [{ logit: 'all' }, /logit/],
+    [{ logits: 'first' }, /logits/],
+    [{ logits: 1 }, /logits/],
+    [{ signal: 'now' }, /signal/],
+    [5, /options/],
+  ])('rejects the options %j with a TypeError', async (options, message) => {
+    const session = model.createSession();
+    const error = await rejection(() => callUnchecked(session, 'evaluate', [[1], options]));
+    expectFailure(error, invalidArgument(message));
+  });
+
+  test('refuses text where there is no tokenizer, and takes tokens', async () => {
+    const odd = await writeRandomModel(folder, 'odd', { ...smallShape, vocabulary: 300 });
+    await withModel(odd, {}, async (without) => {
+      const session = without.createSession();
+      expectFailure(await rejection(() => session.evaluate('text')), { code: 'ERR_WKV_TOKEN' });
+      expect(await session.evaluate([299])).toHaveLength(300);
+    });
+  });
+
+  test("refuses 'all' logits over 1 GiB with a hint at score, and at once", async () => {
+    const wide = await writeRandomModel(folder, 'wide', {
+      ...smallShape,
+      layers: 1,
+      embedding: 16,
+      feedForward: 16,
+      vocabulary: 65_536,
+    });
+    await withModel(wide, {}, async (large) => {
+      const session = large.createSession();
+      // 2^16 logits of 4 bytes for 2^12 tokens are 1 GiB; one token more is over it.
+      const error = await rejection(() => session.evaluate(new Uint32Array(4097), { logits: 'all' }));
+      expectFailure(error, { code: /ERR_(OUT_OF_RANGE|WKV_MEMORY)$/, message: /score/ });
+      expect(session.state.values().every((value) => value === 0)).toBe(true);
+    });
+  });
+});
+
+describe('The event loop', () => {
+  test('runs on while a model computes', async () => {
+    let longest = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    const start = performance.now();
+    await model.createSession().evaluate(randomTokens(100_000, vocabulary, 3));
+    const whole = performance.now() - start;
+    clearInterval(timer);
+    expect(whole).toBeGreaterThan(100);
+    expect(longest).toBeLessThan(whole / 2);
+  });
+});
+
+describe('An aborted evaluate', () => {
+  const long = randomTokens(60_000, vocabulary, 5);
+
+  test('rejects with the signal’s reason, and leaves the session as it was, to the last bit', async () => {
+    const session = model.createSession();
+    const last = await session.evaluate('once upon a time');
+    const before = session.state.values();
+    for (const delay of [0, 1, 5, 20]) {
+      const controller = new AbortController();
+      const reason = new Error(`after ${delay} ms`);
+      setTimeout(() => {
+        controller.abort(reason);
+      }, delay);
+      expect(await rejection(() => session.evaluate(long, { signal: controller.signal }))).toBe(reason);
+      expect(sameBits(session.state.values(), before)).toBe(true);
+      expect(sameBits(await session.evaluate([]), last)).toBe(true);
+    }
+  });
+
+  test('does nothing where the signal was aborted before', async () => {
+    const session = model.createSession();
+    const reason = new Error('too late');
+    expect(await rejection(() => session.evaluate([1], { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(session.state.values().every((value) => value === 0)).toBe(true);
+  });
+
+  test('rejects at once where it still waits for a call before it', async () => {
+    const session = model.createSession();
+    const [first, second] = [new AbortController(), new AbortController()];
+    const reason = new Error('no longer needed');
+    const running = rejection(() => session.evaluate(new Uint32Array(3_000_000), { signal: first.signal }));
+    const waiting = rejection(() => session.evaluate([1], { signal: second.signal }));
+    second.abort(reason);
+    // The call in front of it takes seconds.
+    const timeout = new Promise((resolve) => setTimeout(resolve, 500, 'still waiting'));
+    expect(await Promise.race([waiting, timeout])).toBe(reason);
+    first.abort();
+    await running;
+    expect(session.state.values().every((value) => value === 0)).toBe(true);
+  });
+
+  test('does not disturb the calls before and behind it', async () => {
+    const session = model.createSession();
+    const controller = new AbortController();
+    const calls = Promise.allSettled([
+      session.evaluate([1, 2]),
+      session.evaluate(long, { signal: controller.signal }),
+      session.evaluate([3, 4]),
+    ]);
+    controller.abort();
+    const [first, aborted, last] = await calls;
+    expect([first.status, aborted.status, last.status]).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    const expected = await model.createSession().evaluate([1, 2, 3, 4]);
+    expect(sameBits(await session.evaluate([]), expected)).toBe(true);
+  });
+
+  test('ends soon: well before the evaluation would have', async () => {
+    const session = model.createSession();
+    const controller = new AbortController();
+    const endless = new Uint32Array(3_000_000);
+    const call = rejection(() => session.evaluate(endless, { signal: controller.signal, logits: 'none' }));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const start = performance.now();
+    controller.abort();
+    await call;
+    // 100 ms are promised; a busy machine gets some more.
+    expect(performance.now() - start).toBeLessThan(500);
+  });
+
+  test('leaves no listener, nor do a thousand that ended well', async () => {
+    const session = model.createSession();
+    const { signal } = new AbortController();
+    for (let i = 0; i < 1000; i++) {
+      await session.evaluate([i % vocabulary], { signal, logits: 'none' });
+    }
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    const aborted = new AbortController();
+    const call = rejection(() => session.evaluate(long, { signal: aborted.signal }));
+    aborted.abort();
+    await call;
+    expect(getEventListeners(aborted.signal, 'abort')).toHaveLength(0);
+  });
+});
+
+describe('score', () => {
+  const tensors = randomModel(smallShape);
+  const tokens = randomTokens(50, vocabulary, 8);
+
+  test('gives the log-probability of each token, given those before it, as the oracle has it', async () => {
+    const { logits } = oracle(tensors, tokens);
+    const session = model.createSession();
+    await session.evaluate(tokens.subarray(0, 10));
+    const found = await session.score(tokens.subarray(10));
+    const expected = Array.from(
+      tokens.subarray(10),
+      (token, i) => logSoftmax(logits[9 + i] ?? new Float64Array())[token] ?? NaN,
+    );
+    // As for logits: 1e-4.
+    expect(largestDifference(found, expected)).toBeLessThanOrEqual(1e-4);
+  });
+
+  test('leaves the session after the tokens', async () => {
+    const session = model.createSession();
+    await session.evaluate(tokens.subarray(0, 10));
+    await session.score(tokens.subarray(10));
+    const expected = await model.createSession().evaluate(tokens);
+    expect(sameBits(await session.evaluate([]), expected)).toBe(true);
+  });
+
+  test('rejects a token outside the model', async () => {
+    const session = model.createSession();
+    await session.evaluate([1]);
+    expectFailure(await rejection(() => session.score([1, vocabulary])), { code: 'ERR_WKV_TOKEN' });
+  });
+});
+
+describe('fork', () => {
+  test('gives a copy that neither sees nor disturbs the other', async () => {
+    const parent = model.createSession();
+    await parent.evaluate('the tale of ');
+    const before = parent.state.values();
+    const branch = parent.fork();
+    await branch.evaluate('a cat');
+    expect(sameBits(parent.state.values(), before)).toBe(true);
+    const expected = await model.createSession().evaluate('the tale of two cities');
+    expect(sameBits(await parent.evaluate('two cities'), expected)).toBe(true);
+  });
+
+  test('has the last logits of its parent', async () => {
+    const parent = model.createSession();
+    const last = await parent.evaluate('the tale of ');
+    expect(sameBits(await parent.fork().evaluate([]), last)).toBe(true);
+  });
+
+  test('is queued behind the calls of its parent, and before the later ones', async () => {
+    const parent = model.createSession();
+    const early = parent.evaluate('one ', { logits: 'none' });
+    const branch = parent.fork();
+    const late = parent.evaluate('two', { logits: 'none' });
+    const found = await branch.evaluate('three');
+    await Promise.all([early, late]);
+    expect(sameBits(found, await model.createSession().evaluate('one three'))).toBe(true);
+    expect(sameBits(await parent.evaluate([]), await model.createSession().evaluate('one two'))).toBe(true);
+  });
+
+  test('lives on when its parent is disposed', async () => {
+    const parent = model.createSession();
+    const last = await parent.evaluate('parent');
+    const branch = parent.fork();
+    parent.dispose();
+    expect(sameBits(await branch.evaluate([]), last)).toBe(true);
+  });
+});
+
+describe('session.state', () => {
+  test('is a snapshot that later calls do not change', async () => {
+    const session = model.createSession();
+    await session.evaluate('before');
+    const { state } = session;
+    const values = state.values();
+    await session.evaluate(' and after');
+    expect(sameBits(state.values(), values)).toBe(true);
+    expect(sameBits(session.state.values(), values)).toBe(false);
+  });
+
+  test('is refused while a call is pending', async () => {
+    const session = model.createSession();
+    const call = allLogits(session, randomTokens(500, vocabulary, 1));
+    expectFailure(
+      thrown(() => session.state),
+      { code: 'ERR_WKV_BUSY' },
+    );
+    await call;
+    expect(session.state.values().some((value) => value !== 0)).toBe(true);
+  });
+});
+
+describe('createSession', () => {
+  test.each([
+    [{ states: null }, /states/],
+    [{ state: 5 }, /state/],
+    [7, /options/],
+  ])('refuses %j with a TypeError', (options, message) => {
+    expectFailure(
+      thrown(() => callUnchecked(model, 'createSession', [options])),
+      invalidArgument(message),
+    );
+  });
+});

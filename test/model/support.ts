@@ -1,0 +1,127 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
+import { ReferenceModel, flattenState, type ReferenceOptions } from '../reference/rwkv5';
+import { writePth } from '../support/pth-writer';
+import {
+  randomModel,
+  referenceTensors,
+  type RandomModelShape,
+  type RandomTensor,
+} from '../support/random-model';
+import { writeSafetensors } from '../support/safetensors-writer';
+
+/** A small model for tests of behaviour: enough layers and heads to mix everything up, and quick. */
+export const smallShape: RandomModelShape = {
+  layers: 2,
+  embedding: 64,
+  headSize: 16,
+  feedForward: 224,
+  vocabulary: 256,
+  type: 'f32',
+  seed: 7,
+};
+
+/** A folder for the files of one test file, removed after its tests. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'wkv-test-'));
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
+}
+
+export type Container = 'pth' | 'safetensors';
+
+/** Writes tensors to `<folder>/<name>.<container>` and returns that path. */
+export async function writeTensors(
+  folder: string,
+  name: string,
+  container: Container,
+  tensors: RandomTensor[],
+): Promise<string> {
+  const path = join(folder, `${name}.${container}`);
+  await (container === 'pth' ? writePth : writeSafetensors)(path, tensors);
+  return path;
+}
+
+/** Writes a random model as `<folder>/<name>.pth`. */
+export function writeRandomModel(
+  folder: string,
+  name: string,
+  shape: RandomModelShape = smallShape,
+): Promise<string> {
+  return writeTensors(folder, name, 'pth', randomModel(shape));
+}
+
+/** Loads a model, hands it on, and disposes it whatever happens. */
+export async function withModel<T>(
+  path: string,
+  options: LoadOptions,
+  use: (model: Model) => T | Promise<T>,
+): Promise<T> {
+  const model = await loadModel(path, options);
+  try {
+    return await use(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The logits after each token, one after the other. */
+export async function allLogits(
+  session: Session,
+  tokens: Uint32Array | readonly number[],
+): Promise<Float32Array> {
+  return await session.evaluate(tokens, { logits: 'all' });
+}
+
+/** What the oracle makes of these tokens: the logits after each of them, and the state at the end. */
+export function oracle(
+  tensors: readonly RandomTensor[],
+  tokens: Iterable<number>,
+  options: ReferenceOptions = {},
+): { logits: Float64Array[]; state: Float64Array } {
+  const model = new ReferenceModel(referenceTensors(tensors), options);
+  const state = model.initialState();
+  const logits = Array.from(tokens, (token) => model.forward(token, state));
+  return { logits, state: flattenState(state) };
+}
+
+/** Position i of logits [tokens][vocabulary]. */
+export function row(logits: Float32Array, i: number, vocabulary: number): Float32Array {
+  return logits.subarray(i * vocabulary, (i + 1) * vocabulary);
+}
+
+export function indexOfLargest(values: Float32Array): number {
+  return values.reduce((best, value, i) => (value > (values[best] ?? NaN) ? i : best), 0);
+}
+
+/** How a process ended, and what it wrote. */
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a TypeScript file of this folder in a process of its own, which is killed after a time in milliseconds. */
+export function runChild(
+  file: string,
+  parameters: readonly string[],
+  { environment = {}, timeout = 60_000 }: { environment?: Record<string, string>; timeout?: number } = {},
+): Promise<Ended> {
+  const runner = join(__dirname, '../support/run-typescript.js');
+  // With a small nursery the resident memory says more about what is kept than about when it was collected.
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ['--expose-gc', '--max-semi-space-size=1', runner, join(__dirname, file), ...parameters],
+      { env: { ...process.env, ...environment }, timeout, killSignal: 'SIGKILL' },
+      (_error, stdout, stderr) => {
+        resolve({ code: child.exitCode, stdout, stderr });
+      },
+    );
+  });
+}
