@@ -60,8 +60,9 @@ void Engine::work() {
   std::deque<Item> active;
   for (;;) {
     const std::uint32_t seen = wake_.load();
-    static_cast<void>(take_new(active));
+    // Before taking: what was submitted before stop() must be among what is taken.
     const bool stopping = stopping_.load();
+    static_cast<void>(take_new(active));
     for (std::size_t i = 0; i < active.size();) {
       Evaluation& evaluation = *active[i];
       const bool may_stop = evaluation.abandonable || !evaluation.begun;
@@ -76,7 +77,12 @@ void Engine::work() {
       finish(item);
     }
     if (!active.empty()) {
-      step(active);
+      try {
+        step(active);
+      } catch (const std::bad_alloc&) {
+        // Thrown before anything is changed: steps and networks allocate first.
+        fail(active, Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
+      }
     } else if (stopping) {
       // Nothing is submitted after stop().
       return;
@@ -91,6 +97,14 @@ void Engine::finish(const Item& item) {
   const std::function<void()> finished = std::move(item->finished);
   item->finished = nullptr;
   finished();
+}
+
+void Engine::fail(std::deque<Item>& active, const Error& error) {
+  for (const Item& item : active) {
+    item->error = error;
+    finish(item);
+  }
+  active.clear();
 }
 
 // Prepares an evaluation; false if it is over already.
@@ -121,6 +135,10 @@ void Engine::take_results(Evaluation& e) {
   try {
     if (e.output == Output::kLast && e.state.logits != nullptr) e.values = *e.state.logits;
     if (!e.sampling) return;
+    if (e.state.logits == nullptr) {
+      e.error = Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to sample from");
+      return;
+    }
     const auto token = sample(*e.state.logits, *e.sampling, uniform(e.state.seed, e.state.draws));
     if (token) {
       e.sampled = *token;
@@ -170,19 +188,18 @@ void Engine::step(std::deque<Item>& active) {
                                          : Logits::kNone});
   }
 
-  // Allocated here, because the sink runs on several threads and must not fail.
+  // Allocated before anything changes; the sink runs on several threads and must not fail.
   const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
   std::vector<std::shared_ptr<std::vector<float>>> last_logits(sessions);
-  std::optional<Error> failure;
-  try {
-    for (std::size_t i = 0; i < sessions; ++i) {
-      if (active[i]->done + segments[i].tokens.size() == active[i]->tokens.size()) {
-        last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
-      }
+  for (std::size_t i = 0; i < sessions; ++i) {
+    if (active[i]->done + segments[i].tokens.size() == active[i]->tokens.size()) {
+      last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
     }
-  } catch (const std::bad_alloc&) {
-    failure = Error("ERR_WKV_MEMORY", "there is not enough memory for logits");
   }
+  std::vector<Item> over;
+  std::vector<Item> going_on;
+  over.reserve(sessions);
+  going_on.reserve(sessions);
 
   const LogitsSink sink = [&](std::size_t segment, std::size_t token, const float* logits) {
     Evaluation& e = *active[segment];
@@ -199,20 +216,11 @@ void Engine::step(std::deque<Item>& active) {
         active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
         [&](const Item& item) { return item->abandonable && (stopping_.load() || item->cancelled.load()); });
   };
-  const bool completed =
-      !failure && network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon);
   // An abandoned step consists of evaluations that work() is about to end.
-  if (!completed && !failure) return;
+  if (!network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon)) return;
 
-  std::vector<Item> over;
-  std::deque<Item> going_on;
   for (std::size_t i = 0; i < sessions; ++i) {
     Evaluation& e = *active[i];
-    if (failure) {
-      e.error = failure;
-      over.push_back(active[i]);
-      continue;
-    }
     e.done += segments[i].tokens.size();
     e.state.tokens += segments[i].tokens.size();
     if (e.done < e.tokens.size()) {

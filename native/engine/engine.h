@@ -77,6 +77,7 @@ class Engine {
   void work();
   bool take_new(std::deque<Item>& active);
   static void finish(const Item& item);
+  static void fail(std::deque<Item>& active, const Error& error);
   bool begin(Evaluation& evaluation);
   static std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions);
   void step(std::deque<Item>& active);

@@ -67,7 +67,8 @@ void FileReader::drop(std::uint64_t, std::uint64_t) const {}
 #else
 
 FileReader::FileReader(const SourceFile& file) : file_(file) {
-  descriptor_ = open(file.path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not blocking: whatever took the file's place, a pipe for example, is looked at and not waited for.
+  descriptor_ = open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor_ < 0) throw failure(file, std::string("cannot be opened again: ") + std::strerror(errno));
   struct stat status = {};
   const bool known = fstat(descriptor_, &status) == 0;
@@ -76,7 +77,9 @@ FileReader::FileReader(const SourceFile& file) : file_(file) {
 #else
   const timespec& time = status.st_mtim;
 #endif
-  const std::int64_t modified = std::int64_t{time.tv_sec} * 1'000'000'000 + std::int64_t{time.tv_nsec};
+  // In 64 bits that wrap: a file may claim any time.
+  const auto modified = static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U +
+                                                  static_cast<std::uint64_t>(time.tv_nsec));
   if (!known || !S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) != file.size ||
       static_cast<std::uint64_t>(status.st_dev) != file.device ||
       static_cast<std::uint64_t>(status.st_ino) != file.inode || modified != file.modified_ns) {

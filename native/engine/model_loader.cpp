@@ -57,6 +57,13 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
       key += std::to_string(part) + ":";
     }
   }
+  // The same files may be read as different models: another index names other tensors of the same shards.
+  std::string tensors;
+  for (const TensorEntry& tensor : directory.tensors) {
+    tensors += tensor.name + shape_text(tensor.shape) + shape_text(tensor.strides) + name_of(tensor.type) +
+               std::to_string(tensor.file) + ":" + std::to_string(tensor.offset) + "\n";
+  }
+  key += hexadecimal(xxh64(tensors.data(), tensors.size())) + ":";
   key += options.weights ? name_of(*options.weights) : "own";
   return key + ":" + std::to_string(std::bit_cast<std::uint32_t>(options.group_norm_epsilon));
 }

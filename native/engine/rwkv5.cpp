@@ -96,6 +96,7 @@ class Rwkv5 final : public Network {
         first_token.push_back(places.size());
         for (std::size_t i = 0; i < segments[segment].tokens.size(); ++i) places.push_back({segment, i});
       }
+      wanted.reserve(places.size());
     }
 
     // A layer's part of a session's state: att_x [D], ffn_x [D], wkv [head][key][value].
@@ -220,7 +221,6 @@ class Rwkv5 final : public Network {
 
     // head LN(x; ln_out), for the tokens that were asked for.
     void logits(const LogitsSink& sink) {
-      std::vector<std::size_t> wanted;
       for (std::size_t token = 0; token < places.size(); ++token) {
         const Segment& segment = segments[places[token].segment];
         const bool last = places[token].index + 1 == segment.tokens.size();
@@ -251,6 +251,7 @@ class Rwkv5 final : public Network {
     unsigned lanes;
     std::vector<Place> places;
     std::vector<std::size_t> first_token;
+    std::vector<std::size_t> wanted;  // the tokens whose logits are asked for
   };
 
   ModelInfo info_;

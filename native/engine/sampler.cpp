@@ -56,6 +56,9 @@ std::optional<std::uint32_t> sample(std::span<const float> logits, const Samplin
   if (sampling.forbidden != nullptr) {
     for (const std::uint32_t id : *sampling.forbidden) probabilities[id] = kNever;
   }
+  // A NaN is no maximum, wherever it stands.
+  if (std::any_of(probabilities.begin(), probabilities.end(), [](double p) { return std::isnan(p); }))
+    return {};
   const auto best = std::max_element(probabilities.begin(), probabilities.end());
   const double highest = *best;
   if (!std::isfinite(highest)) return {};

@@ -171,7 +171,8 @@ StateLayout read_layout(Reader& reader) {
     layout.parts.push_back({known, count, group});
     per_layer += count;
   }
-  if (per_layer * layout.layers > kMostNumbers) refuse("they claim too many numbers", "at most 2^36", "more");
+  // Divided, because a product could overflow.
+  if (per_layer > kMostNumbers / layout.layers) refuse("they claim too many numbers", "at most 2^36", "more");
   return layout;
 }
 
@@ -235,7 +236,7 @@ SessionState deserialize(std::span<const unsigned char> bytes) {
   const std::uint64_t logits = has_logits != 0 ? state.vocabulary : 0;
   const std::uint64_t expected = payload_bytes(state.layout, static_cast<StatePrecision>(precision)) +
                                  logits * sizeof(float) + sizeof checksum;
-  if (has_logits > 1 || expected != reader.left()) {
+  if (has_logits > 1 || (has_logits == 1 && logits == 0) || expected != reader.left()) {
     refuse("their length does not fit their layout", std::to_string(expected) + " bytes of numbers",
            std::to_string(reader.left()));
   }

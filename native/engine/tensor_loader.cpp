@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kPieceBytes = std::int64_t{1} << 20;
 // A transposed view is read whole; beyond this it is refused.
-constexpr std::uint64_t kMostWhole = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostWhole = std::uint64_t{1} << 29;
 // Files beyond this size are not left in the page cache.
 constexpr std::uint64_t kDropFrom = std::uint64_t{4} << 30;
 
@@ -208,10 +208,18 @@ void TensorLoader::run() {
       pieces_.push_back({item.get(), row, std::min(item->piece_rows, item->rows - row)});
     }
   }
-  const std::size_t helpers = std::min<std::size_t>(threads_, pieces_.size());
+  const std::size_t most = std::min<std::size_t>(threads_, pieces_.size());
   std::vector<std::thread> workers;
-  const auto start = [&] { workers.emplace_back([this] { work(); }); };
-  for (std::size_t i = 1; i < helpers; ++i) start();
+  workers.reserve(most);
+  const auto start_helpers = [&] {
+    try {
+      while (workers.size() + 1 < most) workers.emplace_back([this] { work(); });
+    } catch (const std::exception&) {
+      // A system that refuses threads leaves fewer of them; this one loads alone if need be.
+      return;
+    }
+  };
+  start_helpers();
   work();
   for (std::thread& worker : workers) worker.join();
   if (cancelled_.load()) throw Cancelled{};
@@ -264,11 +272,17 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
   const std::uint64_t extent = checked_extent(directory_, *item.tensor);
   if (extent > kMostWhole) {
     throw Error("ERR_WKV_UNSUPPORTED",
-                "the tensor " + item.tensor->name + " is a transposed view of more than 1 GiB")
+                "the tensor " + item.tensor->name + " is a transposed view of more than 512 MiB")
         .about(item.tensor->name, "rows that are contiguous", "strides " + shape_text(item.tensor->strides));
   }
-  buffers.raw.resize(extent);
-  readers_[item.tensor->file]->read(item.tensor->offset, buffers.raw.data(), extent);
+  // One at a time, however many threads there are.
+  const std::lock_guard one{whole_mutex_};
+  std::vector<unsigned char> raw(extent);
+  for (std::uint64_t done = 0; done < extent; done += static_cast<std::uint64_t>(kPieceBytes)) {
+    if (cancelled_.load(std::memory_order_relaxed)) return;
+    const auto part = std::min(extent - done, static_cast<std::uint64_t>(kPieceBytes));
+    readers_[item.tensor->file]->read(item.tensor->offset + done, raw.data() + done, part);
+  }
   const auto width = static_cast<std::size_t>(bytes_of(item.tensor->type));
   for (std::int64_t row = 0; row < item.rows; row += item.piece_rows) {
     const std::int64_t rows = std::min(item.piece_rows, item.rows - row);
@@ -277,7 +291,7 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
     for (std::int64_t r = row; r < row + rows; ++r) {
       for (std::int64_t column = 0; column < item.columns; ++column, to += width) {
         const auto index = static_cast<std::size_t>(r * item.row_stride + column * item.column_stride);
-        std::memcpy(to, buffers.raw.data() + index * width, width);
+        std::memcpy(to, raw.data() + index * width, width);
       }
     }
     if (cancelled_.load(std::memory_order_relaxed)) return;
@@ -329,9 +343,9 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
         }
         if (const std::int64_t bad = first_not_finite(to, destination, width); bad >= 0) {
           throw Error("ERR_WKV_UNSUPPORTED",
-                      "the tensor " + item.tensor->name +
-                          " holds numbers that f16 cannot; use weights: 'bf16' or 'f32'")
-              .about(item.tensor->name, "at most 65504",
+                      "the tensor " + item.tensor->name + " holds numbers that " + name_of(to) +
+                          " cannot; use weights: " + (to == StoredType::kF16 ? "'bf16' or 'f32'" : "'f32'"))
+              .about(item.tensor->name, to == StoredType::kF16 ? "at most 65504" : "at most 3.389e38",
                      std::to_string(widened(from, elements, first + bad)));
         }
       }

@@ -63,6 +63,7 @@ class TensorLoader {
   std::exception_ptr failure_;
   std::size_t failed_piece_ = SIZE_MAX;
   std::mutex failure_mutex_;
+  std::mutex whole_mutex_;  // held by whoever has a whole tensor in memory
 };
 
 }  // namespace wkv

@@ -56,9 +56,9 @@ float log_sum_exp(wkv::LogSumExp kernel, const Floats& input) {
 constexpr double kSigmoid = 10 * wkv::test::kRounding;
 
 // Gates that a model hardly has: beyond the range of e^x, at its ends, signed zeros, denormals.
-const Floats kExtremes = {1e30F, -1e30F, 88,        -88,    87,     -87,     88.5F,   -88.5F, 87.3366F, -87.3366F,
-                          104,   -104,   0,         -0.0F,  1e-40F, -1e-40F, 1e-30F,  -1e-30F, 3.4e38F, -3.4e38F,
-                          16.7F, -16.7F, 0.346574F, -0.34657F};
+const Floats kExtremes = {1e30F,    -1e30F,    88,      -88,      87,    -87,    88.5F,     -88.5F,
+                          87.3366F, -87.3366F, 104,     -104,     0,     -0.0F,  1e-40F,    -1e-40F,
+                          1e-30F,   -1e-30F,   3.4e38F, -3.4e38F, 16.7F, -16.7F, 0.346574F, -0.34657F};
 
 }  // namespace
 
@@ -80,7 +80,8 @@ TEST_SUITE("activations") {
       CAPTURE(table->name);
       const Floats y = run(table->relu_squared, {kNaN, -0.0F, 0, -kInfinity, kInfinity, 1e30F, -1});
       CHECK(std::isnan(y[0]));
-      CHECK(wkv::test::bit_difference(Floats(y.begin() + 1, y.end()), Floats{0, 0, 0, kInfinity, kInfinity, 0}) == "");
+      CHECK(wkv::test::bit_difference(Floats(y.begin() + 1, y.end()),
+                                      Floats{0, 0, 0, kInfinity, kInfinity, 0}) == "");
     }
   }
 
@@ -124,7 +125,8 @@ TEST_SUITE("activations") {
       const Floats portable = run(wkv::portable_kernels().add_gated, x, gate, y);
       CHECK(wkv::test::beyond(portable, expected, [&](std::size_t i) {
               const double gated = std::abs(static_cast<double>(expected[i]) - static_cast<double>(x[i]));
-              return kSigmoid * gated + 2 * wkv::test::kRounding * (std::abs(static_cast<double>(expected[i])) + gated);
+              return kSigmoid * gated +
+                     2 * wkv::test::kRounding * (std::abs(static_cast<double>(expected[i])) + gated);
             }) == "");
       for (const wkv::KernelTable* table : wkv::available_kernels()) {
         CAPTURE(table->name);
@@ -146,14 +148,15 @@ TEST_SUITE("activations") {
       const Floats silu = run(wkv::reference::multiply_silu, halves, kExtremes);
       const Floats gated = run(wkv::reference::add_gated, Floats(size, 0), kExtremes, halves);
       const Floats portable_silu = run(wkv::portable_kernels().multiply_silu, halves, kExtremes);
-      const Floats portable_gated = run(wkv::portable_kernels().add_gated, Floats(size, 0), kExtremes, halves);
+      const Floats portable_gated =
+          run(wkv::portable_kernels().add_gated, Floats(size, 0), kExtremes, halves);
       CHECK(wkv::test::beyond(portable_silu, silu, tolerance(silu)) == "");
       CHECK(wkv::test::beyond(portable_gated, gated, tolerance(gated)) == "");
       for (const wkv::KernelTable* table : wkv::available_kernels()) {
         CAPTURE(table->name);
         CHECK(wkv::test::bit_difference(run(table->multiply_silu, halves, kExtremes), portable_silu) == "");
-        CHECK(wkv::test::bit_difference(run(table->add_gated, Floats(size, 0), kExtremes, halves), portable_gated) ==
-              "");
+        CHECK(wkv::test::bit_difference(run(table->add_gated, Floats(size, 0), kExtremes, halves),
+                                        portable_gated) == "");
       }
     });
   }
@@ -166,9 +169,10 @@ TEST_SUITE("activations") {
           Floats gate(size, 0.5F);
           gate[place] = kNaN;
           const Floats ones(size, 1);
-          for (const Floats& y : {run(table->multiply_silu, ones, gate), run(table->multiply_silu, gate, ones),
-                                  run(table->add, ones, gate), run(table->add_gated, ones, gate, ones),
-                                  run(table->add_gated, ones, ones, gate), run(table->add_gated, gate, ones, ones)}) {
+          for (const Floats& y :
+               {run(table->multiply_silu, ones, gate), run(table->multiply_silu, gate, ones),
+                run(table->add, ones, gate), run(table->add_gated, ones, gate, ones),
+                run(table->add_gated, ones, ones, gate), run(table->add_gated, gate, ones, ones)}) {
             for (std::size_t i = 0; i < size; ++i) REQUIRE(std::isnan(y[i]) == (i == place));
           }
         }
@@ -180,14 +184,16 @@ TEST_SUITE("activations") {
 TEST_SUITE("log of a sum of exponentials") {
   TEST_CASE("agrees with its naive form, and on every instruction set to the bit") {
     std::mt19937 random(5);
-    for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 31U, 70U, 256U, 4095U, 4096U, 4097U, 8192U, 65536U, 65537U}) {
+    for (const std::size_t size :
+         {1U, 2U, 15U, 16U, 17U, 31U, 70U, 256U, 4095U, 4096U, 4097U, 8192U, 65536U, 65537U}) {
       CAPTURE(size);
       const Floats x = wkv::test::random_floats(random, size, -20, 12);
       const float expected = log_sum_exp(wkv::reference::log_sum_exp, x);
       const float portable = log_sum_exp(wkv::portable_kernels().log_sum_exp, x);
       // A block of 4,096 is summed in 16 lanes of 256; e^x is off by 4 roundings, and its argument, of
       // magnitude d, by d roundings, of terms that weigh e^-d: fewer than 1 where it matters.
-      const double sum = (static_cast<double>(std::min<std::size_t>(size, 4096)) / 16 + 10) * wkv::test::kRounding;
+      const double sum =
+          (static_cast<double>(std::min<std::size_t>(size, 4096)) / 16 + 10) * wkv::test::kRounding;
       CHECK(std::abs(static_cast<double>(portable) - static_cast<double>(expected)) <=
             sum + 2 * wkv::test::kRounding * std::abs(static_cast<double>(expected)));
       for (const wkv::KernelTable* table : wkv::available_kernels()) {

@@ -72,8 +72,8 @@ constexpr std::size_t kOutputGap = 3;
 
 // output [tokens][rows] for the first `rows` rows and the tokens [first, first + tokens).
 template <class Element>
-Floats run_packed(Gemm kernel, const Case& c, std::span<const Element> packed, std::size_t rows, std::size_t first,
-                  std::size_t tokens) {
+Floats run_packed(Gemm kernel, const Case& c, std::span<const Element> packed, std::size_t rows,
+                  std::size_t first, std::size_t tokens) {
   Guarded<Element> weights(packed.first((rows + 3) / 4 * 4 * c.padded));
   const std::span<const float> all(c.x);
   Guarded<float> x(all.subspan(first * c.x_stride, (tokens - 1) * c.x_stride + c.padded));
@@ -177,10 +177,11 @@ TEST_SUITE("gemm") {
             CAPTURE(rows);
             CAPTURE(first);
             CAPTURE(tokens);
-            CHECK(wkv::test::bit_difference(run(kernel, c, rows, first, tokens), part(c, whole, rows, first, tokens)) ==
-                  "");
+            CHECK(wkv::test::bit_difference(run(kernel, c, rows, first, tokens),
+                                            part(c, whole, rows, first, tokens)) == "");
           };
-          for (std::size_t tokens = 1; tokens <= 13; ++tokens) agrees(columns < 100 ? 32 : 7, 13 - tokens, tokens);
+          for (std::size_t tokens = 1; tokens <= 13; ++tokens)
+            agrees(columns < 100 ? 32 : 7, 13 - tokens, tokens);
           if (columns > 100) continue;
           for (std::size_t rows = 1; rows <= 32; ++rows) {
             agrees(rows, 2, 1);
@@ -214,6 +215,7 @@ TEST_SUITE("gemm") {
       for (const KernelTable* table : wkv::available_kernels()) {
         CAPTURE(table->name);
         int wrong = 0;
+        wkv::Memory scratch(wkv::kGemmScratchFloats * sizeof(float));
         for (unsigned bits = 0; bits < 0x7c00U; bits += 16) {
           std::vector<std::uint16_t> weights(64);
           for (unsigned lane = 0; lane < 16; ++lane) weights[lane] = static_cast<std::uint16_t>(bits + lane);
@@ -221,8 +223,8 @@ TEST_SUITE("gemm") {
             Floats x(16, 0);
             x[lane] = 0x1p16F;
             float output = -1;
-            wkv::Memory scratch(wkv::kGemmScratchFloats * sizeof(float));
-            if (lane != bits / 16 % 16 && bits >= 0x400U) continue;  // every lane for subnormals, one for others
+            if (lane != bits / 16 % 16 && bits >= 0x400U)
+              continue;  // every lane for subnormals, one for others
             table->gemm_f16({weights.data(), x.data(), &output, scratch.floats(), 16, 1, 1, 1, 16});
             wrong += output != 0x1p16F * wkv::f16_to_f32(weights[lane]);
           }
@@ -235,9 +237,12 @@ TEST_SUITE("gemm") {
   TEST_CASE("whole products of odd sizes over several threads give the bits of one thread") {
     std::mt19937 random(4);
     wkv::ThreadPool pool;
-    for (const auto& [rows, columns] : {std::pair{33, 192}, {1, 320}, {70, 1000}, {509, 64}}) {
+    for (const auto& size : {std::pair{33, 192}, {1, 320}, {70, 1000}, {509, 64}}) {
+      const int rows = size.first;
+      const int columns = size.second;
       CAPTURE(rows);
-      const Case c(random, StoredType::kBf16, static_cast<std::size_t>(rows), static_cast<std::size_t>(columns), 9);
+      const Case c(random, StoredType::kBf16, static_cast<std::size_t>(rows),
+                   static_cast<std::size_t>(columns), 9);
       wkv::Matrix matrix(StoredType::kBf16, rows, columns);
       REQUIRE(matrix.data.size() == c.packed.size() * 2);
       for (std::size_t i = 0; i < c.packed.size(); ++i) {
@@ -251,7 +256,8 @@ TEST_SUITE("gemm") {
       for (const unsigned lanes : {1U, 2U, 3U}) {
         wkv::Activation output(9, rows);
         wkv::Scratch scratch;
-        for (unsigned lane = 0; lane < lanes; ++lane) scratch.emplace_back(wkv::kGemmScratchFloats * sizeof(float));
+        for (unsigned lane = 0; lane < lanes; ++lane)
+          scratch.emplace_back(wkv::kGemmScratchFloats * sizeof(float));
         std::vector<int> finished(9 * static_cast<std::size_t>(rows));
         const wkv::Product product[] = {{&matrix, &input, &output}};
         wkv::multiply(wkv::selected_kernels(), pool, lanes, scratch, 9, product,
@@ -273,10 +279,12 @@ TEST_SUITE("gemm") {
         for (std::size_t row = 0; row < c.rows; ++row) {
           double sum = 0;
           for (std::size_t i = 0; i < c.columns; ++i) {
-            sum += static_cast<double>(c.matrix[row * c.columns + i]) * static_cast<double>(c.x[token * c.x_stride + i]);
+            sum += static_cast<double>(c.matrix[row * c.columns + i]) *
+                   static_cast<double>(c.x[token * c.x_stride + i]);
           }
           // At most 1,000 products below 1, 69 roundings of partial sums below 1,000.
-          CHECK(std::abs(static_cast<double>(results[0][token * c.rows + row]) - sum) < 1000 * 69 * wkv::test::kRounding);
+          CHECK(std::abs(static_cast<double>(results[0][token * c.rows + row]) - sum) <
+                1000 * 69 * wkv::test::kRounding);
         }
       }
     }

@@ -23,7 +23,7 @@ struct Format {
 
   double value(std::uint16_t half) const {
     const unsigned fraction = half & ((1U << static_cast<unsigned>(fraction_bits)) - 1U);
-    const unsigned exponent = (half >> static_cast<unsigned>(fraction_bits)) & most_exponent();
+    const unsigned exponent = (unsigned{half} >> static_cast<unsigned>(fraction_bits)) & most_exponent();
     const double sign = (half & 0x8000U) != 0 ? -1 : 1;
     if (exponent == most_exponent()) {
       return fraction != 0 ? std::numeric_limits<double>::quiet_NaN()
@@ -69,11 +69,13 @@ std::vector<float> around(const Format& format) {
     const double here = format.value(static_cast<std::uint16_t>(half));
     const double next = format.value(static_cast<std::uint16_t>(half + 1));
     if (!std::isfinite(here)) break;
-    const double step = std::isfinite(next) ? next - here : here - format.value(static_cast<std::uint16_t>(half - 1));
+    const double step =
+        std::isfinite(next) ? next - here : here - format.value(static_cast<std::uint16_t>(half - 1));
     for (const double place : {0.0, 0.25, 0.5, 0.75}) {
       const auto number = static_cast<float>(here + place * step);
       const float infinity = std::numeric_limits<float>::infinity();
-      for (const float value : {number, std::nextafter(number, infinity), std::nextafter(number, -infinity)}) {
+      for (const float value :
+           {number, std::nextafter(number, infinity), std::nextafter(number, -infinity)}) {
         numbers.push_back(value);
         numbers.push_back(-value);
       }

@@ -67,7 +67,8 @@ class SlowXxh64 {
   static std::uint64_t merge(std::uint64_t accumulator, std::uint64_t lane) {
     return (accumulator ^ round(0, lane)) * kPrime1 + kPrime4;
   }
-  static std::uint64_t little_endian(const std::vector<unsigned char>& input, std::size_t at, std::size_t size) {
+  static std::uint64_t little_endian(const std::vector<unsigned char>& input, std::size_t at,
+                                     std::size_t size) {
     std::uint64_t value = 0;
     for (std::size_t i = size; i-- > 0;) value = value << 8U | input[at + i];
     return value;

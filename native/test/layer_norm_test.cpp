@@ -39,9 +39,9 @@ Floats run(wkv::LayerNorm kernel, const Case& c, float epsilon) {
   return {output.values().begin(), output.values().end()};
 }
 
-// The mean and the variance are sums of n/16 additions in a lane and 4 across, each off by half a unit at most;
-// around that lie fewer than 8 further roundings. An error of the mean moves x - mean, one of the variance
-// the scale by half as much.
+// The mean and the variance are sums of n/16 additions in a lane and 4 across, each off by half a unit at
+// most; around that lie fewer than 8 further roundings. An error of the mean moves x - mean, one of the
+// variance the scale by half as much.
 double tolerance(const Case& c, const Floats& expected, std::size_t i) {
   const double roundings = static_cast<double>(c.x.size()) / 16 + 12;
   double mean = 0;
@@ -57,8 +57,9 @@ double tolerance(const Case& c, const Floats& expected, std::size_t i) {
   const double scale = 1 / std::sqrt(variance + 1e-5);
   const double distance = std::abs(static_cast<double>(c.x[i]) - mean) + magnitude;
   const double weight = std::abs(static_cast<double>(c.weight[i]));
-  return wkv::test::kRounding * (roundings * distance * scale * weight +
-                                 2 * std::abs(static_cast<double>(expected[i])) + std::abs(static_cast<double>(c.bias[i])));
+  return wkv::test::kRounding *
+         (roundings * distance * scale * weight + 2 * std::abs(static_cast<double>(expected[i])) +
+          std::abs(static_cast<double>(c.bias[i])));
 }
 
 }  // namespace
@@ -71,7 +72,8 @@ TEST_SUITE("layer norm") {
       const Case c = random_case(random, size, size % 3 == 0 ? 10.0F : 0.0F);
       const Floats expected = run(wkv::reference::layer_norm, c, 1e-5F);
       const Floats portable = run(wkv::portable_kernels().layer_norm, c, 1e-5F);
-      CHECK(wkv::test::beyond(portable, expected, [&](std::size_t i) { return tolerance(c, expected, i); }) == "");
+      CHECK(wkv::test::beyond(portable, expected, [&](std::size_t i) { return tolerance(c, expected, i); }) ==
+            "");
       for (const wkv::KernelTable* table : wkv::available_kernels()) {
         CAPTURE(table->name);
         CHECK(wkv::test::bit_difference(run(table->layer_norm, c, 1e-5F), portable) == "");

@@ -10,7 +10,8 @@
 
 TEST_SUITE("memory") {
   TEST_CASE("is zeroed, aligned to 64 bytes and writable to the last byte, whatever its size") {
-    for (const std::size_t size : {1U, 63U, 64U, 1000U, (1U << 20) - 1, 1U << 20, (1U << 20) + 1, (8U << 20) + 5}) {
+    for (const std::size_t size :
+         {1U, 63U, 64U, 1000U, (1U << 20) - 1, 1U << 20, (1U << 20) + 1, (8U << 20) + 5}) {
       CAPTURE(size);
       wkv::Memory memory(size);
       auto* bytes = static_cast<unsigned char*>(memory.data());

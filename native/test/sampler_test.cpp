@@ -70,7 +70,8 @@ int pick(const std::vector<double>& p, double random) {
   for (std::size_t i = 0; i < p.size(); ++i) {
     const double end = begin + p[i];
     // The sums of up to a thousand doubles are good to 1e-13.
-    if (p[i] > 0 && (std::abs(random - end) < 1e-12 || (begin > 0 && std::abs(random - begin) < 1e-12))) return -1;
+    if (p[i] > 0 && (std::abs(random - end) < 1e-12 || (begin > 0 && std::abs(random - begin) < 1e-12)))
+      return -1;
     if (random < end) return static_cast<int>(i);
     begin = end;
   }
@@ -95,8 +96,9 @@ TEST_SUITE("random numbers") {
     for (int i = 0; i < 10'000; ++i) {
       const std::uint64_t seed = i % 3 == 0 ? random() : random() >> 40U;
       const std::uint64_t draw = i % 5 == 0 ? random() : random() >> 50U;
-      const Words words = philox({static_cast<std::uint32_t>(draw), static_cast<std::uint32_t>(draw >> 32U), 0, 0},
-                                 {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)});
+      const Words words =
+          philox({static_cast<std::uint32_t>(draw), static_cast<std::uint32_t>(draw >> 32U), 0, 0},
+                 {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U)});
       wrong += bits53(wkv::uniform(seed, draw)) != (std::uint64_t{words[0]} << 21U | words[1] >> 11U);
     }
     CHECK(wrong == 0);
@@ -177,7 +179,8 @@ TEST_SUITE("sampling") {
           distribution(logits, static_cast<double>(temperature), static_cast<double>(top_p));
       const int expected = pick(p, number);
       const std::uint32_t actual = drawn(logits, temperature, top_p, number);
-      wrong += actual >= logits.size() || p[actual] == 0 || (expected >= 0 && static_cast<int>(actual) != expected);
+      wrong += actual >= logits.size() || p[actual] == 0 ||
+               (expected >= 0 && static_cast<int>(actual) != expected);
     }
     CHECK(wrong == 0);
   }
@@ -193,7 +196,8 @@ TEST_SUITE("sampling") {
   }
 
   TEST_CASE("forbidden tokens are never drawn, and the others share what they had") {
-    const auto forbidden = std::make_shared<const std::vector<std::uint32_t>>(std::vector<std::uint32_t>{1, 3});
+    const auto forbidden =
+        std::make_shared<const std::vector<std::uint32_t>>(std::vector<std::uint32_t>{1, 3});
     // Of 1/2 (forbidden), 1/4, 1/8 (forbidden), 1/8 remain 2/3 and 1/3.
     const std::vector<float> logits = {std::log(2.0F), std::log(4.0F), 0, 0};
     const wkv::Sampling plain{.temperature = 1, .top_p = 1, .forbidden = forbidden};
@@ -221,7 +225,8 @@ TEST_SUITE("sampling") {
         logits[place] = infinity;
         CHECK(!wkv::sample(logits, {.temperature = temperature, .top_p = 0.9F}, 0.5));
       }
-      CHECK(!wkv::sample(std::vector<float>{-infinity, -infinity}, {.temperature = temperature, .top_p = 1}, 0.5));
+      CHECK(!wkv::sample(std::vector<float>{-infinity, -infinity}, {.temperature = temperature, .top_p = 1},
+                         0.5));
     }
   }
 }

@@ -32,13 +32,15 @@ TEST_SUITE("token shift") {
     std::mt19937 random(1);
     for (std::size_t size = 1; size <= 1001; size += size < 70 ? 1 : 133) {
       CAPTURE(size);
-      const Case c{wkv::test::random_floats(random, size, -5, 5), wkv::test::random_floats(random, size, -5, 5),
+      const Case c{wkv::test::random_floats(random, size, -5, 5),
+                   wkv::test::random_floats(random, size, -5, 5),
                    wkv::test::random_floats(random, size, -0.2F, 1.2F)};
       const Floats expected = run(wkv::reference::token_shift, c);
       const Floats portable = run(wkv::portable_kernels().token_shift, c);
       // 1 - mix, its product and the fma round once each.
       const auto tolerance = [&](std::size_t i) {
-        const double rest = std::abs(static_cast<double>(c.previous[i]) * (1 - static_cast<double>(c.mix[i])));
+        const double rest =
+            std::abs(static_cast<double>(c.previous[i]) * (1 - static_cast<double>(c.mix[i])));
         return wkv::test::kRounding * (2.01 * rest + 2 * std::abs(static_cast<double>(expected[i])));
       };
       CHECK(wkv::test::beyond(portable, expected, tolerance) == "");

@@ -86,7 +86,8 @@ Floats magnitudes(Floats values) {
 }  // namespace
 
 TEST_SUITE("wkv5") {
-  TEST_CASE("agrees with its naive form at every head size and length, and on every instruction set to the bit") {
+  TEST_CASE(
+      "agrees with its naive form at every head size and length, and on every instruction set to the bit") {
     std::mt19937 random(1);
     for (const int head_size : kHeadSizes) {
       for (const int tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 127, 128}) {
@@ -142,7 +143,8 @@ TEST_SUITE("wkv5") {
     // One token, head size 8, everything 0 but channels 0 and 1.
     std::mt19937 random(3);
     Case c(random, 8, 1);
-    for (Floats* values : {&c.r, &c.k, &c.v, &c.forget, &c.u, &c.state}) std::fill(values->begin(), values->end(), 0.0F);
+    for (Floats* values : {&c.r, &c.k, &c.v, &c.forget, &c.u, &c.state})
+      std::fill(values->begin(), values->end(), 0.0F);
     c.r = {2, 3, 0, 0, 0, 0, 0, 0};
     c.k = {5, 7, 0, 0, 0, 0, 0, 0};
     c.v = {1, 10, 0, 0, 0, 0, 0, 0};

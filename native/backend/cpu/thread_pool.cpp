@@ -38,7 +38,7 @@ void ThreadPool::grow(unsigned workers) {
   // A system that refuses threads leaves fewer lanes; the caller does the work alone if need be.
   try {
     while (workers_.size() < workers) workers_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     return;
   }
 }

@@ -13,9 +13,9 @@
 
 namespace wkv::test {
 
-// An array for kernels: its end is the end of a page, and the next page may not be touched, so that reading or
-// writing beyond it is a crash in every build. Before it lies a band that intact() looks at. As a consequence
-// its alignment is whatever its size makes it.
+// An array for kernels: its end is the end of a page, and the next page may not be touched, so that reading
+// or writing beyond it is a crash in every build. Before it lies a band that intact() looks at. As a
+// consequence its alignment is whatever its size makes it.
 template <class Element>
 class Guarded {
  public:

@@ -30,7 +30,8 @@ inline Floats random_floats(std::mt19937& random, std::size_t count, float low =
 inline std::string bit_difference(std::span<const float> actual, std::span<const float> expected) {
   if (actual.size() != expected.size()) return "sizes differ";
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (bits_of(actual[i]) == bits_of(expected[i]) || (std::isnan(actual[i]) && std::isnan(expected[i]))) continue;
+    if (bits_of(actual[i]) == bits_of(expected[i]) || (std::isnan(actual[i]) && std::isnan(expected[i])))
+      continue;
     return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", expected " +
            std::to_string(expected[i]);
   }

@@ -1,0 +1,359 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+#include "test/support/calls.h"
+
+using wkv::Engine;
+using wkv::Output;
+using wkv::Segment;
+using wkv::SessionState;
+using wkv::test::Call;
+using wkv::test::evaluate;
+using wkv::test::fresh_state;
+using wkv::test::prepare;
+using Tokens = std::vector<std::uint32_t>;
+
+namespace {
+
+// A model whose state is the sum of the tokens and whose logits are that sum plus 0, 1, 2, 3. It keeps a
+// record of its steps, and a test can hold it in the middle of one.
+class SumNetwork final : public wkv::Network {
+ public:
+  SumNetwork() {
+    info_.vocabulary = 4;
+    info_.state = {1, {{"wkv", 1, 1}}};
+  }
+
+  const wkv::ModelInfo& info() const override { return info_; }
+  std::unique_ptr<wkv::Workspace> create_workspace(unsigned) const override {
+    return std::make_unique<wkv::Workspace>();
+  }
+  void initialize(float* state) const override { *state = 0; }
+
+  bool step(std::span<const Segment> segments, wkv::Workspace&, wkv::ThreadPool&, unsigned,
+            const wkv::LogitsSink& sink, const wkv::Abandon& abandon) const override {
+    {
+      std::unique_lock lock{mutex_};
+      steps_.emplace_back();
+      for (const Segment& segment : segments) steps_.back().push_back(segment.tokens.size());
+      changed_.notify_all();
+      while (held_) {
+        changed_.wait_for(lock, std::chrono::milliseconds(1));
+        if (abandon()) return false;
+      }
+    }
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      for (std::size_t token = 0; token < segments[i].tokens.size(); ++token) {
+        *segments[i].state += static_cast<float>(segments[i].tokens[token]);
+        const float logits[] = {*segments[i].state, *segments[i].state + 1, *segments[i].state + 2,
+                                *segments[i].state + 3};
+        const bool last = token + 1 == segments[i].tokens.size();
+        if (segments[i].logits == wkv::Logits::kAll || (segments[i].logits == wkv::Logits::kLast && last)) {
+          sink(i, token, logits);
+        }
+      }
+    }
+    return true;
+  }
+
+  // Steps wait from now on, until release().
+  void hold() const {
+    const std::lock_guard lock{mutex_};
+    held_ = true;
+  }
+  void release() const {
+    const std::lock_guard lock{mutex_};
+    held_ = false;
+    changed_.notify_all();
+  }
+  void wait_for_steps(std::size_t count) const {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [&] { return steps_.size() >= count; });
+  }
+
+  // Per step, how many tokens of each of its sessions.
+  std::vector<std::vector<std::size_t>> steps() const {
+    const std::lock_guard lock{mutex_};
+    return steps_;
+  }
+
+ private:
+  wkv::ModelInfo info_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable std::vector<std::vector<std::size_t>> steps_;
+  mutable bool held_ = false;
+};
+
+float sum_of(const SessionState& state) { return *state.numbers->floats(); }
+
+constexpr std::chrono::seconds kLong{20};
+
+bool is_done(Call& call) { return call.done.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+
+}  // namespace
+
+TEST_SUITE("engine") {
+  TEST_CASE("a prompt longer than a step is cut into steps, and counted") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    const auto result = evaluate(engine, fresh_state(*network), Tokens(300, 1));
+    CHECK(sum_of(result->state) == 300);
+    CHECK(result->values == std::vector<float>{300, 301, 302, 303});
+    CHECK(*result->state.logits == result->values);
+    CHECK(result->state.tokens == 300);
+    CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{128}, {128}, {44}});
+  }
+
+  TEST_CASE("sessions share a step; what short ones leave goes to long ones") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    network->hold();
+    Call first = prepare(fresh_state(*network), {1});
+    engine.submit(first.evaluation);
+    network->wait_for_steps(1);
+    // These arrive while the first step is under way.
+    std::vector<Call> calls;
+    for (const std::size_t size : {1U, 500U, 10U, 500U})
+      calls.push_back(prepare(fresh_state(*network), Tokens(size, 1)));
+    for (Call& call : calls) engine.submit(call.evaluation);
+    network->release();
+    for (Call& call : calls) call.done.wait();
+    const auto steps = network->steps();
+    CHECK(steps[0] == std::vector<std::size_t>{1});
+    CHECK(steps[1] == std::vector<std::size_t>{1, 58, 10, 59});
+    CHECK(steps[2] == std::vector<std::size_t>{64, 64});
+    std::size_t tokens = 0;
+    for (const auto& step : steps) tokens += std::accumulate(step.begin(), step.end(), std::size_t{0});
+    CHECK(tokens == 1 + 1 + 500 + 10 + 500);
+    CHECK(sum_of(calls[1].evaluation->state) == 500);
+  }
+
+  TEST_CASE("with one session a step, sessions take turns") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 1);
+    network->hold();
+    Call first = prepare(fresh_state(*network), Tokens(384, 1));
+    engine.submit(first.evaluation);
+    network->wait_for_steps(1);
+    Call second = prepare(fresh_state(*network), Tokens(3, 1));
+    engine.submit(second.evaluation);
+    network->release();
+    first.done.wait();
+    second.done.wait();
+    CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{128}, {128}, {3}, {128}});
+  }
+
+  TEST_CASE("serves more sessions than a step has tokens") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 100'000);
+    std::vector<Call> calls;
+    for (std::uint32_t i = 0; i < 300; ++i) calls.push_back(prepare(fresh_state(*network), {i, 1}));
+    for (Call& call : calls) engine.submit(call.evaluation);
+    for (Call& call : calls) call.done.wait();
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      CHECK(sum_of(calls[i].evaluation->state) == static_cast<float>(i + 1));
+    }
+  }
+
+  TEST_CASE("nothing to evaluate gives the last logits, if there are any, without a step") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    const auto nothing = evaluate(engine, fresh_state(*network), {});
+    CHECK(nothing->values.empty());
+    CHECK(!nothing->error);
+    CHECK(nothing->state.logits == nullptr);
+    const auto some = evaluate(engine, fresh_state(*network), {5});
+    CHECK(evaluate(engine, some->state, {})->values == some->values);
+    CHECK(evaluate(engine, some->state, {}, Output::kAll)->values.empty());
+    CHECK(evaluate(engine, some->state, {}, Output::kScores)->values.empty());
+    CHECK(network->steps().size() == 1);
+  }
+
+  TEST_CASE("draws with the session's seed and counts the draws") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    SessionState state = fresh_state(*network);
+    state.seed = 42;
+    const wkv::Sampling sampling{.temperature = 1, .top_p = 1};
+    const auto one = evaluate(engine, state, {1}, Output::kNone, sampling);
+    CHECK(one->sampled == wkv::sample(std::vector<float>{1, 2, 3, 4}, sampling, wkv::uniform(42, 0)));
+    CHECK(one->state.draws == 1);
+    std::set<std::uint32_t> drawn;
+    auto next = one;
+    for (std::uint64_t draw = 1; draw < 40; ++draw) {
+      next = evaluate(engine, next->state, {}, Output::kNone, sampling);
+      CHECK(next->sampled == wkv::sample(std::vector<float>{1, 2, 3, 4}, sampling, wkv::uniform(42, draw)));
+      drawn.insert(next->sampled);
+    }
+    CHECK(next->state.draws == 40);
+    CHECK(drawn.size() > 1);
+    CHECK(one->state.draws == 1);
+  }
+
+  TEST_CASE("drawing from a session that has seen nothing is an error, not a crash") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    const auto result = evaluate(engine, fresh_state(*network), {}, Output::kNone, wkv::Sampling{});
+    REQUIRE(result->error);
+    CHECK(result->error->code == "ERR_WKV_STATE");
+  }
+
+  TEST_CASE("a call cancelled before its turn is never begun") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    network->hold();
+    Call running = prepare(fresh_state(*network), {1});
+    engine.submit(running.evaluation);
+    network->wait_for_steps(1);
+    Call waiting = prepare(fresh_state(*network), {2});
+    waiting.evaluation->abandonable = false;  // may be cancelled all the same: nothing has been changed yet
+    engine.submit(waiting.evaluation);
+    engine.cancel(*waiting.evaluation);
+    CHECK(!is_done(running));
+    network->release();
+    waiting.done.wait();
+    running.done.wait();
+    CHECK(waiting.evaluation->was_cancelled);
+    CHECK(sum_of(waiting.evaluation->state) == 0);
+    CHECK(!running.evaluation->was_cancelled);
+    CHECK(network->steps().size() == 1);
+  }
+
+  TEST_CASE("a call cancelled while it runs leaves the step, if nobody else is in it") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    network->hold();
+    Call call = prepare(fresh_state(*network), Tokens(1000, 1));
+    engine.submit(call.evaluation);
+    network->wait_for_steps(1);
+    engine.cancel(*call.evaluation);
+    CHECK(call.done.wait_for(kLong) == std::future_status::ready);  // though the step is still held
+    network->release();
+    CHECK(call.evaluation->was_cancelled);
+    CHECK(sum_of(evaluate(engine, fresh_state(*network), {7})->state) == 7);
+  }
+
+  TEST_CASE("a call cancelled while others are in its step does not disturb them") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    network->hold();
+    Call first = prepare(fresh_state(*network), {1});
+    engine.submit(first.evaluation);
+    network->wait_for_steps(1);
+    Call cancelled = prepare(fresh_state(*network), Tokens(1000, 1));
+    Call other = prepare(fresh_state(*network), Tokens(200, 1));
+    engine.submit(cancelled.evaluation);
+    engine.submit(other.evaluation);
+    network->release();
+    network->wait_for_steps(2);
+    engine.cancel(*cancelled.evaluation);
+    cancelled.done.wait();
+    other.done.wait();
+    CHECK(sum_of(other.evaluation->state) == 200);
+    CHECK(!other.evaluation->was_cancelled);
+  }
+
+  TEST_CASE("a call that changes its numbers in place is finished once it is begun, cancelled or not") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    network->hold();
+    Call call = prepare(fresh_state(*network), Tokens(200, 1));
+    call.evaluation->abandonable = false;
+    engine.submit(call.evaluation);
+    network->wait_for_steps(1);
+    engine.cancel(*call.evaluation);
+    network->release();
+    call.done.wait();
+    CHECK(!call.evaluation->was_cancelled);
+    CHECK(sum_of(call.evaluation->state) == 200);
+  }
+
+  TEST_CASE("cancelling what is over does nothing") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    const auto over = evaluate(engine, fresh_state(*network), {1});
+    engine.cancel(*over);
+    CHECK(!over->was_cancelled);
+    CHECK(sum_of(evaluate(engine, fresh_state(*network), {2})->state) == 2);
+  }
+
+  TEST_CASE("an engine that ends cancels what is pending, running or not, and finishes every call") {
+    const auto network = std::make_shared<SumNetwork>();
+    std::vector<Call> calls;
+    {
+      Engine engine(network, 1, 2);
+      network->hold();
+      for (int i = 0; i < 10; ++i) calls.push_back(prepare(fresh_state(*network), Tokens(1000, 1)));
+      for (Call& call : calls) engine.submit(call.evaluation);
+      network->wait_for_steps(1);
+    }
+    network->release();
+    for (Call& call : calls) {
+      REQUIRE(is_done(call));
+      CHECK(call.evaluation->was_cancelled);
+    }
+  }
+
+  TEST_CASE("an engine that ends at once has finished every call, whenever it was submitted") {
+    const auto network = std::make_shared<SumNetwork>();
+    int forgotten = 0;
+    for (int i = 0; i < 3000; ++i) {
+      Call call = prepare(fresh_state(*network), {1});
+      {
+        Engine engine(network, 1, 2);
+        // Spread over the time that the thread takes to start.
+        for (int wait = 0; wait < i % 50 * 40; ++wait) std::atomic_signal_fence(std::memory_order_seq_cst);
+        engine.submit(call.evaluation);
+      }
+      forgotten += !is_done(call);
+    }
+    CHECK(forgotten == 0);
+  }
+
+  TEST_CASE("what a finished call holds is let go") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    std::weak_ptr<wkv::Evaluation> gone;
+    {
+      // A closure that holds its own evaluation.
+      Call call = prepare(fresh_state(*network), {1});
+      call.evaluation->finished = [evaluation = call.evaluation, finished = call.finished] {
+        finished->set_value();
+      };
+      gone = call.evaluation;
+      engine.submit(call.evaluation);
+      call.done.wait();
+    }
+    // The engine may still be about to drop its own reference.
+    for (int i = 0; i < 1000 && !gone.expired(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(gone.expired());
+  }
+
+  TEST_CASE("calls come from many threads at once") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 2, 16);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (std::uint32_t thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&, thread] {
+        SessionState state = fresh_state(*network);
+        for (int i = 0; i < 200; ++i) state = evaluate(engine, state, {thread, 1})->state;
+        wrong += sum_of(state) != static_cast<float>(200 * (thread + 1)) || state.tokens != 400;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(wrong == 0);
+  }
+}
