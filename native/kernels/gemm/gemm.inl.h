@@ -45,6 +45,8 @@ struct Tile {
 template <class Weight, int kRows, int kTokens>
 inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t panel_stride, const float* x,
                        std::ptrdiff_t x_stride, int columns, Tile<kRows, kTokens>& tile) {
+  // In variables of its own: through the reference, gcc would store every sum at every turn.
+  Tile<kRows, kTokens> local = tile;
   for (int column = 0; column < columns; column += kPanelColumns) {
     F32x16 activation[static_cast<std::size_t>(kTokens)];
     for (int t = 0; t < kTokens; ++t) activation[t] = load(x + t * x_stride + column);
@@ -59,10 +61,11 @@ inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t p
     for (int row = 0; row < kRows; ++row) {
       const F32x16 weight =
           Weight::widen(weights + row / kPanelRows * panel_stride + row % kPanelRows * kPanelColumns);
-      for (int t = 0; t < kTokens; ++t) tile.sums[row][t] = fma(weight, activation[t], tile.sums[row][t]);
+      for (int t = 0; t < kTokens; ++t) local.sums[row][t] = fma(weight, activation[t], local.sums[row][t]);
     }
     weights += kGroup;
   }
+  tile = local;
 }
 
 // One tile over one run of columns: begins at zero or from scratch, ends in scratch or in the output.
@@ -70,11 +73,13 @@ template <class Weight, int kRows, int kTokens>
 inline void run_tile(const GemmArguments& a, const typename Weight::Element* weights, int row, int token,
                      int begin, int columns) {
   const std::ptrdiff_t panel_stride = std::ptrdiff_t{kPanelRows} * a.padded_columns;
-  float* partial = a.scratch + (std::ptrdiff_t{row} * kBlockTokens + token) * kPanelColumns;
+  // A tile's sums lie together: [row][token][16].
+  float* partial =
+      a.scratch + (std::ptrdiff_t{row} * kBlockTokens + std::ptrdiff_t{token} * kRows) * kPanelColumns;
   Tile<kRows, kTokens> tile;
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) {
-      const float* saved = partial + (r * kBlockTokens + t) * kPanelColumns;
+      const float* saved = partial + (r * kTokens + t) * kPanelColumns;
       tile.sums[r][t] = begin == 0 ? broadcast(0.0F) : load(saved);
     }
   }
@@ -84,7 +89,7 @@ inline void run_tile(const GemmArguments& a, const typename Weight::Element* wei
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) {
       if (!last) {
-        store(partial + (r * kBlockTokens + t) * kPanelColumns, tile.sums[r][t]);
+        store(partial + (r * kTokens + t) * kPanelColumns, tile.sums[r][t]);
       } else if (row + r < a.rows) {
         a.output[(token + t) * a.output_stride + row + r] = reduce_add(tile.sums[r][t]);
       }
