@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { demoModel, loadModel, State } from 'wkv';
 
 const file = process.argv[2] ?? demoModel;
-const temperature = 0.5;
+const temperature = 0.3;
 const terminal = process.stdout.isTTY;
 const style = (code, text) => (terminal ? `\x1b[${code}m${text}\x1b[0m` : text);
 
@@ -113,7 +113,7 @@ try {
   note(`Two forks took ${forked}. Neither branch read the story again, and neither knows of the other.`);
 
   title('It is saved in the middle of a sentence');
-  const other = 'Tell me a story about a dragon.';
+  const other = 'Tell me a story about an owl.';
   write(style(1, `User: ${other}`) + '\n\n');
   await show(
     session,
