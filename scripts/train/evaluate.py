@@ -5,15 +5,19 @@ byte 0 counted. --stream also reads the whole file as one stream.
 Recall: questions of the held-out documents whose answer needs a fact last named 200 or more bytes before the answer. The
 model reads the document up to "Assistant:", writes the answer greedily, and is right when the fact stands in it.
 xz and bzip2 compress heldout.bin alone, in one piece, at their strongest setting.
+Stories: how many of --stories seeded stories per language, drawn at temperature 0.3, keep to their cast from beginning to
+end: the animal that was asked for, one other, the names of both and no others, one thing, and at most one kind of food.
 """
 import argparse
 import bz2
 import collections
 import hashlib
+import importlib
 import json
 import lzma
 import math
 import os
+import random
 
 os.environ.setdefault(
     "OMP_WAIT_POLICY", "passive"
@@ -23,7 +27,9 @@ import torch
 import torch.nn.functional as F
 
 import model as rwkv
+from grammar import engine
 
+LANGUAGES = ["en", "zh", "ja", "ar", "hi", "es", "fr", "de", "ru"]
 PROMPTS = {
     "English": "Tell me a story about a fox.",
     "Chinese": "讲一个关于兔子的故事。",
@@ -118,7 +124,13 @@ def recall(model, path, least, limit):
         ):
             far = next(
                 f"{low}-{high - 1}" if high else f"{low}+"
-                for low, high in ((0, 200), (200, 400), (400, 600), (600, 800), (800, 0))
+                for low, high in (
+                    (0, 200),
+                    (200, 400),
+                    (400, 600),
+                    (600, 800),
+                    (800, 0),
+                )
                 if not high or distance < high
             )
             ok = fact in answer
@@ -126,11 +138,58 @@ def recall(model, path, least, limit):
                 total[key] += 1
                 right[key] += ok
             if not ok and len(wrong) < 10:
-                wrong.append({"question": prompt.decode()[-90:], "wanted": fact, "answer": answer})
+                wrong.append(
+                    {
+                        "question": prompt.decode()[-90:],
+                        "wanted": fact,
+                        "answer": answer,
+                    }
+                )
     return {
-        key: {"right": right[key], "of": total[key], "accuracy": round(right[key] / total[key], 4)}
+        key: {
+            "right": right[key],
+            "of": total[key],
+            "accuracy": round(right[key] / total[key], 4),
+        }
         for key in sorted(total)
     }, wrong
+
+
+def keeps_its_cast(language, asked, story):
+    """Whether a story is about the animal that was asked for and one other, by their names alone, and one thing."""
+    animals = {a["emoji"] for a in language.ANIMALS if a["emoji"] in story}
+    things = {o["emoji"] for o in language.OBJECTS if o["emoji"] in story}
+    foods = {f["emoji"] for f in language.FOODS if f["emoji"] in story}
+    # A name may be inflected: its forms are the cells of its row.
+    named = {
+        animal
+        for animal, name in language.names.items()
+        if any(form in story for key, form in name.items() if key != "g")
+    }
+    return (
+        asked in animals and len(animals) == 2 and named == animals and len(things) == 1 and len(foods) <= 1
+    )
+
+
+def stories(model, count):
+    kept = {}
+    for name in LANGUAGES:
+        language = engine.Cast(importlib.import_module("grammar." + name))
+        r = random.Random(name)
+        asked, prompts = [], []
+        for _ in range(count):
+            words = engine.draw(language, r)
+            # the questions that name the hero's animal and nothing else
+            asks = [
+                a
+                for a in language.ASK
+                if "{hero" in a and "name}" not in a and "friend" not in a and "obj" not in a
+            ]
+            prompts.append(chat([], engine.expand(r.choice(asks), words, r)).encode())
+            asked.append(words["hero"]["emoji"])
+        texts = complete(model, prompts, most=1600, temperature=0.3, stops=(b"\0", b"\n\n"))[0]
+        kept[name] = sum(keeps_its_cast(language, a, t) for a, t in zip(asked, texts))
+    return {**kept, "all": sum(kept.values()), "of": count * len(LANGUAGES)}
 
 
 def main():
@@ -138,10 +197,23 @@ def main():
     p.add_argument("model", help="the .pth")
     p.add_argument("--data", required=True, help="the directory that corpus.py filled")
     p.add_argument(
-        "--least", type=int, default=200, help="smallest distance for recall, in bytes (default 200)"
+        "--least",
+        type=int,
+        default=200,
+        help="smallest distance for recall, in bytes (default 200)",
     )
     p.add_argument("--limit", type=int, default=10**9, help="at most this many recall questions")
-    p.add_argument("--stream", action="store_true", help="also read the whole held-out file as one stream")
+    p.add_argument(
+        "--stream",
+        action="store_true",
+        help="also read the whole held-out file as one stream",
+    )
+    p.add_argument(
+        "--stories",
+        type=int,
+        default=50,
+        help="stories per language to look at (default 50)",
+    )
     p.add_argument("--samples", action="store_true", help="only write sample texts")
     p.add_argument("--threads", type=int, default=2)
     o = p.parse_args()
@@ -163,7 +235,8 @@ def main():
             "bits per byte": round(bits, 4),
             "perplexity per byte": round(2**bits, 4),
             "xz -9e bits per byte": round(
-                len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) * 8 / len(data), 4
+                len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) * 8 / len(data),
+                4,
             ),
             "bzip2 -9 bits per byte": round(len(bz2.compress(data, 9)) * 8 / len(data), 4),
         }
@@ -172,7 +245,15 @@ def main():
         print(json.dumps(result, indent=1), flush=True)
         accuracy, wrong = recall(model, os.path.join(o.data, "heldout.jsonl"), o.least, o.limit)
         print(
-            json.dumps({"recall": accuracy, "some wrong answers": wrong}, indent=1, ensure_ascii=False),
+            json.dumps(
+                {"recall": accuracy, "some wrong answers": wrong},
+                indent=1,
+                ensure_ascii=False,
+            ),
+            flush=True,
+        )
+        print(
+            json.dumps({"stories that keep to their cast": stories(model, o.stories)}),
             flush=True,
         )
     for temperature in (0.0, 0.8):

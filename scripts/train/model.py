@@ -105,7 +105,7 @@ class TimeMix(nn.Module):
         ):
             setattr(self, "time_mix_" + name, nn.Parameter(mix.view(1, 1, D).clone()))
         n = torch.arange(D) / (D - 1)
-        self.time_decay = nn.Parameter((-6 + 5 * n ** (0.7 + 1.3 * up)).view(H, HEAD))
+        self.time_decay = nn.Parameter((-8 + 7 * n ** (0.7 + 1.3 * up)).view(H, HEAD))
         self.time_faaaa = nn.Parameter((up * (1 - n) + 0.1 * ((torch.arange(D) + 1) % 3 - 1)).view(H, HEAD))
         self.receptance, self.key, self.value, self.output, self.gate = (
             nn.Linear(D, D, bias=False) for _ in range(5)
