@@ -21,11 +21,16 @@ const note = (text) => write(`${style(2, text)}\n`);
 const milliseconds = (begin) => `${(performance.now() - begin).toFixed(1)} ms`;
 const size = (bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`);
 
-// The World chat format. A blank line would begin the user's turn, so an answer ends before its first line break,
-// or at the end of the text (both are tokens, because the embedded model's tokens are bytes).
+// Whoever reads the output may have enough of it: npm run demo | head
+process.stdout.on('error', (error) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
+// The World chat format: a blank line ends an answer. It is not delivered, and the session does not remember it.
 const ask = (question) => `User: ${question}\n\nAssistant:`;
 const askNext = (question) => `\n\n${ask(question)}`;
-const endOfAnswer = (model) => [model.tokenizer.endOfText, ...model.tokenizer.encode('\n')];
+const stop = '\n\n';
 
 /** Writes text as it comes; on a terminal it breaks lines between words. */
 function createWriter() {
@@ -64,7 +69,7 @@ async function show(session, prompt, options, until = () => false) {
   let text = '';
   for await (const part of session.generate(prompt, {
     maxTokens: 2000,
-    stopTokens: endOfAnswer(session.model),
+    stop,
     ...options,
   })) {
     // After "Assistant:" every answer begins with a space.
@@ -105,9 +110,7 @@ try {
   const forked = milliseconds(begin);
   const questions = ["What was the fox's name?", 'What did they eat?'];
   const answers = await Promise.all(
-    branches.map((branch, i) =>
-      branch.complete(askNext(questions[i]), { temperature: 0, stopTokens: endOfAnswer(model) }),
-    ),
+    branches.map((branch, i) => branch.complete(askNext(questions[i]), { temperature: 0, stop })),
   );
   answers.forEach(({ text }, i) => write(`${style(1, `User: ${questions[i]}`)}\n${text.trim()}\n\n`));
   note(`Two forks took ${forked}. Neither branch read the story again, and neither knows of the other.`);

@@ -67,7 +67,7 @@ function isIterable(value: unknown): value is Iterable<number> {
 }
 
 /** How many bytes at the end, from 0 to 3, begin a character that further bytes could complete. */
-function incompleteTail(bytes: Uint8Array): number {
+export function incompleteTail(bytes: Uint8Array): number {
   for (let length = 1; length <= Math.min(3, bytes.length); length++) {
     const lead = bytes[bytes.length - length] ?? 0;
     if (lead < 0x80) return 0;

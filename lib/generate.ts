@@ -1,43 +1,69 @@
+import { Delivery, type Delivered } from './delivery';
 import { WkvError } from './errors';
-import { output, type EvaluationRequest, type EvaluationResult, type NativeSession } from './native';
-import { abortSignal, checkOptions, integer, number, seed as checkSeed } from './options';
-import { StreamingDecoder } from './decoder';
+import type { NativeDrawn, NativeSession } from './native';
+import {
+  abortSignal,
+  checkOptions,
+  integer,
+  oneOf,
+  outOfRange,
+  seed as checkSeed,
+  wrongType,
+} from './options';
+import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
+import { longestStop, StopStrings } from './stop-strings';
+import { TakenIn, type GenerationAccess } from './taken-in';
 import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends SamplingOptions {
   /** At most so many tokens are generated; 256 by default. */
   maxTokens?: number;
+  /**
+   * Strings that end the generation: they are looked for in the bytes of the text, across tokens and inside of them,
+   * and are neither delivered nor remembered. Text that could begin one is held back until it is known.
+   */
+  stop?: string | readonly string[];
   /**
    * Tokens that end the generation; they are neither delivered nor taken in. By default the tokenizer's end of
    * text, or nothing where there is no tokenizer.
    */
-  stopTokens?: readonly number[];
-  /** How even the odds are made: 0 always takes the most probable token, 1 (the default) leaves them. */
-  temperature?: number;
-  /**
-   * Draws only among the most probable tokens whose probabilities together reach this; 0.85 by default, 1 for all.
-   * Applied before the temperature, as ChatRWKV does.
-   */
-  topP?: number;
-  /** Starts the session's random numbers anew: the same seed draws the same tokens. */
-  seed?: number | bigint;
+  stopTokens?: readonly number[] | Uint32Array;
+  /** Whether penalties count the tokens of this generation (the default), or of all such generations of the session. */
+  penalties?: 'generation' | 'session';
+  /** Reports the log-probability of each token and of so many of the most probable ones, 0 (the default) to 1000. */
+  logprobs?: number;
   signal?: AbortSignal;
 }
 
-/** Why a generation ended: at one of `stopTokens`, at the end of the text, or at `maxTokens`. */
+/** Why a generation ended: at a stop string or token, at the end of the text, or at `maxTokens`. */
 export type FinishReason = 'stop' | 'endOfText' | 'length';
 
 export interface Usage {
   promptTokens: number;
+  /** Tokens that were drawn, without the one that ended the text. */
   completionTokens: number;
+}
+
+/** Natural logarithms of probabilities: the model's own, before penalties, bias and truncation. */
+export interface TokenLogprobs {
+  token: number;
+  logprob: number;
+  /** The most probable tokens, the first one first. */
+  top: { token: number; logprob: number }[];
 }
 
 /** What a generation delivers at a time. */
 export interface GeneratedPart {
   /** Whole characters only: what is incomplete is delivered with the token that completes it. */
   text: string;
+  /**
+   * The tokens that the text so far is complete with. Where a stop string began inside a token, the last part has the
+   * encoding of what was delivered of that token. So all parts' tokens are what the session has taken in.
+   */
   tokens: number[];
+  /** Of those of `tokens` that were drawn. */
+  logprobs?: TokenLogprobs[];
   /** In the last part. */
   finishReason?: FinishReason;
   /** In the last part. */
@@ -48,6 +74,7 @@ export interface GeneratedPart {
 export interface Completion {
   text: string;
   tokens: number[];
+  logprobs?: TokenLogprobs[];
   finishReason: FinishReason;
   /** The seed of the random numbers that were drawn. */
   seed: bigint;
@@ -56,95 +83,126 @@ export interface Completion {
 
 interface CheckedOptions {
   maxTokens: number;
+  stops: readonly Uint8Array[];
   stopTokens: ReadonlySet<number>;
-  temperature: number;
-  topP: number;
+  drawing: Drawing;
+  logprobs: number;
+  sessionCounts: boolean;
   seed: bigint | undefined;
   signal: AbortSignal | undefined;
-}
-
-/** What a generation needs of its session, which does nothing else meanwhile. */
-export interface GenerationAccess {
-  readonly tokenizer: TokenizerLike | undefined;
-  native(): NativeSession;
-  /** Called before the first token is drawn. */
-  prepare(): void;
-  submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult>;
 }
 
 export function checkGenerateOptions(
   options: unknown,
   model: { info: { vocabulary: number }; tokenizer: TokenizerLike | undefined },
 ): CheckedOptions {
-  const checked = checkOptions<Omit<GenerateOptions, 'seed'> & { seed?: bigint }>(options, {
+  const size = model.info.vocabulary;
+  const checked = checkOptions<
+    Omit<GenerateOptions, 'seed' | 'stop'> & { seed?: bigint; stop?: Uint8Array[] }
+  >(options, {
+    ...samplingChecks(size),
     maxTokens: integer(0, Number.MAX_SAFE_INTEGER),
-    stopTokens: (name, value) => [...copyTokens(value as readonly number[], model.info.vocabulary, name)],
-    temperature: number(0, 100),
-    topP: number(0, 1),
+    stop: stopStrings,
+    stopTokens: (name, value) => copyTokens(value as readonly number[], size, name),
+    penalties: oneOf('generation', 'session'),
+    logprobs: integer(0, 1000),
     seed: checkSeed,
     signal: abortSignal,
   });
+  const { maxTokens, stop, stopTokens, penalties, logprobs, seed, signal, ...drawing } = checked;
   const endOfText = model.tokenizer === undefined ? [] : [model.tokenizer.endOfText];
+  if (stop !== undefined && stop.length > 0 && model.tokenizer === undefined) {
+    throw new WkvError(
+      'ERR_WKV_TOKEN',
+      'options.stop: the model has no tokenizer that could make text of tokens',
+    );
+  }
   return {
-    maxTokens: checked.maxTokens ?? 256,
-    stopTokens: new Set(checked.stopTokens ?? endOfText),
-    temperature: checked.temperature ?? 1,
-    topP: checked.topP ?? 0.85,
-    seed: checked.seed,
-    signal: checked.signal,
+    maxTokens: maxTokens ?? 256,
+    stops: stop ?? [],
+    stopTokens: new Set(stopTokens ?? endOfText),
+    drawing,
+    logprobs: logprobs ?? 0,
+    sessionCounts: penalties === 'session',
+    seed,
+    signal,
   };
 }
 
+function stopStrings(name: string, value: unknown): Uint8Array[] {
+  const strings: unknown[] = typeof value === 'string' ? [value] : Array.isArray(value) ? value : [undefined];
+  return strings.map((text, i) => {
+    const which = typeof value === 'string' ? name : `${name}[${i}]`;
+    if (typeof text !== 'string') throw wrongType(which, 'a string, or an array of strings', text ?? value);
+    const bytes = Buffer.from(text, 'utf8');
+    if (bytes.length === 0 || bytes.length > longestStop) {
+      throw outOfRange(which, `a string of 1 to ${longestStop} bytes`, text);
+    }
+    return bytes;
+  });
+}
+
 /**
- * Evaluates the prompt, then draws, delivers and evaluates token by token. Whenever it ends, the session is in the
- * state after the tokens that were delivered, random numbers included.
+ * Evaluates the prompt, then draws, delivers and evaluates token by token. Returns the last part instead of yielding
+ * it. However it ends, the session is then in the state after the text that was delivered, sampler included.
  */
 export async function* generate(
   session: GenerationAccess,
-  prompt: Uint32Array,
-  { maxTokens, stopTokens, temperature, topP, seed, signal }: CheckedOptions,
-): AsyncGenerator<GeneratedPart, void, undefined> {
+  prompt: Uint32Array | Promise<Uint32Array>,
+  { maxTokens, stops, stopTokens, drawing, logprobs, sessionCounts, seed, signal }: CheckedOptions,
+): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> {
   const { tokenizer } = session;
-  const decoder = tokenizer && new StreamingDecoder(tokenizer);
-  const sampling = maxTokens > 0 ? { temperature, topP } : {};
-  const request = { tokens: prompt, output: output.none };
-  if (prompt.length === 0 && !session.native().hasLogits()) throw nothingSeen();
-  session.prepare();
-  let { sampled } = await withSeed(session.native(), seed, () =>
-    session.submit({ ...request, ...sampling }, signal),
+  const tokens = await prompt;
+  if (tokens.length === 0 && !session.native().hasLogits()) throw nothingSeen();
+  session.native().beginGeneration(session.sampling(drawing, logprobs), sessionCounts);
+  let drawn: NativeDrawn = await withSeed(session.native(), seed, () =>
+    session.submit({ tokens, draw: maxTokens > 0 }, signal),
   );
 
-  const usage = { promptTokens: prompt.length, completionTokens: 0 };
-  const end = (finishReason: FinishReason, text: string, tokens: number[]): GeneratedPart => {
-    return { text: text + (decoder?.end() ?? ''), tokens, finishReason, usage: { ...usage } };
+  const stopSearch = new StopStrings(stops);
+  const text = new Delivery<NativeDrawn>(stopSearch);
+  const taken = new TakenIn(session, text, stopSearch.longest);
+  const usage = { promptTokens: tokens.length, completionTokens: 0 };
+  const part = ({ text: delivered, tokens: complete }: Delivered<NativeDrawn>): GeneratedPart => ({
+    text: tokenizer === undefined ? '' : delivered,
+    tokens: complete.map(({ id }) => id),
+    ...(logprobs > 0 ? { logprobs: complete.map(({ id, details }) => toLogprobs(id, details)) } : {}),
+  });
+  const end = async (
+    finishReason: FinishReason,
+    delivered: Delivered<NativeDrawn>,
+  ): Promise<GeneratedPart> => {
+    const rest = await taken.settle();
+    const last = part(delivered);
+    return { ...last, tokens: [...last.tokens, ...rest], finishReason, usage: { ...usage } };
   };
-  // Delivered, but not taken in yet.
-  let owed: number | undefined;
+
   try {
-    while (sampled !== undefined && !stopTokens.has(sampled)) {
-      const token: number = sampled;
-      const text = decoder?.push(token) ?? '';
-      owed = token;
+    for (;;) {
+      const token = drawn.token;
+      if (token === undefined) return await end('length', text.flush());
+      if (stopTokens.has(token)) {
+        return await end(token === tokenizer?.endOfText ? 'endOfText' : 'stop', text.flush());
+      }
       usage.completionTokens += 1;
-      if (usage.completionTokens === maxTokens) {
-        yield end('length', text, [token]);
-        return;
-      }
-      yield { text, tokens: [token] };
-      // Not called off on the way: the token has been delivered, so it must be taken in.
+      const stopped = taken.push(token, drawn);
+      if (stopped) return await end('stop', stopped);
+      if (usage.completionTokens === maxTokens) return await end('length', text.flush());
+      const delivered = text.take();
+      if (delivered.text !== '' || delivered.tokens.length > 0) yield part(delivered);
       signal?.throwIfAborted();
-      owed = undefined;
-      ({ sampled } = await session.submit({ ...request, tokens: Uint32Array.of(token), ...sampling }));
-      if (signal?.aborted === true) {
-        takeBackDraw(session.native());
-        signal.throwIfAborted();
-      }
+      // Not called off on the way: most of these tokens have been delivered.
+      drawn = await taken.takeIn();
+      signal?.throwIfAborted();
     }
-    const reason = sampled === undefined ? 'length' : sampled === tokenizer?.endOfText ? 'endOfText' : 'stop';
-    yield end(reason, '', []);
   } finally {
-    if (owed !== undefined) await session.submit({ ...request, tokens: Uint32Array.of(owed) });
+    if (!session.isDisposed()) await taken.settle();
   }
+}
+
+function toLogprobs(token: number, { logprob = NaN, topTokens, topLogprobs }: NativeDrawn): TokenLogprobs {
+  const top = Array.from(topTokens ?? [], (id, i) => ({ token: id, logprob: topLogprobs?.[i] ?? NaN }));
+  return { token, logprob, top };
 }
 
 /** Starts the random numbers anew; if the work fails, they are as they were. */
@@ -166,26 +224,29 @@ async function withSeed<Result>(
   }
 }
 
-/** A token was drawn that nobody will see: its random number is drawn again next time. */
-function takeBackDraw(session: NativeSession): void {
-  const { seed, draws } = session.random();
-  session.setRandom(seed, draws - 1n);
-}
-
 /** All parts of a generation as one. */
 export async function complete(
   session: GenerationAccess,
-  parts: AsyncGenerator<GeneratedPart, void, undefined>,
+  parts: AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
 ): Promise<Completion> {
-  const whole = { text: '', tokens: new Array<number>() };
-  for await (const { text, tokens, finishReason, usage } of parts) {
-    whole.text += text;
-    whole.tokens.push(...tokens);
-    if (finishReason !== undefined && usage !== undefined) {
-      return { ...whole, finishReason, seed: session.native().random().seed, usage };
-    }
+  const all: GeneratedPart[] = [];
+  for (let next = await parts.next(); ; next = await parts.next()) {
+    all.push(next.value);
+    if (next.done === true) break;
   }
-  throw new Error('a generation ended without its last part');
+  const last = all.at(-1);
+  if (last?.finishReason === undefined || last.usage === undefined) {
+    throw new Error('a generation ended without its last part');
+  }
+  const { finishReason, usage } = last;
+  return {
+    text: all.map(({ text }) => text).join(''),
+    tokens: all.flatMap(({ tokens }) => tokens),
+    ...(last.logprobs ? { logprobs: all.flatMap(({ logprobs = [] }) => logprobs) } : {}),
+    finishReason,
+    seed: session.native().random().seed,
+    usage,
+  };
 }
 
 export function nothingSeen(): WkvError {

@@ -1,9 +1,17 @@
 export { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 export { StreamingDecoder } from './decoder';
 export { demoModel } from './demo-model';
-export type { Completion, FinishReason, GeneratedPart, GenerateOptions, Usage } from './generate';
+export type {
+  Completion,
+  FinishReason,
+  GeneratedPart,
+  GenerateOptions,
+  TokenLogprobs,
+  Usage,
+} from './generate';
 export { loadModel, type LoadOptions, type LoadProgress } from './load-model';
-export { Model, type ModelInfo, type SessionOptions } from './model';
+export { Model, type ModelInfo, type ModelStatistics, type SessionOptions } from './model';
+export type { SamplerStep, SamplingOptions } from './sampling';
 export { Session, type EvaluateOptions, type ForkOptions, type Input } from './session';
 export { State, type SerializeOptions, type StatePrecision } from './state';
 export { Tokenizer, type TokenizerLike } from './tokenizer';

@@ -4,6 +4,7 @@ import { openTensorDirectory, type TensorDirectory } from './formats';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type NativeLoadOptions, type NativeModel } from './native';
 import { abortSignal, checkOptions, integer, number, oneOf, wrongType, wrongValue } from './options';
+import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
 import type { TokenizerLike } from './tokenizer';
@@ -25,6 +26,11 @@ export interface LoadOptions {
   threads?: number;
   /** Sessions that are stepped together at most, from 1; 64 by default. Results do not depend on it. */
   maxBatch?: number;
+  /**
+   * How sessions are kept between calls: 'f32' (the default), or 'f16' with one scale per head, half the memory. Within
+   * a call, and a generation is one, everything is f32; at its end the state is rounded once.
+   */
+  statePrecision?: StatePrecision;
   /** Turns text into tokens; by default one that fits: a vocabulary file beside the model, the World vocabulary, or bytes. */
   tokenizer?: TokenizerLike;
   /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
@@ -65,12 +71,17 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
     const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary);
     const model = await readWeights(
       directory,
-      { ...loadOptions, threads: checked.threads ?? usableThreads(), maxBatch: checked.maxBatch ?? 64 },
+      {
+        ...loadOptions,
+        threads: checked.threads ?? usableThreads(),
+        maxBatch: checked.maxBatch ?? 64,
+        resting: checked.statePrecision === 'f16',
+      },
       onProgress,
       signal,
     );
     const info: ModelInfo = { ...model.info(), device: 'cpu', isa: native.features().selected };
-    return new Model(model, info, tokenizer);
+    return new Model(model, info, tokenizer, checked.statePrecision === 'f16');
   } catch (error) {
     throw fromNative(error, { path: name });
   } finally {
@@ -104,6 +115,7 @@ function checkLoadOptions(options: unknown) {
     weights: oneOf('auto', 'f32', 'f16', 'bf16', 'int8', 'int4'),
     threads: integer(1, 256),
     maxBatch: integer(1, 65_536),
+    statePrecision: oneOf('f32', 'f16'),
     tokenizer: (name, value) => {
       if (isTokenizer(value)) return value;
       throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
@@ -154,7 +166,7 @@ export function usableMemory(): number {
 
 async function readWeights(
   directory: TensorDirectory,
-  options: NativeLoadOptions & { threads: number; maxBatch: number },
+  options: NativeLoadOptions & { threads: number; maxBatch: number; resting: boolean },
   onProgress: LoadOptions['onProgress'],
   signal: AbortSignal | undefined,
 ): Promise<NativeModel> {

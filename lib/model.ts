@@ -1,9 +1,10 @@
-import { WkvError } from './errors';
-import { fromNative, type NativeModel, type NativeSession } from './native';
+import { fromNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';
+import { toNativeSampling, type Drawing } from './sampling';
 import { Session } from './session';
 import { State } from './state';
+import { classifyTokens, type TokenClasses } from './token-classes';
 import type { TokenizerLike } from './tokenizer';
 
 /** What a model is. Dimensions come from the shapes of its tensors. */
@@ -36,6 +37,18 @@ export interface ModelInfo {
   readonly fingerprint: string;
 }
 
+/** What a model has done since it was loaded. */
+export interface ModelStatistics {
+  /** Passes over the weights. */
+  readonly steps: number;
+  /** Tokens evaluated in them. */
+  readonly tokens: number;
+  /** Sessions that took part, summed over the steps: `sessions / steps` is the mean batch. */
+  readonly sessions: number;
+  /** Sessions in the largest batch. */
+  readonly largestBatch: number;
+}
+
 export interface SessionOptions {
   /** Where the session continues; without it, it has seen nothing. */
   state?: State;
@@ -52,11 +65,14 @@ export class Model {
     this.#sessions.delete(session);
   });
   #disposal: Promise<void> | undefined;
-  #forbids = false;
+  #classes: TokenClasses | undefined;
+  /** Whether sessions keep their states as f16 between calls. @internal */
+  readonly rests: boolean;
 
   /** @internal */
-  constructor(model: NativeModel, info: ModelInfo, tokenizer: TokenizerLike | undefined) {
+  constructor(model: NativeModel, info: ModelInfo, tokenizer: TokenizerLike | undefined, rests: boolean) {
     this.#native = model;
+    this.rests = rests;
     this.info = Object.freeze(info);
     this.tokenizer = tokenizer;
   }
@@ -100,11 +116,21 @@ export class Model {
     return this.#adopt(new Session(this, begin));
   }
 
-  /** Tells the engine, before it draws the first token, which ids mean nothing to the tokenizer. @internal */
-  prepareToGenerate(): void {
-    if (this.#forbids || this.tokenizer === undefined) return;
-    this.#native.forbid(idsWithoutBytes(this.tokenizer, this.info.vocabulary));
-    this.#forbids = true;
+  /** What the model has done so far; all zero once it is disposed. */
+  get statistics(): ModelStatistics {
+    const { steps = 0, tokens = 0, sessions = 0, most = 0 } = this.#native.statistics();
+    return { steps, tokens, sessions, largestBatch: most };
+  }
+
+  /** Sampling options completed with what the tokenizer says of the tokens. @internal */
+  sampling(drawing: Drawing, logprobs: number): NativeSampling {
+    if (this.tokenizer === undefined) return toNativeSampling(drawing, { logprobs });
+    this.#classes ??= classifyTokens(this.tokenizer, this.info.vocabulary);
+    const { withoutBytes, digitsAndSpace, singleBytes } = this.#classes;
+    return toNativeSampling(
+      { penaltyExempt: digitsAndSpace, ...drawing },
+      { logprobs, forbidden: withoutBytes, ...(singleBytes ? { penalty: 0 } : {}) },
+    );
   }
 
   #create(state: State | undefined): NativeSession {
@@ -121,18 +147,4 @@ export class Model {
     this.#collected.register(session, reference);
     return session;
   }
-}
-
-/** The ids of a model that its tokenizer does not have, or has no bytes for; the end of text is none of them. */
-function idsWithoutBytes(tokenizer: TokenizerLike, vocabulary: number): Uint32Array {
-  const ids: number[] = [];
-  for (let id = 0; id < vocabulary; id++) {
-    const known =
-      id < tokenizer.size && (id === tokenizer.endOfText || tokenizer.decodeBytes([id]).length > 0);
-    if (!known) ids.push(id);
-  }
-  if (ids.length === vocabulary) {
-    throw new WkvError('ERR_WKV_TOKEN', "none of the model's ids has any bytes in its tokenizer");
-  }
-  return Uint32Array.from(ids);
 }

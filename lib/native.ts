@@ -8,6 +8,8 @@ import type { StoredType, TensorDirectory } from './formats';
 export interface NativeVocabulary {
   readonly size: number;
   encode(text: Uint8Array): Uint32Array;
+  /** The same on another thread; the text is copied before this returns. */
+  encodeAsync(text: Uint8Array): Promise<Uint32Array>;
 }
 
 export interface NativeModelInfo {
@@ -28,12 +30,34 @@ export interface NativeModelInfo {
 /** What a call wants beside the new state: the values of `Output` in native/engine/engine.h. */
 export const output = { none: 0, last: 1, all: 2, scores: 3 } as const;
 
+/** The native sampler's options; see Sampling in native/engine/sampler.h. */
+export interface NativeSampling {
+  temperature: number;
+  topP: number;
+  topK: number;
+  minP: number;
+  typicalP: number;
+  /** The values of SamplingStep. */
+  order: Uint32Array;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  penaltyDecay: number;
+  exempt: Uint32Array;
+  forbidden: Uint32Array;
+  biasTokens: Uint32Array;
+  biasValues: Float32Array;
+  logprobs: number;
+}
+
 export interface EvaluationRequest {
   tokens: Uint32Array;
-  output: (typeof output)[keyof typeof output];
-  /** With it a token is drawn after the last of `tokens`. */
-  temperature?: number | undefined;
-  topP?: number | undefined;
+  output?: (typeof output)[keyof typeof output];
+  /** The tokens were generated: they are counted, and use up their random numbers. */
+  generated?: boolean;
+  /** A token is drawn after the last of `tokens`. */
+  draw?: boolean;
+  /** The call is over, and with it a generation: where states are kept as f16, this one is from now on. */
+  rest?: boolean;
 }
 
 export interface Evaluation extends EvaluationRequest {
@@ -41,10 +65,17 @@ export interface Evaluation extends EvaluationRequest {
   abandonable: boolean;
 }
 
-export interface EvaluationResult {
+/** A token that was drawn; the rest where logprobs were asked for. */
+export interface NativeDrawn {
+  token?: number;
+  logprob?: number;
+  topTokens?: Uint32Array;
+  topLogprobs?: Float64Array;
+}
+
+export interface EvaluationResult extends NativeDrawn {
   cancelled: boolean;
   values?: Float32Array;
-  sampled?: number;
 }
 
 /** A session's random numbers: which sequence, and how many have been used. */
@@ -67,14 +98,22 @@ export interface NativeSession {
   random(): NativeRandom;
   setRandom(seed: bigint, draws: bigint): void;
   hasLogits(): boolean;
+  /** How what follows is drawn and counted: in the session's own counts, or in counts that begin now. */
+  beginGeneration(sampling: NativeSampling, sessionCounts: boolean): void;
+  /** Keeps the state as it is now, after those kept before. */
+  keep(): void;
+  /** Lets the oldest `count` states go that were kept. */
+  forget(count: number): void;
+  /** Goes back to the oldest state that was kept; none is kept then. */
+  goBack(): void;
   dispose(): void;
 }
 
 export interface NativeModel {
   info(): NativeModelInfo & { fingerprint: string };
+  /** Sums over the engine's steps; empty once the model is disposed. */
+  statistics(): Partial<Record<'steps' | 'tokens' | 'sessions' | 'most', number>>;
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;
-  /** These ids are never drawn. */
-  forbid(ids: Uint32Array): void;
   dispose(): Promise<void>;
 }
 
@@ -92,9 +131,11 @@ export interface NativeBinding {
   inspectModel(directory: TensorDirectory, options: NativeLoadOptions): NativeModelInfo & { loaded: boolean };
   loadModel(
     directory: TensorDirectory,
-    options: NativeLoadOptions & { threads: number; maxBatch: number },
+    options: NativeLoadOptions & { threads: number; maxBatch: number; resting: boolean },
     onProgress: ((completed: number, total: number) => void) | undefined,
   ): { promise: Promise<NativeModel | undefined>; cancel: () => void };
+  /** Passes on to the engines what sessions were asked to evaluate; see lib/turn.ts. */
+  flush(): void;
   features(): { isa: string[]; selected: string; note: string };
 }
 

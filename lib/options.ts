@@ -3,7 +3,9 @@ import { isProxy } from 'node:util/types';
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
 // Node's code says which is not. Functions here return what they checked; `undefined` stands for "not given".
 
-type Checks<Options> = { [Key in keyof Required<Options>]: (name: string, value: unknown) => Options[Key] };
+export type Checks<Options> = {
+  [Key in keyof Required<Options>]: (name: string, value: unknown) => Options[Key];
+};
 
 /**
  * A copy of `options` with every value checked.

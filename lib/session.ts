@@ -7,8 +7,8 @@ import {
   type Completion,
   type GeneratedPart,
   type GenerateOptions,
-  type GenerationAccess,
 } from './generate';
+import { iterateGeneration } from './iterate-generation';
 import type { Model } from './model';
 import {
   fromNative,
@@ -20,7 +20,10 @@ import {
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
 import { SerialQueue } from './serial-queue';
 import { State } from './state';
+import type { GenerationAccess } from './taken-in';
 import { copyTokens } from './token-ids';
+import { Tokenizer } from './tokenizer';
+import { beginAfterThisTurn } from './turn';
 
 /** Text, for a model with a tokenizer, or token ids. */
 export type Input = string | Uint32Array | readonly number[];
@@ -40,6 +43,9 @@ export interface ForkOptions {
 }
 
 const mostLogitBytes = 2 ** 30;
+
+/** Longer texts, in UTF-16 units, are tokenized on another thread; this many take about 0.1 ms. */
+const mostOnThisThread = 8192;
 
 /**
  * A conversation with a model: a state of fixed size that every token updates. A session does one thing at a
@@ -99,20 +105,13 @@ export class Session {
       logits: oneOf('last', 'all', 'none'),
       signal: abortSignal,
     });
-    const tokens = this.#tokens(input);
+    const encoded = this.#tokens(input);
     this.#requireUsable();
-    const { vocabulary } = this.#model.info;
-    if (logits === 'all' && tokens.length * vocabulary * 4 > mostLogitBytes) {
-      const most = Math.floor(mostLogitBytes / 4 / vocabulary);
-      throw outOfRange(
-        "the input for logits: 'all'",
-        `at most ${most} tokens (1 GiB of logits); score() gives probabilities without that`,
-        tokens.length,
-      );
-    }
     const { values } = await this.#enqueue(signal, async () => {
+      const tokens = await encoded;
+      if (logits === 'all') this.#requireFewLogits(tokens.length);
       if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
-      return this.#submit({ tokens, output: output[logits] }, signal);
+      return this.#submit({ tokens, output: output[logits], rest: true }, signal);
     });
     if (logits === 'none') return undefined;
     return values ?? new Float32Array(0);
@@ -126,25 +125,26 @@ export class Session {
    */
   async score(input: Input, options?: { signal?: AbortSignal }): Promise<Float32Array> {
     const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
-    const tokens = this.#tokens(input);
+    const encoded = this.#tokens(input);
     this.#requireUsable();
-    const { values } = await this.#enqueue(signal, () =>
-      this.#submit({ tokens, output: output.scores }, signal),
+    const { values } = await this.#enqueue(signal, async () =>
+      this.#submit({ tokens: await encoded, output: output.scores, rest: true }, signal),
     );
     return values ?? new Float32Array(0);
   }
 
   /**
-   * Generates text token by token: `for await (const part of session.generate('Once'))`. Options are checked at the
-   * call, work begins at the first `next()`. However the loop ends, the session is then in the state after the
-   * tokens that were delivered. While it is iterated, other calls on the session are `ERR_WKV_BUSY`.
+   * Generates text: `for await (const part of session.generate('Once'))`. Options are checked at the call, work begins
+   * at the first `next()`, and nothing runs ahead of the loop. However the loop ends (a stop, `maxTokens`, `break`, an
+   * exception, an abort), the session is then in the state after the text that was delivered, sampler included. While
+   * it is iterated, other calls on the session are `ERR_WKV_BUSY`.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    */
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
     const tokens = this.#tokens(prompt);
-    return this.#held(() => generate(this.#generationAccess(), tokens, checked));
+    return iterateGeneration(this.#held(() => generate(this.#generationAccess(), tokens, checked)));
   }
 
   /** Generates like {@link Session.generate}, and returns everything at once. */
@@ -184,7 +184,8 @@ export class Session {
     this.dispose();
   }
 
-  #tokens(input: Input): Uint32Array {
+  /** The ids of an input, checked; of a long text they come later. */
+  #tokens(input: Input): Uint32Array | Promise<Uint32Array> {
     const { tokenizer, info } = this.#model;
     if (typeof input !== 'string') return copyTokens(input, info.vocabulary);
     if (tokenizer === undefined) {
@@ -193,7 +194,23 @@ export class Session {
         'the model has no tokenizer: give token ids, or loadModel the option tokenizer',
       );
     }
+    if (input.length > mostOnThisThread && tokenizer instanceof Tokenizer) {
+      const tokens = tokenizer.encodeAsync(input).then((ids) => copyTokens(ids, info.vocabulary));
+      // Whoever waits for the tokens hears of it; the call may fail for another reason before.
+      tokens.catch(() => undefined);
+      return tokens;
+    }
     return copyTokens(tokenizer.encode(input), info.vocabulary);
+  }
+
+  #requireFewLogits(tokens: number): void {
+    const most = Math.floor(mostLogitBytes / 4 / this.#model.info.vocabulary);
+    if (tokens <= most) return;
+    throw outOfRange(
+      "the input for logits: 'all'",
+      `at most ${most} tokens (1 GiB of logits); score() gives probabilities without that`,
+      tokens,
+    );
   }
 
   /** @throws ERR_WKV_DISPOSED or ERR_WKV_BUSY */
@@ -251,7 +268,14 @@ export class Session {
     signal?.addEventListener('abort', cancel, { once: true });
     try {
       const abandonable = signal !== undefined || evaluation.tokens.length > 1;
-      const result = await native.evaluate({ ...evaluation, abandonable });
+      const pending = native.evaluate({
+        ...evaluation,
+        output: evaluation.output ?? output.none,
+        rest: evaluation.rest === true && this.#model.rests,
+        abandonable,
+      });
+      beginAfterThisTurn();
+      const result = await pending;
       this.#live();
       if (result.cancelled) {
         signal?.throwIfAborted();
@@ -267,10 +291,10 @@ export class Session {
 
   /**
    * The parts of a generation that has the session for itself from its first next() to its end; it waits for the
-   * calls that came before.
+   * calls that came before. The session is free again when the last part comes.
    */
   async *#held(
-    begin: () => AsyncGenerator<GeneratedPart, void, undefined>,
+    begin: () => AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
   ): AsyncGenerator<GeneratedPart, void, undefined> {
     this.#requireUsable();
     this.#generating = true;
@@ -284,23 +308,25 @@ export class Session {
         return ended;
       });
     });
+    let last: GeneratedPart;
     try {
       await turn;
-      yield* begin();
+      last = yield* begin();
     } finally {
       this.#generating = false;
       release();
     }
+    yield last;
   }
 
   /** What a generation may do with the session. */
   #generationAccess(): GenerationAccess {
     return {
       tokenizer: this.#model.tokenizer,
+      rests: this.#model.rests,
       native: () => this.#live(),
-      prepare: () => {
-        this.#model.prepareToGenerate();
-      },
+      isDisposed: () => this.#disposed,
+      sampling: (drawing, logprobs) => this.#model.sampling(drawing, logprobs),
       submit: (evaluation, signal) => this.#submit(evaluation, signal),
     };
   }

@@ -170,6 +170,20 @@ export class Tokenizer implements TokenizerLike {
     return result;
   }
 
+  /** The bytes of an id that exists, to be read only. @internal */
+  bytesOf(id: number): Uint8Array {
+    return this.bytes.subarray(this.offsets[id], this.offsets[id + 1]);
+  }
+
+  /** Like {@link encode}, on another thread. @internal */
+  async encodeAsync(text: string | Uint8Array): Promise<Uint32Array> {
+    try {
+      return await this.vocabulary.encodeAsync(typeof text === 'string' ? Buffer.from(text, 'utf8') : text);
+    } catch (cause) {
+      throw asWkvError(cause);
+    }
+  }
+
   /** A decoder for tokens that come one by one; it never emits half a character. */
   createDecoder(): StreamingDecoder {
     return new StreamingDecoder(this);

@@ -1,7 +1,10 @@
 #include "addon/arguments.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 namespace wkv::addon {
 
@@ -93,6 +96,10 @@ std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const cha
   return copy_array<std::uint32_t>(value, name, napi_uint32_array);
 }
 
+std::vector<float> copy_float32_array(const Napi::Value& value, const char* name) {
+  return copy_array<float>(value, name, napi_float32_array);
+}
+
 std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name) {
   return copy_array<std::uint8_t>(value, name, napi_uint8_array);
 }
@@ -101,6 +108,65 @@ Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values
   Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
   std::copy(values.begin(), values.end(), array.Data());
   return array;
+}
+
+namespace {
+
+TokenSet to_token_set(const Napi::Value& value, const char* name) {
+  std::vector<std::uint32_t> ids = copy_uint32_array(value, name);
+  if (ids.empty()) return nullptr;
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return std::make_shared<const std::vector<std::uint32_t>>(std::move(ids));
+}
+
+std::array<SamplingStep, 5> to_order(const Napi::Value& value) {
+  const std::vector<std::uint32_t> steps = copy_uint32_array(value, "order");
+  std::array<SamplingStep, 5> order{};
+  std::array<bool, 5> seen{};
+  if (steps.size() != order.size()) refuse(value.Env(), "order must have five steps");
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (steps[i] >= seen.size() || seen[steps[i]]) refuse(value.Env(), "order must name each step once");
+    seen[steps[i]] = true;
+    order[i] = static_cast<SamplingStep>(steps[i]);
+  }
+  return order;
+}
+
+std::shared_ptr<const std::vector<TokenBias>> to_bias(const Napi::Object& object) {
+  const std::vector<std::uint32_t> tokens = copy_uint32_array(object.Get("biasTokens"), "biasTokens");
+  const std::vector<float> values = copy_float32_array(object.Get("biasValues"), "biasValues");
+  if (tokens.size() != values.size()) refuse(object.Env(), "biasTokens and biasValues must be equally long");
+  if (tokens.empty()) return nullptr;
+  std::vector<TokenBias> bias;
+  for (std::size_t i = 0; i < tokens.size(); ++i) bias.push_back({tokens[i], values[i]});
+  std::sort(bias.begin(), bias.end(),
+            [](const TokenBias& a, const TokenBias& b) { return a.token < b.token; });
+  return std::make_shared<const std::vector<TokenBias>>(std::move(bias));
+}
+
+}  // namespace
+
+Sampling to_sampling(const Napi::Value& value) {
+  const Napi::Object object = require_object(value, "sampling");
+  const auto number = [&](const char* name, double lowest, double highest) {
+    return require_number(object.Get(name), name, lowest, highest);
+  };
+  return {
+      .temperature = number("temperature", 0, 1e6),
+      .top_p = number("topP", 0, 1),
+      .top_k = static_cast<std::uint32_t>(number("topK", 0, 4294967295.0)),
+      .min_p = number("minP", 0, 1),
+      .typical_p = number("typicalP", 0, 1),
+      .order = to_order(object.Get("order")),
+      .presence_penalty = number("presencePenalty", -1e6, 1e6),
+      .frequency_penalty = number("frequencyPenalty", -1e6, 1e6),
+      .penalty_decay = number("penaltyDecay", 0, 1),
+      .exempt = to_token_set(object.Get("exempt"), "exempt"),
+      .forbidden = to_token_set(object.Get("forbidden"), "forbidden"),
+      .bias = to_bias(object),
+      .logprobs = static_cast<std::uint32_t>(number("logprobs", 0, 1e6)),
+  };
 }
 
 TensorDirectory to_directory(const Napi::Value& value) {
@@ -160,7 +226,6 @@ Napi::Object to_javascript(Napi::Env env, const ModelInfo& info) {
   object.Set("parameters", static_cast<double>(info.parameters));
   object.Set("weights", name_of(info.weights));
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
-  object.Set("stateBytes", static_cast<double>(info.state.numbers() * sizeof(float)));
   return object;
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "engine/model_loader.h"
+#include "engine/sampler.h"
 
 namespace wkv::addon {
 
@@ -21,13 +22,15 @@ Napi::Object require_object(const Napi::Value& value, const char* name);
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest);
 std::uint64_t require_bigint(const Napi::Value& value, const char* name);
 
-// A copy of a Uint32Array's elements, respectively a Uint8Array's.
+// A copy of a typed array's elements.
 std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name);
+std::vector<float> copy_float32_array(const Napi::Value& value, const char* name);
 std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name);
 
 Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values);
 
 TensorDirectory to_directory(const Napi::Value& value);
+Sampling to_sampling(const Napi::Value& value);
 LoadOptions to_load_options(const Napi::Value& value);
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info);
 

@@ -23,10 +23,28 @@ void Environment::end(Napi::Env env) {
 }
 
 void Environment::post(Task task) {
+  append(std::move(task));
+  wake();
+}
+
+void Environment::append(Task task) {
   const std::lock_guard lock{mutex_};
   tasks_.push_back(std::move(task));
-  if (scheduled_) return;
+}
+
+void Environment::wake() {
+  const std::lock_guard lock{mutex_};
+  if (tasks_.empty() || scheduled_) return;
   scheduled_ = wake_.NonBlockingCall() == napi_ok;
+}
+
+void Environment::stage(Engine& engine, std::shared_ptr<Evaluation> evaluation) {
+  staged_[&engine].push_back(std::move(evaluation));
+}
+
+void Environment::flush() {
+  for (const auto& [engine, evaluations] : staged_) engine->submit(evaluations);
+  staged_.clear();
 }
 
 void Environment::call_back(Napi::Env env, Napi::Function, Environment* self, void*) {
@@ -65,10 +83,12 @@ void Environment::run_in_background(std::function<void()> cancel, std::function<
 }
 
 void Environment::close() {
+  flush();
   for (Background& entry : background_) entry.cancel();
   for (Engine* engine : *engines_) engine->stop();
   for (Background& entry : background_) entry.thread.join();
   for (Engine* engine : *engines_) engine->wait();
+  engines_->clear();
   run_tasks(nullptr);
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -34,6 +35,15 @@ class Environment {
   using Task = std::function<void(Napi::Env)>;
   void post(Task task);
 
+  // The same in two steps, for tasks that are to run in one call: appended, they wait for wake().
+  void append(Task task);
+  void wake();
+
+  // Keeps what one turn of the event loop submits, so that it takes part in one step; flush() passes it on.
+  // JavaScript calls it at the end of the turn; see lib/turn.ts. An engine must be flushed before it ends.
+  void stage(Engine& engine, std::shared_ptr<Evaluation> evaluation);
+  void flush();
+
   // Runs `work` on a thread of its own; `cancel` is called if the environment goes before it is done.
   void run_in_background(std::function<void()> cancel, std::function<void()> work);
 
@@ -61,6 +71,7 @@ class Environment {
   int pending_ = 0;
   std::shared_ptr<Engines> engines_ = std::make_shared<Engines>();
   std::list<Background> background_;
+  std::map<Engine*, std::vector<std::shared_ptr<Evaluation>>> staged_;
   std::mutex mutex_;  // guards what follows
   std::vector<Task> tasks_;
   bool scheduled_ = false;

@@ -55,14 +55,14 @@ void read_model(Load& load, const TensorDirectory& directory, const LoadOptions&
   }
 }
 
-void settle(Napi::Env env, Load& load, unsigned threads, std::size_t max_batch) {
+void settle(Napi::Env env, Load& load, const ModelOptions& options) {
   if (load.was_cancelled) {
     load.deferred.Resolve(env.Undefined());
   } else if (load.error) {
     load.deferred.Reject(to_javascript(env, *load.error).Value());
   } else {
     try {
-      load.deferred.Resolve(Model::create(env, std::move(load.loaded), threads, max_batch));
+      load.deferred.Resolve(Model::create(env, std::move(load.loaded), options));
     } catch (const std::bad_alloc&) {
       const Error error("ERR_WKV_MEMORY", "there is not enough memory for the model's buffers");
       load.deferred.Reject(to_javascript(env, error).Value());
@@ -70,16 +70,18 @@ void settle(Napi::Env env, Load& load, unsigned threads, std::size_t max_batch) 
   }
 }
 
-// loadModel(directory, { weights?, groupNormEpsilon?, threads, maxBatch }, onProgress?):
+// loadModel(directory, { weights?, groupNormEpsilon?, threads, maxBatch, resting }, onProgress?):
 // { promise of Model, or of undefined if cancelled; cancel() }
 Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
   const Napi::Object object = info[1].As<Napi::Object>();
-  const auto threads =
-      static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
-  const auto max_batch = static_cast<std::size_t>(require_number(object.Get("maxBatch"), "maxBatch", 1, 1e6));
+  const ModelOptions model{
+      .threads =
+          static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes)),
+      .max_batch = static_cast<std::size_t>(require_number(object.Get("maxBatch"), "maxBatch", 1, 1e6)),
+      .resting = object.Get("resting").ToBoolean()};
   auto load = std::make_shared<Load>(env);
   if (info[2].IsFunction()) load->on_progress = Napi::Persistent(info[2].As<Napi::Function>());
 
@@ -88,7 +90,7 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   // The closures below pass `load` on to the JavaScript thread, which drops the last reference.
   environment.run_in_background(
       [load] { load->cancelled.store(true); },
-      [&environment, weak = std::weak_ptr(load), directory, options, threads, max_batch] {
+      [&environment, weak = std::weak_ptr(load), directory, options, model] {
         Load* raw = nullptr;
         if (const auto shared = weak.lock()) raw = shared.get();
         const LoadProgress progress = [&environment, raw, weak](std::uint64_t completed,
@@ -101,12 +103,12 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
                                       Napi::Number::New(js, static_cast<double>(total))});
           });
         };
-        read_model(*raw, *directory, options, threads, progress);
-        environment.post([&environment, weak, threads, max_batch](Napi::Env js) {
+        read_model(*raw, *directory, options, model.threads, progress);
+        environment.post([&environment, weak, model](Napi::Env js) {
           const auto shared = weak.lock();
           if (js == nullptr || shared == nullptr) return;
           environment.end(js);
-          settle(js, *shared, threads, max_batch);
+          settle(js, *shared, model);
         });
       });
   Napi::Object result = Napi::Object::New(env);
@@ -120,7 +122,9 @@ Napi::Value inspect_model_call(const Napi::CallbackInfo& info) {
   try {
     const TensorDirectory directory = to_directory(info[0]);
     const LoadOptions options = to_load_options(info[1]);
-    Napi::Object result = to_javascript(info.Env(), inspect_model(directory, options));
+    const ModelInfo model = inspect_model(directory, options);
+    Napi::Object result = to_javascript(info.Env(), model);
+    result.Set("stateBytes", static_cast<double>(model.state.numbers() * sizeof(float)));
     result.Set("loaded", is_loaded(directory, options));
     return result;
   } catch (const Error& error) {
@@ -143,6 +147,8 @@ Napi::Value features(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_loading(Napi::Env env, Napi::Object exports) {
+  exports.Set("flush", Napi::Function::New(
+                           env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).flush(); }));
   exports.Set("inspectModel", Napi::Function::New(env, inspect_model_call));
   exports.Set("loadModel", Napi::Function::New(env, load_model_call));
   exports.Set("features", Napi::Function::New(env, features));

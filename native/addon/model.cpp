@@ -6,20 +6,23 @@
 
 namespace wkv::addon {
 
-ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads,
-                         std::size_t max_batch)
+ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, const ModelOptions& options)
     : info(model->network->info()),
       fingerprint(model->fingerprint),
       loaded(std::move(model)),
-      engine(std::make_unique<Engine>(loaded->network, threads, max_batch)),
-      engines_(Environment::of(env).engines()) {
+      engine(std::make_unique<Engine>(loaded->network, options.threads, options.max_batch,
+                                      [&environment = Environment::of(env)] { environment.wake(); })),
+      resting(options.resting),
+      environment_(Environment::of(env)),
+      engines_(environment_.engines()) {
   engines_->insert(engine.get());
 }
 
 ModelHandle::~ModelHandle() { static_cast<void>(close()); }
 
 ModelHandle::Remains ModelHandle::close() {
-  engines_->erase(engine.get());
+  // Without its environment it has ended already, and nothing can be staged any more.
+  if (engines_->erase(engine.get()) != 0) environment_.flush();
   return {std::move(engine), std::move(loaded)};
 }
 
@@ -28,15 +31,15 @@ Napi::Function Model::constructor(Napi::Env env) {
                      {
                          InstanceMethod<&Model::info>("info"),
                          InstanceMethod<&Model::create_session>("createSession"),
-                         InstanceMethod<&Model::forbid>("forbid"),
+                         InstanceMethod<&Model::statistics>("statistics"),
                          InstanceMethod<&Model::dispose>("dispose"),
                      });
 }
 
-Napi::Object Model::create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded, unsigned threads,
-                           std::size_t max_batch) {
+Napi::Object Model::create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded,
+                           const ModelOptions& options) {
   const auto bytes = static_cast<std::int64_t>(loaded->network->info().weight_bytes);
-  auto handle = std::make_shared<ModelHandle>(env, std::move(loaded), threads, max_batch);
+  auto handle = std::make_shared<ModelHandle>(env, std::move(loaded), options);
   Napi::Object object = Environment::of(env).model_constructor.New(
       {Napi::External<std::shared_ptr<ModelHandle>>::New(env, &handle)});
   Unwrap(object)->reported_bytes_ = bytes;
@@ -56,6 +59,20 @@ void Model::Finalize(Napi::BasicEnv env) {
 Napi::Value Model::info(const Napi::CallbackInfo& info) {
   Napi::Object object = to_javascript(info.Env(), handle_->info);
   object.Set("fingerprint", handle_->fingerprint);
+  const StateLayout& layout = handle_->info.state;
+  const std::size_t bytes = handle_->resting ? packed_bytes(layout) : layout.numbers() * sizeof(float);
+  object.Set("stateBytes", static_cast<double>(bytes));
+  return object;
+}
+
+Napi::Value Model::statistics(const Napi::CallbackInfo& info) {
+  Napi::Object object = Napi::Object::New(info.Env());
+  if (handle_->engine == nullptr) return object;
+  const Statistics statistics = handle_->engine->statistics();
+  object.Set("steps", static_cast<double>(statistics.steps));
+  object.Set("tokens", static_cast<double>(statistics.tokens));
+  object.Set("sessions", static_cast<double>(statistics.sessions));
+  object.Set("most", static_cast<double>(statistics.most));
   return object;
 }
 
@@ -85,20 +102,15 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
         throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
       }
     }
+    if (handle_->resting) {
+      value.rest();
+    }
   } catch (const Error& error) {
     throw to_javascript(env, error);
   } catch (const std::bad_alloc&) {
     throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state"));
   }
   return Session::create(env, handle_, std::move(value));
-}
-
-Napi::Value Model::forbid(const Napi::CallbackInfo& info) {
-  auto ids = copy_uint32_array(info[0], "ids");
-  const auto vocabulary = static_cast<std::uint32_t>(handle_->info.vocabulary);
-  std::erase_if(ids, [vocabulary](std::uint32_t id) { return id >= vocabulary; });
-  handle_->forbidden = std::make_shared<const std::vector<std::uint32_t>>(std::move(ids));
-  return info.Env().Undefined();
 }
 
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {

@@ -11,10 +11,15 @@
 
 namespace wkv::addon {
 
+struct ModelOptions {
+  unsigned threads = 1;
+  std::size_t max_batch = 1;  // sessions of one step
+  bool resting = false;       // sessions rest between calls; see SessionState::rest
+};
+
 // A model as its JavaScript objects share it. `loaded` and `engine` are null once it is disposed.
 struct ModelHandle {
-  ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, unsigned threads,
-              std::size_t max_batch);
+  ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, const ModelOptions& options);
   ~ModelHandle();
 
   // What remains to be ended elsewhere: the engine's current layer and unmapping the weights take time.
@@ -28,18 +33,19 @@ struct ModelHandle {
   std::string fingerprint;
   std::shared_ptr<const LoadedModel> loaded;
   std::unique_ptr<Engine> engine;
-  std::shared_ptr<const std::vector<std::uint32_t>> forbidden;  // ids that are never drawn
+  const bool resting;
 
  private:
+  Environment& environment_;
   std::shared_ptr<Environment::Engines> engines_;
 };
 
-// JavaScript's Model: { info(), createSession(state, seed), forbid(ids), dispose() }.
+// JavaScript's Model: { info(), statistics(), createSession(state, seed), dispose() }.
 class Model : public Napi::ObjectWrap<Model> {
  public:
   static Napi::Function constructor(Napi::Env env);
-  static Napi::Object create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded, unsigned threads,
-                             std::size_t max_batch);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<const LoadedModel> loaded,
+                             const ModelOptions& options);
 
   explicit Model(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
@@ -47,7 +53,7 @@ class Model : public Napi::ObjectWrap<Model> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
-  Napi::Value forbid(const Napi::CallbackInfo& info);
+  Napi::Value statistics(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<ModelHandle> handle_;

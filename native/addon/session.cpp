@@ -25,6 +25,10 @@ Napi::Function Session::constructor(Napi::Env env) {
                          InstanceMethod<&Session::set_random>("setRandom"),
                          InstanceMethod<&Session::random>("random"),
                          InstanceMethod<&Session::has_logits>("hasLogits"),
+                         InstanceMethod<&Session::begin_generation>("beginGeneration"),
+                         InstanceMethod<&Session::keep>("keep"),
+                         InstanceMethod<&Session::forget>("forget"),
+                         InstanceMethod<&Session::go_back>("goBack"),
                          InstanceMethod<&Session::dispose>("dispose"),
                      });
 }
@@ -38,7 +42,7 @@ struct Parts {
 
 Napi::Object Session::create(Napi::Env env, std::shared_ptr<ModelHandle> model, SessionState state) {
   Parts parts{std::move(model), std::move(state)};
-  const auto bytes = static_cast<std::int64_t>(parts.state.numbers->size());
+  const auto bytes = static_cast<std::int64_t>(parts.state.bytes());
   Napi::Object object =
       Environment::of(env).session_constructor.New({Napi::External<Parts>::New(env, &parts)});
   Unwrap(object)->reported_bytes_ = bytes;
@@ -80,17 +84,12 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
                                  .about({}, "ids below " + std::to_string(vocabulary), found));
   }
   evaluation->output = static_cast<Output>(require_number(options.Get("output"), "output", 0, 3));
-  const Napi::Value temperature = options.Get("temperature");
-  if (!temperature.IsUndefined()) {
-    if (evaluation->tokens.empty() && state_.logits == nullptr) {
-      throw to_javascript(env, Error("ERR_WKV_STATE",
-                                     "the session has seen nothing yet: there is nothing to "
-                                     "sample from; evaluate at least one token first"));
-    }
-    evaluation->sampling =
-        Sampling{.temperature = static_cast<float>(require_number(temperature, "temperature", 0, 1e6)),
-                 .top_p = static_cast<float>(require_number(options.Get("topP"), "topP", 0, 1)),
-                 .forbidden = model_->forbidden};
+  evaluation->generated = options.Get("generated").ToBoolean();
+  evaluation->draw = options.Get("draw").ToBoolean();
+  evaluation->rest = options.Get("rest").ToBoolean();
+  if (evaluation->generated || evaluation->draw) {
+    if (generation_ == nullptr) throw Napi::Error::New(env, "no generation has been begun");
+    evaluation->generation = generation_;
   }
   evaluation->abandonable = options.Get("abandonable").ToBoolean();
   // Without a copy kept here the numbers are changed in place.
@@ -100,7 +99,7 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   auto* pending = new Pending{Napi::Promise::Deferred::New(env),
                               Napi::Persistent(info.This().As<Napi::Object>()), this, evaluation};
   evaluation->finished = [&environment, pending] {
-    environment.post([pending](Napi::Env js) {
+    environment.append([pending](Napi::Env js) {
       const std::unique_ptr<Pending> owned(pending);
       if (js != nullptr) settle(js, *owned);
     });
@@ -108,9 +107,28 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   pending_ = evaluation;
   const Napi::Promise promise = pending->deferred.Promise();
   environment.begin(env);
-  model_->engine->submit(std::move(evaluation));
+  environment.stage(*model_->engine, std::move(evaluation));
   return promise;
 }
+
+namespace {
+
+void set_drawn(Napi::Object& result, const Drawn& drawn, bool with_logprobs) {
+  const Napi::Env env = result.Env();
+  result.Set("token", drawn.token);
+  if (!with_logprobs) return;
+  Napi::Uint32Array tokens = Napi::Uint32Array::New(env, drawn.top.size());
+  Napi::Float64Array logprobs = Napi::Float64Array::New(env, drawn.top.size());
+  for (std::size_t i = 0; i < drawn.top.size(); ++i) {
+    tokens[i] = drawn.top[i].token;
+    logprobs[i] = drawn.top[i].logprob;
+  }
+  result.Set("logprob", drawn.logprob);
+  result.Set("topTokens", tokens);
+  result.Set("topLogprobs", logprobs);
+}
+
+}  // namespace
 
 void Session::settle(Napi::Env env, Pending& pending) {
   Environment::of(env).end(env);
@@ -127,7 +145,7 @@ void Session::settle(Napi::Env env, Pending& pending) {
   result.Set("cancelled", evaluation.was_cancelled);
   if (!evaluation.was_cancelled) {
     if (!evaluation.values.empty()) result.Set("values", to_float32_array(env, evaluation.values));
-    if (evaluation.sampling) result.Set("sampled", evaluation.sampled);
+    if (evaluation.draw) set_drawn(result, evaluation.drawn, evaluation.generation->sampling.logprobs != 0);
   }
   pending.deferred.Resolve(result);
 }
@@ -162,12 +180,43 @@ Napi::Value Session::has_logits(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), state_.logits != nullptr);
 }
 
+Napi::Value Session::begin_generation(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  generation_ = std::make_shared<const Generation>(
+      Generation{.sampling = to_sampling(info[0]), .session_counts = info[1].ToBoolean()});
+  state_.generation = {};
+  kept_.clear();
+  return info.Env().Undefined();
+}
+
+Napi::Value Session::keep(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  kept_.push_back(state_);
+  return info.Env().Undefined();
+}
+
+Napi::Value Session::forget(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  const double count = require_number(info[0], "count", 0, static_cast<double>(kept_.size()));
+  kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(count));
+  return info.Env().Undefined();
+}
+
+Napi::Value Session::go_back(const Napi::CallbackInfo& info) {
+  require_idle(info.Env());
+  if (kept_.empty()) throw Napi::Error::New(info.Env(), "no state was kept");
+  state_ = std::move(kept_.front());
+  kept_.clear();
+  return info.Env().Undefined();
+}
+
 Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (disposed_) return env.Undefined();
   disposed_ = true;
   if (pending_ != nullptr && model_->engine != nullptr) model_->engine->cancel(*pending_);
   state_ = {};
+  kept_.clear();
   Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
   reported_bytes_ = 0;
   return env.Undefined();

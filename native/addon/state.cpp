@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "addon/arguments.h"
+#include "addon/background.h"
 #include "addon/environment.h"
 
 namespace wkv::addon {
@@ -15,46 +16,6 @@ namespace wkv::addon {
 namespace {
 
 constexpr napi_type_tag kTag = {0x6f2d1f4b9a7c4e01, 0xb3a1d56c08ee4f72};
-
-// Work on a state, wherever it runs: its result, or why there is none.
-template <class Result>
-struct Outcome {
-  std::optional<Result> result;
-  std::optional<Error> error;
-};
-
-template <class Work>
-auto attempt(Work&& work) -> Outcome<decltype(work())> {
-  try {
-    return {work(), {}};
-  } catch (const Error& error) {
-    return {{}, error};
-  } catch (const std::bad_alloc&) {
-    return {{}, Error("ERR_WKV_MEMORY", "there is not enough memory for the state")};
-  }
-}
-
-// Runs `work` on a thread of its own; the promise is resolved with what `convert` makes of its result.
-template <class Work, class Convert>
-Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
-  Environment& environment = Environment::of(env);
-  const auto deferred = Napi::Promise::Deferred::New(env);
-  environment.begin(env);
-  environment.run_in_background([] {},
-                                [&environment, deferred, work, convert] {
-                                  auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
-                                  environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
-                                    if (js == nullptr) return;
-                                    environment.end(js);
-                                    if (outcome->error) {
-                                      deferred.Reject(to_javascript(js, *outcome->error).Value());
-                                    } else {
-                                      deferred.Resolve(convert(js, std::move(*outcome->result)));
-                                    }
-                                  });
-                                });
-  return deferred.Promise();
-}
 
 Napi::Value to_bytes(Napi::Env env, const std::vector<unsigned char>& bytes) {
   Napi::Uint8Array array = Napi::Uint8Array::New(env, bytes.size());
@@ -82,7 +43,7 @@ Napi::Function State::constructor(Napi::Env env) {
 }
 
 Napi::Object State::create(Napi::Env env, SessionState value) {
-  const auto bytes = static_cast<std::int64_t>(value.numbers->size());
+  const auto bytes = static_cast<std::int64_t>(value.bytes());
   Napi::Object object =
       Environment::of(env).state_constructor.New({Napi::External<SessionState>::New(env, &value)});
   Unwrap(object)->reported_bytes_ = bytes;
@@ -121,7 +82,13 @@ Napi::Value State::deserialize_async(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value State::values(const Napi::CallbackInfo& info) {
-  return to_float32_array(info.Env(), {value_.numbers->floats(), value_.layout.numbers()});
+  auto outcome = attempt([&] {
+    SessionState floats = value_;
+    if (floats.numbers == nullptr) floats.unshare();
+    return floats.numbers;
+  });
+  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
+  return to_float32_array(info.Env(), {(*outcome.result)->floats(), value_.layout.numbers()});
 }
 
 Napi::Value State::serialize(const Napi::CallbackInfo& info) {
@@ -141,7 +108,7 @@ Napi::Value State::info(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("fingerprint", value_.fingerprint);
   object.Set("tokens", static_cast<double>(value_.tokens));
-  object.Set("bytes", static_cast<double>(value_.numbers->size()));
+  object.Set("bytes", static_cast<double>(value_.bytes()));
   object.Set("hasLogits", value_.logits != nullptr);
   return object;
 }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "addon/background.h"
+
 namespace wkv::addon {
 
 namespace {
@@ -46,7 +48,9 @@ std::string hexadecimal(std::uint8_t byte) {
 }  // namespace
 
 Napi::Function Vocabulary::constructor(Napi::Env env) {
-  return DefineClass(env, "Vocabulary", {InstanceMethod<&Vocabulary::encode>("encode")});
+  return DefineClass(env, "Vocabulary",
+                     {InstanceMethod<&Vocabulary::encode>("encode"),
+                      InstanceMethod<&Vocabulary::encode_async>("encodeAsync")});
 }
 
 Vocabulary* Vocabulary::from(const Napi::Value& value) {
@@ -84,25 +88,49 @@ void Vocabulary::Finalize(Napi::BasicEnv env) {
   }
 }
 
-Napi::Value Vocabulary::encode(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const auto text = elements<std::uint8_t>(info, 0, napi_uint8_array, "a Uint8Array of text");
+namespace {
+
+// Throws ERR_WKV_TOKEN, ERR_WKV_MEMORY.
+std::vector<std::uint32_t> encode_all(const Trie& trie, std::span<const std::uint8_t> text) {
   std::vector<std::uint32_t> tokens;
   try {
     tokens.reserve(text.size() / 3 + 1);
-    const std::size_t encoded = trie_->encode(text, tokens);
+    const std::size_t encoded = trie.encode(text, tokens);
     if (encoded < text.size()) {
-      fail(env, "ERR_WKV_TOKEN",
-           "no token of the vocabulary begins with byte " + hexadecimal(text[encoded]) + ", at offset " +
-               std::to_string(encoded) + " of the text");
+      throw wkv::Error("ERR_WKV_TOKEN", "no token of the vocabulary begins with byte " +
+                                            hexadecimal(text[encoded]) + ", at offset " +
+                                            std::to_string(encoded) + " of the text");
     }
   } catch (const std::bad_alloc&) {
-    fail(env, "ERR_WKV_MEMORY",
-         "not enough memory for the tokens of a text of " + std::to_string(text.size()) + " bytes");
+    throw wkv::Error("ERR_WKV_MEMORY", "not enough memory for the tokens of a text of " +
+                                           std::to_string(text.size()) + " bytes");
   }
+  return tokens;
+}
+
+Napi::Value to_array(Napi::Env env, const std::vector<std::uint32_t>& tokens) {
   Napi::Uint32Array result = Napi::Uint32Array::New(env, tokens.size());
   std::copy(tokens.begin(), tokens.end(), result.Data());
   return result;
+}
+
+}  // namespace
+
+Napi::Value Vocabulary::encode(const Napi::CallbackInfo& info) {
+  const auto text = elements<std::uint8_t>(info, 0, napi_uint8_array, "a Uint8Array of text");
+  const auto outcome = attempt([&] { return encode_all(*trie_, text); });
+  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
+  return to_array(info.Env(), *outcome.result);
+}
+
+Napi::Value Vocabulary::encode_async(const Napi::CallbackInfo& info) {
+  const auto text = elements<std::uint8_t>(info, 0, napi_uint8_array, "a Uint8Array of text");
+  return in_background(
+      info.Env(),
+      [trie = trie_, copy = std::vector<std::uint8_t>(text.begin(), text.end())] {
+        return encode_all(*trie, copy);
+      },
+      to_array);
 }
 
 void initVocabulary(Napi::Env env, Napi::Object exports) {

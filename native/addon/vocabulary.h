@@ -26,6 +26,7 @@ class Vocabulary : public Napi::ObjectWrap<Vocabulary> {
 
  private:
   Napi::Value encode(const Napi::CallbackInfo& info);
+  Napi::Value encode_async(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const Trie> trie_;
 };

@@ -10,11 +10,19 @@
 
 namespace wkv {
 
-Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions)
+namespace {
+// Tokens of prompts in a step that also has sessions with a single token: those are likely to be generating,
+// and wait for the whole step. Reading the weights is nearly paid for by so many.
+constexpr std::size_t kPromptBesideTokens = 16;
+}  // namespace
+
+Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions,
+               std::function<void()> delivered)
     : network_(std::move(network)),
       workspace_(network_->create_workspace(lanes)),
       lanes_(lanes),
       most_sessions_(most_sessions),
+      delivered_(std::move(delivered)),
       thread_([this] { work(); }) {}
 
 Engine::~Engine() {
@@ -32,10 +40,12 @@ void Engine::stop() {
   wake_.notify_one();
 }
 
-void Engine::submit(std::shared_ptr<Evaluation> evaluation) {
+void Engine::submit(std::shared_ptr<Evaluation> evaluation) { submit(std::span{&evaluation, 1}); }
+
+void Engine::submit(std::span<const std::shared_ptr<Evaluation>> evaluations) {
   {
     const std::lock_guard lock{mutex_};
-    incoming_.push_back(std::move(evaluation));
+    incoming_.insert(incoming_.end(), evaluations.begin(), evaluations.end());
   }
   wake_.fetch_add(1);
   wake_.notify_one();
@@ -63,6 +73,7 @@ void Engine::work() {
     // Before taking: what was submitted before stop() must be among what is taken.
     const bool stopping = stopping_.load();
     static_cast<void>(take_new(active));
+    bool any_over = false;
     for (std::size_t i = 0; i < active.size();) {
       Evaluation& evaluation = *active[i];
       const bool may_stop = evaluation.abandonable || !evaluation.begun;
@@ -75,7 +86,9 @@ void Engine::work() {
       const Item item = active[i];
       active.erase(active.begin() + static_cast<std::ptrdiff_t>(i));
       finish(item);
+      any_over = true;
     }
+    if (any_over) delivered();
     if (!active.empty()) {
       try {
         step(active);
@@ -99,12 +112,17 @@ void Engine::finish(const Item& item) {
   finished();
 }
 
-void Engine::fail(std::deque<Item>& active, const Error& error) {
+void Engine::delivered() const {
+  if (delivered_) delivered_();
+}
+
+void Engine::fail(std::deque<Item>& active, const Error& error) const {
   for (const Item& item : active) {
     item->error = error;
     finish(item);
   }
   active.clear();
+  delivered();
 }
 
 // Prepares an evaluation; false if it is over already.
@@ -130,24 +148,41 @@ bool Engine::begin(Evaluation& e) {
   return false;
 }
 
-// What is asked for after the last token: its logits, the next token.
+// Generated tokens are counted, and use up their random numbers.
+void Engine::take_in(Evaluation& e) {
+  const Sampling& sampling = e.generation->sampling;
+  TokenCounts& counts = e.generation->session_counts ? e.state.counts : e.state.generation;
+  for (const std::uint32_t token : e.tokens) {
+    counts.take_in(token, sampling.penalty_decay, sampling.is_exempt(token));
+  }
+  e.state.draws += e.tokens.size();
+}
+
+// What is asked for after the last token: its logits, the next token, the state at rest. For several sessions
+// at once, on several threads.
 void Engine::take_results(Evaluation& e) {
   try {
+    if (e.generated) take_in(e);
     if (e.output == Output::kLast && e.state.logits != nullptr) e.values = *e.state.logits;
-    if (!e.sampling) return;
-    if (e.state.logits == nullptr) {
-      e.error = Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to sample from");
-      return;
+    if (e.draw) {
+      if (e.state.logits == nullptr) {
+        e.error = Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to sample from");
+        return;
+      }
+      const TokenCounts& counts = e.generation->session_counts ? e.state.counts : e.state.generation;
+      auto drawn =
+          sample(*e.state.logits, e.generation->sampling, counts, uniform(e.state.seed, e.state.draws));
+      if (!drawn) {
+        e.error =
+            Error("ERR_WKV_STATE",
+                  "there is nothing to sample from: the logits are not finite, or every token is forbidden");
+        return;
+      }
+      e.drawn = std::move(*drawn);
     }
-    const auto token = sample(*e.state.logits, *e.sampling, uniform(e.state.seed, e.state.draws));
-    if (token) {
-      e.sampled = *token;
-      ++e.state.draws;
-    } else {
-      e.error = Error("ERR_WKV_STATE", "the logits are not finite: there is nothing to sample from");
-    }
+    if (e.rest) e.state.rest();
   } catch (const std::bad_alloc&) {
-    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits");
+    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits or the session's state");
   }
 }
 
@@ -158,6 +193,7 @@ void Engine::score(Evaluation& e, std::size_t position, const float* logits) con
 }
 
 // Every session of a step gets the same share of its tokens; what short ones leave goes to the longer ones.
+// Where somebody waits for a single token the step is kept short.
 std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, std::size_t sessions) {
   const auto left = [&](std::size_t i) { return active[i]->tokens.size() - active[i]->done; };
   std::vector<std::size_t> order(sessions);
@@ -165,7 +201,10 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return left(a) < left(b); });
   std::vector<std::size_t> shares(sessions);
+  const auto singles = static_cast<std::size_t>(
+      std::count_if(order.begin(), order.end(), [&](std::size_t i) { return left(i) == 1; }));
   std::size_t budget = Network::kMostTokens;
+  if (singles > 0) budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
   for (std::size_t i = 0; i < sessions; ++i) {
     shares[order[i]] = std::min(budget / (sessions - i), left(order[i]));
     budget -= shares[order[i]];
@@ -216,6 +255,7 @@ void Engine::step(std::deque<Item>& active) {
         active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
         [&](const Item& item) { return item->abandonable && (stopping_.load() || item->cancelled.load()); });
   };
+  count_step(segments);
   // An abandoned step consists of evaluations that work() is about to end.
   if (!network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon)) return;
 
@@ -228,13 +268,27 @@ void Engine::step(std::deque<Item>& active) {
       continue;
     }
     e.state.logits = last_logits[i];
-    take_results(e);
     over.push_back(active[i]);
   }
   active.erase(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions));
   // Whoever has waited goes first next time.
   active.insert(active.end(), going_on.begin(), going_on.end());
+  ThreadPool::process().run(lanes_, over.size(), [&](std::size_t i, unsigned) { take_results(*over[i]); });
   for (const Item& item : over) finish(item);
+  if (!over.empty()) delivered();
+}
+
+void Engine::count_step(std::span<const Segment> segments) {
+  const std::lock_guard lock{mutex_};
+  statistics_.steps += 1;
+  statistics_.sessions += segments.size();
+  statistics_.most = std::max<std::uint64_t>(statistics_.most, segments.size());
+  for (const Segment& segment : segments) statistics_.tokens += segment.tokens.size();
+}
+
+Statistics Engine::statistics() const {
+  const std::lock_guard lock{mutex_};
+  return statistics_;
 }
 
 }  // namespace wkv

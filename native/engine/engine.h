@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +27,12 @@ enum class Output : std::uint8_t {
   kScores,  // the log-probability of every token given those before it, [tokens]
 };
 
+// How a generation draws, and which of the session's counts its penalties look at.
+struct Generation {
+  Sampling sampling;
+  bool session_counts = false;
+};
+
 // One call on one session: evaluate tokens, then perhaps draw the next.
 struct Evaluation {
   // In: before the call, out: after it. If the caller keeps no copy it must not cancel once work has begun
@@ -33,7 +40,10 @@ struct Evaluation {
   SessionState state;
   std::vector<std::uint32_t> tokens;
   Output output = Output::kLast;
-  std::optional<Sampling> sampling;
+  std::shared_ptr<const Generation> generation;  // needed for what follows
+  bool generated = false;  // the tokens were generated: they are counted and use up their random numbers
+  bool draw = false;  // the token after the last is drawn; its random number is used up when it comes back
+  bool rest = false;  // the session takes a rest: see SessionState::rest
   bool abandonable = true;
   std::function<void()> finished;  // on the engine's thread, once
 
@@ -43,7 +53,7 @@ struct Evaluation {
   bool was_cancelled = false;
   std::optional<Error> error;
   std::vector<float> values;
-  std::uint32_t sampled = 0;
+  Drawn drawn;
 
  private:
   friend class Engine;
@@ -51,16 +61,29 @@ struct Evaluation {
   bool begun = false;
 };
 
+// What the steps of an engine have done so far.
+struct Statistics {
+  std::uint64_t steps = 0;
+  std::uint64_t tokens = 0;
+  std::uint64_t sessions = 0;  // taking part, summed over the steps
+  std::uint64_t most = 0;      // sessions in one step
+};
+
 // A model's thread: gathers the pending tokens of all sessions into steps. Prompts are cut so that every
 // session that waits takes part in every step.
 class Engine {
  public:
-  Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions);
+  // `delivered` is called on the engine's thread after each group of calls that are finished together.
+  Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions,
+         std::function<void()> delivered = {});
 
   // Cancels what is pending and waits for the thread. `finished` is called for everything submitted.
   ~Engine();
 
   void submit(std::shared_ptr<Evaluation> evaluation);
+
+  // What is submitted together takes part in the same step.
+  void submit(std::span<const std::shared_ptr<Evaluation>> evaluations);
 
   // Sets `cancelled` and has the engine look at it soon.
   void cancel(Evaluation& evaluation);
@@ -71,26 +94,35 @@ class Engine {
 
   const Network& network() const { return *network_; }
 
+  // From any thread.
+  Statistics statistics() const;
+
  private:
   using Item = std::shared_ptr<Evaluation>;
 
   void work();
   bool take_new(std::deque<Item>& active);
   static void finish(const Item& item);
-  static void fail(std::deque<Item>& active, const Error& error);
+  void delivered() const;
+  void fail(std::deque<Item>& active, const Error& error) const;
   bool begin(Evaluation& evaluation);
   static std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions);
   void step(std::deque<Item>& active);
+  static void take_in(Evaluation& evaluation);
   static void take_results(Evaluation& evaluation);
+  void count_step(std::span<const Segment> segments);
   void score(Evaluation& evaluation, std::size_t position, const float* logits) const;
 
   std::shared_ptr<const Network> network_;
   std::unique_ptr<Workspace> workspace_;
   const unsigned lanes_;
   const std::size_t most_sessions_;
+  const std::function<void()> delivered_;
 
-  std::mutex mutex_;  // guards incoming_
+  mutable std::mutex mutex_;  // guards what follows
   std::deque<Item> incoming_;
+  Statistics statistics_;
+
   std::atomic<std::uint32_t> wake_{0};
   std::atomic<bool> stopping_{false};
   std::thread thread_;  // last: starts when everything else is there

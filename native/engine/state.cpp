@@ -12,21 +12,10 @@
 
 namespace wkv {
 
-void SessionState::unshare() {
-  if (numbers.use_count() == 1) {
-    // Whoever else held the numbers has finished reading them.
-    std::atomic_thread_fence(std::memory_order_acquire);
-    return;
-  }
-  auto own = std::make_shared<Memory>(numbers->size());
-  std::memcpy(own->data(), numbers->data(), numbers->size());
-  numbers = std::move(own);
-}
-
 namespace {
 
 constexpr char kMagic[8] = {'W', 'K', 'V', 'S', 'T', 'A', 'T', 'E'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kNameBytes = 16;
 constexpr std::size_t kFingerprintBytes = 32;
 constexpr std::size_t kMostParts = 8;
@@ -108,45 +97,63 @@ void for_each_group(const StateLayout& layout, Visitor&& visit) {
 }
 
 std::uint64_t payload_bytes(const StateLayout& layout, StatePrecision precision) {
-  if (precision == StatePrecision::kF32) return std::uint64_t{layout.numbers()} * sizeof(float);
-  std::uint64_t bytes = 0;
-  for (const StatePart& part : layout.parts) {
-    bytes += std::uint64_t{part.count} * 2 + std::uint64_t{part.count / part.group} * sizeof(float);
-  }
-  return bytes * layout.layers;
+  return precision == StatePrecision::kF32 ? std::uint64_t{layout.numbers()} * sizeof(float)
+                                           : packed_bytes(layout);
 }
 
 void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
-  const float* numbers = state.numbers->floats();
   if (precision == StatePrecision::kF32) {
-    writer.bytes(numbers, state.layout.numbers() * sizeof(float));
-    return;
+    SessionState floats = state;
+    if (floats.numbers == nullptr) floats.unshare();
+    writer.bytes(floats.numbers->data(), state.layout.numbers() * sizeof(float));
+  } else if (state.resting != nullptr) {
+    writer.bytes(state.resting->data(), state.resting->size());
+  } else {
+    const std::vector<unsigned char> packed = pack(state.layout, state.numbers->floats());
+    writer.bytes(packed.data(), packed.size());
   }
-  for_each_group(state.layout, [&](std::size_t offset, std::size_t count) {
-    const float scale = scale_of(numbers + offset, count);
-    writer.number(scale);
-    for (std::size_t i = 0; i < count; ++i) writer.number(f32_to_f16(numbers[offset + i] / scale));
-  });
 }
 
 void read_numbers(Reader& reader, SessionState& state, StatePrecision precision) {
   float* numbers = state.numbers->floats();
   const std::size_t count = state.layout.numbers();
+  const auto payload = reader.take(payload_bytes(state.layout, precision));
   if (precision == StatePrecision::kF32) {
-    std::memcpy(numbers, reader.take(count * sizeof(float)).data(), count * sizeof(float));
+    std::memcpy(numbers, payload.data(), payload.size());
   } else {
-    for_each_group(state.layout, [&](std::size_t offset, std::size_t size) {
-      const auto scale = reader.number<float>();
-      for (std::size_t i = 0; i < size; ++i) {
-        numbers[offset + i] = f16_to_f32(reader.number<std::uint16_t>()) * scale;
-      }
-    });
+    unpack(state.layout, payload.data(), numbers);
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (!std::isfinite(numbers[i])) {
       refuse("they hold a number that is not finite", "finite numbers", "number " + std::to_string(i));
     }
   }
+}
+
+void write_counts(Writer& writer, const TokenCounts& counts) {
+  writer.number(static_cast<std::uint32_t>(counts.entries().size()));
+  for (const TokenCounts::Entry& entry : counts.entries()) {
+    writer.number(entry.token);
+    writer.number(entry.count);
+  }
+}
+
+TokenCounts read_counts(Reader& reader, std::uint32_t vocabulary) {
+  const auto size = reader.number<std::uint32_t>();
+  if (size > vocabulary) refuse("they count more tokens than there are", "fewer", std::to_string(size));
+  std::vector<TokenCounts::Entry> entries;
+  for (std::uint32_t i = 0; i < size; ++i) {
+    const auto token = reader.number<std::uint32_t>();
+    const auto count = reader.number<double>();
+    const bool ascends = entries.empty() || token > entries.back().token;
+    if (token >= vocabulary || !ascends || !(count >= 0) || !std::isfinite(count)) {
+      refuse("the counts of their sampler make no sense",
+             "ascending ids below " + std::to_string(vocabulary) + " and finite counts",
+             "entry " + std::to_string(i));
+    }
+    entries.push_back({token, count});
+  }
+  return TokenCounts::from(std::move(entries));
 }
 
 StateLayout read_layout(Reader& reader) {
@@ -178,10 +185,73 @@ StateLayout read_layout(Reader& reader) {
 
 }  // namespace
 
+void SessionState::unshare() {
+  if (numbers == nullptr) {
+    auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float));
+    unpack(layout, resting->data(), own->floats());
+    numbers = std::move(own);
+    resting = nullptr;
+    return;
+  }
+  if (numbers.use_count() == 1) {
+    // Whoever else held the numbers has finished reading them.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return;
+  }
+  auto own = std::make_shared<Memory>(numbers->size());
+  std::memcpy(own->data(), numbers->data(), numbers->size());
+  numbers = std::move(own);
+}
+
+void SessionState::rest() {
+  if (numbers == nullptr) return;
+  resting = std::make_shared<const std::vector<unsigned char>>(pack(layout, numbers->floats()));
+  numbers = nullptr;
+}
+
+std::size_t packed_bytes(const StateLayout& layout) {
+  std::size_t bytes = 0;
+  for (const StatePart& part : layout.parts) {
+    bytes += std::size_t{part.count} * 2 + std::size_t{part.count / part.group} * sizeof(float);
+  }
+  return bytes * layout.layers;
+}
+
+std::vector<unsigned char> pack(const StateLayout& layout, const float* numbers) {
+  std::vector<unsigned char> packed(packed_bytes(layout));
+  unsigned char* out = packed.data();
+  for_each_group(layout, [&](std::size_t offset, std::size_t count) {
+    const float scale = scale_of(numbers + offset, count);
+    std::memcpy(out, &scale, sizeof scale);
+    out += sizeof scale;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint16_t half = f32_to_f16(numbers[offset + i] / scale);
+      std::memcpy(out, &half, sizeof half);
+      out += sizeof half;
+    }
+  });
+  return packed;
+}
+
+void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers) {
+  for_each_group(layout, [&](std::size_t offset, std::size_t count) {
+    float scale;
+    std::memcpy(&scale, packed, sizeof scale);
+    packed += sizeof scale;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::uint16_t half;
+      std::memcpy(&half, packed, sizeof half);
+      numbers[offset + i] = f16_to_f32(half) * scale;
+      packed += sizeof half;
+    }
+  });
+}
+
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision) {
   const std::size_t logits = state.logits == nullptr ? 0 : state.logits->size();
   Writer writer;
-  writer.out.reserve(256 + kMostParts * 32 + payload_bytes(state.layout, precision) + logits * sizeof(float));
+  writer.out.reserve(256 + kMostParts * 32 + state.counts.entries().size() * 12 +
+                     payload_bytes(state.layout, precision) + logits * sizeof(float));
   writer.bytes(kMagic, sizeof kMagic);
   writer.number(kVersion);
   writer.number(static_cast<std::uint32_t>(precision));
@@ -198,6 +268,7 @@ std::vector<unsigned char> serialize(const SessionState& state, StatePrecision p
     writer.number(part.count);
     writer.number(part.group);
   }
+  write_counts(writer, state.counts);
   write_numbers(writer, state, precision);
   if (logits != 0) writer.bytes(state.logits->data(), logits * sizeof(float));
   writer.number(xxh64(writer.out.data(), writer.out.size()));
@@ -233,6 +304,7 @@ SessionState deserialize(std::span<const unsigned char> bytes) {
   state.vocabulary = reader.number<std::uint32_t>();
   const auto has_logits = reader.number<std::uint32_t>();
   state.layout = read_layout(reader);
+  state.counts = read_counts(reader, state.vocabulary);
   const std::uint64_t logits = has_logits != 0 ? state.vocabulary : 0;
   const std::uint64_t expected = payload_bytes(state.layout, static_cast<StatePrecision>(precision)) +
                                  logits * sizeof(float) + sizeof checksum;

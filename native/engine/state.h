@@ -8,6 +8,7 @@
 
 #include "backend/cpu/memory.h"
 #include "engine/network.h"
+#include "engine/token_counts.h"
 
 namespace wkv {
 
@@ -18,17 +19,36 @@ struct SessionState {
   std::string fingerprint;  // of the weights that the state belongs to; 32 hexadecimal digits
   std::uint32_t vocabulary = 0;
 
-  std::shared_ptr<Memory> numbers;                   // layout.numbers() floats
+  // One of them is there: the layout.numbers() floats, or the same at rest, as pack() made them.
+  std::shared_ptr<Memory> numbers;
+  std::shared_ptr<const std::vector<unsigned char>> resting;
+
   std::shared_ptr<const std::vector<float>> logits;  // after the last token; null if there was none
   std::uint64_t tokens = 0;                          // how many the session has seen
-  std::uint64_t seed = 0;                            // of the session's random numbers
-  std::uint64_t draws = 0;                           // how many have been used
 
-  // Makes the numbers this value's own. Throws std::bad_alloc.
+  // The sampler's part. The token after the last one is drawn with random number `draws` of the seed; taking
+  // a generated token in uses its number up and counts it.
+  std::uint64_t seed = 0;
+  std::uint64_t draws = 0;
+  TokenCounts counts;      // by generations with penalties: 'session'
+  TokenCounts generation;  // by the generation that runs; not saved
+
+  // Makes the numbers floats, and this value's own. Throws std::bad_alloc.
   void unshare();
+
+  // Takes half the memory from here on, at the price of rounding every number to f16 with one scale per
+  // group. Throws std::bad_alloc.
+  void rest();
+
+  std::size_t bytes() const { return numbers != nullptr ? numbers->size() : resting->size(); }
 };
 
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };
+
+// The numbers as f16, group by group: a scale (float), a power of two, then the values divided by it.
+std::vector<unsigned char> pack(const StateLayout& layout, const float* numbers);
+std::size_t packed_bytes(const StateLayout& layout);
+void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers);
 
 // The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head. The logits are
 // always exact.

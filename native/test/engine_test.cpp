@@ -124,18 +124,18 @@ TEST_SUITE("engine") {
     network->wait_for_steps(1);
     // These arrive while the first step is under way.
     std::vector<Call> calls;
-    for (const std::size_t size : {1U, 500U, 10U, 500U})
+    for (const std::size_t size : {2U, 500U, 10U, 500U})
       calls.push_back(prepare(fresh_state(*network), Tokens(size, 1)));
     for (Call& call : calls) engine.submit(call.evaluation);
     network->release();
     for (Call& call : calls) call.done.wait();
     const auto steps = network->steps();
     CHECK(steps[0] == std::vector<std::size_t>{1});
-    CHECK(steps[1] == std::vector<std::size_t>{1, 58, 10, 59});
+    CHECK(steps[1] == std::vector<std::size_t>{2, 58, 10, 58});
     CHECK(steps[2] == std::vector<std::size_t>{64, 64});
     std::size_t tokens = 0;
     for (const auto& step : steps) tokens += std::accumulate(step.begin(), step.end(), std::size_t{0});
-    CHECK(tokens == 1 + 1 + 500 + 10 + 500);
+    CHECK(tokens == 1 + 2 + 500 + 10 + 500);
     CHECK(sum_of(calls[1].evaluation->state) == 500);
   }
 
@@ -180,25 +180,90 @@ TEST_SUITE("engine") {
     CHECK(network->steps().size() == 1);
   }
 
-  TEST_CASE("draws with the session's seed and counts the draws") {
+  TEST_CASE("draws with the session's random number, which only a generated token uses up") {
     const auto network = std::make_shared<SumNetwork>();
     Engine engine(network, 1, 8);
     SessionState state = fresh_state(*network);
     state.seed = 42;
     const wkv::Sampling sampling{.temperature = 1, .top_p = 1};
+    const auto expected = [&](float sum, std::uint64_t draw) {
+      return wkv::sample(std::vector<float>{sum, sum + 1, sum + 2, sum + 3}, sampling, {},
+                         wkv::uniform(42, draw))
+          ->token;
+    };
     const auto one = evaluate(engine, state, {1}, Output::kNone, sampling);
-    CHECK(one->sampled == wkv::sample(std::vector<float>{1, 2, 3, 4}, sampling, wkv::uniform(42, 0)));
-    CHECK(one->state.draws == 1);
-    std::set<std::uint32_t> drawn;
-    auto next = one;
+    CHECK(one->drawn.token == expected(1, 0));
+    CHECK(one->state.draws == 0);
+    CHECK(evaluate(engine, one->state, {}, Output::kNone, sampling)->drawn.token == expected(1, 0));
     for (std::uint64_t draw = 1; draw < 40; ++draw) {
-      next = evaluate(engine, next->state, {}, Output::kNone, sampling);
-      CHECK(next->sampled == wkv::sample(std::vector<float>{1, 2, 3, 4}, sampling, wkv::uniform(42, draw)));
-      drawn.insert(next->sampled);
+      Call call = prepare(one->state, {0}, Output::kNone);
+      call.evaluation->state.draws = draw - 1;
+      call.evaluation->generation = std::make_shared<const wkv::Generation>(wkv::Generation{sampling});
+      call.evaluation->generated = true;
+      call.evaluation->draw = true;
+      engine.submit(call.evaluation);
+      call.done.wait();
+      CHECK(call.evaluation->state.draws == draw);
+      REQUIRE(call.evaluation->state.generation.entries().size() == 1);
+      CHECK(call.evaluation->state.generation.entries()[0].token == 0);
     }
-    CHECK(next->state.draws == 40);
-    CHECK(drawn.size() > 1);
-    CHECK(one->state.draws == 1);
+  }
+
+  TEST_CASE("counts what is generated in the generation's counts or in the session's") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    for (const bool session_counts : {false, true}) {
+      Call call = prepare(fresh_state(*network), {3, 1, 3}, Output::kNone);
+      call.evaluation->generation = std::make_shared<const wkv::Generation>(
+          wkv::Generation{wkv::Sampling{.penalty_decay = 0.5}, session_counts});
+      call.evaluation->generated = true;
+      engine.submit(call.evaluation);
+      call.done.wait();
+      const SessionState& after = call.evaluation->state;
+      const auto counted = (session_counts ? after.counts : after.generation).entries();
+      CHECK((session_counts ? after.generation : after.counts).entries().empty());
+      REQUIRE(counted.size() == 2);
+      CHECK(counted[0].token == 1);
+      CHECK(counted[0].count == 0.5);
+      CHECK(counted[1].token == 3);
+      CHECK(counted[1].count == 1.25);
+    }
+  }
+
+  TEST_CASE("what is submitted together takes part in one step, and is delivered together") {
+    const auto network = std::make_shared<SumNetwork>();
+    std::atomic<int> deliveries{0};
+    {
+      Engine engine(network, 1, 8, [&] { ++deliveries; });
+      std::vector<Call> calls;
+      std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
+      for (std::uint32_t i = 0; i < 6; ++i) {
+        calls.push_back(prepare(fresh_state(*network), {i % 4}));
+        evaluations.push_back(calls.back().evaluation);
+      }
+      engine.submit(evaluations);
+      for (Call& call : calls) call.done.wait();
+      CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{1, 1, 1, 1, 1, 1}});
+      CHECK(engine.statistics().steps == 1);
+      CHECK(engine.statistics().sessions == 6);
+      CHECK(engine.statistics().most == 6);
+      CHECK(engine.statistics().tokens == 6);
+    }
+    CHECK(deliveries == 1);
+  }
+
+  TEST_CASE("a step in which somebody waits for a single token takes few tokens of prompts") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    std::vector<Call> calls;
+    calls.push_back(prepare(fresh_state(*network), Tokens(300, 1)));
+    calls.push_back(prepare(fresh_state(*network), {2}));
+    engine.submit(std::vector{calls[0].evaluation, calls[1].evaluation});
+    for (Call& call : calls) call.done.wait();
+    const auto steps = network->steps();
+    REQUIRE(steps.size() == 4);
+    CHECK(steps[0] == std::vector<std::size_t>{16, 1});
+    CHECK(steps[1] == std::vector<std::size_t>{128});
   }
 
   TEST_CASE("drawing from a session that has seen nothing is an error, not a crash") {

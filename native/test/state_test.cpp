@@ -39,6 +39,7 @@ SessionState some_state(std::mt19937& random, bool with_logits = true) {
   state.tokens = 0x123456789abcdef0U;
   state.seed = 0xfedcba9876543210U;
   state.draws = 77;
+  state.counts = wkv::TokenCounts::from({{2, 0.0}, {3, 1.25}, {10, 1e-9}});
   return state;
 }
 
@@ -73,7 +74,7 @@ Bytes forge(std::uint32_t precision, std::uint32_t layers, const std::vector<Par
             std::uint32_t vocabulary, std::uint32_t has_logits, std::size_t payload) {
   Bytes bytes;
   put_text(bytes, "WKVSTATE", 8);
-  put(bytes, std::uint32_t{1});
+  put(bytes, std::uint32_t{2});
   put(bytes, precision);
   put_text(bytes, "0123456789abcdef0123456789abcdef", 32);
   for (int i = 0; i < 3; ++i) put(bytes, std::uint64_t{0});  // tokens, seed, draws
@@ -86,6 +87,7 @@ Bytes forge(std::uint32_t precision, std::uint32_t layers, const std::vector<Par
     put(bytes, part.count);
     put(bytes, part.group);
   }
+  put(bytes, std::uint32_t{0});  // counts of the sampler
   bytes.resize(bytes.size() + payload + 8);
   seal(bytes);
   return bytes;
@@ -111,9 +113,34 @@ TEST_SUITE("state") {
       CHECK(again.tokens == state.tokens);
       CHECK(again.seed == state.seed);
       CHECK(again.draws == state.draws);
+      REQUIRE(again.counts.entries().size() == 3);
+      for (std::size_t i = 0; i < 3; ++i) {
+        CHECK(again.counts.entries()[i].token == state.counts.entries()[i].token);
+        CHECK(again.counts.entries()[i].count == state.counts.entries()[i].count);
+      }
       CHECK((again.logits != nullptr) == with_logits);
       if (with_logits) CHECK(*again.logits == *state.logits);
     }
+  }
+
+  TEST_CASE("a state at rest takes half the memory, and is what its f16 form on disk is") {
+    std::mt19937 random(3);
+    const SessionState state = some_state(random);
+    const SessionState rounded = wkv::deserialize(wkv::serialize(state, StatePrecision::kF16));
+    SessionState resting = state;
+    resting.rest();
+    CHECK(resting.numbers == nullptr);
+    CHECK(resting.bytes() == wkv::packed_bytes(state.layout));
+    CHECK(resting.bytes() < state.bytes() * 3 / 5);
+    CHECK(wkv::serialize(resting, StatePrecision::kF16) == wkv::serialize(state, StatePrecision::kF16));
+    CHECK(wkv::serialize(resting, StatePrecision::kF32) == wkv::serialize(rounded, StatePrecision::kF32));
+    const SessionState copy = resting;
+    resting.unshare();
+    CHECK(resting.resting == nullptr);
+    CHECK(wkv::test::bit_difference(numbers_of(resting), numbers_of(rounded)) == "");
+    CHECK(copy.resting != nullptr);
+    resting.rest();
+    CHECK(*resting.resting == *copy.resting);
   }
 
   TEST_CASE("f16 is as close as 11 bits of each number allow, group by group, and keeps the logits exact") {
@@ -271,9 +298,9 @@ TEST_SUITE("state") {
   TEST_CASE("the beginning and the version are checked and named") {
     std::mt19937 random(8);
     Bytes bytes = wkv::serialize(some_state(random), StatePrecision::kF32);
-    bytes[8] = 2;
+    bytes[8] = 3;
     seal(bytes);
-    CHECK(refusal([&] { wkv::deserialize(bytes); }).found == "version 2");
+    CHECK(refusal([&] { wkv::deserialize(bytes); }).found == "version 3");
     CHECK(refusal([] {
             wkv::deserialize(Bytes{'G', 'G', 'U', 'F', 0, 0, 0, 0, 0});
           }).code == "ERR_WKV_STATE");

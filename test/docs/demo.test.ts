@@ -4,12 +4,10 @@ import { resolve } from 'node:path';
 const root = resolve(__dirname, '../..');
 
 describe('examples/demo.mjs', () => {
-  const begin = performance.now();
   const { status, stdout, stderr } = spawnSync(process.execPath, ['examples/demo.mjs'], {
     cwd: root,
     encoding: 'utf8',
   });
-  const seconds = (performance.now() - begin) / 1000;
 
   test('succeeds, and complains about nothing', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -32,9 +30,5 @@ describe('examples/demo.mjs', () => {
   test('is plain text where it is no terminal', () => {
     // eslint-disable-next-line no-control-regex -- to find them is the purpose
     expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f]/);
-  });
-
-  test('takes less than ten seconds', () => {
-    expect(seconds).toBeLessThan(10);
   });
 });

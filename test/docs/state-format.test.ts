@@ -68,6 +68,8 @@ interface ParsedState {
   vocabulary: number;
   layers: number;
   parts: { name: string; count: number; group: number }[];
+  /** What the sampler counts. */
+  counts: { token: number; count: number }[];
   /** The scale of each group, in order; f16 only. */
   scales: number[];
   /** The groups of numbers, in order. */
@@ -92,6 +94,11 @@ function parseState(bytes: Uint8Array): ParsedState {
     group: u32(88 + 24 * i + 20),
   }));
   let at = 88 + 24 * parts.length;
+  const counts = Array.from({ length: u32(at) }, (_, i) => ({
+    token: u32(at + 4 + 12 * i),
+    count: view.getFloat64(at + 8 + 12 * i, true),
+  }));
+  at += 4 + 12 * counts.length;
   const scales: number[] = [];
   const groups: Float64Array[] = [];
   for (let layer = 0; layer < layers; layer++) {
@@ -129,6 +136,7 @@ function parseState(bytes: Uint8Array): ParsedState {
     vocabulary,
     layers,
     parts,
+    counts,
     scales,
     groups,
     logits,
@@ -171,7 +179,7 @@ describe('a serialized state, read by its documentation alone', () => {
       const { layers, embedding: D, headSize: N } = smallShape;
       const parsed = parseState(session.state.serialize());
       expect(parsed).toMatchObject({
-        version: 1,
+        version: 2,
         precision: 0,
         fingerprint,
         tokens: BigInt(tokens.length + generated.tokens.length),
@@ -225,6 +233,25 @@ describe('a serialized state, read by its documentation alone', () => {
     });
   });
 
+  test('holds what the sampler counts: each token of generations with penalties of the session', async () => {
+    await withSession(async (session) => {
+      const options = { maxTokens: 6, stopTokens: [], seed: 7, penaltyDecay: 0.5, penaltyExempt: [] };
+      await session.complete([], options);
+      expect(parseState(session.state.serialize()).counts).toEqual([]);
+      const { tokens: drawn } = await session.complete([], { ...options, penalties: 'session' });
+      const expected = new Map<number, number>();
+      for (const token of drawn) {
+        for (const [id, count] of expected) expected.set(id, count / 2);
+        expected.set(token, (expected.get(token) ?? 0) + 1);
+      }
+      const counts = [...expected].map(([token, count]) => ({ token, count }));
+      const { counts: found } = parseState(session.state.serialize());
+      expect(found).toEqual(counts.sort((a, b) => a.token - b.token));
+      const again = State.deserialize(session.state.serialize());
+      expect(parseState(again.serialize()).counts).toEqual(found);
+    });
+  });
+
   test('of a session that has seen nothing has zeros and no logits', async () => {
     await withSession(({ model }) => {
       const fresh = model.createSession();
@@ -233,7 +260,7 @@ describe('a serialized state, read by its documentation alone', () => {
       expect(parsed).toMatchObject({ tokens: 0n, draws: 0n, logits: undefined });
       expect(flat(parsed.groups).every((value) => value === 0)).toBe(true);
       const { layers, embedding: D, headSize: N } = smallShape;
-      expect(bytes).toHaveLength(88 + 24 * 3 + 8 + 4 * layers * (2 * D + D * N));
+      expect(bytes).toHaveLength(88 + 24 * 3 + 4 + 8 + 4 * layers * (2 * D + D * N));
       const f16 = parseState(fresh.state.serialize({ precision: 'f16' }));
       expect(new Set(f16.scales)).toEqual(new Set([1]));
     });
@@ -249,7 +276,7 @@ describe('bytes changed by the page, with a checksum that fits', () => {
     return copy;
   };
 
-  test('are read: the seed and the number of draws are where the page says', async () => {
+  test('are read: the seed and the number of the next draw are where the page says', async () => {
     await withSession(async (session) => {
       const changed = sealed(session.state.serialize(), (view) => {
         view.setBigUint64(56, 99n, true);
@@ -264,14 +291,16 @@ describe('bytes changed by the page, with a checksum that fits', () => {
   });
 
   test.each<[string, (view: DataView) => void]>([
-    ['another version', (view) => view.setUint32(8, 2, true)],
+    ['another version', (view) => view.setUint32(8, 3, true)],
     ['an unknown precision', (view) => view.setUint32(12, 2, true)],
     ['no layers', (view) => view.setUint32(80, 0, true)],
     ['nine parts', (view) => view.setUint32(84, 9, true)],
     ['a part of another name', (view) => view.setUint8(88, 0x62)],
     ['a count that is no multiple of its group', (view) => view.setUint32(88 + 20, 63, true)],
     ['another length than the layout', (view) => view.setUint32(72, 255, true)],
-    ['a NaN', (view) => view.setFloat32(88 + 72, NaN, true)],
+    ['more counts than ids', (view) => view.setUint32(88 + 72, 257, true)],
+    ['counts that reach into the numbers', (view) => view.setUint32(88 + 72, 1, true)],
+    ['a NaN', (view) => view.setFloat32(88 + 72 + 4, NaN, true)],
     ['an infinite logit', (view) => view.setFloat32(view.byteLength - 12, Infinity, true)],
   ])('are refused with %s', async (_what, change) => {
     await withSession((session) => {

@@ -7,6 +7,7 @@ import { xxh64 } from '../support/xxh64';
 const fixed = { version: 8, precision: 12, vocabulary: 72, hasLogits: 76, layers: 80, parts: 84 } as const;
 const firstPart = 88;
 const partBytes = 24;
+const counts = firstPart + 3 * partBytes;
 
 function sealed(change: (view: DataView, bytes: Uint8Array) => void, original: Uint8Array): Uint8Array {
   const bytes = original.slice();
@@ -17,15 +18,15 @@ function sealed(change: (view: DataView, bytes: Uint8Array) => void, original: U
 }
 
 /** A whole state of nothing but a header, with parts of these counts. */
-function headerOnly(original: Uint8Array, layers: number, counts: number[], precision: number): Uint8Array {
-  const bytes = new Uint8Array(firstPart + partBytes * counts.length + 8);
+function headerOnly(original: Uint8Array, layers: number, partCounts: number[], precision: number): Uint8Array {
+  const bytes = new Uint8Array(firstPart + partBytes * partCounts.length + 4 + 8);
   bytes.set(original.subarray(0, firstPart));
   return sealed((view, copy) => {
     view.setUint32(fixed.precision, precision, true);
     view.setUint32(fixed.hasLogits, 0, true);
     view.setUint32(fixed.layers, layers, true);
-    view.setUint32(fixed.parts, counts.length, true);
-    counts.forEach((count, i) => {
+    view.setUint32(fixed.parts, partCounts.length, true);
+    partCounts.forEach((count, i) => {
       const start = firstPart + partBytes * i;
       copy.set(Buffer.from('wkv'), start);
       view.setUint32(start + 16, count, true);
@@ -64,7 +65,7 @@ async function main(path = ''): Promise<void> {
       model,
       sealed(() => undefined, original),
     );
-    const fields = { ...fixed, 'count of a part': firstPart + 16, 'group of a part': firstPart + 20 };
+    const fields = { ...fixed, counts, 'count of a part': firstPart + 16, 'group of a part': firstPart + 20 };
     for (const [name, offset] of Object.entries(fields)) {
       for (const value of [0, 1, 2, 3, 7, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
         const bytes = sealed((view) => {
@@ -75,7 +76,7 @@ async function main(path = ''): Promise<void> {
     }
     for (const value of [NaN, Infinity]) {
       const bytes = sealed((view) => {
-        view.setFloat32(firstPart + 3 * partBytes, value, true); // a number in f32, a scale in f16
+        view.setFloat32(counts + 4, value, true); // a number in f32, a scale in f16
       }, original);
       outcomes[`${precision} with a number ${value}`] = outcome(model, bytes);
       const logits = sealed((view) => {

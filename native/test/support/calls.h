@@ -39,9 +39,12 @@ inline Call prepare(SessionState state, std::vector<std::uint32_t> tokens, Outpu
 // One call from beginning to end.
 inline std::shared_ptr<Evaluation> evaluate(Engine& engine, SessionState state,
                                             std::vector<std::uint32_t> tokens, Output output = Output::kLast,
-                                            std::optional<Sampling> sampling = std::nullopt) {
+                                            const std::optional<Sampling>& sampling = std::nullopt) {
   Call call = prepare(std::move(state), std::move(tokens), output);
-  call.evaluation->sampling = std::move(sampling);
+  if (sampling) {
+    call.evaluation->generation = std::make_shared<const Generation>(Generation{*sampling});
+    call.evaluation->draw = true;
+  }
   engine.submit(call.evaluation);
   call.done.wait();
   return call.evaluation;

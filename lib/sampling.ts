@@ -1,0 +1,139 @@
+import type { NativeSampling } from './native';
+import { integer, number, outOfRange, wrongType, wrongValue, type Checks } from './options';
+import { copyTokens } from './token-ids';
+
+/** What narrows or bends the probabilities of the next token; see {@link SamplingOptions.samplerOrder}. */
+export type SamplerStep = 'topP' | 'topK' | 'minP' | 'typicalP' | 'temperature';
+
+/** How the next token is drawn. The defaults are those of ChatRWKV, the reference program of RWKV. */
+export interface SamplingOptions {
+  /** How even the odds are made: p^(1/temperature), 0 to 100. 0 always takes the most probable token; 1 by default. */
+  temperature?: number;
+  /** Only among the most probable tokens whose probabilities reach this together, 0 to 1; 0.85 by default, 1 for all. */
+  topP?: number;
+  /** Only among so many of the most probable tokens; 0 (the default) for all. */
+  topK?: number;
+  /** Only tokens at least so many times as probable as the most probable one, 0 to 1; 0 by default. */
+  minP?: number;
+  /**
+   * Only the tokens that are about as probable as is to be expected, until they reach this together, above 0 to 1; 1
+   * (the default) for all. Meister et al., "Locally typical sampling", 2022.
+   */
+  typicalP?: number;
+  /**
+   * Lowers the logit of every token that was generated already, -100 to 100. By default 0.2, and 0 where tokens are
+   * single bytes, because text repeats letters.
+   */
+  presencePenalty?: number;
+  /** Lowers it once more for each time that the token was generated, -100 to 100; by default as above. */
+  frequencyPenalty?: number;
+  /** What the counts of the frequency penalty are multiplied with at each token, 0 to 1; 0.996 by default. */
+  penaltyDecay?: number;
+  /**
+   * Tokens whose repetitions are not counted: for them the frequency penalty is 0, the presence penalty counts.
+   * Session and chat take ChatRWKV's by default: digits and white space, the tokens whose text stands in ' \t0123456789'.
+   */
+  penaltyExempt?: readonly number[] | Uint32Array;
+  /** Added to the logits of single tokens, by id; -Infinity forbids a token. */
+  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number>;
+  /** Tokens that are never drawn. */
+  bannedTokens?: readonly number[] | Uint32Array;
+  /** Starts the random numbers anew: the same seed draws the same tokens. */
+  seed?: number | bigint;
+  /**
+   * The order of the steps, each named once. By default ChatRWKV's: top-p, top-k, then min-p, typical-p and at last the
+   * temperature, so that a high temperature lets no more tokens in. Others (Hugging Face, llama.cpp) begin with it.
+   */
+  samplerOrder?: readonly SamplerStep[];
+}
+
+/** Options of which only the native sampler knows: all but the seed. */
+export type Drawing = Omit<SamplingOptions, 'seed'>;
+
+const steps: readonly SamplerStep[] = ['topP', 'topK', 'minP', 'typicalP', 'temperature'];
+
+/** Checks for `checkOptions`; ids have to be below `size`. */
+export function samplingChecks(size: number): Checks<Drawing> {
+  const tokens = (name: string, value: unknown): Uint32Array =>
+    copyTokens(value as readonly number[], size, name);
+  return {
+    temperature: number(0, 100),
+    topP: number(0, 1),
+    topK: integer(0, 2 ** 32 - 1),
+    minP: number(0, 1),
+    typicalP: (name, value) => {
+      const checked = number(0, 1)(name, value);
+      if (checked === 0) throw outOfRange(name, 'a number above 0', checked);
+      return checked;
+    },
+    presencePenalty: number(-100, 100),
+    frequencyPenalty: number(-100, 100),
+    penaltyDecay: number(0, 1),
+    penaltyExempt: tokens,
+    logitBias: (name, value) => biases(name, value, size),
+    bannedTokens: tokens,
+    samplerOrder: (name, value) => order(name, value),
+  };
+}
+
+function order(name: string, value: unknown): SamplerStep[] {
+  if (!Array.isArray(value)) throw wrongType(name, 'an array', value);
+  const sorted = value.map(String).sort().join(' ');
+  if (sorted !== [...steps].sort().join(' ')) {
+    throw wrongValue(
+      `${name}: expected each of ${steps.join(', ')} once, found ${value.map(String).join(', ')}`,
+    );
+  }
+  return value as SamplerStep[];
+}
+
+function biases(name: string, value: unknown, size: number): Map<number, number> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType(name, 'an object or a Map of numbers by token id', value);
+  }
+  const entries = value instanceof Map ? [...value] : Object.entries(value);
+  const checked = new Map<number, number>();
+  for (const [key, bias] of entries) {
+    // Keys of an object are strings.
+    const id: unknown = typeof key === 'string' && /^\d+$/.test(key) ? Number(key) : key;
+    const [token = 0] = copyTokens([id as number], size, `${name}: key`);
+    if (typeof bias !== 'number') throw wrongType(`${name}[${token}]`, 'a number', bias);
+    if (Number.isNaN(bias) || bias > 1e30) {
+      throw outOfRange(`${name}[${token}]`, 'a number up to 1e30, or -Infinity', bias);
+    }
+    checked.set(token, bias);
+  }
+  return checked;
+}
+
+/** What the native sampler takes, for checked options; what is not given has its default. */
+export function toNativeSampling(
+  options: Drawing,
+  rest: { logprobs?: number; forbidden?: Uint32Array | undefined; penalty?: number } = {},
+): NativeSampling {
+  const bias = [...((options.logitBias ?? new Map()) as Map<number, number>)];
+  const { logprobs = 0, forbidden = new Uint32Array(0), penalty = 0.2 } = rest;
+  return {
+    temperature: options.temperature ?? 1,
+    topP: options.topP ?? 0.85,
+    topK: options.topK ?? 0,
+    minP: options.minP ?? 0,
+    typicalP: options.typicalP ?? 1,
+    order: Uint32Array.from(options.samplerOrder ?? steps, (step) => steps.indexOf(step)),
+    presencePenalty: options.presencePenalty ?? penalty,
+    frequencyPenalty: options.frequencyPenalty ?? penalty,
+    penaltyDecay: options.penaltyDecay ?? 0.996,
+    exempt: Uint32Array.from(options.penaltyExempt ?? []),
+    forbidden: concatenate(forbidden, options.bannedTokens ?? []),
+    biasTokens: Uint32Array.from(bias, ([token]) => token),
+    biasValues: Float32Array.from(bias, ([, value]) => value),
+    logprobs,
+  };
+}
+
+function concatenate(first: Uint32Array, second: readonly number[] | Uint32Array): Uint32Array {
+  const all = new Uint32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
+}

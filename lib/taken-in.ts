@@ -1,0 +1,112 @@
+import type { Delivered, Delivery } from './delivery';
+import type {
+  EvaluationRequest,
+  EvaluationResult,
+  NativeDrawn,
+  NativeSampling,
+  NativeSession,
+} from './native';
+import type { Drawing } from './sampling';
+import type { TokenizerLike } from './tokenizer';
+
+/** What a generation needs of its session, which does nothing else meanwhile. */
+export interface GenerationAccess {
+  readonly tokenizer: TokenizerLike | undefined;
+  native(): NativeSession;
+  isDisposed(): boolean;
+  /** Whether the session's state has to be told that the generation is over. */
+  readonly rests: boolean;
+  /** Completes the options with what the model knows of its tokens. */
+  sampling(drawing: Drawing, logprobs: number): NativeSampling;
+  submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult>;
+}
+
+/**
+ * The tokens of a generation that its session has taken in, and how to get from there to those that have been
+ * delivered. While text is held back the session keeps a state from before it: from there the tokens that were
+ * delivered are taken in again, which gives the same bits.
+ */
+export class TakenIn {
+  readonly #session: GenerationAccess;
+  readonly #delivery: Delivery<NativeDrawn>;
+  /** States are kept so many tokens apart at least, which bounds how many have to be taken in again. */
+  readonly #apart: number;
+  /** Tokens from number `#first` on; what is before them will not be needed again. */
+  #tokens: number[] = [];
+  #first = 0;
+  /** How many tokens the session has taken in. */
+  #count = 0;
+  /** The numbers of tokens that the session had taken in when states were kept. */
+  #kept: number[] = [];
+  #settled = false;
+
+  constructor(session: GenerationAccess, delivery: Delivery<NativeDrawn>, longestHeld: number) {
+    this.#session = session;
+    this.#delivery = delivery;
+    this.#apart = Math.max(16, longestHeld);
+  }
+
+  push(token: number, details: NativeDrawn): Delivered<NativeDrawn> | undefined {
+    this.#tokens.push(token);
+    const { tokenizer } = this.#session;
+    // Without a tokenizer each token is as good as a character.
+    const bytes = tokenizer?.decodeBytes([token]) ?? Uint8Array.of(0);
+    return this.#delivery.push({ id: token, bytes, details });
+  }
+
+  /** Takes the token in that was pushed last, and draws the next. */
+  async takeIn(): Promise<NativeDrawn> {
+    const token = this.#tokens.at(-1) ?? 0;
+    this.#keep();
+    const drawn = await this.#session.submit({ tokens: Uint32Array.of(token), generated: true, draw: true });
+    this.#count += 1;
+    return drawn;
+  }
+
+  /** Keeps states so that there is always one that no more has been taken in before than has been delivered. */
+  #keep(): void {
+    const native = this.#session.native();
+    const { complete } = this.#delivery;
+    const superseded =
+      complete >= this.#count ? this.#kept.length : this.#kept.findLastIndex((n) => n <= complete);
+    if (superseded > 0) {
+      native.forget(superseded);
+      this.#kept.splice(0, superseded);
+    }
+    const last = this.#kept.at(-1);
+    const needed = complete <= this.#count && (last === undefined || this.#count - last >= this.#apart);
+    if (needed) {
+      native.keep();
+      this.#kept.push(this.#count);
+    }
+    const needless = Math.min(complete, this.#kept[0] ?? this.#count) - this.#first;
+    this.#tokens.splice(0, needless);
+    this.#first += needless;
+  }
+
+  /**
+   * Brings the session to where the delivered text is: the state after the last token that is out completely, plus the
+   * encoding of what is out of the next. Returns that encoding. Done once: then nothing more may be pushed.
+   */
+  async settle(): Promise<Uint32Array> {
+    if (this.#settled) return new Uint32Array(0);
+    this.#settled = true;
+    const { complete, partial } = this.#delivery;
+    let from = this.#count;
+    if (from > complete) {
+      this.#session.native().goBack();
+      from = this.#kept[0] ?? from;
+    } else {
+      this.#session.native().forget(this.#kept.length);
+    }
+    this.#kept = [];
+    const whole = this.#tokens.slice(from - this.#first, complete - this.#first);
+    const rest = partial.length === 0 ? new Uint32Array(0) : (this.#session.tokenizer?.encode(partial) ?? []);
+    const tokens = Uint32Array.of(...whole, ...rest);
+    if (tokens.length > 0 || this.#session.rests) {
+      await this.#session.submit({ tokens, generated: true, rest: true });
+    }
+    this.#count = complete + rest.length;
+    return Uint32Array.from(rest);
+  }
+}

@@ -1,0 +1,57 @@
+#pragma once
+
+// Work that other threads do for a promise.
+
+#include <napi.h>
+
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+
+namespace wkv::addon {
+
+// Work, wherever it runs: its result, or why there is none.
+template <class Result>
+struct Outcome {
+  std::optional<Result> result;
+  std::optional<Error> error;
+};
+
+template <class Work>
+auto attempt(Work&& work) -> Outcome<decltype(work())> {
+  try {
+    return {work(), {}};
+  } catch (const Error& error) {
+    return {{}, error};
+  } catch (const std::bad_alloc&) {
+    return {{}, Error("ERR_WKV_MEMORY", "there is not enough memory")};
+  }
+}
+
+// Runs `work` on a thread of its own; the promise is resolved with what `convert` makes of its result.
+template <class Work, class Convert>
+Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
+  Environment& environment = Environment::of(env);
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  environment.begin(env);
+  environment.run_in_background([] {},
+                                [&environment, deferred, work, convert] {
+                                  auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
+                                  environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
+                                    if (js == nullptr) return;
+                                    environment.end(js);
+                                    if (outcome->error) {
+                                      deferred.Reject(to_javascript(js, *outcome->error).Value());
+                                    } else {
+                                      deferred.Resolve(convert(js, std::move(*outcome->result)));
+                                    }
+                                  });
+                                });
+  return deferred.Promise();
+}
+
+}  // namespace wkv::addon
