@@ -6,6 +6,7 @@
 #include "kernels/activations/activations.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/sampling/sampling.h"
 #include "kernels/token_shift/token_shift.h"
 #include "kernels/wkv5/wkv5.h"
 
@@ -24,6 +25,12 @@ struct KernelTable {
   Elementwise2 add;
   Elementwise3 add_gated;
   LogSumExp log_sum_exp;
+  CopyFinite copy_finite;
+  Maximum maximum;
+  Weigh weigh;
+  SumAtLeast sum_at_least;
+  Collect collect;
+  AddToBuckets add_to_buckets;
 };
 
 // Compiled for every processor.

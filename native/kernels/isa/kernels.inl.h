@@ -11,6 +11,7 @@
 #include "kernels/activations/activations.inl.h"
 #include "kernels/gemm/gemm.inl.h"
 #include "kernels/layer_norm/layer_norm.inl.h"
+#include "kernels/sampling/sampling.inl.h"
 #include "kernels/token_shift/token_shift.inl.h"
 #include "kernels/wkv5/wkv5.inl.h"
 
@@ -30,6 +31,12 @@ inline KernelTable make_kernel_table(const char* name) {
       .add = add_to,
       .add_gated = add_gated,
       .log_sum_exp = log_sum_exp,
+      .copy_finite = copy_finite,
+      .maximum = maximum,
+      .weigh = weigh,
+      .sum_at_least = sum_at_least,
+      .collect = collect,
+      .add_to_buckets = add_to_buckets,
   };
 }
 

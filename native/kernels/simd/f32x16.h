@@ -11,9 +11,11 @@
 //   load_bf16, load_f16         16 stored halves, widened exactly
 //   broadcast add sub mul div
 //   fma(a, b, c)                a * b + c, rounded once
-//   min(a, b), max(a, b)        b where either is NaN (x86's rule; callers put the value that may be NaN
-//   second) scale_by_exponent(a, s)     a * 2^n where s = 1.5 * 2^23 + n was made by adding that constant to
-//   n reduce_add(a)               sum of the lanes
+//   min(a, b), max(a, b)        b where either is NaN (x86's rule; callers put what may be NaN second)
+//   scale_by_exponent(a, s)     a * 2^n where s = 1.5 * 2^23 + n was made by adding that constant to n
+//   reduce_add(a)               sum of the lanes
+//   mask_at_least(a, b)         bit l is set where a >= b in lane l
+//   zero_unless_at_least(a, b, c)   c where a >= b, else 0
 //
 // Everything lives in a namespace named after the instruction set: an inline function compiled for AVX-512
 // must never be the copy that the linker keeps for a machine without it. For the same reason these headers

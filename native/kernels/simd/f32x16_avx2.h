@@ -70,4 +70,14 @@ inline float reduce_add(F32x16 a) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
+  const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ));
+  const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ));
+  return static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 8U;
+}
+inline F32x16 zero_unless_at_least(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm256_and_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ), c.low),
+          _mm256_and_ps(_mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ), c.high)};
+}
+
 }  // namespace wkv::WKV_ISA_NAMESPACE

@@ -54,4 +54,9 @@ inline float reduce_add(F32x16 a) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
+inline F32x16 zero_unless_at_least(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ), c.v)};
+}
+
 }  // namespace wkv::WKV_ISA_NAMESPACE

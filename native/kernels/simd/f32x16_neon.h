@@ -75,4 +75,19 @@ inline float reduce_add(F32x16 a) {
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
+inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
+  const std::uint32_t bits[4] = {1, 2, 4, 8};
+  std::uint32_t mask = 0;
+  for (int i = 0; i < 4; ++i) {
+    mask |= vaddvq_u32(vandq_u32(vcgeq_f32(a.q[i], b.q[i]), vld1q_u32(bits))) << (4 * i);
+  }
+  return mask;
+}
+inline F32x16 zero_unless_at_least(F32x16 a, F32x16 b, F32x16 c) {
+  for (int i = 0; i < 4; ++i) {
+    c.q[i] = vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(a.q[i], b.q[i]), vreinterpretq_u32_f32(c.q[i])));
+  }
+  return c;
+}
+
 }  // namespace wkv::WKV_ISA_NAMESPACE

@@ -71,4 +71,13 @@ inline float reduce_add(F32x16 a) {
   return a.lane[0];
 }
 
+inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
+  std::uint32_t mask = 0;
+  for (int i = 0; i < 16; ++i) mask |= (a.lane[i] >= b.lane[i] ? 1U : 0U) << i;
+  return mask;
+}
+inline F32x16 zero_unless_at_least(F32x16 a, F32x16 b, F32x16 c) {
+  return per_lane([&](int i) { return a.lane[i] >= b.lane[i] ? c.lane[i] : 0.0F; });
+}
+
 }  // namespace wkv::WKV_ISA_NAMESPACE
