@@ -71,9 +71,12 @@ void apply(SamplingStep step, const Sampling& sampling, std::vector<double>& x) 
       last = last_key(key, p, sampling.typical_p);
       break;
     }
-    case SamplingStep::kTemperature:
-      for (double& value : x) value /= sampling.temperature;
+    case SamplingStep::kTemperature: {
+      // Of differences to the highest: a tiny temperature makes infinities of all others then, and no NaN.
+      const double highest = *std::max_element(x.begin(), x.end());
+      for (double& value : x) value = (value - highest) / sampling.temperature;
       return;
+    }
   }
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = key[i] <= last ? x[i] : kNever;
 }
@@ -93,6 +96,7 @@ void report(std::span<const float> logits, const Sampling& sampling, Drawn& draw
 
 std::optional<Drawn> sample(std::span<const float> logits, const Sampling& sampling,
                             const TokenCounts& counts, double random) {
+  if (logits.empty()) return {};
   if (!std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); })) return {};
   // Penalties and bias in double, then a float again: what the logits are.
   std::vector<double> x(logits.begin(), logits.end());
@@ -111,9 +115,10 @@ std::optional<Drawn> sample(std::span<const float> logits, const Sampling& sampl
     }
   }
   for (double& value : x) value = static_cast<double>(static_cast<float>(value));
+  if (!std::all_of(x.begin(), x.end(), [](double value) { return value < -kNever; })) return {};
 
   const auto best = std::max_element(x.begin(), x.end());
-  if (!std::isfinite(*best)) return {};
+  if (*best == kNever) return {};
   Drawn drawn{.token = static_cast<std::uint32_t>(best - x.begin()), .logprob = 0, .top = {}};
   if (sampling.temperature > 0) {
     for (const SamplingStep step : sampling.order) apply(step, sampling, x);

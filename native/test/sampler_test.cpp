@@ -6,11 +6,15 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <numeric>
+#include <optional>
 #include <random>
 #include <set>
+#include <span>
+#include <thread>
+#include <utility>
 #include <vector>
 
+#include "backend/cpu/denormals.h"
 #include "engine/sampler.h"
 
 namespace {
@@ -34,48 +38,108 @@ Words philox(Words counter, std::array<std::uint32_t, 2> key) {
 // The 53 bits of a number in [0, 1).
 std::uint64_t bits53(double number) { return static_cast<std::uint64_t>(std::ldexp(number, 53)); }
 
-// What sample() is documented to do, the long way round: probabilities of the tokens that may be drawn.
-std::vector<double> distribution(const std::vector<float>& logits, double temperature, double top_p) {
-  std::vector<double> p;
-  double total = 0;
-  const double most = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
-  for (const float logit : logits) p.push_back(std::exp(static_cast<double>(logit) - most));
-  total = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& value : p) value /= total;
-  std::vector<double> sorted = p;
-  std::sort(sorted.rbegin(), sorted.rend());
-  double cutoff = 0;
-  double sum = 0;
-  for (const double value : sorted) {
-    sum += value;
-    if (sum >= top_p) {
-      cutoff = value;
-      break;
-    }
-  }
-  for (double& value : p) value = value < cutoff ? 0 : std::pow(value, 1 / temperature);
-  total = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& value : p) value /= total;
-  return p;
+using Logits = std::vector<float>;
+using Ids = std::vector<std::uint32_t>;
+using Set = std::set<std::uint32_t>;
+using wkv::Sampling;
+using wkv::SamplingStep;
+using wkv::TokenCounts;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+using Sample = std::optional<wkv::Drawn> (*)(std::span<const float>, const Sampling&, const TokenCounts&,
+                                             double);
+
+// Both forms of the sampler do what is checked by hand.
+template <class Body>
+void for_both(Body body) {
+  SUBCASE("the naive form") { body(Sample{wkv::reference::sample}); }
+  SUBCASE("the fast form") { body(Sample{wkv::sample}); }
 }
 
-// The token drawn; the tests that use this expect one.
-std::uint32_t drawn(const std::vector<float>& logits, float temperature, float top_p, double random) {
-  return wkv::sample(logits, {.temperature = temperature, .top_p = top_p}, random).value();
+// Everything that can be drawn, if it has a thousandth or more.
+Set reachable(Sample sample, const Logits& logits, const Sampling& sampling) {
+  Set tokens;
+  for (int i = 0; i < 2000; ++i) tokens.insert(sample(logits, sampling, {}, i / 2000.0).value().token);
+  return tokens;
 }
 
-// Where `random` falls when the tokens lie side by side; -1 within rounding of a border.
-int pick(const std::vector<double>& p, double random) {
-  double begin = 0;
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    const double end = begin + p[i];
-    // The sums of up to a thousand doubles are good to 1e-13.
-    if (p[i] > 0 && (std::abs(random - end) < 1e-12 || (begin > 0 && std::abs(random - begin) < 1e-12)))
-      return -1;
-    if (random < end) return static_cast<int>(i);
-    begin = end;
+std::uint32_t token(Sample sample, const Logits& logits, const Sampling& sampling, double random,
+                    const TokenCounts& counts = {}) {
+  return sample(logits, sampling, counts, random).value().token;
+}
+
+// Logits of these probabilities.
+Logits logs(std::initializer_list<double> probabilities) {
+  Logits logits;
+  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
+  return logits;
+}
+
+wkv::TokenSet set_of(Ids ids) { return std::make_shared<const Ids>(std::move(ids)); }
+
+std::shared_ptr<const std::vector<wkv::TokenBias>> bias_of(std::vector<wkv::TokenBias> bias) {
+  return std::make_shared<const std::vector<wkv::TokenBias>>(std::move(bias));
+}
+
+// Nothing but what a test is about: every token, as probable as it is.
+Sampling plain() {
+  Sampling sampling;
+  sampling.top_p = 1;
+  return sampling;
+}
+
+std::array<SamplingStep, 5> first_steps() {
+  return {SamplingStep::kTopP, SamplingStep::kTopK, SamplingStep::kMinP, SamplingStep::kTypicalP,
+          SamplingStep::kTemperature};
+}
+
+template <class Value>
+Value one_of(std::mt19937& random, std::initializer_list<Value> values) {
+  return values.begin()[random() % values.size()];
+}
+
+Logits random_logits(std::mt19937& random, std::size_t size, float deviation, bool ties) {
+  std::normal_distribution<float> normal(0, deviation);
+  Logits logits(size);
+  for (float& logit : logits) logit = ties ? std::round(normal(random)) : normal(random);
+  return logits;
+}
+
+TokenCounts random_counts(std::mt19937& random, std::size_t vocabulary) {
+  std::vector<TokenCounts::Entry> entries;
+  for (std::size_t id = random() % 3; id < vocabulary + 5; id += 1 + random() % 9) {
+    entries.push_back({static_cast<std::uint32_t>(id), static_cast<double>(random() % 1000) / 250});
   }
-  return -1;
+  return TokenCounts::from(std::move(entries));
+}
+
+Sampling random_sampling(std::mt19937& random) {
+  Sampling sampling;
+  sampling.temperature = one_of(random, {1.0, 0.3, 0.7, 2.5, 50.0});
+  sampling.top_p = one_of(random, {0.85, 0.0, 0.3, 0.99, 1.0});
+  sampling.top_k = one_of<std::uint32_t>(random, {0, 0, 1, 4, 40});
+  sampling.min_p = one_of(random, {0.0, 0.0, 0.02, 0.3, 1.0});
+  sampling.typical_p = one_of(random, {1.0, 1.0, 0.2, 0.7, 0.95});
+  if (random() % 3 == 0) {
+    sampling.bias = bias_of({{0, 1.5F}, {1, -kInfinity}, {14, -3}, {16, 0.25F}, {1000000, 9}});
+  }
+  if (random() % 3 == 0) sampling.forbidden = set_of({2, 3, 15, 299, 70000});
+  return sampling;
+}
+
+// Whether both forms draw the same token. Where the fast one leaves thousands of tokens it has weights in
+// single precision, which move borders between tokens by up to 1e-6 of the whole.
+bool agree(const Logits& logits, const Sampling& sampling, const TokenCounts& counts, double number) {
+  const auto fast = wkv::sample(logits, sampling, counts, number);
+  const auto naive = [&](double at) { return wkv::reference::sample(logits, sampling, counts, at); };
+  const auto expected = naive(number);
+  if (!fast || !expected) return !fast && !expected;
+  if (fast->token == expected->token) return true;
+  if (logits.size() <= 4096) return false;
+  return fast->token == naive(std::max(0.0, number - 1e-6))->token ||
+         fast->token == naive(std::min(number + 1e-6, 0x1.fffffffffffffp-1))->token;
 }
 
 }  // namespace
@@ -122,111 +186,443 @@ TEST_SUITE("random numbers") {
 }
 
 TEST_SUITE("sampling") {
-  TEST_CASE("at temperature 0 the most probable token is drawn, of equals the first") {
-    for (const double random : {0.0, 0.5, 0.999}) {
-      CHECK(drawn(std::vector<float>{1, 3, 3, 2}, 0, 1, random) == 1);
-      CHECK(drawn(std::vector<float>{-5}, 0, 0.5F, random) == 0);
-    }
+  TEST_CASE("tokens lie in ascending order, each as wide as its probability") {
+    for_both([](Sample sample) {
+      const Logits logits = logs({1.0 / 8, 1.0 / 2, 1.0 / 4, 1.0 / 8});
+      const auto at = [&](double random) { return token(sample, logits, plain(), random); };
+      CHECK(at(0) == 0);
+      CHECK(at(0.124) == 0);
+      CHECK(at(0.126) == 1);
+      CHECK(at(0.624) == 1);
+      CHECK(at(0.626) == 2);
+      CHECK(at(0.876) == 3);
+      CHECK(at(0x1.fffffffffffffp-1) == 3);
+    });
   }
 
-  TEST_CASE("tokens lie in ascending order, each as wide as its probability") {
-    // Probabilities 1/8, 1/2, 1/4, 1/8.
-    const std::vector<float> logits = {0, std::log(4.0F), std::log(2.0F), 0};
-    CHECK(drawn(logits, 1, 1, 0) == 0);
-    CHECK(drawn(logits, 1, 1, 0.124) == 0);
-    CHECK(drawn(logits, 1, 1, 0.126) == 1);
-    CHECK(drawn(logits, 1, 1, 0.624) == 1);
-    CHECK(drawn(logits, 1, 1, 0.626) == 2);
-    CHECK(drawn(logits, 1, 1, 0.876) == 3);
-    CHECK(drawn(logits, 1, 1, 0x1.fffffffffffffp-1) == 3);
+  TEST_CASE(
+      "at temperature 0 the most probable token is drawn, of equals the first, whatever the rest says") {
+    for_both([](Sample sample) {
+      Sampling sampling = plain();
+      sampling.temperature = 0;
+      sampling.top_k = 1;
+      sampling.typical_p = 0.1;
+      for (const double random : {0.0, 0.5, 0.999}) {
+        CHECK(token(sample, {1, 3, 3, 2}, sampling, random) == 1);
+        CHECK(token(sample, {-5}, sampling, random) == 0);
+        Logits logits(300, -1);
+        logits[299] = logits[256] = 0;
+        CHECK(token(sample, logits, sampling, random) == 256);
+      }
+    });
   }
 
   TEST_CASE("top-p keeps the smallest set that reaches the sum, and what ties with its last") {
-    // Probabilities 0.4, 0.2, 0.2, 0.1, 0.1.
-    const std::vector<float> logits = {std::log(4.0F), std::log(2.0F), std::log(2.0F), 0, 0};
-    const auto reachable = [&](float top_p) {
-      std::set<std::uint32_t> tokens;
-      for (int i = 0; i < 1000; ++i) tokens.insert(drawn(logits, 1, top_p, i / 1000.0));
-      return tokens;
-    };
-    CHECK(reachable(0) == std::set<std::uint32_t>{0});
-    CHECK(reachable(0.39F) == std::set<std::uint32_t>{0});
-    CHECK(reachable(0.41F) == std::set<std::uint32_t>{0, 1, 2});  // 0.4 + 0.2 suffices, but 1 and 2 are equal
-    CHECK(reachable(0.79F) == std::set<std::uint32_t>{0, 1, 2});
-    CHECK(reachable(0.81F) == std::set<std::uint32_t>{0, 1, 2, 3, 4});
-    CHECK(reachable(1) == std::set<std::uint32_t>{0, 1, 2, 3, 4});
+    for_both([](Sample sample) {
+      const Logits logits = logs({0.4, 0.2, 0.2, 0.1, 0.1});
+      const auto kept = [&](double top_p) {
+        Sampling sampling;
+        sampling.top_p = top_p;
+        return reachable(sample, logits, sampling);
+      };
+      CHECK(kept(0) == Set{0});
+      CHECK(kept(0.39) == Set{0});
+      CHECK(kept(0.41) == Set{0, 1, 2});  // 0.4 + 0.2 suffices, but 1 and 2 are equal
+      CHECK(kept(0.79) == Set{0, 1, 2});
+      CHECK(kept(0.81) == Set{0, 1, 2, 3, 4});
+      CHECK(kept(1) == Set{0, 1, 2, 3, 4});
+    });
   }
 
-  TEST_CASE("top-p counts the probabilities before temperature") {
-    // At temperature 1 the first token has 0.6, at temperature 10 about 0.27 of four.
-    const std::vector<float> logits = {std::log(4.5F), 0, 0, 0};
-    for (const double random : {0.0, 0.3, 0.6, 0.99}) {
-      CHECK(drawn(logits, 10, 0.5F, random) == 0);
-    }
+  TEST_CASE("top-k keeps so many, of equals the lower ids") {
+    for_both([](Sample sample) {
+      const Logits logits = logs({0.1, 0.2, 0.4, 0.2, 0.1});
+      const auto kept = [&](std::uint32_t top_k) {
+        Sampling sampling = plain();
+        sampling.top_k = top_k;
+        return reachable(sample, logits, sampling);
+      };
+      CHECK(kept(0) == Set{0, 1, 2, 3, 4});
+      CHECK(kept(1) == Set{2});
+      CHECK(kept(2) == Set{1, 2});
+      CHECK(kept(3) == Set{1, 2, 3});
+      CHECK(kept(4) == Set{0, 1, 2, 3});
+      CHECK(kept(5) == Set{0, 1, 2, 3, 4});
+      CHECK(kept(~0U) == Set{0, 1, 2, 3, 4});
+    });
   }
 
-  TEST_CASE("agrees with the definition on random logits, temperatures and top-p") {
+  TEST_CASE("min-p keeps what is so many times as probable as the most probable") {
+    for_both([](Sample sample) {
+      const Logits logits = logs({0.1, 0.2, 0.4, 0.2, 0.1});
+      const auto kept = [&](double min_p) {
+        Sampling sampling = plain();
+        sampling.min_p = min_p;
+        return reachable(sample, logits, sampling);
+      };
+      CHECK(kept(0.24) == Set{0, 1, 2, 3, 4});
+      CHECK(kept(0.26) == Set{1, 2, 3});
+      CHECK(kept(0.49) == Set{1, 2, 3});
+      CHECK(kept(0.51) == Set{2});
+      CHECK(kept(1) == Set{2});
+    });
+  }
+
+  TEST_CASE("typical-p keeps what is nearest to the entropy, even if it is not the most probable") {
+    for_both([](Sample sample) {
+      // Entropy 1.28 nats. -ln p: 0.69, 1.39, 2.08, 2.77, 2.77; so the order is 1 (0.11 away), 0 (0.59),
+      // 2 (0.80), then 3 and 4.
+      const Logits logits = logs({1.0 / 2, 1.0 / 4, 1.0 / 8, 1.0 / 16, 1.0 / 16});
+      const auto kept = [&](double typical_p) {
+        Sampling sampling = plain();
+        sampling.typical_p = typical_p;
+        return reachable(sample, logits, sampling);
+      };
+      CHECK(kept(0.24) == Set{1});
+      CHECK(kept(0.26) == Set{0, 1});
+      CHECK(kept(0.74) == Set{0, 1});
+      CHECK(kept(0.76) == Set{0, 1, 2});
+      CHECK(kept(0.88) == Set{0, 1, 2, 3, 4});
+      CHECK(kept(1) == Set{0, 1, 2, 3, 4});
+    });
+  }
+
+  TEST_CASE("the temperature bends probabilities: p^(1/T)") {
+    for_both([](Sample sample) {
+      const Logits logits = logs({0.8, 0.2});
+      const auto border = [&](double temperature) {
+        Sampling sampling = plain();
+        sampling.temperature = temperature;
+        int count = 0;
+        for (int i = 0; i < 10000; ++i) count += token(sample, logits, sampling, i / 1e4) == 0 ? 1 : 0;
+        return count;
+      };
+      CHECK(border(1) == doctest::Approx(8000).epsilon(2e-4));
+      CHECK(border(0.5) == doctest::Approx(1e4 * 0.64 / 0.68).epsilon(2e-4));
+      CHECK(border(2) == doctest::Approx(1e4 * 2 / 3).epsilon(2e-4));  // sqrt(0.8) = 2 sqrt(0.2)
+    });
+  }
+
+  TEST_CASE("steps work on what the ones before them left") {
+    for_both([](Sample sample) {
+      // At temperature 1/2 the probabilities 0.5, 0.3, 0.2 become 25, 9 and 4 of 38: 0.66, 0.24, 0.11.
+      const Logits logits = logs({0.5, 0.3, 0.2});
+      Sampling sampling;
+      sampling.temperature = 0.5;
+      sampling.top_p = 0.6;
+      CHECK(reachable(sample, logits, sampling) == Set{0, 1});
+      sampling.order = {SamplingStep::kTemperature, SamplingStep::kTopP, SamplingStep::kTopK,
+                        SamplingStep::kMinP, SamplingStep::kTypicalP};
+      CHECK(reachable(sample, logits, sampling) == Set{0});
+      // Of two tokens, 0.625 and 0.375, the first reaches 0.6; of three, 0.5, it does not.
+      sampling.temperature = 1;
+      sampling.top_k = 2;
+      CHECK(reachable(sample, logits, sampling) == Set{0, 1});
+      sampling.order = {SamplingStep::kTopK, SamplingStep::kTopP, SamplingStep::kTemperature,
+                        SamplingStep::kMinP, SamplingStep::kTypicalP};
+      CHECK(reachable(sample, logits, sampling) == Set{0});
+    });
+  }
+
+  TEST_CASE("a counted token's logit is lowered by the presence penalty and its count's share") {
+    for_both([](Sample sample) {
+      Sampling sampling;
+      sampling.temperature = 0;
+      sampling.presence_penalty = 0.5;
+      sampling.frequency_penalty = 0.25;
+      const auto best = [&](double count, float other) {
+        return token(sample, {3, other}, sampling, 0, TokenCounts::from({{0, count}, {7, 100}}));
+      };
+      CHECK(best(0, 2.49F) == 0);  // 3 - 0.5
+      CHECK(best(0, 2.51F) == 1);
+      CHECK(best(4, 1.49F) == 0);  // 3 - 0.5 - 4 * 0.25
+      CHECK(best(4, 1.51F) == 1);
+      sampling.presence_penalty = -1;
+      sampling.frequency_penalty = -1;
+      CHECK(best(2, 5.99F) == 0);
+      CHECK(best(2, 6.01F) == 1);
+    });
+  }
+
+  TEST_CASE("a bias is added to the logit, beside penalties; -infinity forbids") {
+    for_both([](Sample sample) {
+      Sampling sampling;
+      sampling.temperature = 0;
+      sampling.presence_penalty = 1;
+      const TokenCounts counts = TokenCounts::from({{1, 0}});
+      sampling.bias = bias_of({{1, 3}, {9, 100}});
+      CHECK(token(sample, {0, 0, 1.9F}, sampling, 0, counts) == 1);
+      CHECK(token(sample, {0, 0, 2.1F}, sampling, 0, counts) == 2);
+      sampling.bias = bias_of({{0, -kInfinity}, {2, -kInfinity}});
+      CHECK(token(sample, {5, 0, 5}, sampling, 0, counts) == 1);
+      sampling.temperature = 1;
+      CHECK(reachable(sample, {5, 0, 5}, sampling) == Set{1});
+    });
+  }
+
+  TEST_CASE("forbidden tokens are never drawn, and the others share what they had") {
+    for_both([](Sample sample) {
+      // Of 1/4, 1/2 (forbidden), 1/8, 1/8 (forbidden) remain 2/3 and 1/3.
+      const Logits logits = logs({1.0 / 4, 1.0 / 2, 1.0 / 8, 1.0 / 8});
+      Sampling sampling = plain();
+      sampling.forbidden = set_of({1, 3, 1000});
+      CHECK(token(sample, logits, sampling, 0.66) == 0);
+      CHECK(token(sample, logits, sampling, 0.67) == 2);
+      CHECK(token(sample, logits, sampling, 0x1.fffffffffffffp-1) == 2);
+      sampling.top_p = 0.6;
+      CHECK(token(sample, logits, sampling, 0.99) == 0);
+      sampling.top_p = 0.7;
+      CHECK(token(sample, logits, sampling, 0.99) == 2);
+      sampling.temperature = 0;
+      CHECK(token(sample, logits, sampling, 0.9) == 0);
+      sampling.temperature = 1;
+      sampling.forbidden = set_of({0});
+      CHECK(token(sample, logits, sampling, 0) == 1);
+    });
+  }
+
+  TEST_CASE("there is nothing to draw where a logit is not finite, wherever it stands") {
+    for_both([](Sample sample) {
+      for (const double temperature : {0.0, 1.0}) {
+        Sampling sampling;
+        sampling.temperature = temperature;
+        sampling.forbidden = set_of({5});
+        for (std::size_t place = 0; place < 40; ++place) {
+          for (const float wrong : {kNaN, kInfinity, -kInfinity}) {
+            Logits logits(40, 1);
+            logits[place] = wrong;
+            CHECK(!sample(logits, sampling, {}, 0.5));
+          }
+        }
+      }
+    });
+  }
+
+  TEST_CASE("there is nothing to draw of no logits, of forbidden ones, or of those a bias makes infinite") {
+    for_both([](Sample sample) {
+      for (const double temperature : {0.0, 1.0}) {
+        Sampling sampling;
+        sampling.temperature = temperature;
+        CHECK(!sample({}, sampling, {}, 0.5));
+        sampling.forbidden = set_of({0, 2});
+        sampling.bias = bias_of({{1, -kInfinity}});
+        CHECK(!sample(Logits{1, 2, 3}, sampling, {}, 0.5));
+        sampling.bias = bias_of({{1, kInfinity}});
+        CHECK(!sample(Logits{1, 2, 3}, sampling, {}, 0.5));
+        sampling.bias = bias_of({{1, kNaN}});
+        CHECK(!sample(Logits{1, 2, 3}, sampling, {}, 0.5));
+      }
+    });
+  }
+
+  TEST_CASE("extreme temperatures and logits neither overflow nor leave the vocabulary") {
+    for_both([](Sample sample) {
+      const float huge = std::numeric_limits<float>::max();
+      for (const auto& order :
+           {first_steps(), std::array{SamplingStep::kTemperature, SamplingStep::kTopP, SamplingStep::kTopK,
+                                      SamplingStep::kMinP, SamplingStep::kTypicalP}}) {
+        for (const double top_p : {0.9, 1.0}) {
+          Sampling sampling;
+          sampling.order = order;
+          sampling.top_p = top_p;
+          for (const double temperature : {1e-30, 1e-45, 1e-310}) {
+            sampling.temperature = temperature;
+            CHECK(token(sample, {1, 2, 3}, sampling, 0.99) == 2);
+            CHECK(token(sample, {-1, -2, -3}, sampling, 0.99) == 0);
+          }
+          sampling.temperature = 1e6;
+          CHECK(token(sample, {0, 0}, sampling, 0.6) == 1);
+          sampling.temperature = 1;
+          CHECK(token(sample, {-huge, huge, -huge}, sampling, 0) == 1);
+          CHECK(token(sample, {-huge, huge, -huge}, sampling, 0.999) == 1);
+        }
+      }
+    });
+  }
+
+  TEST_CASE("all orders of steps agree with the naive form, with options and logits at random") {
     std::mt19937 random(11);
+    std::array<SamplingStep, 5> order = first_steps();
+    int orders = 0;
     int wrong = 0;
-    for (int i = 0; i < 2000; ++i) {
-      std::vector<float> logits(1 + random() % 700);
-      std::normal_distribution<float> normal(0, static_cast<float>(i % 7));
-      for (float& logit : logits) logit = i % 4 == 0 ? std::round(normal(random)) : normal(random);
-      const float temperature = std::ldexp(1.0F, static_cast<int>(random() % 6) - 3);
-      const float top_p = static_cast<float>(random() % 101) / 100;
-      const double number = wkv::uniform(1, static_cast<std::uint64_t>(i));
-      const std::vector<double> p =
-          distribution(logits, static_cast<double>(temperature), static_cast<double>(top_p));
-      const int expected = pick(p, number);
-      const std::uint32_t actual = drawn(logits, temperature, top_p, number);
-      wrong += actual >= logits.size() || p[actual] == 0 ||
-               (expected >= 0 && static_cast<int>(actual) != expected);
+    do {
+      ++orders;
+      for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 63U, 64U, 65U, 300U}) {
+        for (int i = 0; i < 6; ++i) {
+          Sampling sampling = random_sampling(random);
+          sampling.order = order;
+          const Logits logits = random_logits(random, size, one_of(random, {0.0F, 1.0F, 4.0F}), i % 2 == 0);
+          const TokenCounts counts = random_counts(random, size);
+          const double number = wkv::uniform(1, random());
+          wrong += agree(logits, sampling, counts, number) ? 0 : 1;
+        }
+      }
+    } while (std::next_permutation(order.begin(), order.end()));
+    CHECK(orders == 120);
+    CHECK(wrong == 0);
+  }
+
+  TEST_CASE("a large vocabulary agrees with the naive form, however many tokens remain") {
+    std::mt19937 random(12);
+    int wrong = 0;
+    for (int i = 0; i < 60; ++i) {
+      Sampling sampling = i % 2 == 0 ? Sampling{} : random_sampling(random);
+      sampling.top_k = one_of<std::uint32_t>(random, {0, 0, 40, 3000});
+      std::shuffle(sampling.order.begin(), sampling.order.end(), random);
+      // From a few tokens to nearly all; the last two make equals, and buckets that hold everything.
+      const float deviation = one_of(random, {6.0F, 3.0F, 2.0F, 1.0F, 0.001F});
+      const Logits logits = random_logits(random, 65536, deviation, i % 5 == 4);
+      const TokenCounts counts = random_counts(random, 3000);
+      const double number = wkv::uniform(2, random());
+      CAPTURE(i);
+      wrong += agree(logits, sampling, counts, number) ? 0 : 1;
     }
     CHECK(wrong == 0);
   }
 
-  TEST_CASE("extreme temperatures and logits neither overflow nor leave the vocabulary") {
-    const float huge = std::numeric_limits<float>::max();
-    const float infinity = std::numeric_limits<float>::infinity();
-    CHECK(drawn(std::vector<float>{1, 2, 3}, 1e-30F, 1, 0.99) == 2);
-    CHECK(drawn(std::vector<float>{1, 2, 3}, 1e-45F, 1, 0) == 2);
-    CHECK(drawn(std::vector<float>{-huge, huge, -huge}, 1, 1, 0) == 1);
-    CHECK(drawn(std::vector<float>{-infinity, 0, -infinity}, 1e6F, 1, 0) == 1);
-    CHECK(drawn(std::vector<float>{0, 0}, 1e6F, 1, 0.6) == 1);
-  }
-
-  TEST_CASE("forbidden tokens are never drawn, and the others share what they had") {
-    const auto forbidden =
-        std::make_shared<const std::vector<std::uint32_t>>(std::vector<std::uint32_t>{1, 3});
-    // Of 1/2 (forbidden), 1/4, 1/8 (forbidden), 1/8 remain 2/3 and 1/3.
-    const std::vector<float> logits = {std::log(2.0F), std::log(4.0F), 0, 0};
-    const wkv::Sampling plain{.temperature = 1, .top_p = 1, .forbidden = forbidden};
-    CHECK(wkv::sample(logits, plain, 0.66) == 0);
-    CHECK(wkv::sample(logits, plain, 0.67) == 2);
-    CHECK(wkv::sample(logits, {.temperature = 0, .top_p = 1, .forbidden = forbidden}, 0.9) == 0);
-    // top-p counts what remains: the first token alone has 0.66 of it.
-    CHECK(wkv::sample(logits, {.temperature = 1, .top_p = 0.6F, .forbidden = forbidden}, 0.99) == 0);
-    CHECK(wkv::sample(logits, {.temperature = 1, .top_p = 0.7F, .forbidden = forbidden}, 0.99) == 2);
-    // Logits that do not count may be anything.
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    CHECK(wkv::sample(std::vector<float>{0, nan, 0, nan}, plain, 0.75) == 2);
-  }
-
-  TEST_CASE("there is nothing to draw where a logit is not a number, wherever it stands") {
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    const float infinity = std::numeric_limits<float>::infinity();
-    for (const float temperature : {0.0F, 0.5F, 1.0F}) {
-      CAPTURE(temperature);
-      for (std::size_t place = 0; place < 3; ++place) {
-        CAPTURE(place);
-        std::vector<float> logits = {1, 2, 3};
-        logits[place] = nan;
-        CHECK(!wkv::sample(logits, {.temperature = temperature, .top_p = 0.9F}, 0.5));
-        logits[place] = infinity;
-        CHECK(!wkv::sample(logits, {.temperature = temperature, .top_p = 0.9F}, 0.5));
-      }
-      CHECK(!wkv::sample(std::vector<float>{-infinity, -infinity}, {.temperature = temperature, .top_p = 1},
-                         0.5));
+  TEST_CASE("of a large vocabulary forbidden tokens are not drawn, though all others remain") {
+    Logits logits(65536, 0);
+    Sampling sampling = plain();
+    Ids forbidden;
+    for (std::uint32_t id = 0; id < 65536; ++id) {
+      if (id != 30000 && id != 30002) forbidden.push_back(id);
     }
+    sampling.forbidden = set_of(forbidden);
+    CHECK(token(wkv::sample, logits, sampling, 0) == 30000);
+    CHECK(token(wkv::sample, logits, sampling, 0.499) == 30000);
+    CHECK(token(wkv::sample, logits, sampling, 0.501) == 30002);
+    CHECK(token(wkv::sample, logits, sampling, 0x1.fffffffffffffp-1) == 30002);
+  }
+
+  TEST_CASE("threads draw at the same time, and alike whether or not they flush denormals") {
+    std::mt19937 random(13);
+    const Logits logits = random_logits(random, 65536, 2, false);
+    const auto draw = [&] {
+      Ids tokens;
+      for (std::uint64_t i = 0; i < 40; ++i) {
+        Sampling sampling;
+        sampling.top_p = i % 2 == 0 ? 0.85 : 1;
+        tokens.push_back(token(wkv::sample, logits, sampling, wkv::uniform(3, i)));
+      }
+      return tokens;
+    };
+    const Ids expected = draw();
+    std::array<Ids, 4> found;
+    {
+      std::vector<std::thread> threads;
+      for (Ids& tokens : found) {
+        threads.emplace_back([&] {
+          wkv::flush_denormals();
+          tokens = draw();
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+    }
+    for (const Ids& tokens : found) CHECK(tokens == expected);
+  }
+}
+
+TEST_SUITE("log-probabilities") {
+  TEST_CASE("they are those of the model, before any option, and the most probable come first") {
+    for_both([](Sample sample) {
+      const Logits logits = logs({0.1, 0.2, 0.4, 0.2, 0.1});
+      Sampling sampling;
+      sampling.temperature = 0;
+      sampling.logprobs = 4;
+      sampling.bias = bias_of({{3, 10}});
+      const wkv::Drawn drawn = sample(logits, sampling, {}, 0).value();
+      CHECK(drawn.token == 3);
+      // The logits are floats: 2^-24 of 2.3.
+      const auto log = [](double p) { return doctest::Approx(std::log(p)).epsilon(2e-7); };
+      CHECK(drawn.logprob == log(0.2));
+      REQUIRE(drawn.top.size() == 4);
+      CHECK(drawn.top[0].token == 2);
+      CHECK(drawn.top[0].logprob == log(0.4));
+      CHECK(drawn.top[1].token == 1);
+      CHECK(drawn.top[2].token == 3);
+      CHECK(drawn.top[3].token == 0);
+      CHECK(drawn.top[3].logprob == log(0.1));
+    });
+  }
+
+  TEST_CASE("they are left out where nobody asks, and no more than there are tokens") {
+    for_both([](Sample sample) {
+      Sampling sampling;
+      CHECK(sample(Logits{1, 2}, sampling, {}, 0)->top.empty());
+      sampling.logprobs = 1000;
+      CHECK(sample(Logits{1, 2}, sampling, {}, 0)->top.size() == 2);
+    });
+  }
+
+  TEST_CASE("they agree with the naive form, and all probabilities are 1 together") {
+    std::mt19937 random(14);
+    for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 300U, 65536U}) {
+      CAPTURE(size);
+      Sampling sampling;
+      const Logits logits = random_logits(random, size, 3, size == 300);
+      for (const std::uint32_t logprobs : {1U, 5U, 20U, static_cast<std::uint32_t>(size)}) {
+        sampling.logprobs = logprobs;
+        const wkv::Drawn expected = wkv::reference::sample(logits, sampling, {}, 0.5).value();
+        const wkv::Drawn drawn = wkv::sample(logits, sampling, {}, 0.5).value();
+        // The sum of weights in single precision is good to 1e-6.
+        CHECK(std::abs(drawn.logprob - expected.logprob) < 1e-6);
+        REQUIRE(drawn.top.size() == expected.top.size());
+        double sum = 0;
+        int wrong = 0;
+        for (std::size_t i = 0; i < drawn.top.size(); ++i) {
+          sum += std::exp(drawn.top[i].logprob);
+          wrong += drawn.top[i].token != expected.top[i].token ||
+                   std::abs(drawn.top[i].logprob - expected.top[i].logprob) > 1e-6;
+        }
+        CHECK(wrong == 0);
+        if (logprobs == size) CHECK(sum == doctest::Approx(1).epsilon(1e-6));
+      }
+    }
+  }
+}
+
+TEST_SUITE("counts of tokens") {
+  const auto listed = [](const TokenCounts& counts) {
+    std::vector<std::pair<std::uint32_t, double>> list;
+    for (const auto& [id, count] : counts.entries()) list.emplace_back(id, count);
+    return list;
+  };
+  using List = std::vector<std::pair<std::uint32_t, double>>;
+
+  TEST_CASE("each token makes all counts smaller, then its own larger by one") {
+    TokenCounts counts;
+    counts.take_in(7, 0.5, false);
+    CHECK(listed(counts) == List{{7, 1}});
+    counts.take_in(3, 0.5, false);
+    CHECK(listed(counts) == List{{3, 1}, {7, 0.5}});
+    counts.take_in(7, 0.5, false);
+    CHECK(listed(counts) == List{{3, 0.5}, {7, 1.25}});
+    counts.take_in(3, 0, false);
+    CHECK(listed(counts) == List{{3, 1}, {7, 0}});
+  }
+
+  TEST_CASE("an exempt token is there, and counts nothing: the presence penalty still meets it") {
+    TokenCounts counts;
+    counts.take_in(1, 1, true);
+    counts.take_in(1, 1, true);
+    CHECK(listed(counts) == List{{1, 0}});
+    for_both([&](Sample sample) {
+      Sampling sampling;
+      sampling.temperature = 0;
+      sampling.presence_penalty = 1;
+      sampling.frequency_penalty = 100;
+      CHECK(token(sample, {0, 0.9F}, sampling, 0, counts) == 0);
+      CHECK(token(sample, {0, 1.1F}, sampling, 0, counts) == 1);
+    });
+  }
+
+  TEST_CASE("is_exempt finds exactly the exempt tokens") {
+    Sampling sampling;
+    CHECK(!sampling.is_exempt(0));
+    sampling.exempt = set_of({2, 5});
+    CHECK(sampling.is_exempt(2));
+    CHECK(sampling.is_exempt(5));
+    CHECK(!sampling.is_exempt(3));
+    CHECK(!sampling.is_exempt(6));
   }
 }
