@@ -11,6 +11,7 @@ export type {
 } from './generate';
 export { loadModel, type LoadOptions, type LoadProgress } from './load-model';
 export { Model, type ModelInfo, type ModelStatistics, type SessionOptions } from './model';
+export { Sampler, type SamplerOptions } from './sampler';
 export type { SamplerStep, SamplingOptions } from './sampling';
 export { Session, type EvaluateOptions, type ForkOptions, type Input } from './session';
 export { State, type SerializeOptions, type StatePrecision } from './state';

@@ -84,6 +84,18 @@ export interface NativeRandom {
   draws: bigint;
 }
 
+/** What a sampler has drawn: its random numbers, and its counts of tokens, which ascend. */
+export interface NativeSamplerState extends NativeRandom {
+  tokens: Uint32Array;
+  counts: Float64Array;
+}
+
+export interface NativeSampler {
+  /** A token, which it counts; `undefined` where there is none to draw, and then nothing has changed. */
+  sample(logits: Float32Array): number | undefined;
+  state(): NativeSamplerState;
+}
+
 export interface NativeState {
   values(): Float32Array;
   serialize(precision: 'f32' | 'f16'): Uint8Array;
@@ -124,6 +136,7 @@ export interface NativeLoadOptions {
 
 export interface NativeBinding {
   Vocabulary: new (bytes: Uint8Array, offsets: Uint32Array) => NativeVocabulary;
+  Sampler: new (sampling: NativeSampling, state: NativeSamplerState) => NativeSampler;
   State: {
     deserialize(bytes: Uint8Array): NativeState;
     deserializeAsync(bytes: Uint8Array): Promise<NativeState>;

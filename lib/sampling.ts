@@ -78,13 +78,13 @@ export function samplingChecks(size: number): Checks<Drawing> {
 
 function order(name: string, value: unknown): SamplerStep[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array', value);
-  const sorted = value.map(String).sort().join(' ');
-  if (sorted !== [...steps].sort().join(' ')) {
+  const found: unknown[] = Array.from(value);
+  if (found.length !== steps.length || !steps.every((step) => found.includes(step))) {
     throw wrongValue(
-      `${name}: expected each of ${steps.join(', ')} once, found ${value.map(String).join(', ')}`,
+      `${name}: expected each of ${steps.join(', ')} once, found ${found.map(String).join(', ')}`,
     );
   }
-  return value as SamplerStep[];
+  return found as SamplerStep[];
 }
 
 function biases(name: string, value: unknown, size: number): Map<number, number> {

@@ -3,6 +3,7 @@
 #include "addon/environment.h"
 #include "addon/model.h"
 #include "addon/pin.h"
+#include "addon/sampler.h"
 #include "addon/session.h"
 #include "addon/state.h"
 #include "addon/vocabulary.h"
@@ -21,6 +22,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   environment->session_constructor = Napi::Persistent(session);
   environment->state_constructor = Napi::Persistent(state);
   exports.Set("State", state);
+  exports.Set("Sampler", Sampler::constructor(env));
   initVocabulary(env, exports);
   init_loading(env, exports);
   return exports;

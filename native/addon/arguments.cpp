@@ -100,6 +100,10 @@ std::vector<float> copy_float32_array(const Napi::Value& value, const char* name
   return copy_array<float>(value, name, napi_float32_array);
 }
 
+std::vector<double> copy_float64_array(const Napi::Value& value, const char* name) {
+  return copy_array<double>(value, name, napi_float64_array);
+}
+
 std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name) {
   return copy_array<std::uint8_t>(value, name, napi_uint8_array);
 }

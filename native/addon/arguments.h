@@ -25,6 +25,7 @@ std::uint64_t require_bigint(const Napi::Value& value, const char* name);
 // A copy of a typed array's elements.
 std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name);
 std::vector<float> copy_float32_array(const Napi::Value& value, const char* name);
+std::vector<double> copy_float64_array(const Napi::Value& value, const char* name);
 std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name);
 
 Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values);
