@@ -1,12 +1,27 @@
 // child-ends.ts MODE FILE: how a process with models ends, or does not.
 import { join } from 'node:path';
 import { Worker, isMainThread, workerData } from 'node:worker_threads';
-import { loadModel } from '../../lib/index';
+import { loadModel, type Model } from '../../lib/index';
 
 const long = new Uint32Array(3_000_000);
 
 function print(text: string): void {
   process.stdout.write(text);
+}
+
+/** Generates without end in three sessions; resolves when each has delivered something. */
+async function generateForever(model: Model): Promise<void> {
+  await Promise.all(
+    [1, 2, 3].map(async (seed) => {
+      const parts = model.createSession().generate('x', { seed, maxTokens: 1e9, stopTokens: [] });
+      await parts.next();
+      void (async () => {
+        for await (const part of parts) {
+          if (part.finishReason !== undefined) print('ended');
+        }
+      })();
+    }),
+  );
 }
 
 const modes: Record<string, (path: string) => Promise<void>> = {
@@ -34,6 +49,66 @@ const modes: Record<string, (path: string) => Promise<void>> = {
       print('exiting');
       process.exit(0);
     }, 50);
+  },
+
+  async 'exit-generating'(path) {
+    await generateForever(await loadModel(path));
+    print('exiting');
+    process.exit(0);
+  },
+
+  async 'exit-at-once'(path) {
+    // In the turn that the call is made in: the engine does not know of it yet.
+    void (await loadModel(path)).createSession().evaluate(long);
+    print('exiting');
+    process.exit(0);
+  },
+
+  async 'exit-progress'(path) {
+    await loadModel(path, {
+      onProgress: () => {
+        print('exiting');
+        process.exit(0);
+      },
+    });
+  },
+
+  async uncaught(path) {
+    await generateForever(await loadModel(path));
+    setTimeout(() => {
+      throw new Error('nobody catches this');
+    }, 20);
+  },
+
+  async unhandled(path) {
+    await generateForever(await loadModel(path));
+    setTimeout(() => {
+      void Promise.reject(new Error('nobody handles this'));
+    }, 20);
+  },
+
+  async 'pending-generation'(path) {
+    const model = await loadModel(path);
+    void model
+      .createSession()
+      .complete('x', { maxTokens: 500, stopTokens: [] })
+      .then(({ tokens }) => {
+        print(`generated ${tokens.length}`);
+      });
+  },
+
+  async 'pending-disposal'(path) {
+    void (await loadModel(path)).dispose().then(() => {
+      print('disposed');
+    });
+  },
+
+  async 'idle-generation'(path) {
+    // Begun, and not asked for more: nothing is pending.
+    const model = await loadModel(path);
+    const parts = model.createSession().generate('x', { maxTokens: 1e9 });
+    await parts.next();
+    print('paused');
   },
 
   'exit-loading'(path) {

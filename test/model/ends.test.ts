@@ -124,9 +124,15 @@ describe('Disposing a model', () => {
 describe('A process', () => {
   test.each([
     ['that leaves a model idle ends by itself', 'idle', 'loaded'],
+    ['that leaves a generation between two tokens ends by itself', 'idle-generation', 'paused'],
     ['waits for a pending call', 'pending', 'evaluated'],
+    ['waits for a pending generation', 'pending-generation', 'generated 500'],
+    ['waits for a model that is being disposed', 'pending-disposal', 'disposed'],
     ['that exits in the middle of an evaluation ends cleanly', 'exit', 'exiting'],
+    ['that exits in the turn that an evaluation begins in ends cleanly', 'exit-at-once', 'exiting'],
+    ['that exits in the middle of a generation ends cleanly', 'exit-generating', 'exiting'],
     ['that exits while a model loads ends cleanly', 'exit-loading', 'exiting'],
+    ['that exits when a model reports its progress ends cleanly', 'exit-progress', 'exiting'],
     ['that drops models and sessions undisposed frees them', 'dropped', 'freed'],
     ['that terminates a worker in the middle of an evaluation goes on', 'terminate', 'terminated 1'],
     ['disposes with using', 'using', 'disposed'],
@@ -136,4 +142,19 @@ describe('A process', () => {
     const ended = await runChild('child-ends.ts', [mode, path], { environment });
     expect(ended).toEqual({ code: 0, stdout: output, stderr: '' });
   });
+
+  test.each([
+    ['an exception that nobody catches', 'uncaught', 'Error: nobody catches this'],
+    ['a rejection that nobody handles', 'unhandled', 'Error: nobody handles this'],
+  ])(
+    'that is ended in the middle of a generation by %s reports it and nothing else',
+    async (_what, mode, error) => {
+      const { code, stdout, stderr } = await runChild('child-ends.ts', [mode, path]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain(error);
+      // Node's own report ends with its version; an abort of the native side would come after it, or instead of it.
+      expect(stderr.trimEnd()).toMatch(/\nNode\.js v[\d.]+$/);
+      expect(stderr).not.toMatch(/terminate called|Sanitizer|Segmentation/);
+    },
+  );
 });

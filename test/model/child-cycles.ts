@@ -1,0 +1,122 @@
+// child-cycles.ts MODE FILE: makes models or sessions and gets rid of them, again and again, and prints by how much the
+// resident memory grew over the second half of the cycles, and how much those would have kept: { grown, kept }.
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import { demoModel, loadModel, type Model } from '../../lib/index';
+
+/** What stays: the least of several looks, because the collector gives pages back when it likes. */
+async function resident(): Promise<number> {
+  let least = Infinity;
+  for (let i = 0; i < 5; i++) {
+    global.gc?.();
+    await setTimeout(20);
+    least = Math.min(least, process.memoryUsage.rss());
+  }
+  return least;
+}
+
+/** By how much the process grows in the second half of these cycles; in the first it fills what it keeps for reuse. */
+async function growth(
+  cycles: number,
+  cycle: () => Promise<unknown>,
+): Promise<{ grown: number; cycles: number }> {
+  const run = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      await cycle();
+      // Finalizers run between turns.
+      if (i % 50 === 49) {
+        global.gc?.();
+        await setImmediate();
+      }
+    }
+  };
+  await run(cycles / 2);
+  const before = await resident();
+  await run(cycles / 2);
+  return { grown: (await resident()) - before, cycles: cycles / 2 };
+}
+
+async function makeSession(model: Model): Promise<void> {
+  const session = model.createSession();
+  await session.evaluate('once', { logits: 'none' });
+  session.fork().dispose();
+  session.dispose();
+}
+
+const modes: Record<string, (path: string) => Promise<{ grown: number; kept: number }>> = {
+  async 'disposed models'(path) {
+    let bytes = 0;
+    const { grown, cycles } = await growth(1000, async () => {
+      const model = await loadModel(path, { threads: 2 });
+      bytes = model.info.weightBytes;
+      await model.createSession().evaluate([1, 2], { logits: 'none' });
+      await model.dispose();
+    });
+    return { grown, kept: cycles * bytes };
+  },
+
+  async 'dropped models'(path) {
+    let bytes = 0;
+    const { grown, cycles } = await growth(500, async () => {
+      const model = await loadModel(path, { threads: 2 });
+      bytes = model.info.weightBytes;
+      await model.createSession().evaluate([1, 2], { logits: 'none' });
+    });
+    return { grown, kept: cycles * bytes };
+  },
+
+  async 'disposed sessions'() {
+    const model = await loadModel(demoModel, { threads: 1 });
+    const { grown, cycles } = await growth(1000, () => makeSession(model));
+    return { grown, kept: cycles * 2 * model.info.stateBytes };
+  },
+
+  async 'sessions with seven calls'() {
+    const model = await loadModel(demoModel, { threads: 1 });
+    const { grown, cycles } = await growth(1000, async () => {
+      const session = model.createSession();
+      const calls = [1, 2, 3, 4, 5].map((token) => session.evaluate([token], { logits: 'none' }));
+      const controller = new AbortController();
+      calls.push(session.evaluate([6, 7, 8], { logits: 'none', signal: controller.signal }));
+      controller.abort();
+      await Promise.allSettled([...calls, session.fork().complete('x', { maxTokens: 2 })]);
+    });
+    return { grown, kept: cycles * 2 * model.info.stateBytes };
+  },
+
+  async 'dropped sessions, uncollected'() {
+    // No collection is asked for: it must come by itself, because the collector knows what sessions take.
+    const model = await loadModel(demoModel, { threads: 1 });
+    const before = process.memoryUsage.rss();
+    let most = 0;
+    const count = 10_000;
+    for (let i = 0; i < count; i++) {
+      model.createSession();
+      if (i % 100 === 0) {
+        await setImmediate();
+        most = Math.max(most, process.memoryUsage.rss());
+      }
+    }
+    return { grown: most - before, kept: count * model.info.stateBytes };
+  },
+
+  async 'dropped states, uncollected'() {
+    const model = await loadModel(demoModel, { threads: 1 });
+    const session = model.createSession();
+    const before = process.memoryUsage.rss();
+    let most = 0;
+    const count = 10_000;
+    for (let i = 0; i < count; i++) {
+      // A new state each time: a state is copied on write.
+      await session.evaluate([1], { logits: 'none' });
+      session.state.values().fill(0, 0, 1);
+      if (i % 100 === 0) most = Math.max(most, process.memoryUsage.rss());
+    }
+    return { grown: most - before, kept: count * model.info.stateBytes };
+  },
+};
+
+async function main(mode = '', path = ''): Promise<void> {
+  process.stdout.write(JSON.stringify(await modes[mode]?.(path)));
+}
+
+void main(...process.argv.slice(2));
