@@ -267,7 +267,9 @@ export class Session {
     };
     signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const abandonable = signal !== undefined || evaluation.tokens.length > 1;
+      // The draw after a prompt may fail when the prompt has been taken in.
+      const mayFail = evaluation.draw === true && evaluation.generated !== true;
+      const abandonable = signal !== undefined || evaluation.tokens.length > 1 || mayFail;
       const pending = native.evaluate({
         ...evaluation,
         output: evaluation.output ?? output.none,
