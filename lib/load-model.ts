@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { onAbort } from './abort';
 import { WkvError } from './errors';
 import { openTensorDirectory, type TensorDirectory } from './formats';
 import { Model, type ModelInfo } from './model';
@@ -189,7 +190,7 @@ async function readWeights(
         }
       }),
   );
-  signal?.addEventListener('abort', cancel, { once: true });
+  const isOver = onAbort(signal, cancel);
   try {
     const model = await promise;
     if (signal?.aborted === true || thrown.length > 0) await model?.dispose();
@@ -198,6 +199,6 @@ async function readWeights(
     if (model === undefined) throw new Error('loading ended without a model');
     return model;
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    isOver();
   }
 }

@@ -1,3 +1,4 @@
+import { onAbort } from './abort';
 import { WkvError } from './errors';
 import {
   checkGenerateOptions,
@@ -244,13 +245,12 @@ export class Session {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     if (signal === undefined || this.#queue.isIdle) return this.#queue.run(call);
     return new Promise((resolve, reject) => {
-      const abort = (): void => {
+      const hasCome = onAbort(signal, () => {
         reject(signal.reason as Error);
-      };
-      signal.addEventListener('abort', abort, { once: true });
+      });
       this.#queue
         .run(() => {
-          signal.removeEventListener('abort', abort);
+          hasCome();
           signal.throwIfAborted();
           return call();
         })
@@ -262,10 +262,9 @@ export class Session {
   async #submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult> {
     const native = this.#live();
     signal?.throwIfAborted();
-    const cancel = (): void => {
+    const isOver = onAbort(signal, () => {
       native.cancel();
-    };
-    signal?.addEventListener('abort', cancel, { once: true });
+    });
     try {
       // The draw after a prompt may fail when the prompt has been taken in.
       const mayFail = evaluation.draw === true && evaluation.generated !== true;
@@ -287,7 +286,7 @@ export class Session {
     } catch (error) {
       throw fromNative(error);
     } finally {
-      signal?.removeEventListener('abort', cancel);
+      isOver();
     }
   }
 

@@ -1,0 +1,330 @@
+import { getEventListeners } from 'node:events';
+import { State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
+import {
+  callUnchecked,
+  expectFailure,
+  invalidArgument,
+  outOfRange,
+  rejection,
+  thrown,
+  type Failure,
+} from '../support/failure';
+import { randomTokens } from '../support/random-model';
+import { runChild, smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const { vocabulary } = smallShape;
+
+let path: string;
+let model: Model;
+let state: State;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'small');
+  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+  state = model.createSession().state;
+});
+afterAll(() => model.dispose());
+
+/** Every public function that takes options: how it is called with them, and whether it returns a promise. */
+const functions: Record<string, { promises: boolean; call: (options: unknown) => unknown }> = {
+  loadModel: { promises: true, call: (o) => callUnchecked({ loadModel }, 'loadModel', [path, o]) },
+  createSession: { promises: false, call: (o) => callUnchecked(model, 'createSession', [o]) },
+  evaluate: { promises: true, call: (o) => callUnchecked(model.createSession(), 'evaluate', [[1], o]) },
+  score: { promises: true, call: (o) => callUnchecked(model.createSession(), 'score', [[1], o]) },
+  complete: { promises: true, call: (o) => callUnchecked(model.createSession(), 'complete', [[1], o]) },
+  generate: { promises: false, call: (o) => callUnchecked(model.createSession(), 'generate', [[1], o]) },
+  fork: { promises: false, call: (o) => callUnchecked(model.createSession(), 'fork', [o]) },
+  'state.serialize': { promises: false, call: (o) => callUnchecked(state, 'serialize', [o]) },
+  'state.serializeAsync': { promises: true, call: (o) => callUnchecked(state, 'serializeAsync', [o]) },
+};
+
+function failureOf(name: string, options: unknown): Promise<unknown> {
+  const { promises, call } = functions[name]!;
+  // rejection() fails for what is thrown, thrown() for what is not.
+  return promises ? rejection(() => call(options)) : Promise.resolve(thrown(() => call(options)));
+}
+
+describe.each(Object.keys(functions))('The options of %s', (name) => {
+  test('may have no key that there is not: a TypeError names it, and those that there are', async () => {
+    for (const key of ['sead', 'toString', '__proto__x', 'Signal', '']) {
+      const error = await failureOf(name, { [key]: undefined });
+      expectFailure(error, invalidArgument(new RegExp(`options\\.${key}: .*there are \\w+`)));
+    }
+  });
+
+  test.each([
+    ['null', null],
+    ['a number', 5],
+    ['a string', 'f16'],
+    ['an array', []],
+    ['true', true],
+  ])('are no options as %s', async (_what, options) => {
+    expectFailure(await failureOf(name, options), invalidArgument(/options: expected an object/));
+  });
+
+  test('may be left out, be undefined, and have keys that are', async () => {
+    for (const options of [undefined, {}, { ['seed']: undefined, ['signal']: undefined }]) {
+      const known = ['complete', 'generate'].includes(name) ? options : options && {};
+      const result = await functions[name]!.call(known);
+      expect(result).toBeDefined();
+      if (name === 'loadModel') await (result as Model).dispose();
+    }
+  });
+});
+
+describe('What options hold is of its type and in its range:', () => {
+  const type = (key: string): Failure => invalidArgument(new RegExp(`^message: options\\.${key}`));
+  const range = (key: string): Failure => outOfRange(new RegExp(`^message: options\\.${key}.*expected`));
+  const token = { code: 'ERR_WKV_TOKEN' };
+  const signals = [1, 'now', {}, null, new Proxy({}, {})].map((signal): [object, Failure] => [
+    { signal },
+    type('signal'),
+  ]);
+  const draws: [object, Failure][] = [
+    ...signals,
+    [{ maxTokens: -1 }, range('maxTokens')],
+    [{ maxTokens: 0.5 }, range('maxTokens')],
+    [{ maxTokens: Infinity }, range('maxTokens')],
+    [{ maxTokens: '5' }, type('maxTokens')],
+    [{ temperature: -0.1 }, range('temperature')],
+    [{ temperature: 101 }, range('temperature')],
+    [{ temperature: NaN }, range('temperature')],
+    [{ temperature: null }, type('temperature')],
+    [{ topP: 1.1 }, range('topP')],
+    [{ topP: -0.1 }, range('topP')],
+    [{ topK: -1 }, range('topK')],
+    [{ topK: 1.5 }, range('topK')],
+    [{ topK: 2 ** 32 }, range('topK')],
+    [{ minP: 2 }, range('minP')],
+    [{ typicalP: 0 }, range('typicalP')],
+    [{ typicalP: 1.01 }, range('typicalP')],
+    [{ presencePenalty: 101 }, range('presencePenalty')],
+    [{ frequencyPenalty: -101 }, range('frequencyPenalty')],
+    [{ penaltyDecay: 1.1 }, range('penaltyDecay')],
+    [{ penaltyExempt: 5 }, type('penaltyExempt')],
+    [{ penaltyExempt: [vocabulary] }, token],
+    [{ penalties: 'none' }, type('penalties')],
+    [{ bannedTokens: [0.5] }, range('bannedTokens\\[0\\]')],
+    [{ bannedTokens: [-1] }, token],
+    [{ logitBias: [1] }, type('logitBias')],
+    [{ logitBias: { 1: NaN } }, range('logitBias\\[1\\]')],
+    [{ logitBias: { 1: Infinity } }, range('logitBias\\[1\\]')],
+    [{ logitBias: { x: 1 } }, type('logitBias')],
+    [{ logitBias: new Map([[vocabulary, 1]]) }, token],
+    [{ logprobs: 1001 }, range('logprobs')],
+    [{ logprobs: true }, type('logprobs')],
+    [{ seed: -1 }, range('seed')],
+    [{ seed: 2 ** 53 }, range('seed')],
+    [{ seed: 2n ** 64n }, range('seed')],
+    [{ seed: '1' }, type('seed')],
+    [{ stop: 5 }, type('stop')],
+    [{ stop: [''] }, range('stop\\[0\\]')],
+    [{ stop: ['a', 5] }, type('stop\\[1\\]')],
+    [{ stopTokens: 'x' }, type('stopTokens')],
+    [{ stopTokens: [vocabulary] }, token],
+    [{ samplerOrder: ['topP'] }, type('samplerOrder')],
+    [{ samplerOrder: ['topP', 'topP', 'topK', 'minP', 'typicalP'] }, type('samplerOrder')],
+    [{ samplerOrder: 'topP' }, type('samplerOrder')],
+  ];
+  const cases: Record<string, [object, Failure][]> = {
+    loadModel: [
+      ...signals,
+      [{ device: 'cuda:x' }, type('device')],
+      [{ device: 'cuda:0123' }, type('device')],
+      [{ weights: 'F16' }, type('weights')],
+      [{ threads: 0 }, range('threads')],
+      [{ threads: 257 }, range('threads')],
+      [{ threads: 1n }, type('threads')],
+      [{ maxBatch: 0 }, range('maxBatch')],
+      [{ maxBatch: 65_537 }, range('maxBatch')],
+      [{ maxBatch: 1.5 }, range('maxBatch')],
+      [{ statePrecision: 'bf16' }, type('statePrecision')],
+      [{ tokenizer: { size: 5 } }, type('tokenizer')],
+      [{ groupNormEpsilon: 1.1 }, range('groupNormEpsilon')],
+      [{ onProgress: true }, type('onProgress')],
+    ],
+    createSession: [
+      [{ state: {} }, type('state')],
+      [{ state: new Uint8Array(5) }, type('state')],
+      [{ state: null }, type('state')],
+    ],
+    evaluate: [...signals, [{ logits: 'first' }, type('logits')], [{ logits: true }, type('logits')]],
+    score: signals,
+    complete: draws,
+    generate: draws,
+    fork: [
+      [{ seed: -1 }, range('seed')],
+      [{ seed: 0.5 }, range('seed')],
+      [{ seed: -1n }, range('seed')],
+      [{ seed: null }, type('seed')],
+    ],
+    'state.serialize': [[{ precision: 'f64' }, type('precision')]],
+    'state.serializeAsync': [[{ precision: 16 }, type('precision')]],
+  };
+
+  test('every function is here', () => {
+    expect(Object.keys(cases).sort()).toEqual(Object.keys(functions).sort());
+  });
+
+  test.each(Object.entries(cases))('%s', async (name, wrong) => {
+    for (const [options, failure] of wrong) expectFailure(await failureOf(name, options), failure);
+  });
+});
+
+describe('What is no input', () => {
+  const inputs: [string, unknown, Failure][] = [
+    ['nothing', undefined, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['null', null, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['a number', 5, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['bytes', Uint8Array.of(1), { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['words', ['a'], { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['a fraction', [0.5], { type: RangeError, code: 'ERR_OUT_OF_RANGE' }],
+    ['an id outside the model', [vocabulary], { type: WkvError, code: 'ERR_WKV_TOKEN' }],
+  ];
+
+  test.each(inputs)('is rejected by every function of a session: %s', async (_what, input, failure) => {
+    const session = model.createSession();
+    for (const name of ['evaluate', 'score', 'complete']) {
+      expectFailure(await rejection(() => callUnchecked(session, name, [input])), failure);
+    }
+    expectFailure(
+      thrown(() => callUnchecked(session, 'generate', [input])),
+      failure,
+    );
+    expect(session.state.tokens).toBe(0);
+  });
+
+  test.each([[undefined], ['state'], [[1]], [Float32Array.of(1)]])(
+    'is rejected by State.deserializeAsync: %p',
+    async (bytes) => {
+      const error = await rejection(() => callUnchecked(State, 'deserializeAsync', [bytes]));
+      expectFailure(error, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' });
+    },
+  );
+
+  test('is text for a model without a tokenizer, in every function', async () => {
+    const odd = await writeRandomModel(folder, 'odd', { ...smallShape, vocabulary: 300 });
+    await withModel(odd, {}, async (other) => {
+      expect(other.tokenizer).toBeUndefined();
+      const session = other.createSession();
+      const failure = { type: WkvError, code: 'ERR_WKV_TOKEN', message: /tokenizer/ };
+      for (const text of ['x', 'x'.repeat(20_000), '']) {
+        expectFailure(await rejection(() => session.evaluate(text)), failure);
+        expectFailure(await rejection(() => session.score(text)), failure);
+        expectFailure(await rejection(() => session.complete(text)), failure);
+        expectFailure(
+          thrown(() => session.generate(text)),
+          failure,
+        );
+      }
+      const { tokens, text } = await session.complete([299], { maxTokens: 5, seed: 1 });
+      expect(tokens).toHaveLength(5);
+      expect(text).toBe('');
+    });
+  });
+});
+
+describe('What fails rejects and never throws:', () => {
+  test('functions that return promises, on what is disposed, busy, aborted or damaged', async () => {
+    const [busy, gone] = [model.createSession(), model.createSession()];
+    const generation = busy.generate([1], { maxTokens: 3 });
+    await generation.next();
+    gone.dispose();
+    const aborted = { signal: AbortSignal.abort(new Error('aborted')) };
+    for (const session of [busy, gone, model.createSession()]) {
+      for (const call of [
+        () => session.evaluate([1], aborted),
+        () => session.score([1], aborted),
+        () => session.complete([1], aborted),
+      ]) {
+        expectFailure(await rejection(call), { message: /aborted|disposed|iterated/ });
+      }
+    }
+    await generation.return(undefined);
+    const damaged = await rejection(() => State.deserializeAsync(new Uint8Array(5)));
+    expectFailure(damaged, { type: WkvError, code: 'ERR_WKV_STATE' });
+    const other = await loadModel(path);
+    const snapshot = other.createSession().state;
+    await other.dispose();
+    await expect(other.dispose()).resolves.toBeUndefined();
+    // A state needs no model.
+    await expect(snapshot.serializeAsync()).resolves.toBeInstanceOf(Uint8Array);
+  });
+});
+
+describe('A WkvError', () => {
+  test('is an Error with a code, and has a cause and details where there are some', async () => {
+    const error = await rejection(() => loadModel(`${folder}/absent.pth`));
+    expect(error).toBeInstanceOf(WkvError);
+    expect(error).toBeInstanceOf(Error);
+    expectFailure(error, { path: `${folder}/absent.pth`, code: /ERR_WKV_/ });
+    expect(error).toMatchObject({ name: 'WkvError', cause: { code: 'ENOENT' } });
+    const token = await rejection(() => model.createSession().evaluate([vocabulary]));
+    expectFailure(token, { expected: /0 to 255/, found: /256/ });
+  });
+});
+
+describe('A signal', () => {
+  const long = randomTokens(40_000, vocabulary, 1);
+  const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length;
+
+  test('has no listener when calls of all kinds have ended, however they did', async () => {
+    const { signal } = new AbortController();
+    const session = model.createSession();
+    const bannedTokens = Uint32Array.from({ length: vocabulary }, (_, id) => id);
+    // Queued behind each other: most of them wait for their turn with a listener.
+    const results = await Promise.allSettled([
+      session.evaluate([1, 2], { signal }),
+      session.score('text', { signal }),
+      session.complete('x'.repeat(9000), { signal, maxTokens: 3 }),
+      session.complete([1], { signal, bannedTokens }),
+      session.evaluate([vocabulary], { signal }),
+      (async () => {
+        for await (const part of session.generate('x', { signal, maxTokens: 5 })) {
+          if (part.tokens.length > 0) break;
+        }
+      })(),
+    ]);
+    const failed = results.map(({ status }) => status === 'rejected');
+    expect(failed).toEqual([false, false, false, true, true, false]);
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test('has no listener when the session or the model of calls was disposed', async () => {
+    const { signal } = new AbortController();
+    const [one, two] = [model.createSession(), model.createSession()];
+    const other = await loadModel(path, { signal });
+    const three = other.createSession();
+    const calls = [one, two, three].flatMap((session) => [
+      rejection(() => session.evaluate(long, { signal })),
+      rejection(() => session.score(long, { signal })),
+      rejection(() => session.complete(long, { signal })),
+    ]);
+    one.dispose();
+    two.dispose();
+    await other.dispose();
+    await Promise.all(calls);
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test('has no listener when it has aborted calls that ran and calls that waited', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const session = model.createSession();
+    const calls = Array.from({ length: 20 }, () => rejection(() => session.evaluate(long, { signal })));
+    expect(listeners(signal)).toBeGreaterThan(0);
+    controller.abort();
+    for (const error of await Promise.all(calls)) expect(error).toBe(signal.reason);
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test.each([
+    ['a thousand calls that are queued on one session at once', 'queued'],
+    ['a thousand calls that run at once on sessions of their own', 'together'],
+    ['a thousand calls that follow each other', 'following'],
+    ['thirty loads of a model at once', 'loads'],
+  ])('of %s causes no warning, and keeps no listener', async (_how, mode) => {
+    const ended = await runChild('child-listeners.ts', [mode, path]);
+    expect(ended).toEqual({ code: 0, stdout: 'no listeners', stderr: '' });
+  });
+});
