@@ -86,7 +86,9 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
       value.layout = model.state;
       value.fingerprint = handle_->fingerprint;
       value.vocabulary = static_cast<std::uint32_t>(model.vocabulary);
-      value.numbers = std::make_shared<Memory>(model.state.numbers() * sizeof(float));
+      value.numbers =
+          std::make_shared<Memory>(model.state.numbers() * sizeof(float),
+                                   handle_->resting ? SessionState::kMapRestingFrom : Memory::kMapFrom);
       handle_->loaded->network->initialize(value.numbers->floats());
       value.seed = require_bigint(info[1], "seed");
     } else {

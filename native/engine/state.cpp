@@ -109,7 +109,8 @@ void write_numbers(Writer& writer, const SessionState& state, StatePrecision pre
   } else if (state.resting != nullptr) {
     writer.bytes(state.resting->data(), state.resting->size());
   } else {
-    const std::vector<unsigned char> packed = pack(state.layout, state.numbers->floats());
+    std::vector<unsigned char> packed(packed_bytes(state.layout));
+    pack(state.layout, state.numbers->floats(), packed.data());
     writer.bytes(packed.data(), packed.size());
   }
 }
@@ -187,8 +188,8 @@ StateLayout read_layout(Reader& reader) {
 
 void SessionState::unshare() {
   if (numbers == nullptr) {
-    auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float));
-    unpack(layout, resting->data(), own->floats());
+    auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
+    unpack(layout, static_cast<const unsigned char*>(resting->data()), own->floats());
     numbers = std::move(own);
     resting = nullptr;
     return;
@@ -198,14 +199,17 @@ void SessionState::unshare() {
     std::atomic_thread_fence(std::memory_order_acquire);
     return;
   }
-  auto own = std::make_shared<Memory>(numbers->size());
+  auto own =
+      std::make_shared<Memory>(numbers->size(), numbers->is_mapped() ? kMapRestingFrom : Memory::kMapFrom);
   std::memcpy(own->data(), numbers->data(), numbers->size());
   numbers = std::move(own);
 }
 
 void SessionState::rest() {
   if (numbers == nullptr) return;
-  resting = std::make_shared<const std::vector<unsigned char>>(pack(layout, numbers->floats()));
+  auto packed = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
+  pack(layout, numbers->floats(), static_cast<unsigned char*>(packed->data()));
+  resting = std::move(packed);
   numbers = nullptr;
 }
 
@@ -217,9 +221,7 @@ std::size_t packed_bytes(const StateLayout& layout) {
   return bytes * layout.layers;
 }
 
-std::vector<unsigned char> pack(const StateLayout& layout, const float* numbers) {
-  std::vector<unsigned char> packed(packed_bytes(layout));
-  unsigned char* out = packed.data();
+void pack(const StateLayout& layout, const float* numbers, unsigned char* out) {
   for_each_group(layout, [&](std::size_t offset, std::size_t count) {
     const float scale = scale_of(numbers + offset, count);
     std::memcpy(out, &scale, sizeof scale);
@@ -230,7 +232,6 @@ std::vector<unsigned char> pack(const StateLayout& layout, const float* numbers)
       out += sizeof half;
     }
   });
-  return packed;
 }
 
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers) {

@@ -21,7 +21,7 @@ struct SessionState {
 
   // One of them is there: the layout.numbers() floats, or the same at rest, as pack() made them.
   std::shared_ptr<Memory> numbers;
-  std::shared_ptr<const std::vector<unsigned char>> resting;
+  std::shared_ptr<const Memory> resting;
 
   std::shared_ptr<const std::vector<float>> logits;  // after the last token; null if there was none
   std::uint64_t tokens = 0;                          // how many the session has seen
@@ -32,6 +32,10 @@ struct SessionState {
   std::uint64_t draws = 0;
   TokenCounts counts;      // by generations with penalties: 'session'
   TokenCounts generation;  // by the generation that runs; not saved
+
+  // Blocks of states that rest, at rest and not, are mapped from this size on. On the heap the small blocks
+  // of other things settle in the holes that floats leave, and the process would grow as if nothing rested.
+  static constexpr std::size_t kMapRestingFrom = std::size_t{1} << 15;
 
   // Makes the numbers floats, and this value's own. Throws std::bad_alloc.
   void unshare();
@@ -46,8 +50,8 @@ struct SessionState {
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };
 
 // The numbers as f16, group by group: a scale (float), a power of two, then the values divided by it.
-std::vector<unsigned char> pack(const StateLayout& layout, const float* numbers);
 std::size_t packed_bytes(const StateLayout& layout);
+void pack(const StateLayout& layout, const float* numbers, unsigned char* packed);
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers);
 
 // The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head. The logits are

@@ -12,14 +12,13 @@ namespace wkv {
 namespace {
 constexpr std::align_val_t kAlignment{64};
 #if defined(__unix__) || defined(__APPLE__)
-constexpr std::size_t kMapFrom = std::size_t{1} << 20;
 constexpr std::size_t kHugePageFrom = std::size_t{8} << 20;
 #endif
 }  // namespace
 
-Memory::Memory(std::size_t bytes) : bytes_(bytes) {
+Memory::Memory(std::size_t bytes, [[maybe_unused]] std::size_t map_from) : bytes_(bytes) {
 #if defined(__unix__) || defined(__APPLE__)
-  if (bytes >= kMapFrom) {
+  if (bytes >= map_from) {
     void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED) throw std::bad_alloc{};
 #if defined(__linux__)

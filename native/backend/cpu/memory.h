@@ -10,14 +10,18 @@ namespace wkv {
 // Throws std::bad_alloc.
 class Memory {
  public:
+  static constexpr std::size_t kMapFrom = std::size_t{1} << 20;
+
   Memory() = default;
-  explicit Memory(std::size_t bytes);
+  // Blocks from `map_from` bytes on come from the system, smaller ones from the heap.
+  explicit Memory(std::size_t bytes, std::size_t map_from = kMapFrom);
 
   void* data() { return block_.get(); }
   const void* data() const { return block_.get(); }
   float* floats() { return static_cast<float*>(block_.get()); }
   const float* floats() const { return static_cast<const float*>(block_.get()); }
   std::size_t size() const { return bytes_; }
+  bool is_mapped() const { return block_.get_deleter().mapped != 0; }
 
  private:
   struct Release {

@@ -1,0 +1,188 @@
+import { State, Tokenizer, loadModel, type GenerateOptions, type Model, type Session } from '../../lib/index';
+import { sameBits } from '../support/compare';
+import { expectFailure, rejection } from '../support/failure';
+import { randomTokens } from '../support/random-model';
+import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const { vocabulary, layers, embedding, headSize } = smallShape;
+const heads = embedding / headSize;
+const drawing: GenerateOptions = { maxTokens: 40, temperature: 1.2, topP: 1, seed: 5, stopTokens: [] };
+const tokens = randomTokens(100, vocabulary, 1);
+
+let path: string;
+/** Keeps sessions in f16 between calls. */
+let half: Model;
+let full: Model;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'small');
+  half = await loadModel(path, { tokenizer: Tokenizer.bytes(), statePrecision: 'f16' });
+  full = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+});
+afterAll(() => Promise.all([half.dispose(), full.dispose()]));
+
+/** The state as f16 bytes give it back. */
+function rounded(state: State): State {
+  return State.deserialize(state.serialize({ precision: 'f16' }));
+}
+
+/** A session of the model without the option, from where the resting session is. */
+function fullFrom(session: Session): Session {
+  return full.createSession({ state: State.deserialize(session.state.serialize()) });
+}
+
+describe("With statePrecision: 'f16'", () => {
+  test('a session takes half the memory, and a scale for each token shift and each head', () => {
+    expect(full.info.stateBytes).toBe(layers * (2 * embedding + heads * headSize * headSize) * 4);
+    expect(half.info.stateBytes).toBe(full.info.stateBytes / 2 + layers * (2 + heads) * 4);
+    expect(half.createSession().state.serialize({ precision: 'f16' }).length).toBeLessThan(
+      0.6 * full.createSession().state.serialize().length,
+    );
+  });
+
+  test.each([
+    ['evaluate', (session: Session) => session.evaluate(tokens)],
+    ['evaluate of one token', (session: Session) => session.evaluate([7])],
+    [
+      'evaluate with a signal',
+      (session: Session) => session.evaluate([7], { signal: new AbortController().signal }),
+    ],
+    ["evaluate with 'all' logits", (session: Session) => session.evaluate(tokens, { logits: 'all' })],
+    ['evaluate without logits', (session: Session) => session.evaluate(tokens, { logits: 'none' })],
+    ['score', (session: Session) => session.score(tokens)],
+    ['complete', (session: Session) => session.complete('Once', drawing)],
+    ['complete of no tokens', (session: Session) => session.complete('Once', { ...drawing, maxTokens: 0 })],
+  ])('%s computes in f32, and at its end the state is rounded once', async (_name, call) => {
+    const [resting, exact] = [half.createSession(), full.createSession()];
+    const [found, expected] = [await call(resting), await call(exact)];
+    expect(found).toEqual(expected);
+    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
+    expect(sameBits(await resting.evaluate([]), await exact.evaluate([]))).toBe(true);
+  });
+
+  test('each call goes on from the rounded state', async () => {
+    const resting = half.createSession();
+    let exact = full.createSession();
+    for (let i = 0; i < 5; i++) {
+      const piece = tokens.subarray(i * 20, i * 20 + 20);
+      expect(sameBits(await resting.evaluate(piece), await exact.evaluate(piece))).toBe(true);
+      exact = full.createSession({ state: rounded(exact.state) });
+      expect(sameBits(resting.state.values(), exact.state.values())).toBe(true);
+    }
+  });
+
+  test('a generation is one call: its tokens are those of f32, from the same state', async () => {
+    const resting = half.createSession();
+    await resting.evaluate(tokens);
+    const exact = fullFrom(resting);
+    const found: number[] = [];
+    for await (const part of resting.generate('Once', drawing)) found.push(...part.tokens);
+    const expected = await exact.complete('Once', drawing);
+    expect(found).toEqual(expected.tokens);
+    expect(found).toHaveLength(40);
+    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
+  });
+
+  test('a loop that is left early rests after what it delivered', async () => {
+    const resting = half.createSession();
+    const found: number[] = [];
+    for await (const part of resting.generate('Once', drawing)) {
+      found.push(...part.tokens);
+      if (found.length >= 10) break;
+    }
+    const exact = full.createSession();
+    await exact.evaluate([...Buffer.from('Once'), ...found]);
+    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
+  });
+
+  test('a call that fails or is aborted leaves the session as it was', async () => {
+    const resting = half.createSession();
+    await resting.complete(tokens, drawing);
+    const before = resting.state.serialize();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const calls = [
+      rejection(() => resting.evaluate(new Uint32Array(50_000), { signal })),
+      rejection(() => resting.complete(new Uint32Array(50_000), { ...drawing, signal })),
+      rejection(() => resting.evaluate([vocabulary])),
+      rejection(() =>
+        resting.complete([1], { bannedTokens: Uint32Array.from({ length: vocabulary }, (_, id) => id) }),
+      ),
+    ];
+    controller.abort();
+    await Promise.all(calls);
+    expect(sameBits(resting.state.serialize(), before)).toBe(true);
+  });
+
+  test('forks and snapshots are those of the rounded state, and live on', async () => {
+    const parent = half.createSession();
+    await parent.evaluate(tokens);
+    const { state } = parent;
+    const values = state.values();
+    const branches = [parent.fork(), parent.fork({ seed: 3 }), half.createSession({ state })];
+    const expected = await fullFrom(parent).evaluate('and on');
+    await parent.evaluate('elsewhere');
+    parent.dispose();
+    for (const branch of branches) {
+      expect(sameBits(branch.state.values(), values)).toBe(true);
+      expect(sameBits(await branch.evaluate('and on'), expected)).toBe(true);
+    }
+    expect(sameBits(state.values(), values)).toBe(true);
+  });
+
+  test('states are saved to the same bytes as those of f32 sessions, and rounding them again changes nothing', async () => {
+    const [resting, exact] = [half.createSession({}), full.createSession()];
+    await Promise.all([
+      resting.complete('Once', { ...drawing, penalties: 'session' }),
+      exact.complete('Once', { ...drawing, penalties: 'session' }),
+    ]);
+    const bytes = resting.state.serialize({ precision: 'f16' });
+    expect(sameBits(bytes, exact.state.serialize({ precision: 'f16' }))).toBe(true);
+    expect(sameBits(await resting.state.serializeAsync({ precision: 'f16' }), bytes)).toBe(true);
+    const again = half.createSession({ state: State.deserialize(bytes) });
+    expect(sameBits(again.state.serialize({ precision: 'f16' }), bytes)).toBe(true);
+    expect(sameBits(rounded(resting.state).values(), resting.state.values())).toBe(true);
+  });
+
+  test('states go to and from models that keep f32', async () => {
+    const [resting, exact] = [half.createSession(), full.createSession()];
+    await Promise.all([resting.evaluate(tokens), exact.evaluate(tokens)]);
+    const toFull = full.createSession({ state: resting.state });
+    expect(sameBits(await toFull.evaluate([]), await resting.evaluate([]))).toBe(true);
+    expect(sameBits(toFull.state.values(), resting.state.values())).toBe(true);
+    await toFull.evaluate('x');
+    // The f32 model rounds nothing.
+    expect(sameBits(toFull.state.values(), rounded(toFull.state).values())).toBe(false);
+    const toHalf = half.createSession({ state: exact.state });
+    expect(sameBits(toHalf.state.values(), rounded(exact.state).values())).toBe(true);
+  });
+
+  test('sessions that run together give what each gives alone', async () => {
+    const run = (session: Session, i: number): Promise<unknown> =>
+      session.complete(tokens.subarray(0, 1 + i), { ...drawing, seed: i, maxTokens: 10 });
+    const alone: unknown[] = [];
+    for (let i = 0; i < 20; i++) alone.push(await run(half.createSession(), i));
+    const together = await Promise.all(alone.map((_, i) => run(half.createSession(), i)));
+    expect(together).toEqual(alone);
+  });
+
+  test('a disposed session is as disposed as any', async () => {
+    const session = half.createSession();
+    const call = rejection(() => session.evaluate(new Uint32Array(50_000)));
+    session.dispose();
+    expectFailure(await call, { code: 'ERR_WKV_DISPOSED' });
+  });
+
+  test('2,000 sessions that rest take about half the memory of those that keep f32', async () => {
+    const grown: number[] = [];
+    for (const precision of ['f32', 'f16']) {
+      const { code, stdout, stderr } = await runChild('child-resting.ts', [precision, '2000']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      grown.push(Number(stdout));
+    }
+    const [f32 = NaN, f16 = NaN] = grown;
+    // Each has logits and JavaScript objects beside its state.
+    expect(f16 / f32).toBeGreaterThan(0.35);
+    expect(f16 / f32).toBeLessThan(0.6);
+  });
+});
