@@ -1,7 +1,7 @@
 // child-ends.ts MODE FILE: how a process with models ends, or does not.
 import { join } from 'node:path';
 import { Worker, isMainThread, workerData } from 'node:worker_threads';
-import { loadModel, type Model } from '../../lib/index';
+import { State, loadModel, type Model } from '../../lib/index';
 
 const long = new Uint32Array(3_000_000);
 
@@ -101,6 +101,16 @@ const modes: Record<string, (path: string) => Promise<void>> = {
     void (await loadModel(path)).dispose().then(() => {
       print('disposed');
     });
+  },
+
+  async 'pending-state'(path) {
+    const { state } = (await loadModel(path)).createSession();
+    void state
+      .serializeAsync()
+      .then((bytes) => State.deserializeAsync(bytes))
+      .then(() => {
+        print('saved and read');
+      });
   },
 
   async 'idle-generation'(path) {
