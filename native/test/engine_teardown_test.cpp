@@ -149,8 +149,9 @@ TEST_SUITE("engine teardown") {
     for (unsigned round = 0; round < kRounds; ++round) {
       std::mt19937 random(round);
       // Two engines of one network, as two worker threads have them: they share the weights and the pool.
-      Life one(network, expected, 1 + random() % 3, 1 + random() % 4);
-      Life two(network, expected, 1 + random() % 3, 1 + random() % 64);
+      const auto up_to = [&](unsigned most) { return 1 + static_cast<unsigned>(random() % most); };
+      Life one(network, expected, up_to(3), up_to(4));
+      Life two(network, expected, up_to(3), up_to(64));
       std::vector<std::thread> users;
       for (unsigned user = 0; user < 2; ++user) {
         users.emplace_back([&, user] { one.use(round * 4 + user); });
