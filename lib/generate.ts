@@ -81,7 +81,7 @@ export interface Completion {
   usage: Usage;
 }
 
-interface CheckedOptions {
+export interface CheckedOptions {
   maxTokens: number;
   stops: readonly Uint8Array[];
   stopTokens: ReadonlySet<number>;

@@ -90,7 +90,7 @@ export class Model {
         return value;
       },
     });
-    return this.#adopt(new Session(this, this.#create(state)));
+    return this.#adopt(new Session(this, this.createNative(state)));
   }
 
   /**
@@ -112,7 +112,8 @@ export class Model {
 
   /** A session that begins where `state` is. @internal */
   fork(state: State | Promise<State>): Session {
-    const begin = state instanceof Promise ? state.then((value) => this.#create(value)) : this.#create(state);
+    const begin =
+      state instanceof Promise ? state.then((value) => this.createNative(value)) : this.createNative(state);
     return this.#adopt(new Session(this, begin));
   }
 
@@ -133,7 +134,8 @@ export class Model {
     );
   }
 
-  #create(state: State | undefined): NativeSession {
+  /** What a session is to the addon. @internal */
+  createNative(state: State | undefined): NativeSession {
     try {
       return this.#native.createSession(state && State.unwrap(state), randomSeed());
     } catch (error) {

@@ -8,7 +8,7 @@ export type Checks<Options> = {
 };
 
 /**
- * A copy of `options` with every value checked.
+ * A copy of `options` with every value checked. Messages call it `called`.
  *
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, or `ERR_INVALID_ARG_VALUE` for a key that does not exist
  * @throws {RangeError} `ERR_OUT_OF_RANGE`
@@ -16,25 +16,31 @@ export type Checks<Options> = {
 export function checkOptions<Options extends object>(
   options: unknown,
   checks: Checks<Options>,
+  called = 'options',
 ): Partial<Options> {
   if (options === undefined) return {};
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw wrongType('options', 'an object', options);
+    throw wrongType(called, 'an object', options);
   }
   const result: Partial<Options> = {};
   for (const key of Object.keys(options)) {
     if (!isKey(checks, key)) {
       const known = Object.keys(checks).join(', ');
-      throw wrongValue(`options.${key}: there is no such option; there are ${known}`);
+      throw wrongValue(`${called}.${key}: there is no such option; there are ${known}`);
     }
     const value: unknown = Reflect.get(options, key);
-    if (value !== undefined) result[key] = checks[key](`options.${key}`, value);
+    if (value !== undefined) result[key] = checks[key](`${called}.${key}`, value);
   }
   return result;
 }
 
 function isKey<Options extends object>(checks: Checks<Options>, key: string): key is keyof Options & string {
   return Object.hasOwn(checks, key);
+}
+
+export function text(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value);
+  return value;
 }
 
 /** A number from `lowest` to `highest`, both included. */

@@ -5,6 +5,7 @@ import {
   complete,
   generate,
   nothingSeen,
+  type CheckedOptions,
   type Completion,
   type GeneratedPart,
   type GenerateOptions,
@@ -16,6 +17,7 @@ import {
   output,
   type EvaluationRequest,
   type EvaluationResult,
+  type NativeRandom,
   type NativeSession,
 } from './native';
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
@@ -106,7 +108,7 @@ export class Session {
       logits: oneOf('last', 'all', 'none'),
       signal: abortSignal,
     });
-    const encoded = this.#tokens(input);
+    const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () => {
       const tokens = await encoded;
@@ -126,7 +128,7 @@ export class Session {
    */
   async score(input: Input, options?: { signal?: AbortSignal }): Promise<Float32Array> {
     const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
-    const encoded = this.#tokens(input);
+    const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>
       this.#submit({ tokens: await encoded, output: output.scores, rest: true }, signal),
@@ -144,16 +146,23 @@ export class Session {
    */
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
-    const tokens = this.#tokens(prompt);
-    return iterateGeneration(this.#held(() => generate(this.#generationAccess(), tokens, checked)));
+    return this.generateChecked(this.tokens(prompt), checked);
+  }
+
+  /** {@link Session.generate} with options that are checked already. @internal */
+  generateChecked(
+    tokens: Uint32Array | Promise<Uint32Array>,
+    options: CheckedOptions,
+  ): AsyncGenerator<GeneratedPart, void, undefined> {
+    return iterateGeneration(this.#held(() => generate(this.generationAccess(), tokens, options)));
   }
 
   /** Generates like {@link Session.generate}, and returns everything at once. */
   async complete(prompt: Input, options?: GenerateOptions): Promise<Completion> {
     const checked = checkGenerateOptions(options, this.#model);
-    const tokens = this.#tokens(prompt);
+    const tokens = this.tokens(prompt);
     this.#requireUsable();
-    const access = this.#generationAccess();
+    const access = this.generationAccess();
     return this.#enqueue(checked.signal, () => complete(access, generate(access, tokens, checked)));
   }
 
@@ -174,6 +183,24 @@ export class Session {
     return branch;
   }
 
+  /** The state and the random numbers when all earlier calls are done. @internal */
+  snapshot(): Promise<{ state: State; random: NativeRandom }> {
+    return this.#queue.run(async () => {
+      const native = this.#live();
+      return await Promise.resolve({ state: new State(native.snapshot()), random: native.random() });
+    });
+  }
+
+  /** Has the session continue from a state of its model when all earlier calls are done. @internal */
+  restore(state: State): Promise<void> {
+    return this.#queue.run(async () => {
+      const before = this.#live();
+      this.#native = this.#model.createNative(state);
+      before.dispose();
+      await Promise.resolve();
+    });
+  }
+
   /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`; forks live on. */
   dispose(): void {
     if (this.#disposed) return;
@@ -185,8 +212,8 @@ export class Session {
     this.dispose();
   }
 
-  /** The ids of an input, checked; of a long text they come later. */
-  #tokens(input: Input): Uint32Array | Promise<Uint32Array> {
+  /** The ids of an input, checked; of a long text they come later. @internal */
+  tokens(input: Input): Uint32Array | Promise<Uint32Array> {
     const { tokenizer, info } = this.#model;
     if (typeof input !== 'string') return copyTokens(input, info.vocabulary);
     if (tokenizer === undefined) {
@@ -320,8 +347,8 @@ export class Session {
     yield last;
   }
 
-  /** What a generation may do with the session. */
-  #generationAccess(): GenerationAccess {
+  /** What a generation may do with the session. @internal */
+  generationAccess(): GenerationAccess {
     return {
       tokenizer: this.#model.tokenizer,
       rests: this.#model.rests,
