@@ -1,3 +1,5 @@
+import type { Chat } from './chat';
+import { createChat, type ChatOptions } from './create-chat';
 import { fromNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';
@@ -91,6 +93,18 @@ export class Model {
       },
     });
     return this.#adopt(new Session(this, this.createNative(state)));
+  }
+
+  /**
+   * A conversation with the model, in a session of its own unless one is given. Nothing is computed before something
+   * is said.
+   *
+   * @throws {WkvError} `ERR_WKV_TOKEN` for a model without a tokenizer; `ERR_WKV_STATE` where `saved` is damaged, or of
+   *   other weights; `ERR_WKV_MEMORY`, `ERR_WKV_DISPOSED`
+   * @throws {TypeError} for wrong options
+   */
+  createChat(options?: ChatOptions): Chat {
+    return createChat(this, options);
   }
 
   /**

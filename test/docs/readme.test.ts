@@ -94,14 +94,18 @@ describe('README.zh-CN.md', () => {
   });
 });
 
-test.each(['README.md', 'README.zh-CN.md', 'docs/decisions.md', 'docs/state-format.md', 'CHANGELOG.md'])(
-  'what %s links to in the repository is there',
-  (name) => {
-    const links = [...read(name).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target = '']) => target);
-    const missing = links.filter((target) => !existsSync(resolve(root, name, '..', target)));
-    expect(missing).toEqual([]);
-  },
-);
+test.each([
+  'README.md',
+  'README.zh-CN.md',
+  'docs/decisions.md',
+  'docs/state-format.md',
+  'docs/chat-format.md',
+  'CHANGELOG.md',
+])('what %s links to in the repository is there', (name) => {
+  const links = [...read(name).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target = '']) => target);
+  const missing = links.filter((target) => !existsSync(resolve(root, name, '..', target)));
+  expect(missing).toEqual([]);
+});
 
 test('README.md names every error code that there is, and no other', () => {
   const codes = (text: string) => [...new Set(text.match(/ERR_WKV_\w+/g))].sort();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { evaluate, root, run } from './support';
 
 const packageName = 'wkv';
-const publicNames = ['State', 'Tokenizer', 'WkvError', 'demoModel', 'loadModel'];
+const publicNames = ['Chat', 'State', 'Tokenizer', 'WkvError', 'demoModel', 'loadModel'];
 
 beforeAll(() => {
   if (!existsSync(join(root, 'dist/index.mjs')))

@@ -6,7 +6,7 @@ import { root, run } from './support';
 // A program as a user would write it. Each @ts-expect-error fails the compilation when the line below it compiles:
 // so types that are silently `any` are found too.
 const program = `
-import { State, Tokenizer, WkvError, demoModel, loadModel } from 'wkv';
+import { Chat, State, Tokenizer, WkvError, demoModel, loadModel, type Template } from 'wkv';
 
 export async function main(): Promise<void> {
   const model = await loadModel(demoModel, { device: 'cpu', weights: 'f32', threads: 2 });
@@ -20,6 +20,23 @@ export async function main(): Promise<void> {
     const text: string = part.text;
     console.log(text);
   }
+  const template: Template = {
+    system: (text) => text,
+    user: (text, { system }) => (system ? text : ''),
+    label: 'Assistant:',
+    separator: '\\n\\n',
+    stop: [],
+  };
+  const chat: Chat = model.createChat({ template, messages: [{ role: 'user', content: 'Hello' }] });
+  for await (const part of chat.send('Hello', { maxTokens: 4 })) {
+    const thinking: string | undefined = part.thinking;
+    console.log(part.text, thinking);
+  }
+  await chat.undo();
+  const saved: Uint8Array = chat.serialize();
+  model.createChat({ saved }).dispose();
+  // @ts-expect-error there is no such role
+  model.createChat({ messages: [{ role: 'bot', content: 'Hello' }] });
   const branch = session.fork();
   const bytes: Uint8Array = branch.state.serialize({ precision: 'f16' });
   const values: Float32Array = session.state.values();

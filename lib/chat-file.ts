@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { isUint8Array } from 'node:util/types';
+import { refused } from './chat-field';
+import type { Turn } from './chat-history';
+import type { Beginning } from './chat-messages';
+import { readHeader, writeHeader, type ChatHeader } from './chat-header';
+import type { TemplateName } from './chat-templates';
+import { wrongType } from './options';
+import { State } from './state';
+
+// The format is described in docs/chat-format.md.
+
+const magic = Buffer.from('WKVCHAT\0', 'latin1');
+const version = 1;
+const fixedBytes = 16;
+const checksumBytes = 32;
+
+/** A conversation as it is saved. */
+export interface SavedChat {
+  /** The name of its template; without one, it had a template of its caller's. */
+  template: TemplateName | undefined;
+  beginning: Beginning;
+  turns: readonly Turn[];
+  /** The state that it has come to. */
+  state: State;
+}
+
+export function encodeChat({ template, beginning, turns, state }: SavedChat): Uint8Array {
+  const states = [state.serialize()];
+  const places = turns.map(({ base }) => {
+    if (base === undefined) return 'previous';
+    if (isEmpty(base)) return 'empty';
+    return states.push(base.serialize()) - 1;
+  });
+  const lengths = states.map(({ length }) => length);
+  const header = Buffer.from(writeHeader({ template, beginning, turns, places, states: lengths }), 'utf8');
+  const fixed = Buffer.alloc(fixedBytes);
+  magic.copy(fixed);
+  fixed.writeUInt32LE(version, 8);
+  fixed.writeUInt32LE(header.length, 12);
+  const hash = createHash('sha256');
+  const parts = [fixed, header, ...states];
+  for (const part of parts) hash.update(part);
+  return Uint8Array.from(Buffer.concat([...parts, hash.digest()]));
+}
+
+/**
+ * The conversation that {@link encodeChat} made bytes of.
+ *
+ * @param vocabulary the model's number of token ids
+ * @param empty makes the state of a session that has seen nothing
+ * @throws {WkvError} `ERR_WKV_STATE`
+ */
+export function decodeChat(saved: Uint8Array, vocabulary: number, empty: () => State): SavedChat {
+  if (!isUint8Array(saved)) throw wrongType('options.saved', 'a Uint8Array', saved);
+  // A copy of what may be shared memory: what is checked is what is read.
+  const bytes = Buffer.from(saved);
+  const content = checkFrame(bytes);
+  const headerEnd = fixedBytes + bytes.readUInt32LE(12);
+  if (headerEnd > content.length) throw refused('their header is longer than they are');
+  const header = readHeader(content.subarray(fixedBytes, headerEnd), vocabulary);
+  const states = readStates(content.subarray(headerEnd), header.states);
+  const [state] = states;
+  if (state === undefined) throw refused('they have no state');
+  let nothing: State | undefined;
+  const known: Known = { states, empty: () => (nothing ??= empty()) };
+  let end = 0;
+  const turns = header.turns.map((turn, i): Turn => {
+    const base = baseOf(header.places[i], i, known);
+    end = (base?.tokens ?? end) + turn.prompt.length + turn.tokens.length;
+    return { ...turn, ...(base === undefined ? {} : { base }), end };
+  });
+  return { template: header.template, beginning: header.beginning, turns, state };
+}
+
+function checkFrame(bytes: Buffer): Buffer {
+  if (!bytes.subarray(0, magic.length).equals(magic)) throw refused('they do not begin with WKVCHAT');
+  if (bytes.length < fixedBytes + checksumBytes) throw refused('they end early');
+  const found = bytes.readUInt32LE(8);
+  if (found !== version) {
+    throw refused('they are of another version', {
+      expected: `version ${version}`,
+      found: `version ${found}`,
+    });
+  }
+  const content = bytes.subarray(0, -checksumBytes);
+  const checksum = createHash('sha256').update(content).digest();
+  if (!checksum.equals(bytes.subarray(-checksumBytes))) throw refused('they are damaged');
+  return content;
+}
+
+function readStates(bytes: Buffer, lengths: ChatHeader['states']): State[] {
+  let at = 0;
+  const states = lengths.map((length) => {
+    const part = bytes.subarray(at, at + length);
+    at += length;
+    return State.deserialize(part);
+  });
+  if (at !== bytes.length) throw refused('their length does not fit their header');
+  return states;
+}
+
+interface Known {
+  states: readonly State[];
+  empty: () => State;
+}
+
+function baseOf(
+  place: ChatHeader['places'][number] | undefined,
+  turn: number,
+  known: Known,
+): State | undefined {
+  if (place === 'empty') return known.empty();
+  if (place === 'previous' && turn > 0) return undefined;
+  const state = typeof place === 'number' ? known.states[place] : undefined;
+  if (state === undefined) throw refused(`the state before turn ${turn} is missing`);
+  return state;
+}
+
+/** Whether it is the state of a session that has seen nothing: that needs no saving. */
+function isEmpty(state: State): boolean {
+  return state.tokens === 0 && state.values().every((value) => value === 0);
+}

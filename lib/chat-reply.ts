@@ -1,0 +1,96 @@
+import type { Template } from './chat-templates';
+import type { Completion, GeneratedPart, TokenLogprobs } from './generate';
+import { ReplyReader, type ReplyPiece } from './reply-reader';
+
+/** What a reply delivers at a time. */
+export interface ChatPart extends GeneratedPart {
+  /** What the model says. White space before it is left out, and so are the marks of thoughts. */
+  text: string;
+  /** What the model thinks before it answers, for templates with thoughts. */
+  thinking?: string;
+}
+
+/** A reply as a whole. */
+export interface ChatCompletion extends Completion {
+  thinking?: string;
+}
+
+/** A reply while it comes. */
+export class Reply {
+  readonly #reader: ReplyReader;
+  /** Of parts that had nothing to show: they go with the next one. */
+  #tokens: number[] = [];
+  #logprobs: TokenLogprobs[] = [];
+  #thinking = '';
+  #text = '';
+  readonly #taken: number[] = [];
+
+  constructor(template: Template) {
+    this.#reader = new ReplyReader(template);
+  }
+
+  /** The parts of the reply, of those of its generation. Returns the last one instead of yielding it. */
+  async *read(generation: AsyncIterable<GeneratedPart>): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    for await (const part of generation) {
+      for (const token of part.tokens) this.#taken.push(token);
+      const piece = this.#add(this.#reader.push(part.text));
+      if (part.finishReason !== undefined)
+        return this.#part(part, joined(piece, this.#add(this.#reader.end())));
+      const next = this.#part(part, piece);
+      if (next.text !== '' || next.thinking !== undefined) yield next;
+      else this.#hold(next);
+    }
+    throw new Error('a generation ended without its last part');
+  }
+
+  /** What has come of the reply, and been taken in by the session; to be asked for once, at the end. */
+  content(): { reply: string; thinking?: string; tokens: Uint32Array } {
+    this.#add(this.#reader.end());
+    const tokens = Uint32Array.from(this.#taken);
+    return this.#thinking.trim() === ''
+      ? { reply: this.#text, tokens }
+      : { reply: this.#text, thinking: this.#thinking, tokens };
+  }
+
+  #add(piece: ReplyPiece): ReplyPiece {
+    this.#thinking += piece.thinking;
+    this.#text += piece.text;
+    return piece;
+  }
+
+  #part(part: GeneratedPart, { text, thinking }: ReplyPiece): ChatPart {
+    const tokens = [...this.#tokens, ...part.tokens];
+    const { logprobs } = part;
+    const all = logprobs === undefined ? {} : { logprobs: [...this.#logprobs, ...logprobs] };
+    this.#tokens = [];
+    this.#logprobs = [];
+    return { ...part, tokens, ...all, text, ...(thinking === '' ? {} : { thinking }) };
+  }
+
+  #hold({ tokens, logprobs = [] }: ChatPart): void {
+    this.#tokens = tokens;
+    this.#logprobs = logprobs;
+  }
+}
+
+function joined(a: ReplyPiece, b: ReplyPiece): ReplyPiece {
+  return { thinking: a.thinking + b.thinking, text: a.text + b.text };
+}
+
+/** All parts of a reply as one. */
+export function asCompletion(parts: readonly ChatPart[], seed: bigint): ChatCompletion {
+  const last = parts.at(-1);
+  if (last?.finishReason === undefined || last.usage === undefined) {
+    throw new Error('a reply ended without its last part');
+  }
+  const thinking = parts.map((part) => part.thinking ?? '').join('');
+  return {
+    text: parts.map(({ text }) => text).join(''),
+    ...(thinking.trim() === '' ? {} : { thinking }),
+    tokens: parts.flatMap(({ tokens }) => tokens),
+    ...(last.logprobs === undefined ? {} : { logprobs: parts.flatMap(({ logprobs = [] }) => logprobs) }),
+    finishReason: last.finishReason,
+    seed,
+    usage: last.usage,
+  };
+}

@@ -1,0 +1,141 @@
+import { withoutBlankLines, withoutTurns } from './chat-text';
+import { checkOptions, text, wrongType } from './options';
+
+/**
+ * How a conversation is written down for a model: it has to be as the model was trained. A conversation is the
+ * system's part, if there is one, and then for each turn: the user's part, `label`, the reply, `separator`.
+ */
+export interface Template {
+  /** The system's part, its end included: `System: be brief\n\n`. */
+  readonly system: (text: string) => string;
+  /** A user's part, its end included: `User: hi\n\n`. */
+  readonly user: (text: string, conversation: { readonly system: boolean }) => string;
+  /** What a reply follows: `Assistant:`. No space at its end: models write that themselves. */
+  readonly label: string;
+  /** Stands between a reply and the next turn; a reply never contains it unless `stop` lets it. */
+  readonly separator: string;
+  /** Strings that end a reply, unless the call has others. */
+  readonly stop: readonly string[];
+  /**
+   * Written after the label, as if the model had begun its reply with it. It is not shown as a part of the reply. It may
+   * end inside `thinking.begin` or `thinking.end`: the model then completes that first.
+   */
+  readonly opening?: string;
+  /** What encloses a model's thoughts, at the beginning of a reply. */
+  readonly thinking?: { readonly begin: string; readonly end: string };
+  /**
+   * Makes the text of the system or a user fit for its place. It must take out whatever would look like the end of a
+   * turn. By default there are then no blank lines, and no white space around the text.
+   */
+  readonly clean?: (text: string) => string;
+  /** The same for replies that the caller of `createChat` gives; by default `clean`. */
+  readonly cleanReply?: (text: string) => string;
+}
+
+/** Conversations as ChatRWKV writes them for World models, Eagle among them. */
+const world: Template = {
+  system: (said) => `System: ${said}\n\n`,
+  user: (said) => `User: ${said}\n\n`,
+  label: 'Assistant:',
+  separator: '\n\n',
+  stop: ['\n\n'],
+};
+
+const instruction: Template = {
+  system: (said) => `Instruction: ${said}\n\n`,
+  user: (said, { system }) => `${system ? 'Input' : 'Instruction'}: ${said}\n\n`,
+  label: 'Response:',
+  separator: '\n\n',
+  stop: ['\n\n'],
+};
+
+/** RWKV-4 Raven. It has no name for the system, whose text describes what follows. */
+const raven: Template = {
+  system: (said) => `${said}\n\n`,
+  user: (said) => `Bob: ${said}\n\n`,
+  label: 'Alice:',
+  separator: '\n\n',
+  stop: ['\n\n'],
+};
+
+/** RWKV-7 G1: the prompt ends before the `>`, so that the model goes on with the token that it was trained with. */
+const g1: Template = {
+  ...world,
+  stop: ['\n\nUser:'],
+  opening: ' <think',
+  thinking: { begin: '<think>', end: '</think>' },
+  cleanReply: withoutTurns('User', 'Assistant', 'System'),
+};
+
+export const templates = {
+  world,
+  instruction,
+  raven,
+  g1,
+  /** The same without thoughts. */
+  'g1-fast': { ...g1, opening: ' <think>\n</think' },
+} satisfies Record<string, Template>;
+
+export type TemplateName = keyof typeof templates;
+
+export function isTemplateName(value: unknown): value is TemplateName {
+  return typeof value === 'string' && Object.hasOwn(templates, value);
+}
+
+/** The name of a template that the package has; undefined for another. */
+export function nameOf(template: Template): TemplateName | undefined {
+  return (Object.keys(templates) as TemplateName[]).find((name) => templates[name] === template);
+}
+
+/** A checked copy of a template that a caller made. */
+export function checkTemplate(name: string, value: unknown): Template {
+  const checked = checkOptions<Template>(
+    value,
+    {
+      system: textMaker,
+      user: textMaker,
+      label: text,
+      separator: text,
+      stop: texts,
+      opening: text,
+      thinking: marks,
+      clean: textMaker,
+      cleanReply: textMaker,
+    },
+    name,
+  );
+  const { system, user, label, separator, stop } = checked;
+  const required = { system, user, label, separator, stop };
+  for (const [key, found] of Object.entries(required)) {
+    if (found === undefined) throw wrongType(`${name}.${key}`, 'what every template has', undefined);
+  }
+  return checked as Template;
+}
+
+function textMaker(name: string, value: unknown): (text: string) => string {
+  if (typeof value !== 'function') throw wrongType(name, 'a function that returns text', value);
+  return value as (text: string) => string;
+}
+
+function texts(name: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw wrongType(name, 'an array of strings', value);
+  return value.map((each, i) => text(`${name}[${i}]`, each));
+}
+
+function marks(name: string, value: unknown): { begin: string; end: string } {
+  const { begin = '', end = '' } = checkOptions<{ begin: string; end: string }>(
+    value,
+    { begin: text, end: text },
+    name,
+  );
+  if (begin === '' || end === '') throw wrongType(name, 'two strings, begin and end', value);
+  return { begin, end };
+}
+
+/** What `text` is in the place of the system or a user. */
+export const cleaned = (template: Template, said: string): string =>
+  (template.clean ?? withoutBlankLines)(said);
+
+/** What `text` is in the place of a reply, thoughts or answer. */
+export const cleanedReply = (template: Template, said: string): string =>
+  (template.cleanReply ?? template.clean ?? withoutBlankLines)(said);

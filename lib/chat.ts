@@ -1,0 +1,281 @@
+import { encodeChat } from './chat-file';
+import {
+  countingOf,
+  noHistory,
+  withoutLastTurn,
+  withStateBefore,
+  withTurn,
+  type History,
+  type Turn,
+} from './chat-history';
+import {
+  beginningText,
+  cleanedUser,
+  messagesOf,
+  turnText,
+  type Beginning,
+  type ChatMessage,
+} from './chat-messages';
+import { asCompletion, Reply, type ChatCompletion, type ChatPart } from './chat-reply';
+import { nameOf, type Template } from './chat-templates';
+import { WkvError } from './errors';
+import { checkGenerateOptions, type CheckedOptions, type GenerateOptions } from './generate';
+import { iterateGeneration } from './iterate-generation';
+import type { NativeRandom } from './native';
+import { abortSignal, checkOptions, seed as checkSeed } from './options';
+import { randomSeed } from './random';
+import type { ForkOptions, Session } from './session';
+import type { State } from './state';
+
+/** Where a reply begins. */
+interface Start {
+  before: State;
+  random: NativeRandom;
+  user: string;
+  prompt: Uint32Array;
+}
+
+/**
+ * A conversation: a session whose text is written as a {@link Template} says. The session's state is at all times
+ * the one after the conversation so far; a reply ends with its last delivered byte, and what separates it from the next
+ * turn is taken in with that. So nothing of a conversation is ever read twice, however long it becomes.
+ */
+export class Chat {
+  readonly #session: Session;
+  /** Whether the session is disposed with the chat. */
+  readonly #owned: boolean;
+  readonly #template: Template;
+  readonly #beginning: Beginning;
+  #history: History;
+  #busy = false;
+  #disposed = false;
+
+  /** Made by `model.createChat()`. @internal */
+  constructor(
+    session: Session,
+    owned: boolean,
+    template: Template,
+    beginning: Beginning,
+    history: History = noHistory,
+  ) {
+    this.#session = session;
+    this.#owned = owned;
+    this.#template = template;
+    this.#beginning = beginning;
+    this.#history = history;
+  }
+
+  /** The session that the conversation goes on in. What it sees besides becomes a part of the conversation. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  /** The conversation so far: fresh objects. An exchange is added when the iteration of its reply ends. */
+  get messages(): ChatMessage[] {
+    const { system, exchanges } = this.#beginning;
+    return messagesOf(system, [...exchanges, ...this.#history.turns]);
+  }
+
+  /**
+   * Says something, and iterates over the reply: `for await (const part of chat.send('hi'))`. Options are those of
+   * `session.generate`; `stop` is the template's by default. They are checked at the call, work begins at the first
+   * `next()`. Whatever in the text would look like the end of a turn is taken out.
+   *
+   * If the text could not be taken in (an abort, an error), the conversation is as it was. A reply that is left
+   * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are
+   * `ERR_WKV_BUSY`.
+   *
+   * @throws {TypeError} or {RangeError} for wrong options, or a text that is blank
+   */
+  send(text: string, options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
+    const user = cleanedUser(this.#template, text, 'text');
+    const checked = this.#check(options);
+    return this.#held(() => this.#say(user, checked));
+  }
+
+  /** Says something like {@link Chat.send}, and returns the reply at once. */
+  async complete(text: string, options?: GenerateOptions): Promise<ChatCompletion> {
+    const all: ChatPart[] = [];
+    for await (const part of this.send(text, options)) all.push(part);
+    const { random } = await this.#session.snapshot();
+    return asCompletion(all, random.seed);
+  }
+
+  /**
+   * Replies once more to what was said last, in place of the reply that there is: with other random numbers, unless a
+   * seed is given. If that cannot begin, the conversation is as it was; see {@link Chat.send} for the rest.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE`, at the first `next()`, where nothing has been said
+   */
+  regenerate(options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
+    const checked = this.#check(options);
+    return this.#held(() => this.#sayAgain({ ...checked, seed: checked.seed ?? randomSeed() }));
+  }
+
+  /**
+   * Takes the last exchange back: the session's state is exactly the one before it, random numbers and counts of
+   * penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
+   * taken in again, which takes its time.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
+   */
+  async undo(options?: { signal?: AbortSignal }): Promise<void> {
+    const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
+    await this.#exclusively(async () => {
+      signal?.throwIfAborted();
+      if (this.#history.turns.length === 0) throw nothingSaid();
+      const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
+      await this.#session.restore(before);
+      this.#history = withoutLastTurn(history);
+    });
+  }
+
+  /**
+   * An independent conversation that has come as far as this one; it shares the memory of what both remember. With a
+   * seed it goes on with random numbers of its own, without one with the same.
+   *
+   * @throws {WkvError} `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
+   */
+  fork(options?: ForkOptions): Chat {
+    const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
+    this.#requireIdle();
+    const session = this.#session.fork(seed === undefined ? {} : { seed });
+    return new Chat(session, true, this.#template, this.#beginning, this.#history);
+  }
+
+  /**
+   * The conversation as bytes, in the format of docs/chat-format.md: `createChat({ saved })` of a model with the same
+   * weights goes on with it, exactly. A template of the caller's own is not saved.
+   *
+   * @throws {WkvError} `ERR_WKV_BUSY` while a reply is iterated or a call on the session is pending, `ERR_WKV_DISPOSED`
+   */
+  serialize(): Uint8Array {
+    this.#requireIdle();
+    return encodeChat({
+      template: nameOf(this.#template),
+      beginning: this.#beginning,
+      turns: this.#history.turns,
+      state: this.#session.state,
+    });
+  }
+
+  /** Frees the state, unless the session was given to `createChat`: then that is its owner's to dispose. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    const turns = this.#history.turns.map(({ base: _, ...turn }) => turn);
+    this.#history = { turns, recent: [] };
+    if (this.#owned) this.#session.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Options of a reply, with the template's stop strings where there are no others. */
+  #check(options: unknown): CheckedOptions {
+    const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
+    if (options !== undefined && !isObject) return checkGenerateOptions(options, this.#session.model);
+    const stop: unknown = isObject ? Reflect.get(options, 'stop') : undefined;
+    const completed = { ...(isObject ? options : {}), stop: stop ?? this.#template.stop };
+    return checkGenerateOptions(completed, this.#session.model);
+  }
+
+  async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    const { state, random } = await this.#session.snapshot();
+    const { system } = this.#beginning;
+    const { turns } = this.#history;
+    const before =
+      turns.length === 0 ? beginningText(this.#template, this.#beginning) : this.#template.separator;
+    const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
+    return yield* this.#reply({ before: state, random, user, prompt }, this.#history, options);
+  }
+
+  async *#sayAgain(options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    const last = this.#history.turns.at(-1);
+    if (last === undefined) throw nothingSaid();
+    options.signal?.throwIfAborted();
+    const { state: after } = await this.#session.snapshot();
+    const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
+    await this.#session.restore(before);
+    const { user, prompt, random } = last;
+    try {
+      return yield* this.#reply({ before, random, user, prompt }, withoutLastTurn(history), options);
+    } finally {
+      const asItWas = this.#history.turns.at(-1) === last;
+      if (asItWas && !this.#isDisposed) await this.#session.restore(after);
+    }
+  }
+
+  /** A reply; the exchange becomes the last one of `history` as soon as the session has taken its prompt in. */
+  async *#reply(
+    { before, random, user, prompt }: Start,
+    history: History,
+    options: CheckedOptions,
+  ): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    const reply = new Reply(this.#template);
+    try {
+      return yield* reply.read(this.#session.generateChecked(prompt, options));
+    } finally {
+      const seen = this.#isDisposed ? before.tokens : (await this.#session.snapshot()).state.tokens;
+      if (seen !== before.tokens) {
+        const follows = before.tokens === history.turns.at(-1)?.end;
+        const content = reply.content();
+        const turn: Turn = {
+          user,
+          ...content,
+          prompt,
+          random,
+          counting: countingOf(options),
+          ...(follows ? {} : { base: before }),
+          end: before.tokens + prompt.length + content.tokens.length,
+        };
+        this.#history = withTurn(history, turn, before);
+      }
+    }
+  }
+
+  get #isDisposed(): boolean {
+    return this.#disposed || this.#session.generationAccess().isDisposed();
+  }
+
+  #requireIdle(): void {
+    if (this.#isDisposed) throw new WkvError('ERR_WKV_DISPOSED', 'the chat has been disposed');
+    if (this.#busy) throw new WkvError('ERR_WKV_BUSY', "the chat's last call has not ended");
+  }
+
+  async #exclusively<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#requireIdle();
+    this.#busy = true;
+    try {
+      return await work();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** The parts of a reply that has the chat for itself from its first next() to its end. */
+  #held(
+    begin: () => AsyncGenerator<ChatPart, ChatPart, undefined>,
+  ): AsyncGenerator<ChatPart, void, undefined> {
+    return iterateGeneration(this.#parts(begin));
+  }
+
+  async *#parts(
+    begin: () => AsyncGenerator<ChatPart, ChatPart, undefined>,
+  ): AsyncGenerator<ChatPart, void, undefined> {
+    this.#requireIdle();
+    this.#busy = true;
+    let last: ChatPart;
+    try {
+      last = yield* begin();
+    } finally {
+      this.#busy = false;
+    }
+    yield last;
+  }
+}
+
+function nothingSaid(): WkvError {
+  return new WkvError('ERR_WKV_STATE', 'nothing has been said in this chat yet');
+}

@@ -1,0 +1,92 @@
+import { Chat } from './chat';
+import { decodeChat } from './chat-file';
+import { noHistory } from './chat-history';
+import { checkBeginning, checkMessages, type ChatMessage } from './chat-messages';
+import { checkTemplate, isTemplateName, templates, type Template, type TemplateName } from './chat-templates';
+import { WkvError } from './errors';
+import type { Model } from './model';
+import { checkOptions, text, wrongType, wrongValue } from './options';
+import { Session } from './session';
+
+export interface ChatOptions {
+  /** What the model is to be, or to know. */
+  system?: string;
+  /**
+   * How the conversation began: perhaps a message of the system, then user and assistant by turns. It is taken in with
+   * the first `send`. It is cleaned like everything else: whatever would look like the end of a turn is taken out.
+   */
+  messages?: readonly ChatMessage[];
+  /** How the conversation is written for the model; 'world' by default. */
+  template?: TemplateName | Template;
+  /**
+   * The session that the conversation goes on in: by default one that has seen nothing. What it has seen stands before
+   * the conversation, just as it is. It stays its owner's: to dispose the chat does not dispose it.
+   */
+  session?: Session;
+  /**
+   * What `chat.serialize()` returned: the conversation goes on there. Only `template` can be given besides, and must be
+   * where it was one of the caller's own.
+   */
+  saved?: Uint8Array;
+}
+
+interface CheckedChatOptions {
+  system?: string;
+  messages?: ChatMessage[];
+  template?: TemplateName | Template;
+  session?: Session;
+  saved?: Uint8Array;
+}
+
+export function createChat(model: Model, options: unknown): Chat {
+  const checked = checkOptions<CheckedChatOptions>(options, {
+    system: text,
+    messages: checkMessages,
+    template: (name, value) => (isTemplateName(value) ? value : checkTemplate(name, value)),
+    session: (name, value) => {
+      if (!(value instanceof Session)) throw wrongType(name, 'a Session', value);
+      if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);
+      return value;
+    },
+    saved: (_, value) => value as Uint8Array,
+  });
+  if (model.tokenizer === undefined) {
+    throw new WkvError('ERR_WKV_TOKEN', 'the model has no tokenizer: give loadModel the option tokenizer');
+  }
+  if (checked.saved !== undefined) return restore(model, checked.saved, checked);
+  const { system, messages = [], session } = checked;
+  const template = resolve(checked.template ?? 'world');
+  const beginning = checkBeginning(system, messages, template);
+  return new Chat(session ?? model.createSession(), session === undefined, template, beginning);
+}
+
+function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): Chat {
+  for (const key of ['system', 'messages', 'session'] as const) {
+    if (options[key] !== undefined)
+      throw wrongValue(`options.${key}: options.saved has everything but template`);
+  }
+  const found = decodeChat(saved, model.info.vocabulary, () => {
+    const session = model.createSession();
+    const { state } = session;
+    session.dispose();
+    return state;
+  });
+  const template = savedTemplate(found.template, options.template);
+  const session = model.createSession({ state: found.state });
+  const history = { ...noHistory, turns: found.turns };
+  return new Chat(session, true, template, found.beginning, history);
+}
+
+/** The template of a saved conversation: the one that it names, or the caller's own, which is not saved. */
+function savedTemplate(name: TemplateName | undefined, given: TemplateName | Template | undefined): Template {
+  if (name === undefined) {
+    if (typeof given === 'object') return given;
+    throw wrongValue("options.template: the conversation's template is its caller's own: give it again");
+  }
+  if (given === undefined || given === name) return templates[name];
+  throw wrongValue(`options.template: the template of the saved conversation is '${name}'`);
+}
+
+function resolve(template: TemplateName | Template): Template {
+  return typeof template === 'string' ? templates[template] : template;
+}

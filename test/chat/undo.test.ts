@@ -1,0 +1,221 @@
+import { loadModel, Tokenizer, type Chat, type GenerateOptions } from '../../lib/index';
+import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { expectFailure, rejection } from '../support/failure';
+import { randomTokens } from '../support/random-model';
+import { receive, sameState, say, sessionAfter, useRandomModel, type Received } from './support';
+
+const model = useRandomModel();
+const folder = temporaryFolder();
+
+/** Options that leave different traces in a sampler: seeds, counts of the session, exemptions. */
+const kinds: GenerateOptions[] = [
+  { maxTokens: 5, seed: 11 },
+  { maxTokens: 7 },
+  { maxTokens: 6, penalties: 'session', penaltyDecay: 0.9, presencePenalty: 0.3 },
+  { maxTokens: 3, penalties: 'session', penaltyExempt: randomTokens(100, smallShape.vocabulary, 4) },
+  { maxTokens: 0 },
+  { maxTokens: 9, temperature: 1.5, topP: 1, stop: ['a', '\n'] },
+];
+
+/** Everything that a session goes on with: numbers, logits, random numbers and counts, as bytes. */
+const everything = (chat: Chat): Buffer => Buffer.from(chat.session.state.serialize());
+
+/** A conversation of so many turns, and what the session was before each of them. */
+async function converse(chat: Chat, turns: number): Promise<Buffer[]> {
+  const before: Buffer[] = [];
+  for (let i = 0; i < turns; i++) {
+    before.push(everything(chat));
+    await say(chat, `question ${i}`, kinds[i % kinds.length]);
+  }
+  return before;
+}
+
+async function expectUndone(chat: Chat, before: readonly Buffer[]): Promise<void> {
+  for (const [i, bytes] of [...before.entries()].reverse()) {
+    await chat.undo();
+    expect(chat.messages).toHaveLength(2 * i);
+    expect(Buffer.compare(everything(chat), bytes)).toBe(0);
+  }
+}
+
+describe('undo', () => {
+  test('goes back to exactly the state before each exchange, however many there were', async () => {
+    const chat = model().createChat();
+    await expectUndone(chat, await converse(chat, 20));
+  });
+
+  test('does so where states rest as f16 between calls', async () => {
+    const path = await writeRandomModel(folder, 'resting');
+    const resting = await loadModel(path, { tokenizer: Tokenizer.bytes(), statePrecision: 'f16' });
+    const chat = resting.createChat();
+    await expectUndone(chat, await converse(chat, 14));
+    await resting.dispose();
+  });
+
+  test('does so where the session was used besides', async () => {
+    const chat = model().createChat();
+    const before = await converse(chat, 3);
+    await chat.session.evaluate('A remark.', { logits: 'none' });
+    await chat.session.complete('', { seed: 3, maxTokens: 0 });
+    before.push(...(await converse(chat, 10)));
+    await chat.session.complete('Another one.', { penalties: 'session', seed: 4, maxTokens: 4 });
+    before.push(...(await converse(chat, 1)));
+    await expectUndone(chat, before);
+  });
+
+  test('does so in a session that was given, which stays the same object', async () => {
+    const session = await sessionAfter(model(), 'A manual.');
+    const chat = model().createChat({ session });
+    await expectUndone(chat, await converse(chat, 10));
+    expect(chat.session).toBe(session);
+    expect(await sameState(session, await sessionAfter(model(), 'A manual.'))).toBe(true);
+  });
+
+  test('goes back after replies that were left or aborted', async () => {
+    const chat = model().createChat();
+    const before: Buffer[] = [];
+    for (let i = 0; i < 12; i++) {
+      before.push(everything(chat));
+      let left = i % 4;
+      for await (const part of chat.send('hi', { maxTokens: 20, seed: i, penalties: 'session' })) {
+        if (part.text !== '' && left-- === 0) break;
+      }
+    }
+    await expectUndone(chat, before);
+  });
+
+  test('leaves a conversation that goes on as if nothing had happened', async () => {
+    const [chat, other] = [model().createChat(), model().createChat()];
+    const options = { maxTokens: 10, seed: 1 };
+    for (const text of ['a', 'b', 'c']) await say(chat, text, options);
+    await chat.undo();
+    await say(other, 'a', options);
+    await say(other, 'b', options);
+    const [one, two] = [await say(chat, 'd', options), await say(other, 'd', options)];
+    expect(one.tokens).toEqual(two.tokens);
+    expect(chat.messages).toEqual(other.messages);
+    expect(Buffer.compare(everything(chat), everything(other))).toBe(0);
+  });
+
+  test('of the first exchange has the system and given messages taken in again with the next', async () => {
+    const chat = model().createChat({
+      system: 'Be brief.',
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+    });
+    await say(chat, 'no');
+    await chat.undo();
+    await say(chat, 'hi', { maxTokens: 0 });
+    const expected = 'System: Be brief.\n\nUser: a\n\nAssistant: b\n\nUser: hi\n\nAssistant:';
+    expect(await sameState(chat.session, await sessionAfter(model(), expected))).toBe(true);
+  });
+
+  test('of nothing is an error', async () => {
+    const chat = model().createChat({ system: 'Be brief.' });
+    expectFailure(await rejection(() => chat.undo()), {
+      code: 'ERR_WKV_STATE',
+      message: /nothing has been said/,
+    });
+  });
+
+  test('that is aborted leaves the conversation as it was', async () => {
+    const chat = model().createChat();
+    await say(chat, 'long '.repeat(4000), { maxTokens: 0 });
+    for (let i = 0; i < 9; i++) await say(chat, 'hi', { maxTokens: 1 });
+    for (let i = 0; i < 8; i++) await chat.undo();
+    const [messages, before] = [chat.messages, everything(chat)];
+    // The exchange to be taken in again has 20,000 tokens, which take longer than the abort.
+    const controller = new AbortController();
+    const undone = rejection(() => chat.undo({ signal: controller.signal }));
+    setImmediate(() => controller.abort(new Error('too long')));
+    expect(await undone).toMatchObject({ message: 'too long' });
+    expect(chat.messages).toEqual(messages);
+    expect(Buffer.compare(everything(chat), before)).toBe(0);
+    await chat.undo();
+    expect(chat.messages).toHaveLength(2);
+  });
+});
+
+describe('regenerate', () => {
+  const options: GenerateOptions = { maxTokens: 30, temperature: 1.5, topP: 1, stop: [] };
+
+  test('replaces the last reply, with other random numbers', async () => {
+    const chat = model().createChat();
+    await say(chat, 'hi', options);
+    const first = await say(chat, 'bye', options);
+    const second = await receive(chat.regenerate(options));
+    expect(second.tokens).not.toEqual(first.tokens);
+    expect(chat.messages.map(({ content }) => content)).toEqual([
+      'hi',
+      expect.any(String),
+      'bye',
+      second.text,
+    ]);
+  });
+
+  test('gives with a seed what the seed gave before', async () => {
+    const chat = model().createChat();
+    await say(chat, 'hi', options);
+    const first = await say(chat, 'bye', { ...options, seed: 6 });
+    const after = everything(chat);
+    const second = await receive(chat.regenerate({ ...options, seed: 6 }));
+    expect(second.tokens).toEqual(first.tokens);
+    expect(Buffer.compare(everything(chat), after)).toBe(0);
+  });
+
+  test('can be undone like any reply, also long after', async () => {
+    const chat = model().createChat();
+    const before = await converse(chat, 2);
+    await receive(chat.regenerate(options));
+    before.push(...(await converse(chat, 9)));
+    await receive(chat.regenerate({ ...options, seed: 5 }));
+    await expectUndone(chat, before);
+  });
+
+  test('that cannot begin leaves the reply that there is', async () => {
+    const chat = model().createChat();
+    await converse(chat, 3);
+    const [messages, before] = [chat.messages, chat.serialize()];
+    const every = Array.from({ length: smallShape.vocabulary }, (_, id) => id);
+    const failures: GenerateOptions[] = [
+      { bannedTokens: every },
+      { signal: AbortSignal.abort(new Error('no')) },
+    ];
+    for (const failure of failures) {
+      await rejection(() => receive(chat.regenerate(failure)));
+      expect(chat.messages).toEqual(messages);
+      expect(Buffer.compare(chat.serialize(), before)).toBe(0);
+    }
+  });
+
+  test('of nothing is an error', async () => {
+    expectFailure(await rejection(() => model().createChat().regenerate().next()), { code: 'ERR_WKV_STATE' });
+  });
+});
+
+describe('fork', () => {
+  const options: GenerateOptions = { maxTokens: 20, temperature: 1.5, topP: 1, stop: [] };
+  const go = (chat: Chat): Promise<Received> => say(chat, 'and?', options);
+
+  test('goes on alike without a seed, and otherwise with one', async () => {
+    const chat = model().createChat();
+    await say(chat, 'hi', { ...options, seed: 1 });
+    const [same, other] = [chat.fork(), chat.fork({ seed: 2 })];
+    expect(same.messages).toEqual(chat.messages);
+    const [one, two, three] = await Promise.all([go(chat), go(same), go(other)]);
+    expect(two.tokens).toEqual(one.tokens);
+    expect(three.tokens).not.toEqual(one.tokens);
+  });
+
+  test('has turns of its own, which each branch takes back for itself', async () => {
+    const chat = model().createChat();
+    const before = await converse(chat, 10);
+    const branch = chat.fork();
+    const more = await converse(branch, 2);
+    await receive(chat.regenerate(options));
+    await expectUndone(branch, [...before, ...more]);
+    await expectUndone(chat, before);
+  });
+});
