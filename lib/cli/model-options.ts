@@ -1,20 +1,71 @@
-import { Option } from 'commander';
+import { Option, type Command } from 'commander';
+import { integer } from './arguments';
+import { library } from './library';
+import { LoadingBar } from './progress';
 import type { StoredType } from '../formats';
+import type { Model } from '../model';
 
 export const storedTypes: readonly StoredType[] = ['f32', 'f16', 'bf16'];
-export const weightTypes: readonly string[] = ['auto', ...storedTypes];
+const weightTypes: readonly string[] = ['auto', ...storedTypes];
 
-export function isWeights(text: string): text is StoredType {
-  return storedTypes.some((type) => type === text);
+/** What {@link addModelOptions} reads from the command line. */
+export interface ModelFlags {
+  model?: string;
+  weights: string;
+  threads?: number;
+  vocabulary?: string;
 }
 
-export function modelOption(): Option {
-  return new Option(
-    '-m, --model <file>',
-    'a .pth or .safetensors file, or a Hugging Face directory (default: the embedded demonstration model)',
-  );
+/** Adds the options that say which model is used, and how. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '-m, --model <file>',
+        'a .pth or .safetensors file, or a Hugging Face directory (default: the embedded demonstration model)',
+      ),
+    )
+    .addOption(
+      new Option('--weights <type>', 'keep the weights as this; auto is as the file has them')
+        .choices(weightTypes)
+        .default('auto'),
+    )
+    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
+    .addOption(vocabularyOption());
 }
 
 export function vocabularyOption(): Option {
   return new Option('--vocabulary <file>', 'a vocabulary in the format of rwkv_vocab_v20230424.txt');
+}
+
+/** Loads the model, with a bar on a terminal if that takes a while. */
+export async function load(flags: ModelFlags, signal: AbortSignal): Promise<Model> {
+  const { demoModel, loadModel, Tokenizer } = library();
+  const path = flags.model ?? demoModel;
+  const bar = new LoadingBar(path);
+  try {
+    return await loadModel(path, {
+      signal,
+      onProgress: bar.update,
+      ...(isWeights(flags.weights) ? { weights: flags.weights } : {}),
+      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+      ...(flags.vocabulary === undefined ? {} : { tokenizer: Tokenizer.fromVocabulary(flags.vocabulary) }),
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** The model's tokenizer, without which there is no text. */
+export function requireTokenizer({ tokenizer, info }: Model): NonNullable<Model['tokenizer']> {
+  if (tokenizer !== undefined) return tokenizer;
+  const { WkvError } = library();
+  throw new WkvError(
+    'ERR_WKV_TOKEN',
+    `no tokenizer is known for a model of ${info.vocabulary} ids: give its vocabulary with --vocabulary FILE`,
+  );
+}
+
+function isWeights(text: string): text is StoredType {
+  return storedTypes.some((type) => type === text);
 }

@@ -95,6 +95,37 @@ describe('wkv generate', () => {
     expect(other['tokens']).not.toEqual(first['tokens']);
   });
 
+  test.each([
+    ['--top-k', '1'],
+    ['--min-p', '1'],
+    ['--top-p', '0'],
+  ])('takes the most probable token with %s %s too', async (...option) => {
+    const outcome = await wkv(['generate', '-m', model, ...option, '--max-tokens', '20', '--json', prompt]);
+    expect(json(outcome)['tokens']).toEqual(greedy);
+  });
+
+  test('never generates a token that is banned', async () => {
+    const banned = new Set(greedy.slice(0, 3));
+    const ban = ['--ban', [...banned].slice(0, 2).join(', '), '--ban', String(greedy[2])];
+    const tokens = json(await wkv(['generate', '-m', model, ...few, ...ban, '--json', prompt]))['tokens'];
+    expect(tokens).toHaveLength(20);
+    expect((tokens as number[]).filter((token) => banned.has(token))).toEqual([]);
+  });
+
+  test('never repeats itself under a heavy penalty', async () => {
+    const penalty = ['--presence-penalty', '100', '--frequency-penalty', '0', '--penalty-decay', '1'];
+    const { tokens } = json(await wkv(['generate', '-m', model, ...few, ...penalty, '--json', prompt]));
+    expect(new Set(tokens as number[]).size).toBe(20);
+  });
+
+  test('stops before the first of several texts, in which \\n is a newline', async () => {
+    const others = Array.from({ length: 256 }, (_, id) => id).filter((id) => id !== 10);
+    const parameters = ['generate', '-m', model, ...few, '--ban', others.join(), '--json', prompt];
+    expect(json(await wkv(parameters))).toMatchObject({ text: '\n'.repeat(20), finishReason: 'length' });
+    const stopped = json(await wkv([...parameters, '--stop', 'B', '--stop', '\\n\\n']));
+    expect(stopped).toMatchObject({ text: '', tokens: [], finishReason: 'stop' });
+  });
+
   test('generates the same with another number of threads', async () => {
     const outcome = await wkv([
       'generate',

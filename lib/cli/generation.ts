@@ -1,0 +1,71 @@
+import type { FinishReason, GeneratedPart, Usage } from '../generate';
+
+/** What a generation came to; `finishReason` is 'interrupted' after Ctrl-C. */
+export interface Result {
+  text: string;
+  tokens: number[];
+  finishReason: FinishReason | 'interrupted';
+  usage: Usage;
+  promptSeconds: number;
+  decodeSeconds: number;
+}
+
+/**
+ * Receives a generation, and hands each part on as it comes. Ends early when it is interrupted: what there is then
+ * counts.
+ */
+export async function receive<Part extends GeneratedPart>(
+  parts: AsyncIterable<Part>,
+  signal: AbortSignal,
+  show: (part: Part) => Promise<void>,
+): Promise<Result> {
+  const result: Result = {
+    text: '',
+    tokens: [],
+    finishReason: 'interrupted',
+    usage: { promptTokens: 0, completionTokens: 0 },
+    promptSeconds: 0,
+    decodeSeconds: 0,
+  };
+  const began = performance.now();
+  let first: number | undefined;
+  try {
+    for await (const part of parts) {
+      first ??= performance.now();
+      result.text += part.text;
+      result.tokens.push(...part.tokens);
+      result.finishReason = part.finishReason ?? result.finishReason;
+      result.usage.completionTokens += part.tokens.length;
+      result.usage.promptTokens = part.usage?.promptTokens ?? 0;
+      await show(part);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  result.promptSeconds = ((first ?? performance.now()) - began) / 1000;
+  result.decodeSeconds = first === undefined ? 0 : secondsSince(first);
+  return result;
+}
+
+/** Tokens a second, if there were any: the first one comes out of the prompt. */
+export function tokensPerSecond({ tokens, decodeSeconds }: Result): number | null {
+  return decodeSeconds > 0 ? Math.max(0, tokens.length - 1) / decodeSeconds : null;
+}
+
+export function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}
+
+/** Writes text, and waits for a reader that is slower than the model. */
+export async function write(text: string): Promise<void> {
+  const { stdout } = process;
+  const ready = stdout.write(text);
+  if (ready || stdout.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const go = (): void => {
+      stdout.off('drain', go).off('close', go);
+      resolve();
+    };
+    stdout.on('drain', go).on('close', go);
+  });
+}
