@@ -38,7 +38,7 @@ interface Start {
 /**
  * A conversation: a session whose text is written as a {@link Template} says. The session's state is at all times
  * the one after the conversation so far; a reply ends with its last delivered byte, and what separates it from the next
- * turn is taken in with that. So nothing of a conversation is ever read twice, however long it becomes.
+ * turn is taken in with that. So going on never reads the conversation so far again, however long it is.
  */
 export class Chat {
   readonly #session: Session;

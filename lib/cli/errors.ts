@@ -28,16 +28,23 @@ function details(error: unknown): string {
   return missing.length === 0 ? '' : ` (${missing.join('; ')})`;
 }
 
-/** The common errors of the file system, in words. */
+/** The common errors of the file system about a file, in words. */
 function systemMessage(error: Error): string | undefined {
-  const code: unknown = Reflect.get(error, 'code');
   const path: unknown = Reflect.get(error, 'path');
-  if (typeof code !== 'string' || typeof path !== 'string') return undefined;
-  const reasons: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such file',
-    EACCES: 'permission denied',
-    EISDIR: 'it is a directory',
-    ENOTDIR: 'a part of its path is not a directory',
-  };
-  return Object.hasOwn(reasons, code) ? `cannot read ${path}: ${reasons[code] ?? code}` : undefined;
+  const reason = reasons.get(Reflect.get(error, 'code'));
+  return typeof path === 'string' && reason !== undefined ? `cannot read ${path}: ${reason}` : undefined;
+}
+
+const reasons: ReadonlyMap<unknown, string> = new Map([
+  ['ENOENT', 'there is no such file'],
+  ['EACCES', 'permission denied'],
+  ['EISDIR', 'it is a directory'],
+  ['ENOTDIR', 'a part of its path is not a directory'],
+  ['ENOSPC', 'there is no space left'],
+]);
+
+/** Why something could not be done with a file. */
+export function systemReason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return reasons.get(Reflect.get(error, 'code')) ?? error.message;
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { addChat } from './chat';
 import { addDoctor } from './doctor';
 import { exitCode, explain } from './errors';
 import { addGenerate } from './generate';
@@ -11,6 +12,7 @@ import { addTokenize } from './tokenize';
 
 const examples = `
 Examples:
+  $ wkv chat
   $ wkv generate $'User: Tell me a story about a fox.\\n\\nAssistant:'
   $ wkv inspect RWKV-5-World-7B.pth
   $ wkv tokenize --count < book.txt
@@ -28,6 +30,7 @@ function createProgram(interruption: Interruption): Command {
     .addHelpText('after', examples)
     .showHelpAfterError('"wkv help" and "wkv help COMMAND" show what there is.')
     .exitOverride();
+  addChat(program, interruption);
   addGenerate(program, interruption);
   addInspect(program, interruption);
   addTokenize(program, interruption);

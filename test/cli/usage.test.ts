@@ -15,12 +15,12 @@ describe('wkv', () => {
   test('lists its commands with --help', async () => {
     const { code, stdout } = await wkv(['--help']);
     expect(code).toBe(0);
-    for (const command of ['generate', 'inspect', 'tokenize', 'doctor']) {
+    for (const command of ['chat', 'generate', 'inspect', 'tokenize', 'doctor']) {
       expect(String(stdout)).toMatch(new RegExp(`^  ${command} `, 'm'));
     }
   });
 
-  test.each(['generate', 'inspect', 'tokenize', 'doctor'])(
+  test.each(['chat', 'generate', 'inspect', 'tokenize', 'doctor'])(
     'shows an example of %s with --help',
     async (name) => {
       const { code, stdout } = await wkv([name, '--help']);
@@ -51,6 +51,10 @@ describe('wkv', () => {
     [['generate', '--seed', '18446744073709551616', 'a'], /--seed.*2\^64 - 1/],
     [['generate', '--threads', '0', 'a'], /--threads.*from 1 to 256/],
     [['generate', '--weights', 'f8', 'a'], /--weights.*auto, f32, f16, bf16/],
+    [['chat', 'hi'], /too many arguments/],
+    [['chat', '--template', 'alpaca'], /--template.*world, instruction, raven, g1, g1-fast/],
+    [['chat', '--load', 'a', '--system', 'b'], /cannot be used with option '--system/],
+    [['chat', '--load', 'a', '--template', 'g1'], /cannot be used with option '--template/],
     [['inspect', 'a.pth', 'b.pth'], /too many arguments/],
     [['tokenize', '--bytes', 'two', 'texts'], /put the one text in quotes/],
     [['tokenize', '--bytes', '--decode', '256'], /'256' is no token id.*0 to 255/],

@@ -1,0 +1,42 @@
+import { createInterface } from 'node:readline';
+import { receive, tokensPerSecond, write, type Result } from './generation';
+import { formatJson } from './terminal';
+import type { Chat } from '../chat';
+import { withoutBlankLines } from '../chat-text';
+import type { GenerateOptions } from '../generate';
+
+/** Replies to each line of standard input, without a word besides. */
+export async function chatByLines(
+  chat: Chat,
+  options: GenerateOptions,
+  seed: bigint | undefined,
+  { json, signal }: { json: boolean; signal: AbortSignal },
+): Promise<void> {
+  let first: GenerateOptions = seed === undefined ? {} : { seed };
+  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity, signal })) {
+    if (withoutBlankLines(line) === '') continue;
+    let thinking = '';
+    const parts = chat.send(line, { ...options, ...first, signal });
+    const result = await receive(parts, signal, async (part) => {
+      thinking += part.thinking ?? '';
+      if (!json && part.text !== '') await write(part.text);
+    });
+    first = {};
+    if (json) await write(formatJson(report(result, thinking)));
+    else if (!result.text.endsWith('\n')) await write('\n');
+    signal.throwIfAborted();
+  }
+  signal.throwIfAborted();
+}
+
+function report(result: Result, thinking: string): object {
+  const { text, tokens, finishReason, usage, promptSeconds, decodeSeconds } = result;
+  return {
+    text,
+    ...(thinking.trim() === '' ? {} : { thinking }),
+    tokens,
+    finishReason,
+    usage,
+    timings: { promptSeconds, decodeSeconds, tokensPerSecond: tokensPerSecond(result) },
+  };
+}

@@ -1,0 +1,140 @@
+import { Branches } from './branches';
+import { commandNames, describe, runCommand, type CommandContext } from './chat-commands';
+import { explain } from './errors';
+import { receive, write, type Result } from './generation';
+import { Interrupted } from './interruption';
+import { LineEditor } from './line-editor';
+import { printable, styled } from './terminal';
+import { WordWrap } from './word-wrap';
+import type { Chat } from '../chat';
+import type { ChatPart } from '../chat-reply';
+import { withoutBlankLines } from '../chat-text';
+import type { GenerateOptions } from '../generate';
+
+const prompt = '> ';
+
+/** A conversation with somebody at a terminal. */
+export class TerminalChat implements CommandContext {
+  readonly branches: Branches;
+  last: Result | undefined;
+  readonly #options: GenerateOptions;
+  readonly #signal: AbortSignal;
+  readonly #editor: LineEditor;
+  /** Goes with the first reply alone: later ones go on with the random numbers after it. */
+  #seed: bigint | undefined;
+  #ended = false;
+
+  constructor(chat: Chat, options: GenerateOptions, seed: bigint | undefined, signal: AbortSignal) {
+    this.branches = new Branches(chat);
+    this.#options = options;
+    this.#seed = seed;
+    this.#signal = signal;
+    this.#editor = new LineEditor({ words: commandNames, signal });
+  }
+
+  /** Replies to what is typed, until it ends. */
+  async run(): Promise<void> {
+    try {
+      this.tell(`${this.#greeting()}\n/help lists the commands, Ctrl-D ends.`);
+      while (!this.#ended) {
+        const line = await this.#editor.next(prompt);
+        this.#signal.throwIfAborted();
+        if (line === undefined) return;
+        await this.#answer(line.trim());
+      }
+    } finally {
+      this.#editor.close();
+    }
+  }
+
+  readonly tell = (text: string): void => {
+    process.stdout.write(`${styled('dim', text)}\n\n`);
+  };
+
+  readonly regenerate = async (): Promise<void> => {
+    await this.#reply((signal) => this.branches.chat.regenerate({ ...this.#options, signal }));
+  };
+
+  readonly exit = (): void => {
+    this.#ended = true;
+  };
+
+  #greeting(): string {
+    const { model } = this.branches.chat.session;
+    const { version, parameters, isa } = model.info;
+    const millions = (parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0);
+    const begun = this.branches.chat.messages.length === 0 ? '' : `\n${describe(this.branches.chat)}`;
+    return `RWKV ${version}, ${millions} million parameters, ${isa}${begun}`;
+  }
+
+  /** Whatever fails is told, and the conversation is as it was. */
+  async #answer(line: string): Promise<void> {
+    if (line === '') return;
+    try {
+      if (line.startsWith('/') && !line.startsWith('//')) await runCommand(line, this);
+      else await this.#say(line.replace(/^\/\//, '/'));
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      process.stdout.write(`${styled('red', explain(error).trimEnd())}\n\n`);
+    }
+  }
+
+  async #say(text: string): Promise<void> {
+    if (withoutBlankLines(text) === '') return;
+    const seed = this.#seed === undefined ? {} : { seed: this.#seed };
+    await this.#reply((signal) => this.branches.chat.send(text, { ...this.#options, ...seed, signal }));
+    this.#seed = undefined;
+  }
+
+  async #reply(begin: (signal: AbortSignal) => AsyncIterable<ChatPart>): Promise<void> {
+    const stop = new AbortController();
+    this.#editor.onInterrupt = () => stop.abort(new Interrupted(false));
+    const signal = AbortSignal.any([this.#signal, stop.signal]);
+    const shown = new ShownReply();
+    let result: Result;
+    try {
+      result = await receive(begin(signal), signal, (part) => shown.show(part));
+    } finally {
+      this.#editor.onInterrupt = undefined;
+      shown.close();
+    }
+    this.#signal.throwIfAborted();
+    this.last = result;
+    const { finishReason, tokens } = result;
+    if (finishReason === 'interrupted')
+      this.tell(tokens.length === 0 ? '[stopped before a reply]' : '[stopped]');
+    else if (finishReason === 'length') this.tell('[stopped at --max-tokens]');
+    else process.stdout.write('\n');
+  }
+}
+
+/** A reply on the terminal, thoughts apart from the rest. */
+class ShownReply {
+  // Where terminals disagree on the width of an emoji, a column in reserve helps.
+  readonly #wrap = new WordWrap(() => (process.stdout.columns > 0 ? process.stdout.columns : 80) - 1);
+  #style: 'dim' | 'reset' = 'reset';
+  #lineBegun = false;
+
+  async show({ text, thinking = '' }: ChatPart): Promise<void> {
+    if (thinking !== '') await this.#write(thinking, 'dim');
+    if (text !== '') await this.#write(text, 'reset');
+  }
+
+  /** Writes what was held back, and ends the line. */
+  close(): void {
+    process.stdout.write(this.#styled(this.#wrap.end()));
+    if (this.#lineBegun) process.stdout.write(this.#wrap.push('\n'));
+    this.#lineBegun = false;
+  }
+
+  async #write(text: string, style: 'dim' | 'reset'): Promise<void> {
+    if (style !== this.#style) this.close();
+    this.#style = style;
+    this.#lineBegun = !text.endsWith('\n');
+    await write(this.#styled(this.#wrap.push(printable(text))));
+  }
+
+  #styled(text: string): string {
+    return this.#style === 'dim' && text !== '' ? styled('dim', text) : text;
+  }
+}

@@ -1,0 +1,73 @@
+import { Option, type Command } from 'commander';
+import { loadChat } from './chat-files';
+import { chatByLines } from './chat-lines';
+import { TerminalChat } from './chat-terminal';
+import type { Interruption } from './interruption';
+import { addModelOptions, load, requireTokenizer, type ModelFlags } from './model-options';
+import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sampling-options';
+import { templates, type TemplateName } from '../chat-templates';
+
+interface Options extends ModelFlags, SamplingFlags {
+  template: TemplateName;
+  system?: string;
+  load?: string;
+  json?: true;
+}
+
+const examples = `
+On a terminal /help lists what can be done besides talking: undo, other replies,
+branches, saving. Without one, each line of standard input is something said to
+the model, and standard output gets the replies and nothing else.
+
+Examples:
+  $ wkv chat
+  $ wkv chat --model RWKV-5-World-7B.pth --system 'Answer in one sentence.'
+  $ wkv chat --load evening.chat
+  $ wkv chat --json < questions.txt`;
+
+export function addChat(program: Command, interruption: Interruption): void {
+  const command = program
+    .command('chat')
+    .summary('talk with a model')
+    .description('Talks with a model: replies to what is typed, or to each line of standard input.');
+  addModelOptions(command)
+    .addOption(
+      new Option('--template <name>', 'how conversations are written for the model')
+        .choices(Object.keys(templates))
+        .default('world'),
+    )
+    .option('--system <text>', 'what the model is to be, or to know')
+    .addOption(
+      new Option('--load <file>', 'go on in a conversation that /save saved').conflicts([
+        'system',
+        'template',
+      ]),
+    );
+  addSamplingOptions(command, { maxTokens: 1024, stop: "the template's" })
+    .option('--json', 'print one JSON object for each reply')
+    .addHelpText('after', examples)
+    .action(async (options: Options) => {
+      await chat(options, interruption.signal);
+    });
+}
+
+async function chat(options: Options, signal: AbortSignal): Promise<void> {
+  const model = await load(options, signal);
+  try {
+    requireTokenizer(model);
+    const { template, system, json = false, seed } = options;
+    const begun =
+      options.load === undefined
+        ? model.createChat(system === undefined ? { template } : { template, system })
+        : await loadChat(model, options.load);
+    const sampling = toGenerateOptions(options);
+    if (process.stdin.isTTY && process.stdout.isTTY && !json) {
+      await new TerminalChat(begun, sampling, seed, signal).run();
+    } else {
+      await chatByLines(begun, sampling, seed, { json, signal });
+    }
+  } finally {
+    await model.dispose();
+  }
+  signal.throwIfAborted();
+}

@@ -1,0 +1,246 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { loadModel, type Model } from '../../lib/index';
+import { temporaryFolder } from '../model/support';
+import { expectFailure, start, testOnLinux, testWithDemoModel, wkv, writeEndlessModel } from './support';
+
+const folder = temporaryFolder();
+let path: string;
+let model: Model;
+
+beforeAll(async () => {
+  path = await writeEndlessModel(folder);
+  model = await loadModel(path);
+});
+afterAll(() => model.dispose());
+
+const few = ['--temperature', '0', '--max-tokens', '20'];
+const chat = (...parameters: string[]): string[] => ['chat', '-m', path, ...few, ...parameters];
+
+/** What the model replies to these texts, one after the other, when it is asked without any chat. */
+async function replies(
+  ...prompts: string[]
+): Promise<{ text: string; tokens: number[]; promptTokens: number }[]> {
+  const session = model.createSession();
+  const all = [];
+  for (const prompt of prompts) {
+    const { text, tokens } = await session.complete(prompt, { temperature: 0, maxTokens: 20, stop: '\n\n' });
+    all.push({ text: text.trimStart(), tokens, promptTokens: Buffer.byteLength(prompt) });
+  }
+  return all;
+}
+
+const objects = (stdout: Buffer): Record<string, unknown>[] => {
+  const lines = stdout.toString('utf8').split('\n');
+  expect(lines.pop()).toBe('');
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+};
+
+describe('wkv chat without a terminal', () => {
+  test('replies to each line of standard input that is not blank, and writes nothing else', async () => {
+    const expected = await replies('User: hi\n\nAssistant:', '\n\nUser: /undo 狐狸\n\nAssistant:');
+    const { code, stdout, stderr } = await wkv(chat(), { input: 'hi\r\n\n \n/undo 狐狸' });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(String(stdout)).toBe(expected.map(({ text }) => text.replace(/\n?$/, '\n')).join(''));
+  });
+
+  test('prints one JSON object for each reply with --json', async () => {
+    const expected = await replies(
+      'System: Be brief.\n\nUser: hi\n\nAssistant:',
+      '\n\nUser: bye\n\nAssistant:',
+    );
+    const { code, stdout } = await wkv(chat('--json', '--system', 'Be brief.'), { input: 'hi\nbye\n' });
+    expect(code).toBe(0);
+    const seconds = expect.any(Number) as number;
+    expect(objects(stdout)).toEqual(
+      expected.map(({ text, tokens, promptTokens }) => ({
+        text,
+        tokens,
+        finishReason: 'length',
+        usage: { promptTokens, completionTokens: 20 },
+        timings: { promptSeconds: seconds, decodeSeconds: seconds, tokensPerSecond: seconds },
+      })),
+    );
+  });
+
+  test('writes conversations as the template says', async () => {
+    const [expected] = await replies('Bob: hi\n\nAlice:');
+    const { stdout } = await wkv(chat('--json', '--template', 'raven'), { input: 'hi' });
+    expect(objects(stdout)).toMatchObject([{ tokens: expected!.tokens }]);
+  });
+
+  test('says the same with the same seed', async () => {
+    const parameters = ['chat', '-m', path, '--max-tokens', '20', '--top-p', '1', '--json'];
+    const said = async (seed: string) => {
+      const { stdout } = await wkv([...parameters, '--seed', seed], { input: 'a\nb' });
+      return objects(stdout).map(({ tokens }) => tokens);
+    };
+    const [one, two, three] = [await said('1'), await said('1'), await said('2')];
+    expect(two).toEqual(one);
+    expect(three).not.toEqual(one);
+    expect(one[1]).not.toEqual(one[0]);
+  });
+
+  test('goes on in a conversation that was saved', async () => {
+    const saved = model.createChat();
+    await saved.complete('hi', { temperature: 0, maxTokens: 20 });
+    const file = join(folder, 'saved.chat');
+    writeFileSync(file, saved.serialize());
+    const [, expected] = await replies('User: hi\n\nAssistant:', '\n\nUser: bye\n\nAssistant:');
+    const { stdout } = await wkv(chat('--json', '--load', file), { input: 'bye' });
+    expect(objects(stdout)).toMatchObject([{ tokens: expected!.tokens }]);
+  });
+
+  test('refuses a file that is no saved conversation, or a damaged one', async () => {
+    expectFailure(
+      await wkv(chat('--load', join(folder, 'no.chat'))),
+      /cannot read .*no\.chat: there is no such/,
+    );
+    expectFailure(await wkv(chat('--load', path)), /cannot read .*endless\.pth: it is no conversation/);
+    expectFailure(await wkv(chat('--load', folder)), /cannot read .*: it is no file/);
+    const bytes = model.createChat().serialize();
+    bytes[bytes.length - 50]! ^= 1;
+    const damaged = join(folder, 'damaged.chat');
+    writeFileSync(damaged, bytes);
+    expectFailure(await wkv(chat('--load', damaged)), /damaged/);
+  });
+
+  test('ends after what there is when it is interrupted', async () => {
+    const { child, ended } = start(['chat', '-m', path, '--max-tokens', '1000000000', '--temperature', '0']);
+    child.stdin?.write('hi\n');
+    await new Promise((begun) => child.stdout?.once('data', begun));
+    child.kill('SIGINT');
+    const outcome = await ended;
+    expectFailure(outcome, /^error: interrupted\n$/);
+    expect(outcome.stdout.length).toBeGreaterThan(1);
+    expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
+  });
+
+  testWithDemoModel('tells a story by default', async () => {
+    const { stdout } = await wkv(['chat', '--temperature', '0'], { input: 'Tell me a story about a fox.' });
+    // Its training text has only such words, spaces, punctuation and a few emoji in English stories.
+    expect(String(stdout)).toMatch(/^([A-Za-z',.!?]+[ \n]+){8}/);
+  });
+});
+
+/** A chat at a terminal of 80 columns. */
+class Terminal {
+  readonly #child;
+  #output = '';
+  readonly ended: Promise<number | null>;
+
+  constructor(parameters: readonly string[]) {
+    const program = [
+      join(__dirname, '../support/run-typescript.js'),
+      join(__dirname, '../../lib/cli/main.ts'),
+    ];
+    const words = [process.execPath, ...program, ...parameters].map(
+      (word) => `'${word.replaceAll("'", "'\\''")}'`,
+    );
+    const environment = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
+    this.#child = spawn('script', ['-qec', `stty cols 80 rows 24; ${words.join(' ')}`, '/dev/null'], {
+      env: environment,
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+    });
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+    this.ended = new Promise((resolve) => this.#child.on('close', resolve));
+  }
+
+  type(text: string): void {
+    this.#child.stdin.write(text);
+  }
+
+  /** Waits until this is on the screen, and returns everything before it that has not been returned yet. */
+  async until(wanted: RegExp): Promise<string> {
+    for (;;) {
+      // Colors and movements of the cursor aside.
+      const plain = stripVTControlCharacters(this.#output).replaceAll('\r', '');
+      const found = wanted.exec(plain);
+      if (found !== null) {
+        this.#output = plain.slice(found.index + found[0].length);
+        return plain.slice(0, found.index);
+      }
+      if (this.#child.exitCode !== null) throw new Error(`the chat ended before ${String(wanted)}: ${plain}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+const prompt = /(^|\n)> $/;
+
+describe('wkv chat on a terminal', () => {
+  testOnLinux('replies and obeys commands; one that fails changes nothing', async () => {
+    const [first] = await replies('User: hi\n\nAssistant:');
+    const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'));
+    expect(await terminal.until(prompt)).toMatch(/RWKV 5\.2.*\n\/help lists the commands/s);
+
+    terminal.type('hi\r');
+    await terminal.until(/--max-tokens\]\n/);
+    await terminal.until(prompt);
+
+    const file = join(folder, 'typed.chat');
+    terminal.type(`/save ${file}\r`);
+    await terminal.until(/saved as .*typed\.chat, [0-9.]+ KiB/);
+    const saved = model.createChat({ saved: readFileSync(file) });
+    expect(saved.messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
+    expect(saved.messages[1]!.content).toBe(first!.text);
+
+    terminal.type('/fork\r');
+    await terminal.until(/this is conversation 2/);
+    terminal.type('/undo\r');
+    await terminal.until(/took back: hi/);
+    terminal.type('/branches\r');
+    expect(await terminal.until(/\* 2 {2}nothing has been said/)).toMatch(
+      / {2}1 {2}1 exchange, the last one: hi/,
+    );
+    terminal.type('/undo\r');
+    await terminal.until(/error: nothing has been said/);
+    terminal.type('/switch 1\r');
+    await terminal.until(/conversation 1: 1 exchange/);
+    terminal.type('/switch 3\r');
+    await terminal.until(/error: there is no conversation 3/);
+    terminal.type(`/load ${path}\r`);
+    await terminal.until(/error: cannot read .*endless\.pth: it is no conversation/);
+    terminal.type(`/save ${join(folder, 'missing/typed.chat')}\r`);
+    await terminal.until(/error: cannot write .*missing\/typed\.chat: there is no such directory/);
+    terminal.type(`/load ${file}\r`);
+    await terminal.until(/loaded: 1 exchange, the last one: hi/);
+    terminal.type('/regenerate\r');
+    await terminal.until(/--max-tokens\]\n/);
+    terminal.type('/stats\r');
+    expect(await terminal.until(/tokens\/s/)).toMatch(/tokens seen +\d+\n.*state +[0-9.]+ KiB/s);
+    terminal.type('/nothing\r');
+    await terminal.until(/error: there is no \/nothing/);
+    terminal.type('/exit\r');
+    expect(await terminal.ended).toBe(0);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  testOnLinux('stops a reply at Ctrl-C, keeps what there is of it, and goes on', async () => {
+    const endless = ['--stop', 'never', '--ban', '0', '--max-tokens', '1000000000'];
+    const terminal = new Terminal(['chat', '-m', path, '--temperature', '0', ...endless]);
+    await terminal.until(prompt);
+    terminal.type('hi\r');
+    await terminal.until(/hi\n.*?\S.*?\S/s);
+    terminal.type('typed meanwhile');
+    terminal.type('\u0003');
+    await terminal.until(/\[stopped\]\n/);
+    await terminal.until(/> typed meanwhile$/);
+    // It clears the line, then it ends an empty one.
+    terminal.type('\u0003/branches\r');
+    await terminal.until(/\* 1 {2}1 exchange, the last one: hi/);
+    await terminal.until(prompt);
+    terminal.type('\u0003');
+    expect(await terminal.ended).toBe(0);
+  });
+
+  testOnLinux('ends at Ctrl-D', async () => {
+    const terminal = new Terminal(chat());
+    await terminal.until(prompt);
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+  });
+});
