@@ -1,4 +1,4 @@
-import { encodeChat } from './chat-file';
+import { encodeChat } from './chat/file';
 import {
   countingOf,
   noHistory,
@@ -7,7 +7,7 @@ import {
   withTurn,
   type History,
   type Turn,
-} from './chat-history';
+} from './chat/history';
 import {
   beginningText,
   cleanedUser,
@@ -15,12 +15,12 @@ import {
   turnText,
   type Beginning,
   type ChatMessage,
-} from './chat-messages';
-import { asCompletion, Reply, type ChatCompletion, type ChatPart } from './chat-reply';
-import { nameOf, type Template } from './chat-templates';
+} from './chat/messages';
+import { asCompletion, Reply, type ChatCompletion, type ChatPart } from './chat/reply';
+import { nameOf, type Template } from './chat/templates';
 import { WkvError } from './errors';
 import { checkGenerateOptions, type CheckedOptions, type GenerateOptions } from './generate';
-import { iterateGeneration } from './iterate-generation';
+import { iterateGeneration } from './generation/iterator';
 import type { NativeRandom } from './native';
 import { abortSignal, checkOptions, seed as checkSeed } from './options';
 import { randomSeed } from './random';

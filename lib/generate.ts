@@ -1,4 +1,4 @@
-import { Delivery, type Delivered } from './delivery';
+import { Delivery, type Delivered } from './generation/delivery';
 import { WkvError } from './errors';
 import type { NativeDrawn, NativeSession } from './native';
 import {
@@ -11,8 +11,8 @@ import {
   wrongType,
 } from './options';
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
-import { longestStop, StopStrings } from './stop-strings';
-import { TakenIn, type GenerationAccess } from './taken-in';
+import { longestStop, StopStrings } from './generation/stop-strings';
+import { TakenIn, type GenerationAccess } from './generation/taken-in';
 import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
 

@@ -1,9 +1,9 @@
 export { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 export { Chat } from './chat';
-export type { ChatMessage } from './chat-messages';
-export type { ChatCompletion, ChatPart } from './chat-reply';
-export type { Template, TemplateName } from './chat-templates';
-export type { ChatOptions } from './create-chat';
+export type { ChatMessage } from './chat/messages';
+export type { ChatCompletion, ChatPart } from './chat/reply';
+export type { Template, TemplateName } from './chat/templates';
+export type { ChatOptions } from './chat/create';
 export { StreamingDecoder } from './decoder';
 export { demoModel } from './demo-model';
 export type {

@@ -1,5 +1,5 @@
 import type { Chat } from './chat';
-import { createChat, type ChatOptions } from './create-chat';
+import { createChat, type ChatOptions } from './chat/create';
 import { fromNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';

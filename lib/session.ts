@@ -10,7 +10,7 @@ import {
   type GeneratedPart,
   type GenerateOptions,
 } from './generate';
-import { iterateGeneration } from './iterate-generation';
+import { iterateGeneration } from './generation/iterator';
 import type { Model } from './model';
 import {
   fromNative,
@@ -23,7 +23,7 @@ import {
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
 import { SerialQueue } from './serial-queue';
 import { State } from './state';
-import type { GenerationAccess } from './taken-in';
+import type { GenerationAccess } from './generation/taken-in';
 import { copyTokens } from './token-ids';
 import { Tokenizer } from './tokenizer';
 import { beginAfterThisTurn } from './turn';

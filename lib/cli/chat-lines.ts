@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import { receive, tokensPerSecond, write, type Result } from './generation';
 import { formatJson } from './terminal';
 import type { Chat } from '../chat';
-import { withoutBlankLines } from '../chat-text';
+import { withoutBlankLines } from '../chat/text';
 import type { GenerateOptions } from '../generate';
 
 /** Replies to each line of standard input, without a word besides. */

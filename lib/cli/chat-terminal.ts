@@ -7,8 +7,8 @@ import { LineEditor } from './line-editor';
 import { printable, styled } from './terminal';
 import { WordWrap } from './word-wrap';
 import type { Chat } from '../chat';
-import type { ChatPart } from '../chat-reply';
-import { withoutBlankLines } from '../chat-text';
+import type { ChatPart } from '../chat/reply';
+import { withoutBlankLines } from '../chat/text';
 import type { GenerateOptions } from '../generate';
 
 const prompt = '> ';

@@ -5,7 +5,7 @@ import { TerminalChat } from './chat-terminal';
 import type { Interruption } from './interruption';
 import { addModelOptions, load, requireTokenizer, type ModelFlags } from './model-options';
 import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sampling-options';
-import { templates, type TemplateName } from '../chat-templates';
+import { templates, type TemplateName } from '../chat/templates';
 
 interface Options extends ModelFlags, SamplingFlags {
   template: TemplateName;

@@ -1,4 +1,4 @@
-import { withoutBlankLines } from '../../lib/chat-text';
+import { withoutBlankLines } from '../../lib/chat/text';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { randomNumbers } from '../support/random-model';
 import { sameState, say, sessionAfter, useRandomModel } from './support';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { loadModel, type Chat, type GenerateOptions, type Model, type Template } from '../../lib/index';
-import { templates } from '../../lib/chat-templates';
+import { templates } from '../../lib/chat/templates';
 import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { receive, say, useRandomModel } from './support';

@@ -1,6 +1,6 @@
 import type { Template } from '../../lib/index';
-import { templates } from '../../lib/chat-templates';
-import { ReplyReader } from '../../lib/reply-reader';
+import { templates } from '../../lib/chat/templates';
+import { ReplyReader } from '../../lib/chat/reply-reader';
 import { receive, sameState, say, scripted, sessionAfter, useScripts, withScriptedModel } from './support';
 
 useScripts();

@@ -18,7 +18,12 @@ function sealed(change: (view: DataView, bytes: Uint8Array) => void, original: U
 }
 
 /** A whole state of nothing but a header, with parts of these counts. */
-function headerOnly(original: Uint8Array, layers: number, partCounts: number[], precision: number): Uint8Array {
+function headerOnly(
+  original: Uint8Array,
+  layers: number,
+  partCounts: number[],
+  precision: number,
+): Uint8Array {
   const bytes = new Uint8Array(firstPart + partBytes * partCounts.length + 4 + 8);
   bytes.set(original.subarray(0, firstPart));
   return sealed((view, copy) => {

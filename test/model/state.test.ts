@@ -216,7 +216,8 @@ describe('A state with a checksum that fits, made by somebody who means harm,', 
     // What the state has already: writing it again changes nothing.
     expect(
       usable.filter(
-        (name) => !/unchanged|version 2$|counts 0$|precision [01]$|hasLogits 1$|layers 2$|parts 3$/.test(name),
+        (name) =>
+          !/unchanged|version 2$|counts 0$|precision [01]$|hasLogits 1$|layers 2$|parts 3$/.test(name),
       ),
     ).toEqual([]);
     expect(usable.filter((name) => name.endsWith('unchanged'))).toHaveLength(2);

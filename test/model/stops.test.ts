@@ -5,7 +5,7 @@ import {
   type Model,
   type Session,
 } from '../../lib/index';
-import { StopStrings } from '../../lib/stop-strings';
+import { StopStrings } from '../../lib/generation/stop-strings';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, thrown } from '../support/failure';
 import { trickyPieces } from '../support/pieces';
@@ -15,7 +15,13 @@ import { temporaryFolder, writeRandomModel } from './support';
 const folder = temporaryFolder();
 const prompt = 'ab\n';
 // Flat enough that every piece comes up.
-const options: GenerateOptions = { temperature: 8, topP: 1, stopTokens: [], bannedTokens: [0], maxTokens: 60 };
+const options: GenerateOptions = {
+  temperature: 8,
+  topP: 1,
+  stopTokens: [],
+  bannedTokens: [0],
+  maxTokens: 60,
+};
 const stopSets: string[][] = [
   ['User:'],
   ['\n\nUser:'],

@@ -1,12 +1,12 @@
-import { Chat } from './chat';
-import { decodeChat } from './chat-file';
-import { noHistory } from './chat-history';
-import { checkBeginning, checkMessages, type ChatMessage } from './chat-messages';
-import { checkTemplate, isTemplateName, templates, type Template, type TemplateName } from './chat-templates';
-import { WkvError } from './errors';
-import type { Model } from './model';
-import { checkOptions, text, wrongType, wrongValue } from './options';
-import { Session } from './session';
+import { Chat } from '../chat';
+import { decodeChat } from './file';
+import { noHistory } from './history';
+import { checkBeginning, checkMessages, type ChatMessage } from './messages';
+import { checkTemplate, isTemplateName, templates, type Template, type TemplateName } from './templates';
+import { WkvError } from '../errors';
+import type { Model } from '../model';
+import { checkOptions, text, wrongType, wrongValue } from '../options';
+import { Session } from '../session';
 
 export interface ChatOptions {
   /** What the model is to be, or to know. */

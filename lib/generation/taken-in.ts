@@ -5,9 +5,9 @@ import type {
   NativeDrawn,
   NativeSampling,
   NativeSession,
-} from './native';
-import type { Drawing } from './sampling';
-import type { TokenizerLike } from './tokenizer';
+} from '../native';
+import type { Drawing } from '../sampling';
+import type { TokenizerLike } from '../tokenizer';
 
 /** What a generation needs of its session, which does nothing else meanwhile. */
 export interface GenerationAccess {

@@ -1,4 +1,4 @@
-import { WkvError } from './errors';
+import { WkvError } from '../errors';
 
 /** Says why bytes are no saved conversation. */
 export function refused(

@@ -1,6 +1,6 @@
-import { trimmed } from './chat-text';
-import { cleaned, cleanedReply, type Template } from './chat-templates';
-import { checkOptions, oneOf, text, wrongType, wrongValue } from './options';
+import { trimmed } from './text';
+import { cleaned, cleanedReply, type Template } from './templates';
+import { checkOptions, oneOf, text, wrongType, wrongValue } from '../options';
 
 /** A message of a conversation. */
 export interface ChatMessage {

@@ -1,10 +1,10 @@
-import type { Exchange } from './chat-messages';
-import type { CheckedOptions } from './generate';
-import type { Model } from './model';
-import type { NativeRandom } from './native';
-import type { Drawing } from './sampling';
-import type { Session } from './session';
-import type { State } from './state';
+import type { Exchange } from './messages';
+import type { CheckedOptions } from '../generate';
+import type { Model } from '../model';
+import type { NativeRandom } from '../native';
+import type { Drawing } from '../sampling';
+import type { Session } from '../session';
+import type { State } from '../state';
 
 /** How a reply's tokens were counted: what they leave behind for the penalties of later replies. */
 export interface Counting extends Pick<Drawing, 'penaltyDecay' | 'penaltyExempt'> {

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { isUint8Array } from 'node:util/types';
-import { refused } from './chat-field';
-import type { Turn } from './chat-history';
-import type { Beginning } from './chat-messages';
-import { readHeader, writeHeader, type ChatHeader } from './chat-header';
-import type { TemplateName } from './chat-templates';
-import { wrongType } from './options';
-import { State } from './state';
+import { refused } from './field';
+import type { Turn } from './history';
+import type { Beginning } from './messages';
+import { readHeader, writeHeader, type ChatHeader } from './header';
+import type { TemplateName } from './templates';
+import { wrongType } from '../options';
+import { State } from '../state';
 
 // The format is described in docs/chat-format.md.
 

@@ -1,5 +1,5 @@
-import type { Template } from './chat-templates';
-import type { Completion, GeneratedPart, TokenLogprobs } from './generate';
+import type { Template } from './templates';
+import type { Completion, GeneratedPart, TokenLogprobs } from '../generate';
 import { ReplyReader, type ReplyPiece } from './reply-reader';
 
 /** What a reply delivers at a time. */

@@ -1,7 +1,7 @@
-import { Field, refused } from './chat-field';
-import type { Turn } from './chat-history';
-import type { Beginning, Exchange } from './chat-messages';
-import { isTemplateName, type TemplateName } from './chat-templates';
+import { Field, refused } from './field';
+import type { Turn } from './history';
+import type { Beginning, Exchange } from './messages';
+import { isTemplateName, type TemplateName } from './templates';
 
 /** Where the state before a turn is: it follows from the turn before, has seen nothing, or is one that is saved. */
 export type Place = 'previous' | 'empty' | number;

@@ -1,5 +1,5 @@
-import { withoutBlankLines, withoutTurns } from './chat-text';
-import { checkOptions, text, wrongType } from './options';
+import { withoutBlankLines, withoutTurns } from './text';
+import { checkOptions, text, wrongType } from '../options';
 
 /**
  * How a conversation is written down for a model: it has to be as the model was trained. A conversation is the

@@ -1,4 +1,4 @@
-import type { Template } from './chat-templates';
+import type { Template } from './templates';
 
 /** A piece of a reply. */
 export interface ReplyPiece {

@@ -1,4 +1,4 @@
-import { decodeUtf8, incompleteTail } from './decoder';
+import { decodeUtf8, incompleteTail } from '../decoder';
 import type { StopStrings } from './stop-strings';
 
 /** A token that was drawn, and the bytes that it stands for. */
