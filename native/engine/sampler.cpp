@@ -24,8 +24,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLowest = std::numeric_limits<float>::lowest();
-constexpr std::size_t kGroup = 64;    // tokens whose maximum is kept
 constexpr std::size_t kBlock = 1024;  // tokens whose weights are added up
+constexpr double kTried = 1024;       // the first guess at how many tokens count
 constexpr int kFew = 4096;            // more tokens than that are not made a list of
 constexpr float kBucketsPerUnit = 64;
 
@@ -80,12 +80,16 @@ bool bend(std::span<const float> logits, const Sampling& sampling, const TokenCo
 
 // The maximum of all; those of groups are kept.
 float maximum(std::span<const float> x, std::vector<float>& maxima) {
-  maxima.clear();
-  for (std::size_t begin = 0; begin < x.size(); begin += kGroup) {
-    const std::size_t size = std::min(kGroup, x.size() - begin);
-    maxima.push_back(selected_kernels().maximum(x.data() + begin, static_cast<int>(size)));
-  }
+  maxima.resize((x.size() + kMaximaBlock - 1) / kMaximaBlock * 16);
+  selected_kernels().maxima(maxima.data(), x.data(), static_cast<int>(x.size()));
   return *std::max_element(maxima.begin(), maxima.end());
+}
+
+// The first of the highest, which is the maximum of one of the groups.
+std::uint32_t first_of(float highest, std::span<const float> x, std::span<const float> maxima) {
+  const auto group = std::find(maxima.begin(), maxima.end(), highest) - maxima.begin();
+  const auto block = x.begin() + group / 16 * std::ptrdiff_t{kMaximaBlock};
+  return static_cast<std::uint32_t>(std::find(block, x.end(), highest) - x.begin());
 }
 
 // A bound that at least `count` numbers reach, as so many groups' maxima do; changes the order of the maxima.
@@ -170,16 +174,22 @@ class Draw {
 
   // Let c be the last token that top-p takes, in descending order of probability. Those before it do not
   // reach top_p, so c and those after it, at most all V tokens and none more probable than c, have more than
-  // 1 - top_p together. So p(c) > (1 - top_p) / V, and what is below that need not be looked at.
+  // 1 - top_p together. So p(c) > (1 - top_p) / V, and what is below that need not be looked at. Mostly a
+  // higher bound does as well: if what is above it reaches top_p, c is there.
   bool few_remain_of_top_p() {
     weigh();
-    const auto size = static_cast<double>(x_.size());
-    const float lowest = at_least(std::log(total_ * (1 - sampling_.top_p) / size));
-    scratch_.indices.resize(x_.size());
-    const int count = selected_kernels().collect(scratch_.indices.data(), x_.data(), lowest, kInfinity,
-                                                 static_cast<int>(x_.size()), kFew);
-    if (count <= kFew) {
-      list(std::span<const std::uint32_t>{scratch_.indices.data(), static_cast<std::size_t>(count)});
+    const auto all = static_cast<double>(x_.size());
+    for (const double tokens : {std::min(kTried, all), all}) {
+      const float lowest = at_least(std::log(total_ * (1 - sampling_.top_p) / tokens));
+      scratch_.indices.resize(x_.size());
+      const int count = selected_kernels().collect(scratch_.indices.data(), x_.data(), lowest, kInfinity,
+                                                   static_cast<int>(x_.size()), kFew);
+      if (count > kFew) break;
+      const std::span<const std::uint32_t> found{scratch_.indices.data(), static_cast<std::size_t>(count)};
+      double mass = 0;
+      for (const std::uint32_t token : found) mass += static_cast<double>(scratch_.weights[token]);
+      if (tokens < all && mass < (sampling_.top_p + 1e-5) * total_) continue;  // weights are good to 1e-6
+      list(found);
       return true;
     }
     lowest_ = last_of_top_p();
@@ -299,10 +309,7 @@ std::optional<Drawn> sample(std::span<const float> logits, const Sampling& sampl
   if (sampling.temperature > 0) {
     drawn.token = Draw(scratch, sampling, highest).token(random);
   } else {
-    const auto group = std::find(scratch.maxima.begin(), scratch.maxima.end(), highest);
-    const auto begin = scratch.logits.begin() + (group - scratch.maxima.begin()) * std::ptrdiff_t{kGroup};
-    drawn.token =
-        static_cast<std::uint32_t>(std::find(begin, scratch.logits.end(), highest) - scratch.logits.begin());
+    drawn.token = first_of(highest, scratch.logits, scratch.maxima);
   }
   if (sampling.logprobs != 0) report(logits, sampling.logprobs, scratch, drawn);
   return drawn;

@@ -26,7 +26,7 @@ struct KernelTable {
   Elementwise3 add_gated;
   LogSumExp log_sum_exp;
   CopyFinite copy_finite;
-  Maximum maximum;
+  Maxima maxima;
   Weigh weigh;
   SumAtLeast sum_at_least;
   Collect collect;

@@ -6,13 +6,14 @@ const help = `Usage: node scripts/bench/sampler.js [DEVIATION...]
 
 Measures how long the stand-alone Sampler takes to draw a token of 65,536 on one thread, in microseconds. The logits
 are normal numbers with a standard deviation of 2 and, above them, twenty peaks as a model's next words have them; or,
-for each DEVIATION, normal numbers and nothing else: of 1 they leave top-p half of all tokens, of 4 a few. Needs npm
-run build.
+for each DEVIATION, normal numbers and nothing else: of 1 they leave top-p half of all tokens, of 4 a few. They are
+others from draw to draw. Needs npm run build.
 
 Example:
   node scripts/bench/sampler.js 1 2 4`;
 
 const VOCABULARY = 65_536;
+const STEPS = 16; // so many different logits, in turn
 const DRAWS = 500;
 
 const settings = {
@@ -37,8 +38,7 @@ function randomNumbers() {
   };
 }
 
-function logitsOf(deviation, peaks) {
-  const random = randomNumbers();
+function logitsOf(random, deviation, peaks) {
   const logits = Float32Array.from(
     { length: VOCABULARY },
     () => deviation * Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random()),
@@ -49,13 +49,13 @@ function logitsOf(deviation, peaks) {
   return logits;
 }
 
-function measure(Sampler, options, logits) {
+function measure(Sampler, options, steps) {
   const sampler = new Sampler({ seed: 1, ...options });
-  // So many tokens have been counted when it counts.
-  for (let i = 0; i < 300; i++) sampler.sample(logits);
-  const times = Array.from({ length: DRAWS }, () => {
+  // So many tokens have been counted before the first draw that is measured.
+  for (let i = 0; i < 300; i++) sampler.sample(steps[i % STEPS]);
+  const times = Array.from({ length: DRAWS }, (_, i) => {
     const start = performance.now();
-    sampler.sample(logits);
+    sampler.sample(steps[i % STEPS]);
     return (performance.now() - start) * 1e3;
   });
   times.sort((a, b) => a - b);
@@ -68,14 +68,16 @@ function main(args) {
     return;
   }
   const { Sampler } = require('../../dist/sampler.js');
-  const all = args.map((deviation) => [`deviation ${deviation}`, logitsOf(Number(deviation), 0)]);
-  if (all.length === 0) all.push(['peaks', logitsOf(2, 20)]);
-  for (const [name, logits] of all) {
+  const all = args.map((deviation) => [`deviation ${deviation}`, Number(deviation), 0]);
+  if (all.length === 0) all.push(['peaks', 2, 20]);
+  for (const [name, deviation, peaks] of all) {
+    const random = randomNumbers();
+    const steps = Array.from({ length: STEPS }, () => logitsOf(random, deviation, peaks));
     console.log(
       `${name}: microseconds per draw of ${VOCABULARY} tokens, the median of ${DRAWS} and the least`,
     );
     for (const [setting, options] of Object.entries(settings)) {
-      const { median, least } = measure(Sampler, options, logits);
+      const { median, least } = measure(Sampler, options, steps);
       console.log(`${setting.padEnd(20)} ${median.toFixed(0).padStart(6)} ${least.toFixed(0).padStart(6)}`);
     }
   }

@@ -32,7 +32,7 @@ inline KernelTable make_kernel_table(const char* name) {
       .add_gated = add_gated,
       .log_sum_exp = log_sum_exp,
       .copy_finite = copy_finite,
-      .maximum = maximum,
+      .maxima = maxima,
       .weigh = weigh,
       .sum_at_least = sum_at_least,
       .collect = collect,

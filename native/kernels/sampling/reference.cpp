@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/sampling/sampling.h"
 
@@ -10,7 +11,14 @@ bool copy_finite(float* y, const float* x, int size) {
   return std::all_of(x, x + size, [](float value) { return std::isfinite(value); });
 }
 
-float maximum(const float* x, int size) { return *std::max_element(x, x + size); }
+void maxima(float* y, const float* x, int size) {
+  const int groups = (size + kMaximaBlock - 1) / kMaximaBlock * 16;
+  std::fill_n(y, groups, -std::numeric_limits<float>::infinity());
+  for (int i = 0; i < size; ++i) {
+    float& highest = y[i / kMaximaBlock * 16 + i % 16];
+    highest = std::max(highest, x[i]);
+  }
+}
 
 double weigh(float* y, const float* x, float highest, float scale, int size) {
   double sum = 0;

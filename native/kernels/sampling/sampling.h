@@ -9,8 +9,10 @@ namespace wkv {
 // y = x. Whether all of them are finite.
 using CopyFinite = bool (*)(float* y, const float* x, int size);
 
-// The largest of at least one, none of them NaN.
-using Maximum = float (*)(const float* x, int size);
+// The largest of groups: y[16 b + l] that of the elements l, l + 16, l + 32 ... of block b of kMaximaBlock,
+// or -infinity if there is none; so y is 16 for each block that has begun. No x may be NaN.
+constexpr int kMaximaBlock = 1024;
+using Maxima = void (*)(float* y, const float* x, int size);
 
 // y = e^((x - highest) * scale), at least e^-87; their sum. `highest` is finite and no x is above it, x may
 // be -infinity; scale is above 0 and finite.
@@ -32,7 +34,7 @@ using AddToBuckets = void (*)(double* sums, const float* w, const float* x, floa
 
 namespace reference {
 bool copy_finite(float* y, const float* x, int size);
-float maximum(const float* x, int size);
+void maxima(float* y, const float* x, int size);
 double weigh(float* y, const float* x, float highest, float scale, int size);
 double sum_at_least(const float* w, const float* x, float lowest, int size);
 int collect(std::uint32_t* indices, const float* x, float lowest, float below, int size, int capacity);

@@ -11,18 +11,22 @@ inline bool copy_finite(float* y, const float* x, int size) {
   return reduce_add(sum) == 0.0F;
 }
 
-inline float maximum(const float* x, int size) {
-  float highest = x[0];
-  int i = 0;
-  if (size >= 16) {
-    F32x16 most = load(x);
-    for (i = 16; i + 16 <= size; i += 16) most = max(most, load(x + i));
-    float lanes[16];
-    store(lanes, most);
-    for (const float lane : lanes) highest = lane > highest ? lane : highest;
+inline void maxima(float* y, const float* x, int size) {
+  const float least = -__builtin_inff();
+  for (int begin = 0; begin < size; begin += kMaximaBlock) {
+    const int end = size - begin < kMaximaBlock ? size : begin + kMaximaBlock;
+    F32x16 most = broadcast(least);
+    int i = begin;
+    for (; i + 16 <= end; i += 16) most = max(most, load(x + i));
+    if (i < end) {
+      float rest[16];
+      store(rest, broadcast(least));
+      store_first(rest, load_first(x + i, end - i), end - i);
+      most = max(most, load(rest));
+    }
+    // Of -0 and 0, which are equal, instruction sets take different ones; the sum is 0.
+    store(y + begin / kMaximaBlock * 16, add(most, broadcast(0.0F)));
   }
-  for (; i < size; ++i) highest = x[i] > highest ? x[i] : highest;
-  return highest + 0.0F;  // of -0 and 0, which are equal, instruction sets take different ones
 }
 
 // Sums of floats are kept short: lane l adds the elements i with i mod 16 = l of 512, the lanes are added by
