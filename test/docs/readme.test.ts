@@ -115,6 +115,7 @@ test('README.md names every error code that there is, and no other', () => {
 test.each([
   ['generate', { 'lib/generate.ts': 'GenerateOptions', 'lib/sampling.ts': 'SamplingOptions' }],
   ['loadModel', { 'lib/load-model.ts': 'LoadOptions' }],
+  ['createChat', { 'lib/chat/create.ts': 'ChatOptions' }],
 ])('README.md lists exactly the options of %s', (heading, types) => {
   const declared = Object.entries(types).flatMap(([file, type]) => {
     const declaration = new RegExp(`export interface ${type} [^{]*\\{\\n(.*?)^\\}`, 'ms').exec(
