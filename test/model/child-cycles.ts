@@ -1,7 +1,7 @@
 // child-cycles.ts MODE FILE: makes models or sessions and gets rid of them, again and again, and prints by how much the
 // resident memory grew over the second half of the cycles, and how much those would have kept: { grown, kept }.
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { demoModel, loadModel, type Model } from '../../lib/index';
+import { demoModel, loadModel, type Model, type Session } from '../../lib/index';
 
 /** What stays: the least of several looks, because the collector gives pages back when it likes. */
 async function resident(): Promise<number> {
@@ -49,6 +49,18 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
       const model = await loadModel(path, { threads: 2 });
       bytes = model.info.weightBytes;
       await model.createSession().evaluate([1, 2], { logits: 'none' });
+      await model.dispose();
+    });
+    return { grown, kept: cycles * bytes };
+  },
+
+  async 'sessions of disposed models'() {
+    const sessions: Session[] = [];
+    let bytes = 0;
+    const { grown, cycles } = await growth(100, async () => {
+      const model = await loadModel(demoModel, { threads: 1 });
+      bytes = 20 * model.info.stateBytes;
+      for (let i = 0; i < 20; i++) sessions.push(model.createSession());
       await model.dispose();
     });
     return { grown, kept: cycles * bytes };

@@ -19,7 +19,7 @@ export function thrown(call: () => unknown): unknown {
   } catch (error) {
     return error;
   }
-  throw new Error(`nothing was thrown, but returned: ${String(result)}`);
+  throw new Error(`nothing was thrown, but returned: ${String(result).slice(0, 100)}`);
 }
 
 /**
@@ -35,7 +35,7 @@ export function rejection(call: () => unknown): Promise<unknown> {
   }
   return Promise.resolve(result).then(
     (value) => {
-      throw new Error(`not rejected, but resolved: ${String(value)}`);
+      throw new Error(`not rejected, but resolved: ${String(value).slice(0, 100)}`);
     },
     (error: unknown) => error,
   );
