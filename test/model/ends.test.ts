@@ -67,6 +67,17 @@ describe('Disposing a session', () => {
     await model.dispose();
   });
 
+  test('calls off what the model computes for it', async () => {
+    const model = await load();
+    const session = model.createSession();
+    const call = rejection(() => session.evaluate(new Uint32Array(400_000)));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    session.dispose();
+    expectFailure(await call, disposed);
+    expect(model.statistics.tokens).toBeLessThan(200_000);
+    await model.dispose();
+  });
+
   test('leaves its branches and the states taken from it alive', async () => {
     const model = await load();
     const session = model.createSession();
@@ -141,6 +152,11 @@ describe('A process', () => {
     const environment = { ASAN_OPTIONS: 'detect_leaks=0:quarantine_size_mb=8' };
     const ended = await runChild('child-ends.ts', [mode, path], { environment });
     expect(ended).toEqual({ code: 0, stdout: output, stderr: '' });
+  });
+
+  test('whose workers alone use the package goes on when they end', async () => {
+    const ended = await runChild('child-unloading.ts', [path]);
+    expect(ended).toEqual({ code: 0, stdout: 'alive alive alive ', stderr: '' });
   });
 
   test.each([
