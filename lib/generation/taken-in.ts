@@ -1,3 +1,4 @@
+import { WkvError } from '../errors';
 import type { Delivered, Delivery } from './delivery';
 import type {
   EvaluationRequest,
@@ -58,7 +59,12 @@ export class TakenIn {
   async takeIn(): Promise<NativeDrawn> {
     const token = this.#tokens.at(-1) ?? 0;
     this.#keep();
-    const drawn = await this.#session.submit({ tokens: Uint32Array.of(token), generated: true, draw: true });
+    const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true };
+    const drawn = await this.#session.submit(evaluation).catch((error: unknown) => {
+      // There was nothing to draw, but the token is in.
+      if (error instanceof WkvError && error.code === 'ERR_WKV_STATE') this.#count += 1;
+      throw error;
+    });
     this.#count += 1;
     return drawn;
   }

@@ -38,19 +38,25 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   Environment& environment = Environment::of(env);
   const auto deferred = Napi::Promise::Deferred::New(env);
   environment.begin(env);
-  environment.run_in_background([] {},
-                                [&environment, deferred, work, convert] {
-                                  auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
-                                  environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
-                                    if (js == nullptr) return;
-                                    environment.end(js);
-                                    if (outcome->error) {
-                                      deferred.Reject(to_javascript(js, *outcome->error).Value());
-                                    } else {
-                                      deferred.Resolve(convert(js, std::move(*outcome->result)));
-                                    }
-                                  });
-                                });
+  try {
+    environment.run_in_background(
+        [] {},
+        [&environment, deferred, work, convert] {
+          auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
+          environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
+            if (js == nullptr) return;
+            environment.end(js);
+            if (outcome->error) {
+              deferred.Reject(to_javascript(js, *outcome->error).Value());
+            } else {
+              deferred.Resolve(convert(js, std::move(*outcome->result)));
+            }
+          });
+        });
+  } catch (const Error& error) {
+    environment.end(env);
+    deferred.Reject(to_javascript(env, error).Value());
+  }
   return deferred.Promise();
 }
 

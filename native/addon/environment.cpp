@@ -1,5 +1,7 @@
 #include "addon/environment.h"
 
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace wkv::addon {
@@ -72,14 +74,19 @@ void Environment::run_tasks(Napi::Env env) {
 void Environment::run_in_background(std::function<void()> cancel, std::function<void()> work) {
   Background& entry = background_.emplace_back();
   entry.cancel = std::move(cancel);
-  entry.thread = std::thread([this, &entry, work = std::move(work)] {
-    work();
-    post([this, &entry](Napi::Env env) {
-      if (env == nullptr) return;
-      entry.thread.join();
-      background_.remove_if([&](const Background& other) { return &other == &entry; });
+  try {
+    entry.thread = std::thread([this, &entry, work = std::move(work)] {
+      work();
+      post([this, &entry](Napi::Env env) {
+        if (env == nullptr) return;
+        entry.thread.join();
+        background_.remove_if([&](const Background& other) { return &other == &entry; });
+      });
     });
-  });
+  } catch (const std::system_error& error) {
+    background_.pop_back();
+    throw Error("ERR_WKV_MEMORY", std::string("the system has no more threads: ") + error.what());
+  }
 }
 
 void Environment::close() {

@@ -44,7 +44,8 @@ class Environment {
   void stage(Engine& engine, std::shared_ptr<Evaluation> evaluation);
   void flush();
 
-  // Runs `work` on a thread of its own; `cancel` is called if the environment goes before it is done.
+  // Runs `work` on a thread of its own; `cancel` is called if the environment goes before it is done. Throws
+  // ERR_WKV_MEMORY where there can be no more threads.
   void run_in_background(std::function<void()> cancel, std::function<void()> work);
 
   // The engines that must end with the environment; shared with their owners, who may outlive it.

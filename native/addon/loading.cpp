@@ -3,6 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <string>
+#include <system_error>
 
 #include "addon/arguments.h"
 #include "addon/environment.h"
@@ -66,6 +68,9 @@ void settle(Napi::Env env, Load& load, const ModelOptions& options) {
     } catch (const std::bad_alloc&) {
       const Error error("ERR_WKV_MEMORY", "there is not enough memory for the model's buffers");
       load.deferred.Reject(to_javascript(env, error).Value());
+    } catch (const std::system_error& reason) {
+      const Error error("ERR_WKV_MEMORY", std::string("the model can have no thread: ") + reason.what());
+      load.deferred.Reject(to_javascript(env, error).Value());
     }
   }
 }
@@ -88,29 +93,34 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(env);
   environment.begin(env);
   // The closures below pass `load` on to the JavaScript thread, which drops the last reference.
-  environment.run_in_background(
-      [load] { load->cancelled.store(true); },
-      [&environment, weak = std::weak_ptr(load), directory, options, model] {
-        Load* raw = nullptr;
-        if (const auto shared = weak.lock()) raw = shared.get();
-        const LoadProgress progress = [&environment, raw, weak](std::uint64_t completed,
-                                                                std::uint64_t total) {
-          if (!is_due(*raw, completed, total)) return;
-          environment.post([weak, completed, total](Napi::Env js) {
+  try {
+    environment.run_in_background(
+        [load] { load->cancelled.store(true); },
+        [&environment, weak = std::weak_ptr(load), directory, options, model] {
+          Load* raw = nullptr;
+          if (const auto shared = weak.lock()) raw = shared.get();
+          const LoadProgress progress = [&environment, raw, weak](std::uint64_t completed,
+                                                                  std::uint64_t total) {
+            if (!is_due(*raw, completed, total)) return;
+            environment.post([weak, completed, total](Napi::Env js) {
+              const auto shared = weak.lock();
+              if (js == nullptr || shared == nullptr || shared->on_progress.IsEmpty()) return;
+              shared->on_progress.Call({Napi::Number::New(js, static_cast<double>(completed)),
+                                        Napi::Number::New(js, static_cast<double>(total))});
+            });
+          };
+          read_model(*raw, *directory, options, model.threads, progress);
+          environment.post([&environment, weak, model](Napi::Env js) {
             const auto shared = weak.lock();
-            if (js == nullptr || shared == nullptr || shared->on_progress.IsEmpty()) return;
-            shared->on_progress.Call({Napi::Number::New(js, static_cast<double>(completed)),
-                                      Napi::Number::New(js, static_cast<double>(total))});
+            if (js == nullptr || shared == nullptr) return;
+            environment.end(js);
+            settle(js, *shared, model);
           });
-        };
-        read_model(*raw, *directory, options, model.threads, progress);
-        environment.post([&environment, weak, model](Napi::Env js) {
-          const auto shared = weak.lock();
-          if (js == nullptr || shared == nullptr) return;
-          environment.end(js);
-          settle(js, *shared, model);
         });
-      });
+  } catch (const Error& error) {
+    environment.end(env);
+    load->deferred.Reject(to_javascript(env, error).Value());
+  }
   Napi::Object result = Napi::Object::New(env);
   result.Set("promise", load->deferred.Promise());
   result.Set("cancel",

@@ -128,15 +128,22 @@ Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
   environment.begin(env);
   auto remains = std::make_shared<ModelHandle::Remains>(handle_->close());
   remains->engine->stop();
-  environment.run_in_background([] {},
-                                [&environment, remains, deferred] {
-                                  *remains = {};
-                                  environment.post([&environment, deferred](Napi::Env js) {
-                                    if (js == nullptr) return;
-                                    environment.end(js);
-                                    deferred.Resolve(js.Undefined());
+  try {
+    environment.run_in_background([] {},
+                                  [&environment, remains, deferred] {
+                                    *remains = {};
+                                    environment.post([&environment, deferred](Napi::Env js) {
+                                      if (js == nullptr) return;
+                                      environment.end(js);
+                                      deferred.Resolve(js.Undefined());
+                                    });
                                   });
-                                });
+  } catch (const Error&) {
+    // Without another thread it is done on this one.
+    *remains = {};
+    environment.end(env);
+    deferred.Resolve(env.Undefined());
+  }
   return deferred.Promise();
 }
 

@@ -19,6 +19,7 @@ const checkTools = [
   ...buildTools,
   { name: 'cmake', present: () => responds('cmake') },
   { name: 'clang', present: () => responds('clang++') },
+  { name: 'libclang-rt-dev', present: hasThreadSanitizer },
   { name: 'clang-tidy', present: () => responds('clang-tidy') },
   { name: 'clang-format', present: () => responds('clang-format') },
   { name: 'black', present: () => responds('black') },
@@ -28,6 +29,15 @@ const checkTools = [
 
 function responds(command) {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+/** Clang's sanitizers come in a package of their own, which it only recommends. */
+function hasThreadSanitizer() {
+  const { status, stdout } = spawnSync('clang++', ['-print-resource-dir'], { encoding: 'utf8' });
+  if (status !== 0) return false;
+  const directory = path.join(stdout.trim(), 'lib');
+  const files = fs.existsSync(directory) ? fs.readdirSync(directory, { recursive: true }) : [];
+  return files.some((file) => /clang_rt\.tsan.*\.(a|so|dylib)$/.test(file));
 }
 
 function hasHeader(header) {
