@@ -38,6 +38,25 @@ describe('Calls made in one turn of the event loop', () => {
     });
   });
 
+  test('of 64 sessions have their results in one turn, too', async () => {
+    await withModel(path, {}, async (model) => {
+      let turn = 0;
+      const turns = new Set<number>();
+      const calls = makeSessions(model, 64).map((each, i) =>
+        each.evaluate([i]).then(() => {
+          turns.add(turn);
+        }),
+      );
+      const all = Promise.all(calls);
+      while (turns.size === 0) {
+        turn += 1;
+        await setImmediate();
+      }
+      await all;
+      expect(turns.size).toBe(1);
+    });
+  });
+
   test('join the step when they are made in promises that follow in that turn', async () => {
     await withModel(path, {}, async (model) => {
       const [one, two, three] = makeSessions(model, 3);

@@ -18,7 +18,7 @@ import {
   thrown,
 } from '../support/failure';
 import { randomModel } from '../support/random-model';
-import { indexOfLargest, oracle, smallShape, temporaryFolder, writeRandomModel } from './support';
+import { indexOfLargest, oracle, runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 const greedy: GenerateOptions = { temperature: 0, maxTokens: 40 };
@@ -207,6 +207,24 @@ describe('generate', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
     const expected = await model.createSession().evaluate([...Buffer.from('Once'), ...tokens]);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
+  });
+
+  test('runs not ahead of a slow consumer: nothing is computed until the next part is asked for', async () => {
+    const session = model.createSession();
+    const generation = session.generate('Once', greedy);
+    await generation.next();
+    const { tokens: before } = model.statistics;
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(model.statistics.tokens).toBe(before);
+    await generation.next();
+    expect(model.statistics.tokens).toBe(before + 1);
+    await generation.return(undefined);
+  });
+
+  test('whose iterator is dropped is ended when that is collected, and its session free again', async () => {
+    const { code, stdout, stderr } = await runChild('child-abandoned.ts', []);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toEqual({ before: true, after: false, same: true });
   });
 
   test('that is aborted in its prompt leaves the session as it was', async () => {
