@@ -68,7 +68,7 @@ def options():
 
 
 def keep_memory():
-    """Has glibc keep what is freed: asking the system anew for the tensors of every step takes a third of the time."""
+    """Has glibc keep what is freed: asking the system anew for the tensors of every step takes a quarter of the time."""
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
