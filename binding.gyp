@@ -11,6 +11,24 @@
     'cflags_cc': [ '-std=c++20', '-fexceptions' ],
     'cflags!': [ '-O2' ],
     'cflags': [ '<!@(<(list) flags)' ],
+    # What computes lies in the libraries; the rest is compiled for size.
+    'target_conditions': [
+      ['_type=="static_library"', {
+        'cflags': [ '<!@(<(list) optimize speed)' ],
+        'xcode_settings': { 'GCC_OPTIMIZATION_LEVEL': '3' },
+        'msvs_settings': { 'VCCLCompilerTool': { 'Optimization': 2 } },
+      }, {
+        'cflags': [ '<!@(<(list) optimize size)' ],
+        'xcode_settings': { 'GCC_OPTIMIZATION_LEVEL': 's' },
+        'msvs_settings': { 'VCCLCompilerTool': { 'Optimization': 1 } },
+      }],
+    ],
+    'conditions': [
+      ['OS=="linux"', {
+        'cflags': [ '<!@(<(list) linux flags)' ],
+        'ldflags': [ '<!@(<(list) linux link)' ],
+      }],
+    ],
     'xcode_settings': {
       'CLANG_CXX_LANGUAGE_STANDARD': 'c++20',
       'CLANG_CXX_LIBRARY': 'libc++',
@@ -27,14 +45,21 @@
     {
       'target_name': 'wkv_portable',
       'type': 'static_library',
-      'sources': [ '<!@(<(list) isa portable)' ],
+      'sources': [ '<!@(<(list) isa portable sources)' ],
+    },
+    {
+      'target_name': 'wkv_speed',
+      'type': 'static_library',
+      'sources': [ '<!@(<(list) core speed)' ],
     },
     {
       'target_name': 'wkv',
-      'sources': [ '<!@(<(list) core)', '<!@(<(list) addon)' ],
+      'sources': [ '<!@(<(list) core size)', '<!@(<(list) addon)' ],
       'include_dirs': [ '<!@(<(list) node-api)' ],
-      'dependencies': [ 'wkv_portable' ],
+      'dependencies': [ 'wkv_speed', 'wkv_portable' ],
       'conditions': [
+        # Relative to build/, where make runs: a path with spaces would be cut.
+        ['OS=="linux"', { 'ldflags': [ '-Wl,--version-script=../native/linux/exports.map' ] }],
         ['target_arch=="x64"', { 'dependencies': [ 'wkv_avx2', 'wkv_avx512' ] }],
         ['target_arch=="arm64"', { 'dependencies': [ 'wkv_neon' ] }],
       ],
@@ -46,17 +71,17 @@
         {
           'target_name': 'wkv_avx2',
           'type': 'static_library',
-          'sources': [ '<!@(<(list) isa avx2)' ],
-          'cflags': [ '<!@(<(list) isa-flags avx2)' ],
-          'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa-flags avx2)' ] },
+          'sources': [ '<!@(<(list) isa avx2 sources)' ],
+          'cflags': [ '<!@(<(list) isa avx2 flags)' ],
+          'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa avx2 flags)' ] },
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': [ '/arch:AVX2' ] } },
         },
         {
           'target_name': 'wkv_avx512',
           'type': 'static_library',
-          'sources': [ '<!@(<(list) isa avx512)' ],
-          'cflags': [ '<!@(<(list) isa-flags avx512)' ],
-          'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa-flags avx512)' ] },
+          'sources': [ '<!@(<(list) isa avx512 sources)' ],
+          'cflags': [ '<!@(<(list) isa avx512 flags)' ],
+          'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa avx512 flags)' ] },
           'msvs_settings': { 'VCCLCompilerTool': { 'AdditionalOptions': [ '/arch:AVX512' ] } },
         },
       ],
@@ -66,7 +91,7 @@
         {
           'target_name': 'wkv_neon',
           'type': 'static_library',
-          'sources': [ '<!@(<(list) isa neon)' ],
+          'sources': [ '<!@(<(list) isa neon sources)' ],
         },
       ],
     }],

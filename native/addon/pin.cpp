@@ -2,23 +2,26 @@
 
 #if defined(_WIN32)
 #include <windows.h>
-#else
+#elif !defined(__linux__)
 #include <dlfcn.h>
 #endif
 
 namespace wkv::addon {
 
 void pin_library() {
-  static const char inside = 0;
 #if defined(_WIN32)
+  static const char inside = 0;
   // Written from Microsoft's documentation; not yet compiled by anybody.
   HMODULE module = nullptr;
   GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, &inside,
                      &module);
-#else
+#elif !defined(__linux__)
+  // macOS: never run.
+  static const char inside = 0;
   Dl_info info = {};
   if (dladdr(&inside, &info) != 0) static_cast<void>(dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE));
 #endif
+  // On Linux the linker's -z nodelete has said it already.
 }
 
 }  // namespace wkv::addon

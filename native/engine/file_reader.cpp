@@ -13,6 +13,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/sysmacros.h>
+#endif
 #endif
 
 namespace wkv {
@@ -66,23 +69,47 @@ void FileReader::drop(std::uint64_t, std::uint64_t) const {}
 
 #else
 
-FileReader::FileReader(const SourceFile& file) : file_(file) {
-  // Not blocking: whatever took the file's place, a pipe for example, is looked at and not waited for.
-  descriptor_ = open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0) throw failure(file, std::string("cannot be opened again: ") + std::strerror(errno));
+namespace {
+
+std::int64_t nanoseconds(std::int64_t seconds, std::int64_t rest) {
+  // In 64 bits that wrap: a file may claim any time.
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(seconds) * 1'000'000'000U +
+                                   static_cast<std::uint64_t>(rest));
+}
+
+// Whether the open file is a regular one, and the very one that was looked at before.
+#if defined(__GLIBC__)
+// statx, because fstat is another symbol since glibc 2.33.
+bool is_same(int descriptor, const SourceFile& file) {
+  struct statx status = {};
+  if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0) return false;
+  return S_ISREG(status.stx_mode) && status.stx_size == file.size &&
+         makedev(status.stx_dev_major, status.stx_dev_minor) == file.device && status.stx_ino == file.inode &&
+         nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec) == file.modified_ns;
+}
+#else
+bool is_same(int descriptor, const SourceFile& file) {
   struct stat status = {};
-  const bool known = fstat(descriptor_, &status) == 0;
+  if (fstat(descriptor, &status) != 0) return false;
 #if defined(__APPLE__)
   const timespec& time = status.st_mtimespec;
 #else
   const timespec& time = status.st_mtim;
 #endif
-  // In 64 bits that wrap: a file may claim any time.
-  const auto modified = static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U +
-                                                  static_cast<std::uint64_t>(time.tv_nsec));
-  if (!known || !S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) != file.size ||
-      static_cast<std::uint64_t>(status.st_dev) != file.device ||
-      static_cast<std::uint64_t>(status.st_ino) != file.inode || modified != file.modified_ns) {
+  return S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) == file.size &&
+         static_cast<std::uint64_t>(status.st_dev) == file.device &&
+         static_cast<std::uint64_t>(status.st_ino) == file.inode &&
+         nanoseconds(time.tv_sec, time.tv_nsec) == file.modified_ns;
+}
+#endif
+
+}  // namespace
+
+FileReader::FileReader(const SourceFile& file) : file_(file) {
+  // Not blocking: whatever took the file's place, a pipe for example, is looked at and not waited for.
+  descriptor_ = open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor_ < 0) throw failure(file, std::string("cannot be opened again: ") + std::strerror(errno));
+  if (!is_same(descriptor_, file)) {
     close(descriptor_);
     throw failure(file, kChanged);
   }

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <thread>
+#include <utility>
 
-#include "engine/error.h"
 #include "engine/hash.h"
 #include "kernels/simd/half.h"
 
@@ -223,7 +224,8 @@ void TensorLoader::run() {
   work();
   for (std::thread& worker : workers) worker.join();
   if (cancelled_.load()) throw Cancelled{};
-  if (failure_) std::rethrow_exception(failure_);
+  if (failure_) throw *failure_;
+  if (failed_.load()) throw std::bad_alloc{};
 }
 
 void TensorLoader::work() {
@@ -233,15 +235,21 @@ void TensorLoader::work() {
     if (index >= pieces_.size()) return;
     try {
       load(pieces_[index], buffers);
-    } catch (...) {
-      const std::lock_guard lock{failure_mutex_};
-      if (index < failed_piece_) {
-        failed_piece_ = index;
-        failure_ = std::current_exception();
-      }
-      failed_.store(true);
+    } catch (const Error& error) {
+      fail(index, error);
+    } catch (const std::exception&) {
+      fail(index, std::nullopt);
     }
   }
+}
+
+void TensorLoader::fail(std::size_t piece, std::optional<Error> error) {
+  const std::lock_guard lock{failure_mutex_};
+  if (piece < failed_piece_) {
+    failed_piece_ = piece;
+    failure_ = std::move(error);
+  }
+  failed_.store(true);
 }
 
 void TensorLoader::load(const Piece& piece, Buffers& buffers) {

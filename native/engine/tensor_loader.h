@@ -4,19 +4,20 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/error.h"
 #include "engine/file_reader.h"
 #include "engine/matrix.h"
 #include "engine/tensor_directory.h"
 
 namespace wkv {
 
-// Called from loading threads, often; bytes read so far and in all.
+// Called from loading threads, often; bytes read so far and in all. An Error that it throws ends the loading.
 using LoadProgress = std::function<void(std::uint64_t completed, std::uint64_t total)>;
 
 // Reads tensors in pieces of about a megabyte, in parallel and in the order of the file, checks that every
@@ -47,6 +48,7 @@ class TensorLoader {
   void load_whole(Item& item, Buffers& buffers);
   void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements);
   void work();
+  void fail(std::size_t piece, std::optional<Error> error);
 
   const TensorDirectory& directory_;
   const unsigned threads_;
@@ -60,7 +62,7 @@ class TensorLoader {
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<bool> failed_{false};
   std::uint64_t total_ = 0;
-  std::exception_ptr failure_;
+  std::optional<Error> failure_;  // of the first piece that failed; none where memory ran out
   std::size_t failed_piece_ = SIZE_MAX;
   std::mutex failure_mutex_;
   std::mutex whole_mutex_;  // held by whoever has a whole tensor in memory

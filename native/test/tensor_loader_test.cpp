@@ -13,6 +13,7 @@
 #include "test/support/numbers.h"
 #include "test/support/refusal.h"
 
+using wkv::Error;
 using wkv::Matrix;
 using wkv::RowMatrix;
 using wkv::StoredType;
@@ -306,8 +307,8 @@ TEST_SUITE("tensor loader") {
     const TemporaryDirectory folder;
     const auto directory = wkv::test::write_tensors(folder.file("m"), some_tensors(StoredType::kF32));
     CHECK_THROWS_AS(load(directory, StoredType::kF32, 3, kGoOn,
-                         [](std::uint64_t, std::uint64_t) { throw std::runtime_error("stop"); }),
-                    std::runtime_error);
+                         [](std::uint64_t, std::uint64_t) { throw Error("ERR_WKV_FORMAT", "stop"); }),
+                    Error);
   }
 
   TEST_CASE("a file that is cut off while its tensors are read is an error") {

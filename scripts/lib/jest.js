@@ -3,16 +3,21 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { root, runNode } = require('./run');
+const { root, run } = require('./run');
 
-/** Runs jest and returns its counts. A test file that could not run at all counts as one failure. */
-function runJest(args, env = {}) {
+/**
+ * Runs jest and returns its counts. A test file that could not run at all counts as one failure.
+ *
+ * @param node the Node that it runs in, and `cwd` the folder with its configuration
+ */
+function runJest(args, env = {}, { node = process.execPath, cwd = root } = {}) {
   const report = path.join(root, 'out/jest.json');
   fs.mkdirSync(path.dirname(report), { recursive: true });
   fs.rmSync(report, { force: true });
   let failure;
   try {
-    runNode('node_modules/jest/bin/jest.js', ['--ci', '--json', `--outputFile=${report}`, ...args], { env });
+    const jest = path.join(root, 'node_modules/jest/bin/jest.js');
+    run(node, [jest, '--ci', '--json', `--outputFile=${report}`, ...args], { env, cwd });
   } catch (error) {
     failure = error;
   }

@@ -7,11 +7,11 @@ const root = path.resolve(__dirname, '../..');
 
 /** The environment for a child: npm's own settings stay out of it, so that every machine builds alike. */
 function environment(extra) {
-  const env = { ...process.env, ...extra };
+  const env = { ...process.env };
   for (const name of Object.keys(env)) {
     if (/^npm_(config|package_config)_(node_gyp_|nodedir$)/i.test(name)) delete env[name];
   }
-  return env;
+  return { ...env, ...extra };
 }
 
 function describe(command, args) {
@@ -21,12 +21,12 @@ function describe(command, args) {
 }
 
 /**
- * Runs a command at the top of the checkout, without standard input. Throws when it fails.
+ * Runs a command at the top of the checkout (or in `cwd`), without standard input. Throws when it fails.
  * With `capture`, its output is returned instead of shown (and shown only when it fails).
  */
-function run(command, args, { env, capture = false } = {}) {
+function run(command, args, { env, capture = false, cwd = root } = {}) {
   const result = spawnSync(command, args, {
-    cwd: root,
+    cwd,
     env: environment(env),
     stdio: ['ignore', capture ? 'pipe' : 'inherit', capture ? 'pipe' : 'inherit'],
     encoding: 'utf8',

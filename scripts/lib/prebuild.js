@@ -1,0 +1,104 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { inspectPrebuild } = require('./gate');
+const { outdated, walk } = require('./files');
+const { root, runNode } = require('./run');
+const { buildTools, responds } = require('./setup');
+
+const host = `${process.platform}-${process.arch}`;
+const libc = fs.existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+
+const gateTools = [{ name: 'llvm', present: () => responds('llvm-readobj') }];
+
+/**
+ * What can be built here, by `platform-arch`: the programs that it takes, the file that comes out, and how. Every
+ * machine can build for itself; Linux on x64 also for others.
+ */
+const targets = {
+  [host]: {
+    tools: process.platform === 'linux' ? [...buildTools, ...gateTools] : [],
+    file: `prebuilds/${host}/${process.platform === 'linux' ? `wkv.${libc}.node` : 'wkv.node'}`,
+    build: () => prebuildify(host),
+  },
+};
+
+if (host === 'linux-x64' && libc === 'glibc') {
+  const gnu = 'aarch64-linux-gnu';
+  targets['linux-arm64'] = {
+    tools: [
+      ...buildTools,
+      ...gateTools,
+      { name: 'g++-aarch64-linux-gnu', present: () => responds(`${gnu}-g++`) },
+    ],
+    file: 'prebuilds/linux-arm64/wkv.glibc.node',
+    build: () =>
+      prebuildify('linux-arm64', {
+        env: { CC: `${gnu}-gcc`, CXX: `${gnu}-g++`, AR: `${gnu}-ar`, LINK: `${gnu}-g++` },
+        strip: `${gnu}-strip`,
+      }),
+  };
+}
+
+const inputs = () => [
+  'binding.gyp',
+  'node_modules/.package-lock.json',
+  ...walk('native', (name) => !name.endsWith('_test.cpp')),
+];
+
+/** Builds a copy of the sources in out/prebuild/TARGET, so that build/Release stays what `npm run build` made. */
+function prebuildify(target, { env = {}, strip = 'strip' } = {}) {
+  const [platform, arch] = target.split('-');
+  const tree = path.join(root, 'out/prebuild', target);
+  fs.rmSync(tree, { recursive: true, force: true });
+  fs.mkdirSync(tree, { recursive: true });
+  for (const name of ['package.json', 'binding.gyp', 'native'])
+    fs.cpSync(path.join(root, name), path.join(tree, name), { recursive: true });
+  fs.symlinkSync(path.join(root, 'node_modules'), path.join(tree, 'node_modules'), 'junction');
+  // With its own tiny header directory node-gyp downloads nothing; on Windows it needs Node's node.lib.
+  const nodedir = platform === 'win32' ? {} : { npm_config_nodedir: path.join(tree, 'native/nodedir') };
+  const args = [
+    `--cwd=${tree}`,
+    `--out=${root}`,
+    `--platform=${platform}`,
+    `--arch=${arch}`,
+    '--napi',
+    '--strip',
+  ];
+  args.push(`--strip-bin=${strip}`, `--cache=${path.join(root, 'out/prebuild/cache')}`);
+  if (platform === 'linux') args.push('--tag-libc', `--libc=${libc}`);
+  runNode('node_modules/prebuildify/bin.js', args, {
+    env: { ...env, ...nodedir, JOBS: 'max', npm_config_loglevel: 'error' },
+    capture: true,
+  });
+}
+
+/** Builds what is older than its sources, and refuses what would not load everywhere. Returns the file. */
+function prebuild(target) {
+  const { file, build } = targets[target];
+  if (outdated(file, inputs())) build();
+  gate(target, file);
+  return file;
+}
+
+function gate(target, file) {
+  if (!responds('llvm-readobj')) {
+    console.log(`not inspected: ${file}, because there is no llvm-readobj`);
+    return;
+  }
+  const problems = inspectPrebuild(path.join(root, file), target, /\.musl\./.test(file) ? 'musl' : 'glibc');
+  const kilobytes = Math.round(fs.statSync(path.join(root, file)).size / 1000);
+  if (problems.length > 0) throw new Error(`${file} cannot be shipped:\n  ${problems.join('\n  ')}`);
+  console.log(`${file}: ${kilobytes} kB`);
+}
+
+/** Inspects every file in prebuilds/, wherever it was built. Returns their paths. */
+function gateAll() {
+  const files = walk('prebuilds', (name) => name.endsWith('.node'));
+  for (const file of files) gate(file.split('/')[1], file);
+  return files;
+}
+
+module.exports = { targets, prebuild, gateAll, gateTools };
