@@ -6,6 +6,7 @@ import { decodeUtf8, StreamingDecoder } from './decoder';
 import { WkvError, type WkvErrorCode } from './errors';
 import { native } from './native';
 import { copyTokens, invalidType } from './token-ids';
+import { unpacked } from './unpacked';
 import {
   parseVocabulary,
   readCompressedVocabularyFile,
@@ -28,7 +29,9 @@ export const WORLD_VOCABULARY_NAME = 'rwkv_vocab_v20230424.txt';
 /** The SHA-256 of its content with LF at the end of every line. */
 export const WORLD_VOCABULARY_SHA256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
 /** Where the package has it, compressed with Brotli, once `npm run vocabulary` has put it there. */
-export const WORLD_VOCABULARY_PATH = join(__dirname, '..', 'vocabulary', `${WORLD_VOCABULARY_NAME}.br`);
+export const WORLD_VOCABULARY_PATH = unpacked(
+  join(__dirname, '..', 'vocabulary', `${WORLD_VOCABULARY_NAME}.br`),
+);
 
 /** World models have this many ids: the vocabulary's 65,529, id 0, and 6 at the end that have no bytes. */
 const WORLD_SIZE = 65_536;

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, root, run } from './support';
+import { evaluate, root, run, unless } from './support';
 
 interface Sources {
   readonly flags: string[];
@@ -13,14 +13,6 @@ interface Sources {
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const sources = JSON.parse(read('native/sources.json')) as Sources;
 const groups = Object.entries(sources.isa);
-
-/** Says why a test cannot run here; jest counts it as skipped. */
-function unless(reason: string | false): typeof test {
-  if (reason === false) return test;
-  return ((name: string) => {
-    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
-  }) as typeof test;
-}
 
 describe('the one list of sources', () => {
   test('names every C++ file of native/ exactly once', () => {
