@@ -39,6 +39,6 @@ if (nodeGyp === undefined) {
   );
   process.exitCode = 1;
 } else {
-  console.log('Compiling the addon of wkv, which takes a minute or two');
+  console.log('Compiling the addon of wkv, which takes a few minutes');
   process.exitCode = compile(nodeGyp);
 }

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -25,6 +25,21 @@ export function run(
     maxBuffer: 1 << 26,
   });
   return { status: result.status, output: result.stdout + result.stderr + (result.error?.message ?? '') };
+}
+
+/** The same, while this process goes on: it may serve what the program asks for. */
+export function runAsync(
+  program: string,
+  args: readonly string[],
+  options: { cwd: string; env: NodeJS.ProcessEnv },
+): Promise<Outcome> {
+  return new Promise((resolved, rejected) => {
+    const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.on('error', rejected).on('close', (status) => resolved({ status, output }));
+  });
 }
 
 /** Runs JavaScript in a fresh Node and returns what it printed; throws when it failed. */
