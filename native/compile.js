@@ -3,7 +3,12 @@
 // Compiles the addon from the sources of the package, for a system that no prebuilt binary fits:
 //   npm explore wkv -- npm run compile
 const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
+
+const root = path.resolve(__dirname, '..');
+/** What node-gyp looks for. A checkout has it. The package does not, because Yarn compiles whatever has one. */
+const description = path.join(root, 'binding.gyp');
 
 /** npm tells the scripts that it runs where its own is; without npm, the project may have one. */
 function findNodeGyp() {
@@ -23,13 +28,19 @@ function compile(nodeGyp) {
   const env = Object.entries(process.env).filter(
     ([name]) => !/^npm_(config|package_config)_(node_gyp_|nodedir$)/i.test(name),
   );
-  const { status, error } = spawnSync(
-    process.execPath,
-    [nodeGyp, 'rebuild', ...headers, '--jobs=max', '--loglevel=warn'],
-    { cwd: path.resolve(__dirname, '..'), env: Object.fromEntries(env), stdio: 'inherit' },
-  );
-  if (error) throw error;
-  return status ?? 1;
+  const written = !fs.existsSync(description);
+  if (written) fs.writeFileSync(description, "{ 'includes': [ 'native/addon.gypi' ] }\n");
+  try {
+    const { status, error } = spawnSync(
+      process.execPath,
+      [nodeGyp, 'rebuild', ...headers, '--jobs=max', '--loglevel=warn'],
+      { cwd: root, env: Object.fromEntries(env), stdio: 'inherit' },
+    );
+    if (error) throw error;
+    return status ?? 1;
+  } finally {
+    if (written) fs.rmSync(description);
+  }
 }
 
 const nodeGyp = findNodeGyp();

@@ -1,6 +1,6 @@
 'use strict';
 
-// Prints one list of sources.json, a value per line, for binding.gyp:
+// Prints one list of sources.json, a value per line, for native/addon.gypi:
 //   node native/sources.js core | addon | test | include | defines | flags
 //   node native/sources.js isa NAME | isa-flags NAME | node-api
 const path = require('node:path');

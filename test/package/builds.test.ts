@@ -28,18 +28,18 @@ describe('the one list of sources', () => {
     expect([...listed].sort()).toEqual(present.sort());
   });
 
-  test('is the only place where binding.gyp and CMakeLists.txt get files, and both read it', () => {
-    for (const description of ['binding.gyp', 'CMakeLists.txt']) {
+  test('is the only place where native/addon.gypi and CMakeLists.txt get files, and both read it', () => {
+    for (const description of ['native/addon.gypi', 'CMakeLists.txt']) {
       expect(read(description)).toContain('native/sources.json');
       expect(read(description)).not.toMatch(/\w\.(cpp|cc|c)\b/);
     }
   });
 
-  test('gives every instruction set its own library in binding.gyp, for its processor alone', () => {
+  test('gives every instruction set its own library in native/addon.gypi, for its processor alone', () => {
     const gyp = JSON.parse(
       evaluate(`
         const { spawnSync } = require('node:child_process');
-        const python = 'import ast, json, sys; print(json.dumps(ast.literal_eval(open("binding.gyp").read())))';
+        const python = 'import ast, json, sys; print(json.dumps(ast.literal_eval(open("native/addon.gypi").read())))';
         process.stdout.write(spawnSync('python3', ['-c', python], { encoding: 'utf8' }).stdout);`),
     ) as {
       targets: { target_name: string }[];
@@ -58,7 +58,7 @@ describe('the one list of sources', () => {
   test('never compiles for the processor that happens to build', () => {
     const flags = [...sources.flags, ...groups.flatMap(([, group]) => group.flags)];
     expect(flags.filter((flag) => flag.includes('native'))).toEqual([]);
-    for (const description of ['binding.gyp', 'CMakeLists.txt'])
+    for (const description of ['native/addon.gypi', 'CMakeLists.txt'])
       expect(read(description)).not.toContain('march');
   });
 });

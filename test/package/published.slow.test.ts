@@ -32,15 +32,15 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const list = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8')) as {
-    core: string[];
-    addon: string[];
-    isa: Record<string, { sources: string[] }>;
+  const { test, ...list } = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8')) as {
+    test: string[];
   };
+  expect(test.length).toBeGreaterThan(0);
   const headers = below('native').filter((path) => path.endsWith('.h') && !path.startsWith('native/test/'));
   return [
-    ...['native/sources.json', 'native/sources.js', 'native/compile.js', ...below('native/nodedir')],
-    ...[...list.core, ...list.addon, ...Object.values(list.isa).flatMap((group) => group.sources)],
+    ...['native/sources.json', 'native/sources.js', 'native/addon.gypi', 'native/compile.js'],
+    ...below('native/nodedir'),
+    ...(JSON.stringify(list).match(/native\/[\w/]+\.cpp/g) ?? []),
     ...headers,
   ];
 };
@@ -50,7 +50,7 @@ describe('what is published', () => {
     const prebuilt = files.filter((path) => /^prebuilds\/\w+-\w+\/wkv(\.glibc|\.musl)?\.node$/.test(path));
     expect([...files].sort()).toEqual(
       [
-        ...['LICENSE', 'README.md', 'README.zh-CN.md', 'package.json', 'binding.gyp'],
+        ...['LICENSE', 'README.md', 'README.zh-CN.md', 'package.json'],
         ...['models/README.md', 'models/wkv-demo.pth'],
         ...['vocabulary/NOTICE', 'vocabulary/rwkv_vocab_v20230424.txt.br'],
         ...compiled(),
@@ -97,8 +97,9 @@ describe('what is published', () => {
       'dependencies',
     ];
     expect(Object.keys(scripts).filter((name) => run.includes(name))).toEqual([]);
-    // Without this, npm compiles whatever has a binding.gyp.
+    // Without this, npm compiles whatever has a binding.gyp; Yarn does so in any case.
     expect(gypfile).toBe(false);
+    expect(files.filter((path) => path.endsWith('.gyp'))).toEqual([]);
   });
 
   test('has no complaint or suggestion of publint', () => {
