@@ -10,7 +10,7 @@ export type WkvErrorCode =
   | 'ERR_WKV_STATE'
   /** A token id outside the model, or text without a tokenizer. */
   | 'ERR_WKV_TOKEN'
-  /** A device that was asked for cannot be used. */
+  /** A device that was asked for cannot be used, or there is no binary that this system can load. */
   | 'ERR_WKV_DEVICE'
   /** Not enough memory. */
   | 'ERR_WKV_MEMORY'

@@ -1,3 +1,5 @@
+import './bundled';
+
 export { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 export { Chat } from './chat';
 export type { ChatMessage } from './chat/messages';

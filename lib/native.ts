@@ -1,8 +1,8 @@
-import { join } from 'node:path';
 import { isNativeError } from 'node:util/types';
-import load from 'node-gyp-build';
+import { loadAddon } from './addon';
 import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 import type { StoredType, TensorDirectory } from './formats';
+import { archiveHint } from './unpacked';
 
 /** A vocabulary's trie; see native/addon/vocabulary.h. */
 export interface NativeVocabulary {
@@ -152,11 +152,8 @@ export interface NativeBinding {
   features(): { isa: string[]; selected: string; note: string };
 }
 
-/** Where the addon is; throws where there is none. */
-export const addonPath = (): string => load.resolve(join(__dirname, '..'));
-
 /** The addon. */
-export const native = load(join(__dirname, '..')) as NativeBinding;
+export const native = loadAddon() as NativeBinding;
 
 /** The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is. */
 export function fromNative(error: unknown, details: WkvErrorDetails = {}): unknown {
@@ -166,7 +163,8 @@ export function fromNative(error: unknown, details: WkvErrorDetails = {}): unkno
     const value: unknown = Reflect.get(error, key);
     if (typeof value === 'string') found[key] = value;
   }
-  return new WkvError(error.code, error.message, found);
+  const hint = error.code === 'ERR_WKV_FORMAT' ? archiveHint(found.path ?? '') : '';
+  return new WkvError(error.code, `${error.message}${hint}`, found);
 }
 
 function isWkvCode(code: unknown): code is WkvErrorCode {

@@ -6,7 +6,13 @@ import { decodeUtf8, StreamingDecoder } from './decoder';
 import { WkvError, type WkvErrorCode } from './errors';
 import { native } from './native';
 import { copyTokens, invalidType } from './token-ids';
-import { parseVocabulary, readVocabularyFile, type ParsedVocabulary } from './vocabulary';
+import { unpacked } from './unpacked';
+import {
+  parseVocabulary,
+  readCompressedVocabularyFile,
+  readVocabularyFile,
+  type ParsedVocabulary,
+} from './vocabulary';
 
 /** What a model needs of a tokenizer; any object that has these will do. */
 export interface TokenizerLike {
@@ -22,8 +28,10 @@ export interface TokenizerLike {
 export const WORLD_VOCABULARY_NAME = 'rwkv_vocab_v20230424.txt';
 /** The SHA-256 of its content with LF at the end of every line. */
 export const WORLD_VOCABULARY_SHA256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
-/** Where the package has it, once `npm run vocabulary` has put it there. */
-export const WORLD_VOCABULARY_PATH = join(__dirname, '..', 'vocabulary', WORLD_VOCABULARY_NAME);
+/** Where the package has it, compressed with Brotli, once `npm run vocabulary` has put it there. */
+export const WORLD_VOCABULARY_PATH = unpacked(
+  join(__dirname, '..', 'vocabulary', `${WORLD_VOCABULARY_NAME}.br`),
+);
 
 /** World models have this many ids: the vocabulary's 65,529, id 0, and 6 at the end that have no bytes. */
 const WORLD_SIZE = 65_536;
@@ -68,7 +76,7 @@ export class Tokenizer implements TokenizerLike {
     const path = WORLD_VOCABULARY_PATH;
     let text: Uint8Array;
     try {
-      text = readVocabularyFile(path);
+      text = readCompressedVocabularyFile(path);
     } catch (cause) {
       if (!isMissing(cause)) throw cause;
       throw new WkvError(

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { brotliDecompressSync } from 'node:zlib';
 import { WkvError } from './errors';
 
 /** A parsed vocabulary: the bytes of every token. */
@@ -72,6 +73,27 @@ export function readVocabularyFile(path: string): Uint8Array {
     return text.subarray(0, length);
   } finally {
     closeSync(file);
+  }
+}
+
+/**
+ * Reads a vocabulary file that is compressed with Brotli, as the package has its own.
+ *
+ * @throws as {@link readVocabularyFile}, and `ERR_WKV_FORMAT` too where it is not that, or more than 16 MiB of text
+ */
+export function readCompressedVocabularyFile(path: string): Uint8Array {
+  const compressed = readVocabularyFile(path);
+  try {
+    return brotliDecompressSync(compressed, { maxOutputLength: MAX_FILE_BYTES });
+  } catch (cause) {
+    const expected = `at most ${MAX_FILE_BYTES} bytes of text, compressed with Brotli`;
+    const found = `something else (${cause instanceof Error ? cause.message : String(cause)})`;
+    throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
+      path,
+      expected,
+      found,
+      cause,
+    });
   }
 }
 

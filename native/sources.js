@@ -1,6 +1,6 @@
 'use strict';
 
-// Prints a list of sources.json, a value per line, for binding.gyp:
+// Prints a list of sources.json, a value per line, for native/addon.gypi:
 //   node native/sources.js core speed        the list at that place
 //   node native/sources.js node-api          the include directories of node-addon-api and node-api-headers
 const path = require('node:path');

@@ -5,6 +5,7 @@ require('./lib/require-node').requireNode();
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
+const zlib = require('node:zlib');
 
 const NAME = 'rwkv_vocab_v20230424.txt';
 const SHA256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
@@ -15,16 +16,17 @@ const MAX_BYTES = 4_000_000;
 const root = path.resolve(__dirname, '..');
 const shared = path.resolve(root, '../shared/vocabulary', NAME);
 const directory = path.join(root, 'vocabulary');
-const target = path.join(directory, NAME);
+const target = path.join(directory, `${NAME}.br`);
 
 const help = `Usage: npm run vocabulary [-- --required]
 
 Puts ${NAME}, the vocabulary of the RWKV World models, into vocabulary/, where the package and the tests
-look for it. It is third-party data and no part of the repository. It comes from the first of these that there is:
+look for it, compressed to a sixth with Brotli. It is third-party data and no part of the repository. It comes from the
+first of these that there is:
   1. the file that the environment variable WKV_VOCABULARY names
   2. ${path.relative(root, shared)}, beside the checkout
   3. the upstream project: ${UPSTREAM}
-and is checked against its SHA-256. A file that is already there and right is left as it is.
+and is checked against the SHA-256 of its text. A file that is already there and right is left as it is.
 
 Options:
   --required   exit with 1 where the file can not be had; without it that is only a warning, for everything but
@@ -39,8 +41,8 @@ const notice = `${NAME} is the vocabulary of the RWKV World models by BlinkDL (B
 Origin:  https://github.com/BlinkDL/ChatRWKV, tokenizer/${NAME}
          (the same file is in https://github.com/BlinkDL/RWKV-LM)
 Licence: Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
-Changes: line ends are LF throughout, and the last line has one.
-SHA-256: ${SHA256}
+Changes: line ends are LF throughout, and the last line has one; compressed with Brotli (RFC 7932).
+SHA-256: ${SHA256} (of the text)
 `;
 
 /** The file's content with LF at the end of every line, or an Error that says what is wrong with it. */
@@ -86,9 +88,15 @@ function write(file, content) {
 }
 
 function isInPlace() {
-  if (!fs.existsSync(target)) return false;
-  const found = createHash('sha256').update(fs.readFileSync(target)).digest('hex');
-  return found === SHA256 && fs.existsSync(path.join(directory, 'NOTICE'));
+  const noticed = fs.existsSync(path.join(directory, 'NOTICE'));
+  if (!noticed || !fs.existsSync(target)) return false;
+  try {
+    normalize(zlib.brotliDecompressSync(fs.readFileSync(target), { maxOutputLength: MAX_BYTES }), target);
+    return true;
+  } catch (error) {
+    console.log(`${path.relative(root, target)} is damaged and is made anew: ${error.message}`);
+    return false;
+  }
 }
 
 async function find() {
@@ -120,8 +128,11 @@ async function main(args) {
     const { origin, content } = await find();
     fs.mkdirSync(directory, { recursive: true });
     write(path.join(directory, 'NOTICE'), notice);
-    write(target, content);
-    console.log(`${path.relative(root, target)}: ${content.length} bytes from ${origin}`);
+    // As small as Brotli makes it: that takes seconds, and reading it back a few milliseconds.
+    const compressed = zlib.brotliCompressSync(content);
+    write(target, compressed);
+    const sizes = `${content.length} bytes from ${origin}, compressed to ${compressed.length}`;
+    console.log(`${path.relative(root, target)}: ${sizes}`);
     return 0;
   } catch (error) {
     const required = args.includes('--required') || Boolean(process.env.WKV_VOCABULARY);

@@ -1,9 +1,10 @@
 // What the commands need of the package. Imported through library.ts alone, which loads it at first use.
+export { addonPath } from '../addon';
 export { demoModel } from '../demo-model';
 export { WkvError } from '../errors';
 export { openTensorDirectory, storedTypeBytes } from '../formats';
 export { loadModel, usableMemory } from '../load-model';
-export { addonPath, fromNative, native } from '../native';
+export { fromNative, native } from '../native';
 export { randomSeed } from '../random';
 export { usableThreads } from '../threads';
 export { Tokenizer, WORLD_VOCABULARY_PATH } from '../tokenizer';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
+import { cLibrary, describePlatform } from '../platform';
 import { exitCode, messageOf } from './errors';
 import { library } from './library';
 import { testEmbeddedModel } from './self-test';
@@ -45,24 +46,12 @@ export function addDoctor(program: Command, version: string): void {
 
 function runtime(version: string): Finding {
   const { platform, arch, versions } = process;
-  const libc = cLibrary();
-  const system = [platform, arch, libc].filter((part) => part !== undefined).join(' ');
   return {
     name: 'version',
     status: 'ok',
-    found: `wkv ${version}, Node ${versions.node}, ${system}`,
-    details: { wkv: version, node: versions.node, platform, arch, libc: libc ?? null },
+    found: `wkv ${version}, Node ${versions.node}, ${describePlatform()}`,
+    details: { wkv: version, node: versions.node, platform, arch, libc: cLibrary() ?? null },
   };
-}
-
-/** The C library, on Linux: prebuilt binaries differ by it. */
-function cLibrary(): string | undefined {
-  if (process.platform !== 'linux') return undefined;
-  const report: unknown = process.report.getReport();
-  const header: unknown = typeof report === 'object' && report !== null ? Reflect.get(report, 'header') : {};
-  const glibc: unknown =
-    typeof header === 'object' && header !== null ? Reflect.get(header, 'glibcVersionRuntime') : undefined;
-  return typeof glibc === 'string' ? `glibc ${glibc}` : 'musl or another C library';
 }
 
 function addon(): Finding {

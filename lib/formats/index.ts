@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { unpacked } from '../unpacked';
 import { corrupt, quoted } from './failures';
 import { areHuggingFaceNames, canonicalName } from './hugging-face';
 import { openModelDirectory, openModelFile } from './model-directory';
@@ -46,8 +47,8 @@ export async function openTensorDirectory(
 }
 
 function absolutePath(path: unknown): string {
-  if (path instanceof URL) return fileURLToPath(path);
-  if (typeof path === 'string' && path !== '') return resolve(path);
+  if (path instanceof URL) return unpacked(fileURLToPath(path));
+  if (typeof path === 'string' && path !== '') return unpacked(resolve(path));
   const found = path === '' ? 'an empty text' : typeof path;
   throw Object.assign(
     new TypeError(`The path of a model has to be a non-empty string or a file: URL, not ${found}`),

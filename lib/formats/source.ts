@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { types } from 'node:util';
+import { archiveHint } from '../unpacked';
 import { corrupt } from './failures';
 import type { SourceFile } from './tensor-directory';
 
@@ -117,7 +118,7 @@ export function cannotOpen(path: string, cause: unknown): Error {
   // Node's own complaint about the argument (a NUL character in the path, say) stays what it is.
   if (types.isNativeError(cause) && code?.startsWith('ERR_INVALID_ARG') === true) return cause;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return corrupt(path, 'no such file or directory', { cause });
+    return corrupt(path, `no such file or directory${archiveHint(path)}`, { cause });
   }
   if (code === 'EACCES' || code === 'EPERM') {
     return corrupt(path, 'cannot be opened: permission denied', { cause });

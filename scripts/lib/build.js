@@ -23,6 +23,7 @@ function buildAddon() {
     });
   const inputs = [
     'binding.gyp',
+    'native/addon.gypi',
     'native/sources.js',
     'native/sources.json',
     'node_modules/.package-lock.json',

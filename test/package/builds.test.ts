@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, root, run } from './support';
+import { evaluate, root, run, unless } from './support';
 
 interface Sources {
   readonly flags: string[];
@@ -13,14 +13,6 @@ interface Sources {
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const sources = JSON.parse(read('native/sources.json')) as Sources;
 const groups = Object.entries(sources.isa);
-
-/** Says why a test cannot run here; jest counts it as skipped. */
-function unless(reason: string | false): typeof test {
-  if (reason === false) return test;
-  return ((name: string) => {
-    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
-  }) as typeof test;
-}
 
 describe('the one list of sources', () => {
   test('names every C++ file of native/ exactly once', () => {
@@ -37,18 +29,18 @@ describe('the one list of sources', () => {
     expect([...listed].sort()).toEqual(present.sort());
   });
 
-  test('is the only place where binding.gyp and CMakeLists.txt get files, and both read it', () => {
-    for (const description of ['binding.gyp', 'CMakeLists.txt']) {
+  test('is the only place where native/addon.gypi and CMakeLists.txt get files, and both read it', () => {
+    for (const description of ['native/addon.gypi', 'CMakeLists.txt']) {
       expect(read(description)).toContain('native/sources.json');
       expect(read(description)).not.toMatch(/\w\.(cpp|cc|c)\b/);
     }
   });
 
-  test('gives every instruction set its own library in binding.gyp, for its processor alone', () => {
+  test('gives every instruction set its own library in native/addon.gypi, for its processor alone', () => {
     const gyp = JSON.parse(
       evaluate(`
         const { spawnSync } = require('node:child_process');
-        const python = 'import ast, json, sys; print(json.dumps(ast.literal_eval(open("binding.gyp").read())))';
+        const python = 'import ast, json, sys; print(json.dumps(ast.literal_eval(open("native/addon.gypi").read())))';
         process.stdout.write(spawnSync('python3', ['-c', python], { encoding: 'utf8' }).stdout);`),
     ) as {
       targets: { target_name: string }[];
@@ -67,7 +59,7 @@ describe('the one list of sources', () => {
   test('never compiles for the processor that happens to build', () => {
     const flags = [...sources.flags, ...groups.flatMap(([, group]) => group.flags)];
     expect(flags.filter((flag) => flag.includes('native'))).toEqual([]);
-    for (const description of ['binding.gyp', 'CMakeLists.txt'])
+    for (const description of ['native/addon.gypi', 'CMakeLists.txt'])
       expect(read(description)).not.toContain('march');
   });
 });

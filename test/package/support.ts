@@ -1,5 +1,7 @@
-import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
+import { spawn, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 
 /** The top of the checkout. */
 export const root = resolve(__dirname, '../..');
@@ -25,6 +27,21 @@ export function run(
   return { status: result.status, output: result.stdout + result.stderr + (result.error?.message ?? '') };
 }
 
+/** The same, while this process goes on: it may serve what the program asks for. */
+export function runAsync(
+  program: string,
+  args: readonly string[],
+  options: { cwd: string; env: NodeJS.ProcessEnv },
+): Promise<Outcome> {
+  return new Promise((resolved, rejected) => {
+    const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.on('error', rejected).on('close', (status) => resolved({ status, output }));
+  });
+}
+
 /** Runs JavaScript in a fresh Node and returns what it printed; throws when it failed. */
 export function evaluate(source: string, options: { cwd?: string; esm?: boolean } = {}): string {
   const type = options.esm === true ? 'module' : 'commonjs';
@@ -32,4 +49,46 @@ export function evaluate(source: string, options: { cwd?: string; esm?: boolean 
   const { status, output } = run(process.execPath, [`--input-type=${type}`, '-e', source], cwd);
   if (status !== 0) throw new Error(output);
   return output;
+}
+
+/** Says why a test cannot run here; jest counts it as skipped. */
+export function unless(reason: string | false): typeof test {
+  if (reason === false) return test;
+  return ((name: string) => {
+    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
+  }) as typeof test;
+}
+
+/** A folder outside of the checkout for the files of one test file, removed after its tests. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'wkv-package-'));
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
+}
+
+/** The addon that was built in this checkout. */
+export const builtAddon = join(root, 'build/Release/wkv.node');
+
+/**
+ * Puts the package's JavaScript, and whatever else of the checkout is named, where npm would install it in `project`,
+ * beside its dependencies. Returns that directory.
+ */
+export function layOut(project: string, parts: readonly string[] = []): string {
+  const installed = join(project, 'node_modules/wkv');
+  for (const part of ['package.json', 'dist', ...parts]) copyPart(part, installed);
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  for (const name of Object.keys(dependencies))
+    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name), 'junction');
+  return installed;
+}
+
+/** Copies a file or directory of the checkout into a directory, under the same name. */
+export function copyPart(part: string, directory: string): void {
+  const target = join(directory, part);
+  mkdirSync(dirname(target), { recursive: true });
+  cpSync(join(root, part), target, { recursive: true });
 }

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { projects } from './projects';
 import { root, run } from './support';
 
 // A program as a user would write it. Each @ts-expect-error fails the compilation when the line below it compiles:
@@ -66,47 +66,46 @@ const modules = [
   { module: 'esnext', moduleResolution: 'bundler', files: ['program.ts'] },
 ];
 
-let project: string;
+const { folder, install } = projects();
 
-beforeAll(() => {
-  project = mkdtempSync(join(tmpdir(), 'wkv-types-'));
-  for (const [name, target] of [
-    ['wkv', root],
-    ['@types/node', join(root, 'node_modules/@types/node')],
-  ] as const) {
-    const link = join(project, 'node_modules', name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(target, link, 'junction');
+beforeAll(async () => {
+  for (const { module, files } of modules) {
+    const { directory } = await install(module);
+    mkdirSync(join(directory, 'node_modules/@types'));
+    symlinkSync(
+      join(root, 'node_modules/@types/node'),
+      join(directory, 'node_modules/@types/node'),
+      'junction',
+    );
+    for (const name of files) writeFileSync(join(directory, name), program);
   }
-  for (const name of ['program.ts', 'program.mts', 'program.cts'])
-    writeFileSync(join(project, name), program);
-});
+}, 120_000);
 
-afterAll(() => {
-  rmSync(project, { recursive: true, force: true });
-});
-
-describe.each(compilers)('the types, with %s and without skipLibCheck', (compiler) => {
-  test.each(modules)(
-    'compile in a project of module $module, resolution $moduleResolution',
-    ({ files, ...modes }) => {
-      const config = `tsconfig.${compiler}.${modes.module}.json`;
-      const compilerOptions = {
-        ...modes,
-        target: 'es2022',
-        lib: ['es2022'],
-        types: ['node'],
-        strict: true,
-        exactOptionalPropertyTypes: true,
-        skipLibCheck: false,
-        noEmit: true,
-      };
-      writeFileSync(join(project, config), JSON.stringify({ compilerOptions, files }));
-      const compile = join(root, 'node_modules', compiler, 'bin/tsc');
-      expect(run(process.execPath, [compile, '-p', config], { cwd: project })).toEqual({
-        status: 0,
-        output: '',
-      });
-    },
-  );
-});
+describe.each(compilers)(
+  'the types of the installed package, with %s and without skipLibCheck',
+  (compiler) => {
+    test.each(modules)(
+      'compile in a project of module $module, resolution $moduleResolution',
+      ({ files, ...modes }) => {
+        const project = join(folder, modes.module);
+        const config = `tsconfig.${compiler}.json`;
+        const compilerOptions = {
+          ...modes,
+          target: 'es2022',
+          lib: ['es2022'],
+          types: ['node'],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          skipLibCheck: false,
+          noEmit: true,
+        };
+        writeFileSync(join(project, config), JSON.stringify({ compilerOptions, files }));
+        const compile = join(root, 'node_modules', compiler, 'bin/tsc');
+        expect(run(process.execPath, [compile, '-p', config], { cwd: project })).toEqual({
+          status: 0,
+          output: '',
+        });
+      },
+    );
+  },
+);

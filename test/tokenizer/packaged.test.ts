@@ -1,27 +1,39 @@
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { brotliCompressSync, constants } from 'node:zlib';
 import { Tokenizer, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 import { findTokenizer } from '../../lib/tokenizer-search';
-import { describeWithWorld, thrownBy, withDirectory, worldPath } from './support';
+import type * as vocabulary from '../../lib/vocabulary';
+import { describeWithWorld, thrownBy, withDirectory, worldText } from './support';
 
-/** Gives the package `content` as its World vocabulary, or none, for one fresh copy of the tokenizer. */
-function withPackaged(content: Uint8Array | undefined, use: (tokenizer: typeof Tokenizer) => void): void {
+/** Gives one fresh copy of the tokenizer the file `path` instead of the package's World vocabulary. */
+function withPackagedAt(path: string, use: (tokenizer: typeof Tokenizer) => void): void {
   jest.isolateModules(() => {
-    jest.doMock('../../lib/vocabulary', () => ({
-      ...jest.requireActual<object>('../../lib/vocabulary'),
-      readVocabularyFile: () => {
-        if (content === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
-        return content;
-      },
-    }));
+    jest.doMock('../../lib/vocabulary', () => {
+      const actual = jest.requireActual<typeof vocabulary>('../../lib/vocabulary');
+      return { ...actual, readCompressedVocabularyFile: () => actual.readCompressedVocabularyFile(path) };
+    });
     use(jest.requireActual<{ Tokenizer: typeof Tokenizer }>('../../lib/tokenizer').Tokenizer);
   });
   jest.dontMock('../../lib/vocabulary');
 }
 
+/** The same with a file of these bytes. */
+function withPackaged(content: Uint8Array, use: (tokenizer: typeof Tokenizer) => void): void {
+  withDirectory((directory) => {
+    const path = join(directory, 'packaged.br');
+    writeFileSync(path, content);
+    withPackagedAt(path, use);
+  });
+}
+
+/** Quickly: how small it becomes does not matter here. */
+const compressed = (text: string | Uint8Array): Buffer =>
+  brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+
 describe('the World vocabulary of the package', () => {
   test('is missing with an error that says what to do', () => {
-    withPackaged(undefined, (isolated) => {
+    withPackagedAt(join(__dirname, 'absent.br'), (isolated) => {
       expect(thrownBy(() => isolated.world())).toMatchObject({
         name: 'WkvError',
         code: 'ERR_WKV_TOKEN',
@@ -32,7 +44,7 @@ describe('the World vocabulary of the package', () => {
   });
 
   test('is refused where it is another file', () => {
-    withPackaged(Buffer.from("1 'a' 1\n"), (isolated) => {
+    withPackaged(compressed("1 'a' 1\n"), (isolated) => {
       expect(thrownBy(() => isolated.world())).toMatchObject({
         code: 'ERR_WKV_FORMAT',
         path: WORLD_VOCABULARY_PATH,
@@ -42,9 +54,27 @@ describe('the World vocabulary of the package', () => {
   });
 });
 
+describe('a World vocabulary of the package', () => {
+  test.each([
+    ['that is not compressed', Buffer.from("1 'a' 1\n")],
+    ['that ends early', compressed("1 'a' 1\n").subarray(0, -3)],
+    ['that is empty', Buffer.alloc(0)],
+    ['that would fill the memory', compressed(Buffer.alloc(17 << 20))],
+  ])('%s is refused', (_what, content) => {
+    withPackaged(content, (isolated) => {
+      expect(thrownBy(() => isolated.world())).toMatchObject({
+        name: 'WkvError',
+        code: 'ERR_WKV_FORMAT',
+        path: expect.stringMatching(/packaged\.br$/) as string,
+        expected: 'at most 16777216 bytes of text, compressed with Brotli',
+      });
+    });
+  });
+});
+
 describeWithWorld('the World vocabulary', () => {
   test('is parsed once', () => {
-    withPackaged(readFileSync(worldPath!), (isolated) => {
+    withPackaged(compressed(worldText!), (isolated) => {
       const world = isolated.world();
       expect(isolated.world()).toBe(world);
       expect(world.size).toBe(65_536);
@@ -53,7 +83,7 @@ describeWithWorld('the World vocabulary', () => {
 
   test('is recognized with CRLF and without its last line end, and then has the ids of World models too', () => {
     withDirectory((directory) => {
-      const text = readFileSync(worldPath!, 'utf8');
+      const text = worldText!.toString('utf8');
       for (const variant of [text.replaceAll('\n', '\r\n'), text.trimEnd()]) {
         const path = join(directory, 'vocabulary.txt');
         writeFileSync(path, variant);
@@ -66,7 +96,7 @@ describeWithWorld('the World vocabulary', () => {
 
   test('is found beside a model that has all of its ids, and only there', () => {
     withDirectory((directory) => {
-      copyFileSync(worldPath!, join(directory, 'rwkv_vocab_v20230424.txt'));
+      writeFileSync(join(directory, 'rwkv_vocab_v20230424.txt'), worldText!);
       const model = join(directory, 'model.pth');
       writeFileSync(model, '');
       expect(findTokenizer(model, 65_536)?.size).toBe(65_536);

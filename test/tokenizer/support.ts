@@ -1,18 +1,22 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { brotliDecompressSync } from 'node:zlib';
 import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 
-/** Where this machine has the World vocabulary, if anywhere. */
-export const worldPath = [
-  WORLD_VOCABULARY_PATH,
-  resolve(__dirname, '../../../shared/vocabulary', WORLD_VOCABULARY_NAME),
-].find((path) => existsSync(path));
+/** The text of the World vocabulary, where this machine has it: in the package or beside the checkout. */
+export const worldText = findWorldText();
+
+function findWorldText(): Buffer | undefined {
+  const beside = resolve(__dirname, '../../../shared/vocabulary', WORLD_VOCABULARY_NAME);
+  if (existsSync(WORLD_VOCABULARY_PATH)) return brotliDecompressSync(readFileSync(WORLD_VOCABULARY_PATH));
+  return existsSync(beside) ? readFileSync(beside) : undefined;
+}
 
 /** `describe` where the World vocabulary is; elsewhere one skipped test that says why, and a line on standard error. */
 export function describeWithWorld(name: string, body: (world: Tokenizer) => void): void {
-  if (worldPath !== undefined) {
-    const world = Tokenizer.fromVocabulary(worldPath);
+  if (worldText !== undefined) {
+    const world = tokenizerOf(worldText);
     describe(name, () => body(world));
     return;
   }
@@ -79,13 +83,13 @@ export function tokenizerOf(content: string | Uint8Array): Tokenizer {
 }
 
 /**
- * The tokens of a vocabulary file, as latin1 strings of their bytes, and their ids: a second, minimal reader, so
+ * The tokens of a vocabulary's text, as latin1 strings of their bytes, and their ids: a second, minimal reader, so
  * that a mistake in the package's own cannot hide.
  */
-export function readTokens(path: string): Map<string, number> {
+export function readTokens(text: Uint8Array): Map<string, number> {
   const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t', '\\': '\\', "'": "'", '"': '"' };
   const tokens = new Map<string, number>();
-  for (const line of readFileSync(path, 'utf8').trimEnd().split('\n')) {
+  for (const line of Buffer.from(text).toString('utf8').trimEnd().split('\n')) {
     const [, id, isBytes, , literal] = /^(\d+) (b?)(['"])(.*)\3 \d+\r?$/su.exec(line)!;
     const text = literal!.replace(/\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))/gu, (_, x, u, letter) =>
       letter === undefined ? String.fromCharCode(parseInt(String(x ?? u), 16)) : escapes[String(letter)]!,

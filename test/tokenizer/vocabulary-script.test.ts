@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { brotliDecompressSync } from 'node:zlib';
 import { WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_SHA256 } from '../../lib/tokenizer';
-import { describeWithWorld, withDirectory, worldPath } from './support';
+import { describeWithWorld, withDirectory, worldText } from './support';
 
 const root = resolve(__dirname, '../..');
 
@@ -36,9 +37,19 @@ function withCheckout(
   });
 }
 
+const fileName = `${WORLD_VOCABULARY_NAME}.br`;
+
 function installedHash(checkout: string): string {
-  const bytes = readFileSync(join(checkout, 'vocabulary', WORLD_VOCABULARY_NAME));
-  return createHash('sha256').update(bytes).digest('hex');
+  const text = brotliDecompressSync(readFileSync(join(checkout, 'vocabulary', fileName)));
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Writes the text of the vocabulary into a file, whose path it returns. */
+function writeWorld(directory: string): string {
+  const path = join(directory, WORLD_VOCABULARY_NAME);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(path, worldText!);
+  return path;
 }
 
 describe('npm run vocabulary', () => {
@@ -110,42 +121,42 @@ describeWithWorld('npm run vocabulary with the vocabulary', () => {
   test('installs the file that WKV_VOCABULARY names, with LF ends and a notice of its origin', () => {
     withCheckout((checkout, run) => {
       const source = join(checkout, 'crlf.txt');
-      writeFileSync(source, readFileSync(worldPath!, 'utf8').replaceAll('\n', '\r\n'));
+      writeFileSync(source, worldText!.toString('utf8').replaceAll('\n', '\r\n'));
       expect(run([], source).status).toBe(0);
       expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
       expect(readFileSync(join(checkout, 'vocabulary/NOTICE'), 'utf8')).toMatch(
-        /BlinkDL[^]*Apache License 2\.0/,
+        /BlinkDL[^]*Apache License 2\.0[^]*compressed with Brotli/,
       );
-      expect(readdirSync(join(checkout, 'vocabulary')).sort()).toEqual(['NOTICE', WORLD_VOCABULARY_NAME]);
+      expect(readdirSync(join(checkout, 'vocabulary')).sort()).toEqual(['NOTICE', fileName]);
     });
   });
 
   test('finds the file that lies beside the checkout', () => {
     withCheckout((checkout, run) => {
-      const shared = resolve(checkout, '../shared/vocabulary');
-      mkdirSync(shared, { recursive: true });
-      cpSync(worldPath!, join(shared, WORLD_VOCABULARY_NAME));
+      writeWorld(resolve(checkout, '../shared/vocabulary'));
       expect(run(['--required']).status).toBe(0);
       expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
     });
   });
 
   test('downloads it otherwise, and leaves alone what is in place', () => {
-    withCheckout(
-      (checkout, run) => {
-        expect(run(['--required']).output).toContain('1093733 bytes from https://');
-        expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
-        expect(run().output).toContain('is in place');
-      },
-      `return new Response(require('node:fs').readFileSync(${JSON.stringify(worldPath)}));`,
-    );
+    withCheckout((checkout, run) => {
+      writeWorld(join(checkout, 'upstream'));
+      expect(run(['--required']).output).toContain('1093733 bytes from https://');
+      expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
+      expect(run().output).toContain('is in place');
+    }, `return new Response(require('node:fs').readFileSync('upstream/${WORLD_VOCABULARY_NAME}'));`);
   });
 
   test('replaces a file that is damaged', () => {
     withCheckout((checkout, run) => {
-      run([], worldPath);
-      writeFileSync(join(checkout, 'vocabulary', WORLD_VOCABULARY_NAME), 'damaged');
-      expect(run([], worldPath).status).toBe(0);
+      mkdirSync(join(checkout, 'vocabulary'));
+      writeFileSync(join(checkout, 'vocabulary/NOTICE'), '');
+      writeFileSync(join(checkout, 'vocabulary', fileName), 'damaged');
+      expect(run([], writeWorld(checkout))).toMatchObject({
+        status: 0,
+        output: expect.stringContaining(`${fileName} is damaged`) as string,
+      });
       expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
     });
   });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
-import { describeWithWorld, encodeNaively, Random, readTokens, worldPath } from './support';
+import { describeWithWorld, encodeNaively, Random, readTokens, worldText } from './support';
 
 interface Case {
   n: number;
@@ -96,7 +96,7 @@ describeWithWorld('the World tokenizer', (world) => {
   });
 
   test('agrees with the definition, the longest token first, on random mixed text', () => {
-    const tokens = readTokens(worldPath!);
+    const tokens = readTokens(worldText!);
     expect(tokens.size).toBe(65_529);
     const all = [...tokens.keys()];
     const random = new Random(2);

@@ -1,5 +1,5 @@
 # Stands in for the common.gypi of Node's headers, so that a build downloads nothing.
-# Everything that the addon itself asks for is in binding.gyp.
+# Everything that the addon itself asks for is in native/addon.gypi.
 {
   'target_defaults': {
     'default_configuration': 'Release',

@@ -1,0 +1,100 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import load from 'node-gyp-build';
+import { bundledError } from './bundled';
+import { WkvError } from './errors';
+import { describePlatform } from './platform';
+import { archiveHint, unpacked } from './unpacked';
+
+const packageRoot = join(__dirname, '..');
+
+/**
+ * Where the addon is: compiled here, or prebuilt for this platform.
+ *
+ * @throws {WkvError} `ERR_WKV_DEVICE` where there is none, with what to do about it
+ */
+export function addonPath(): string {
+  return findAddon().path;
+}
+
+/**
+ * The addon.
+ *
+ * @throws {WkvError} `ERR_WKV_DEVICE` where there is none or it does not load, with what to do about it
+ */
+export function loadAddon(): unknown {
+  const { root, path } = findAddon();
+  try {
+    return load(root);
+  } catch (cause) {
+    throw new WkvError(
+      'ERR_WKV_DEVICE',
+      `the binary of wkv does not load here (${describeHost()}): ${oneLine(cause)}. The file is ${path}: if it is ` +
+        `damaged, install wkv again; if it was made for a newer or another system, you can ${compileAdvice()}`,
+      { path, cause },
+    );
+  }
+}
+
+function findAddon(): { root: string; path: string } {
+  if (!isPackage(packageRoot)) throw bundledError();
+  const folder = join(packageRoot, 'prebuilds');
+  const root = dirname(unpacked(folder));
+  try {
+    return { root, path: load.resolve(root) };
+  } catch (cause) {
+    const place = process.env['WKV_PREBUILD'] ?? root;
+    throw new WkvError(
+      'ERR_WKV_DEVICE',
+      `wkv has no binary for this system (${describeHost()}): what ${place} has is ` +
+        `${prebuilds(place).join(', ') || 'none at all'}. You can ${compileAdvice()}${archiveHint(folder)}`,
+      { cause },
+    );
+  }
+}
+
+/** Whether a directory is that of the package: elsewhere, this code has become part of a bundle. */
+function isPackage(directory: string): boolean {
+  try {
+    const manifest: unknown = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
+    return typeof manifest === 'object' && manifest !== null && Reflect.get(manifest, 'name') === 'wkv';
+  } catch {
+    return false;
+  }
+}
+
+/** The platforms that there are prebuilt binaries for, and their C libraries, as `linux-x64 (glibc)`. */
+function prebuilds(directory: string): string[] {
+  const list = (path: string): string[] => {
+    try {
+      return readdirSync(path).sort();
+    } catch {
+      return [];
+    }
+  };
+  const folder = join(directory, 'prebuilds');
+  return list(folder).flatMap((platform) =>
+    list(join(folder, platform))
+      .filter((file) => file.endsWith('.node'))
+      .map((file) => {
+        const libc = /\.(glibc|musl)\./.exec(file)?.[1];
+        return libc === undefined ? platform : `${platform} (${libc})`;
+      }),
+  );
+}
+
+const describeHost = (): string => `${describePlatform()}, Node ${process.versions.node}`;
+
+function compileAdvice(): string {
+  const [needed, downloads] =
+    process.platform === 'win32'
+      ? ["Visual Studio's C++ build tools and Python 3", "Node's headers"]
+      : ['a C++20 compiler, make and Python 3', 'nothing'];
+  const command = `npm --prefix ${JSON.stringify(packageRoot)} run compile`;
+  return `compile one: ${command} (it needs ${needed}, and downloads ${downloads})`;
+}
+
+function oneLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.trim().replace(/\s*\n\s*/g, ', ');
+}

@@ -1,0 +1,123 @@
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { builtAddon, layOut, root, run, temporaryFolder, unless, type Outcome } from './support';
+
+const project = temporaryFolder();
+const here = `${process.platform}-${process.arch}`;
+let installed: string;
+
+beforeAll(() => {
+  if (!existsSync(join(root, 'dist/index.js')))
+    throw new Error('dist/ is not built: run npm run build first');
+  installed = layOut(project);
+});
+
+const environment = { ...process.env, WKV_PREBUILD: undefined };
+
+/** What requiring the package says: the code and the message of the error, and whether its cause is known. */
+function require(): { code: string; path?: string; message: string; caused: boolean } {
+  const program = `
+    try { require('wkv'); console.log('{}'); }
+    catch ({ code, path, message, cause }) {
+      console.log(JSON.stringify({ code, path, message, caused: cause instanceof Error }));
+    }`;
+  const { output } = run(process.execPath, ['-e', program], { cwd: project, env: environment });
+  return JSON.parse(output) as ReturnType<typeof require>;
+}
+
+const doctor = (): Outcome =>
+  run(process.execPath, [join(installed, 'dist/cli/main.js'), 'doctor'], { env: environment });
+
+/** Gives the package these prebuilt files and no others, for as long as `use` runs. */
+function withPrebuilds(files: Readonly<Record<string, string>>, use: () => void): void {
+  const prebuilds = join(installed, 'prebuilds');
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(prebuilds, name, '..'), { recursive: true });
+    writeFileSync(join(prebuilds, name), content);
+  }
+  try {
+    use();
+  } finally {
+    rmSync(prebuilds, { recursive: true, force: true });
+  }
+}
+
+const command = (): string => `npm --prefix ${JSON.stringify(installed)} run compile`;
+
+describe('a package without a binary for this system', () => {
+  test('says in one paragraph what it looked for, what there is, and how to compile one', () => {
+    withPrebuilds({ 'plan9-mips/wkv.node': '', 'beos-ppc/wkv.musl.node': '' }, () => {
+      const error = require();
+      expect(error).toMatchObject({ code: 'ERR_WKV_DEVICE', caused: true });
+      expect(error.message).not.toContain('\n');
+      const { platform, arch, versions } = process;
+      expect(error.message).toContain(`${platform} ${arch}`);
+      expect(error.message).toContain(`Node ${versions.node}`);
+      expect(error.message).toContain('beos-ppc (musl), plan9-mips');
+      expect(error.message).toContain(command());
+    });
+  });
+
+  unless(process.platform !== 'linux' && 'only on Linux there are several C libraries')(
+    'names the C library that it looked for',
+    () => {
+      expect(require().message).toMatch(/linux \w+ (glibc \d+\.\d+|musl)/);
+    },
+  );
+
+  test('is no riddle to wkv doctor and the other commands, and none to wkv --version', () => {
+    const { status, output } = doctor();
+    expect(status).toBe(1);
+    expect(output).toMatch(/^broken +binary +wkv has no binary for this system [^\n]* none at all[^\n]*\n/m);
+    expect(output).toContain(command());
+    const cli = join(installed, 'dist/cli/main.js');
+    expect(run(process.execPath, [cli, 'tokenize', 'a'], { env: environment })).toMatchObject({
+      status: 1,
+      output: expect.stringMatching(/^error: wkv has no binary for this system [^\n]*\n$/) as string,
+    });
+    expect(run(process.execPath, [cli, '--version'], { env: environment }).status).toBe(0);
+  });
+});
+
+describe('a binary that does not load', () => {
+  test('is named with what the system says, and what to do', () => {
+    withPrebuilds({ [`${here}/wkv.node`]: 'not a library' }, () => {
+      const path = join(installed, 'prebuilds', here, 'wkv.node');
+      const error = require();
+      expect(error).toMatchObject({ code: 'ERR_WKV_DEVICE', path, caused: true });
+      expect(error.message).not.toContain('\n');
+      expect(error.message).toContain(`The file is ${path}`);
+      expect(error.message).toContain(command());
+      const { status, output } = doctor();
+      expect(status).toBe(1);
+      expect(output).toMatch(/^broken +binary +the binary of wkv does not load here/m);
+    });
+  });
+});
+
+unless(!existsSync(builtAddon) && 'the addon is not built')(
+  'a binary that was compiled in the package is preferred to a prebuilt one',
+  () => {
+    withPrebuilds({ [`${here}/wkv.node`]: 'not a library' }, () => {
+      cpSync(builtAddon, join(installed, 'build/Release/wkv.node'));
+      expect(require()).toEqual({});
+      rmSync(join(installed, 'build'), { recursive: true });
+    });
+  },
+);
+
+test('JavaScript that is not in its package any more says that it was bundled', () => {
+  const away = join(project, 'node_modules/wkv.away');
+  renameSync(installed, away);
+  try {
+    writeFileSync(join(away, 'package.json'), '{ "name": "an-application" }');
+    const { output } = run(process.execPath, ['-e', "require('./node_modules/wkv.away/dist/index.js')"], {
+      cwd: project,
+    });
+    expect(output).toMatch(/ERR_WKV_DEVICE/);
+    expect(output).toMatch(/part of a bundle.*--external:wkv/);
+  } finally {
+    renameSync(away, installed);
+    cpSync(join(root, 'package.json'), join(installed, 'package.json'));
+  }
+});
