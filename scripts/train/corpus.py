@@ -28,7 +28,14 @@ def main():
         default="small",
         help="the first rows of each table and one name for each animal, or everything (default small)",
     )
+    p.add_argument(
+        "--shares",
+        help=f"how often each of {' '.join(LANGUAGES)} is drawn (default alike, English twice as often)",
+    )
     o = p.parse_args()
+    shares = o.shares and [float(share) for share in o.shares.split()]
+    if shares and len(shares) != len(LANGUAGES):
+        p.error(f"--shares: expected {len(LANGUAGES)} numbers, found {len(shares)}")
     os.makedirs(o.dir, exist_ok=True)
     modules = {name: importlib.import_module("grammar." + name) for name in LANGUAGES}
     if o.cast == "small":
@@ -41,7 +48,7 @@ def main():
         os.path.join(o.dir, "heldout.jsonl"), "w", encoding="utf-8"
     ) as lines:
         while written < o.megabytes * 1e6:
-            name = r.choice(LANGUAGES + ["en"])  # twice as much English
+            name = r.choices(LANGUAGES, shares)[0] if shares else r.choice(LANGUAGES + ["en"])
             d, key = engine.document(modules[name], r)
             text = d.text().encode() + b"\0"
             if zlib.crc32(f"{name} {key}".encode()) % o.held == 0:
