@@ -1,8 +1,10 @@
 #include "backend/cpu/thread_pool.h"
 
 #include <chrono>
+#include <exception>
 
 #include "backend/cpu/denormals.h"
+#include "kernels/compiler.h"
 
 namespace wkv {
 
@@ -11,14 +13,6 @@ namespace {
 // How long a worker looks for the next region before it sleeps: longer than the pauses within a step, shorter
 // than anyone would notice on an idle machine.
 constexpr std::chrono::microseconds kSpin{50};
-
-void pause() {
-#if defined(__x86_64__) || defined(_M_X64)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 }  // namespace
 
@@ -65,7 +59,7 @@ void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* 
     const std::lock_guard lock{job_};
     open_ = false;
   }
-  while (active_.load(std::memory_order_acquire) != 0) pause();
+  while (active_.load(std::memory_order_acquire) != 0) compiler::pause();
 }
 
 void ThreadPool::run_items(unsigned lane) {
@@ -95,7 +89,7 @@ void ThreadPool::work() {
     const auto until = std::chrono::steady_clock::now() + kSpin;
     std::uint32_t now = generation_.load();
     while (now == seen && std::chrono::steady_clock::now() < until) {
-      for (int i = 0; i < 32; ++i) pause();
+      for (int i = 0; i < 32; ++i) compiler::pause();
       now = generation_.load();
     }
     if (now == seen) {
