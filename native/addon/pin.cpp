@@ -11,7 +11,6 @@ namespace wkv::addon {
 void pin_library() {
   static const char inside = 0;
 #if defined(_WIN32)
-  // Written from Microsoft's documentation; not yet compiled by anybody.
   HMODULE module = nullptr;
   GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, &inside,
                      &module);

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "kernels/simd/fma_in_double.h"
+
 #if defined(__x86_64__) || defined(_M_X64)
 #define WKV_X64 1
 #include <immintrin.h>
@@ -46,8 +48,9 @@ static inline float sqrt(float a) {
 
 // a * b + c, rounded once.
 static inline float fma(float a, float b, float c) {
-#if WKV_MSVC
-  return ::fmaf(a, b, c);
+#if defined(_WIN32)
+  // mingw's fmaf rounds twice; Microsoft's was never tried.
+  return fma_in_double(a, b, c);
 #else
   return __builtin_fmaf(a, b, c);
 #endif
