@@ -81,4 +81,4 @@ function ensureModules() {
   else run('npm', args);
 }
 
-module.exports = { buildTools, checkTools, ensureTools, ensureModules };
+module.exports = { buildTools, checkTools, responds, ensureTools, ensureModules };
