@@ -23,8 +23,7 @@ ThreadPool& ThreadPool::process() {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  generation_.advance();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -51,8 +50,7 @@ void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* 
     next_item_.store(0, std::memory_order_relaxed);
     open_ = true;
   }
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  generation_.advance();
   run_items(0);
   {
     // Workers that have not come yet are not waited for: a sleeping or preempted one costs nothing.
@@ -87,14 +85,14 @@ void ThreadPool::work() {
   std::uint32_t seen = 0;
   while (!stop_.load()) {
     const auto until = std::chrono::steady_clock::now() + kSpin;
-    std::uint32_t now = generation_.load();
+    std::uint32_t now = generation_.value();
     while (now == seen && std::chrono::steady_clock::now() < until) {
       for (int i = 0; i < 32; ++i) compiler::pause();
-      now = generation_.load();
+      now = generation_.value();
     }
     if (now == seen) {
       generation_.wait(seen);
-      now = generation_.load();
+      now = generation_.value();
     }
     seen = now;
     if (!stop_.load()) join_job();
