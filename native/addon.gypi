@@ -29,6 +29,8 @@
         'ldflags': [ '<!@(<(list) linux link)' ],
       }],
     ],
+    # Never run: there was no Mac and no MSVC to build on. As options, because a real common.gypi of Node has settings
+    # of its own, which would win. Node-gyp links its delay-load hook by itself.
     'xcode_settings': {
       'CLANG_CXX_LANGUAGE_STANDARD': 'c++20',
       'CLANG_CXX_LIBRARY': 'libc++',
@@ -36,9 +38,15 @@
       'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
       'MACOSX_DEPLOYMENT_TARGET': '11.0',
       'OTHER_CFLAGS': [ '<!@(<(list) flags)' ],
+      'OTHER_CPLUSPLUSFLAGS': [ '$(inherited)', '-std=c++20', '-fexceptions', '-frtti' ],
+      'DEAD_CODE_STRIPPING': 'YES',
     },
     'msvs_settings': {
-      'VCCLCompilerTool': { 'ExceptionHandling': 1, 'AdditionalOptions': [ '/std:c++20', '/fp:precise' ] },
+      'VCCLCompilerTool': {
+        # /GL- keeps code for different instruction sets apart.
+        'AdditionalOptions': [ '/std:c++20', '/EHsc', '/GR', '/GL-', '/fp:precise', '/utf-8' ],
+        'PreprocessorDefinitions': [ '_HAS_EXCEPTIONS=1' ],
+      },
     },
   },
   'targets': [

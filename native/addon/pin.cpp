@@ -2,7 +2,7 @@
 
 #if defined(_WIN32)
 #include <windows.h>
-#elif !defined(__linux__)
+#elif defined(__APPLE__)
 #include <dlfcn.h>
 #endif
 
@@ -11,17 +11,16 @@ namespace wkv::addon {
 void pin_library() {
 #if defined(_WIN32)
   static const char inside = 0;
-  // Written from Microsoft's documentation; not yet compiled by anybody.
   HMODULE module = nullptr;
   GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, &inside,
                      &module);
-#elif !defined(__linux__)
-  // macOS: never run.
+#elif defined(__APPLE__)
+  // Never run.
   static const char inside = 0;
   Dl_info info = {};
   if (dladdr(&inside, &info) != 0) static_cast<void>(dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE));
 #endif
-  // On Linux the linker's -z nodelete has said it already.
+  // Elsewhere the linker's -z nodelete (native/sources.json) has said it already.
 }
 
 }  // namespace wkv::addon

@@ -36,8 +36,7 @@ void Engine::wait() {
 
 void Engine::stop() {
   stopping_.store(true);
-  wake_.fetch_add(1);
-  wake_.notify_one();
+  wake_.advance();
 }
 
 void Engine::submit(std::shared_ptr<Evaluation> evaluation) { submit(std::span{&evaluation, 1}); }
@@ -47,14 +46,12 @@ void Engine::submit(std::span<const std::shared_ptr<Evaluation>> evaluations) {
     const std::lock_guard lock{mutex_};
     incoming_.insert(incoming_.end(), evaluations.begin(), evaluations.end());
   }
-  wake_.fetch_add(1);
-  wake_.notify_one();
+  wake_.advance();
 }
 
 void Engine::cancel(Evaluation& evaluation) {
   evaluation.cancelled.store(true);
-  wake_.fetch_add(1);
-  wake_.notify_one();
+  wake_.advance();
 }
 
 bool Engine::take_new(std::deque<Item>& active) {
@@ -69,7 +66,7 @@ void Engine::work() {
   flush_denormals();
   std::deque<Item> active;
   for (;;) {
-    const std::uint32_t seen = wake_.load();
+    const std::uint32_t seen = wake_.value();
     // Before taking: what was submitted before stop() must be among what is taken.
     const bool stopping = stopping_.load();
     static_cast<void>(take_new(active));

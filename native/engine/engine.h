@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/cpu/event_count.h"
 #include "engine/error.h"
 #include "engine/network.h"
 #include "engine/sampler.h"
@@ -123,7 +124,7 @@ class Engine {
   std::deque<Item> incoming_;
   Statistics statistics_;
 
-  std::atomic<std::uint32_t> wake_{0};
+  EventCount wake_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;  // last: starts when everything else is there
 };

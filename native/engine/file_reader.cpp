@@ -7,7 +7,6 @@
 #include "engine/error.h"
 
 #if defined(_WIN32)
-#define NOMINMAX
 #include <windows.h>
 #else
 #include <fcntl.h>
@@ -32,16 +31,54 @@ constexpr const char* kChanged = "the file changed while it was being loaded";
 
 #if defined(_WIN32)
 
-// Written from Microsoft's documentation; not yet compiled by anybody.
+namespace {
+
+// The path in UTF-16, in the form that may be longer than 260 characters. `path` is absolute and has no "/".
+std::wstring wide_path(const std::string& path) {
+  const int length = static_cast<int>(path.size());
+  std::wstring wide(path.size(), L'\0');  // never more units than bytes
+  wide.resize(static_cast<std::size_t>(
+      MultiByteToWideChar(CP_UTF8, 0, path.data(), length, wide.data(), static_cast<int>(wide.size()))));
+  if (wide.size() > 2 && wide[1] == L':' && wide[2] == L'\\') return L"\\\\?\\" + wide;
+  const bool is_share = wide.size() > 2 && wide[0] == L'\\' && wide[1] == L'\\';
+  return is_share && wide[2] != L'?' && wide[2] != L'.' ? L"\\\\?\\UNC" + wide.substr(1) : wide;
+}
+
+std::uint64_t joined(DWORD high, DWORD low) { return std::uint64_t{high} << 32U | low; }
+
+// `value` is `whole` times `per` plus `part`, which is not negative.
+struct Divided {
+  Divided(std::int64_t value, std::int64_t per)
+      : part((value % per + per) % per), whole(static_cast<std::uint32_t>((value - part) / per)) {}
+  std::int64_t part;
+  std::uint32_t whole;  // its lower 32 bits
+};
+
+// Whether this is what Node's fstat said of the file.
+bool is_same(const BY_HANDLE_FILE_INFORMATION& found, const SourceFile& file) {
+  // Windows counts units of 100 ns from 1601. Node keeps 32 bits of the seconds since 1970.
+  const std::uint64_t since_1601 =
+      joined(found.ftLastWriteTime.dwHighDateTime, found.ftLastWriteTime.dwLowDateTime);
+  const Divided seconds(static_cast<std::int64_t>(since_1601 - 116'444'736'000'000'000U), 10'000'000);
+  const Divided expected(file.modified_ns, 1'000'000'000);
+  return joined(found.nFileSizeHigh, found.nFileSizeLow) == file.size &&
+         found.dwVolumeSerialNumber == file.device &&
+         joined(found.nFileIndexHigh, found.nFileIndexLow) == file.inode && seconds.whole == expected.whole &&
+         seconds.part * 100 == expected.part;
+}
+
+}  // namespace
+
 FileReader::FileReader(const SourceFile& file) : file_(file) {
-  const int length = MultiByteToWideChar(CP_UTF8, 0, file.path.c_str(), -1, nullptr, 0);
-  std::wstring wide(static_cast<std::size_t>(length), L'\0');
-  MultiByteToWideChar(CP_UTF8, 0, file.path.c_str(), -1, wide.data(), length);
-  HANDLE handle =
-      CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
-  if (handle == INVALID_HANDLE_VALUE) throw failure(file, "cannot be opened again");
-  LARGE_INTEGER size;
-  if (!GetFileSizeEx(handle, &size) || static_cast<std::uint64_t>(size.QuadPart) != file.size) {
+  // Others may write, rename and delete the file as on other systems, and as they may where Node has it open.
+  constexpr DWORD kShare = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+  const HANDLE handle = CreateFileW(wide_path(file.path).c_str(), GENERIC_READ, kShare, nullptr,
+                                    OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (handle == INVALID_HANDLE_VALUE)
+    throw failure(file, "cannot be opened again: Windows error " + std::to_string(GetLastError()));
+  BY_HANDLE_FILE_INFORMATION found = {};
+  if (GetFileType(handle) != FILE_TYPE_DISK || !GetFileInformationByHandle(handle, &found) ||
+      !is_same(found, file)) {
     CloseHandle(handle);
     throw failure(file, kChanged);
   }
@@ -58,13 +95,18 @@ void FileReader::read(std::uint64_t offset, void* destination, std::size_t size)
     at.OffsetHigh = static_cast<DWORD>(offset >> 32U);
     DWORD got = 0;
     const DWORD part = static_cast<DWORD>(size < (1U << 30U) ? size : (1U << 30U));
-    if (!ReadFile(handle_, to, part, &got, &at) || got == 0) throw failure(file_, "cannot be read");
+    const bool done = ReadFile(handle_, to, part, &got, &at) != 0;
+    const DWORD error = done ? 0 : GetLastError();
+    if (error != 0 && error != ERROR_HANDLE_EOF)
+      throw failure(file_, "cannot be read: Windows error " + std::to_string(error));
+    if (got == 0) throw failure(file_, "ends before byte " + std::to_string(offset + size));
     to += got;
     offset += got;
     size -= got;
   }
 }
 
+// Windows has no such advice.
 void FileReader::drop(std::uint64_t, std::uint64_t) const {}
 
 #else

@@ -19,6 +19,11 @@ __asm__(".symver exp,exp@GLIBC_2.17");
 __asm__(".symver log,log@GLIBC_2.17");
 #endif
 
+// Since libstdc++ 12 it may be interrupted by a cancelled thread, which nobody does here.
+__asm__(
+    ".symver _ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE,"
+    "_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE@GLIBCXX_3.4.11");
+
 // libstdc++ counts references without atomic operations while this variable of glibc 2.32 is set. Ours, in
 // glibc_floor.cpp, never is: the addon always has several threads.
 #define __libc_single_threaded wkv_single_threaded

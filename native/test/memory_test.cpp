@@ -22,7 +22,6 @@ TEST_SUITE("memory") {
     }
   }
 
-#if defined(__unix__) || defined(__APPLE__)
   TEST_CASE("comes from the system from 1 MiB on, or from the size that the caller says") {
     CHECK(!wkv::Memory((1U << 20) - 1).is_mapped());
     CHECK(wkv::Memory(1U << 20).is_mapped());
@@ -30,7 +29,6 @@ TEST_SUITE("memory") {
     CHECK(wkv::Memory(10'000, 10'000).is_mapped());
     CHECK(!wkv::Memory().is_mapped());
   }
-#endif
 
   TEST_CASE("of nothing is allowed, by default and on purpose") {
     CHECK(wkv::Memory().size() == 0);

@@ -3,10 +3,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "backend/cpu/event_count.h"
 #include "backend/cpu/thread_pool.h"
 
 using wkv::ThreadPool;
@@ -105,4 +107,25 @@ TEST_SUITE("thread pool") {
   }
 
   TEST_CASE("of the process is one") { CHECK(&ThreadPool::process() == &ThreadPool::process()); }
+}
+
+TEST_SUITE("event count") {
+  TEST_CASE("misses no event, however closely it follows the last look: two threads wait for each other") {
+    constexpr std::uint32_t kTurns = 20'000;
+    wkv::EventCount ping;
+    wkv::EventCount pong;
+    std::thread other([&] {
+      for (std::uint32_t turn = 0; turn < kTurns; ++turn) {
+        ping.wait(turn);
+        pong.advance();
+      }
+    });
+    for (std::uint32_t turn = 0; turn < kTurns; ++turn) {
+      ping.advance();
+      pong.wait(turn);
+    }
+    other.join();
+    CHECK(ping.value() == kTurns);
+    CHECK(pong.value() == kTurns);
+  }
 }

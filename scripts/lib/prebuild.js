@@ -5,6 +5,7 @@ const path = require('node:path');
 
 const { inspectPrebuild } = require('./gate');
 const { outdated, walk } = require('./files');
+const { buildWindows, mingwTools } = require('./mingw');
 const { root, runNode } = require('./run');
 const { buildTools, responds } = require('./setup');
 
@@ -40,10 +41,16 @@ if (host === 'linux-x64' && libc === 'glibc') {
         strip: `${gnu}-strip`,
       }),
   };
+  targets['win32-x64'] = {
+    tools: [...mingwTools, ...gateTools],
+    file: 'prebuilds/win32-x64/wkv.node',
+    build: () => place(buildWindows(), 'prebuilds/win32-x64/wkv.node'),
+  };
 }
 
 const inputs = () => [
   'binding.gyp',
+  'scripts/lib/prebuild.js',
   'node_modules/.package-lock.json',
   ...walk('native', (name) => !name.endsWith('_test.cpp')),
 ];
@@ -73,6 +80,11 @@ function prebuildify(target, { env = {}, strip = 'strip' } = {}) {
     env: { ...env, ...nodedir, JOBS: 'max', npm_config_loglevel: 'error' },
     capture: true,
   });
+}
+
+function place(built, file) {
+  fs.mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+  fs.copyFileSync(built, path.join(root, file));
 }
 
 /** Builds what is older than its sources, and refuses what would not load everywhere. Returns the file. */

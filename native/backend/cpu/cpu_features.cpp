@@ -4,65 +4,54 @@
 #include <string>
 #include <vector>
 
-#if defined(_M_X64) && !defined(__clang__)
-#include <intrin.h>
-#elif defined(__x86_64__) || defined(_M_X64)
-#include <cpuid.h>
-#endif
+#include "kernels/compiler.h"
 
 namespace wkv {
 
 namespace {
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if WKV_X64
 
-struct X86Features {
-  bool avx2 = false;
-  bool avx512 = false;
+struct X64Features {
+  bool avx2 = false;    // with FMA and F16C
+  bool avx512 = false;  // F, BW, VL and DQ, and all of the above
 };
 
-#if defined(_MSC_VER) && !defined(__clang__)
-// Not yet compiled by anybody: written from Microsoft's documentation of __cpuidex and _xgetbv.
-X86Features x86_features() {
-  int leaf1[4];
-  int leaf7[4];
-  __cpuidex(leaf1, 1, 0);
-  __cpuidex(leaf7, 7, 0);
-  const bool os_saves = (leaf1[2] & (1 << 27)) != 0;
-  const unsigned long long saved = os_saves ? _xgetbv(0) : 0;
-  const bool fma_f16c = (leaf1[2] & (1 << 12)) != 0 && (leaf1[2] & (1 << 29)) != 0;
-  const bool f = (leaf7[1] & (1 << 16)) != 0;
-  const bool dq = (leaf7[1] & (1 << 17)) != 0;
-  const bool bw = (leaf7[1] & (1 << 30)) != 0;
-  const bool vl = (leaf7[1] & (1 << 31)) != 0;
-  const bool avx2 = (saved & 6) == 6 && fma_f16c && (leaf7[1] & (1 << 5)) != 0;
-  return {avx2, avx2 && (saved & 0xe6) == 0xe6 && f && dq && bw && vl};
-}
+// Bits of CPUID and XCR0 by Intel's Software Developer's Manual, volumes 1 (13.3, 14.3, 15.2) and 2 (CPUID).
+X64Features x64_features() {
+  const auto has = [](std::uint64_t bits, unsigned bit) { return (bits >> bit & 1U) != 0; };
+  if (compiler::cpuid(0, 0).eax < 7) return {};
+  const std::uint32_t basic = compiler::cpuid(1, 0).ecx;
+  const std::uint32_t extended = compiler::cpuid(7, 0).ebx;
+  // Instructions that the processor has are of use only if the system saves their registers.
+  const bool os_xsave = has(basic, 27);
+  const std::uint64_t saved = os_xsave ? compiler::xcr0() : 0;
+  const bool saves_avx = has(saved, 1) && has(saved, 2);
+#if defined(__APPLE__)
+  // macOS adds these registers to XCR0 when a thread first uses them.
+  const bool saves_avx512 = saves_avx;
 #else
-X86Features x86_features() {
-  __builtin_cpu_init();
-  // F16C by CPUID leaf 1, ECX bit 29: clang 14 does not know its name here.
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & (1U << 29U)) != 0;
-  const bool avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return {avx2, avx2 && avx512};
-}
+  const bool saves_avx512 = saves_avx && has(saved, 5) && has(saved, 6) && has(saved, 7);
 #endif
+  const bool fma = has(basic, 12);
+  const bool f16c = has(basic, 29);
+  const bool avx2 = saves_avx && fma && f16c && has(extended, 5);
+  const bool f = has(extended, 16);
+  const bool dq = has(extended, 17);
+  const bool bw = has(extended, 30);
+  const bool vl = has(extended, 31);
+  return {avx2, avx2 && saves_avx512 && f && dq && bw && vl};
+}
 
 #endif
 
 std::vector<const KernelTable*> find_available() {
   std::vector<const KernelTable*> tables;
-#if defined(__x86_64__) || defined(_M_X64)
-  const X86Features features = x86_features();
+#if WKV_X64
+  const X64Features features = x64_features();
   if (features.avx512) tables.push_back(&avx512_kernels());
   if (features.avx2) tables.push_back(&avx2_kernels());
-#elif defined(__aarch64__) || defined(_M_ARM64)
+#elif WKV_ARM64
   tables.push_back(&neon_kernels());
 #endif
   tables.push_back(&portable_kernels());

@@ -3,45 +3,62 @@
 #include <cstring>
 #include <new>
 
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <sys/mman.h>
 #endif
 
 namespace wkv {
 
 namespace {
+
 constexpr std::align_val_t kAlignment{64};
-#if defined(__unix__) || defined(__APPLE__)
-constexpr std::size_t kHugePageFrom = std::size_t{8} << 20;
+
+// Zeroed pages from the system; null if there are none.
+void* map_pages(std::size_t bytes) {
+#if defined(_WIN32)
+  return VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+#else
+  void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (block == MAP_FAILED) return nullptr;
+#if defined(__linux__)
+  // Advice only: without huge pages everything still works.
+  constexpr std::size_t kHugePageFrom = std::size_t{8} << 20;
+  if (bytes >= kHugePageFrom) static_cast<void>(madvise(block, bytes, MADV_HUGEPAGE));
 #endif
+  return block;
+#endif
+}
+
+void unmap_pages(void* block, [[maybe_unused]] std::size_t bytes) {
+#if defined(_WIN32)
+  VirtualFree(block, 0, MEM_RELEASE);
+#else
+  munmap(block, bytes);
+#endif
+}
+
 }  // namespace
 
-Memory::Memory(std::size_t bytes, [[maybe_unused]] std::size_t map_from) : bytes_(bytes) {
-#if defined(__unix__) || defined(__APPLE__)
+Memory::Memory(std::size_t bytes, std::size_t map_from) : bytes_(bytes) {
   if (bytes >= map_from) {
-    void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (block == MAP_FAILED) throw std::bad_alloc{};
-#if defined(__linux__)
-    // Advice only: without huge pages everything still works.
-    if (bytes >= kHugePageFrom) static_cast<void>(madvise(block, bytes, MADV_HUGEPAGE));
-#endif
+    void* block = map_pages(bytes);
+    if (block == nullptr) throw std::bad_alloc{};
     block_ = std::unique_ptr<void, Release>{block, Release{bytes}};
     return;
   }
-#endif
   void* block = ::operator new(bytes == 0 ? 1 : bytes, kAlignment);
   std::memset(block, 0, bytes);
   block_ = std::unique_ptr<void, Release>{block, Release{0}};
 }
 
 void Memory::Release::operator()(void* block) const {
-#if defined(__unix__) || defined(__APPLE__)
   if (mapped != 0) {
-    munmap(block, mapped);
-    return;
+    unmap_pages(block, mapped);
+  } else {
+    ::operator delete(block, kAlignment);
   }
-#endif
-  ::operator delete(block, kAlignment);
 }
 
 }  // namespace wkv

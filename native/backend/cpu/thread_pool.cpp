@@ -1,8 +1,10 @@
 #include "backend/cpu/thread_pool.h"
 
 #include <chrono>
+#include <exception>
 
 #include "backend/cpu/denormals.h"
+#include "kernels/compiler.h"
 
 namespace wkv {
 
@@ -11,14 +13,6 @@ namespace {
 // How long a worker looks for the next region before it sleeps: longer than the pauses within a step, shorter
 // than anyone would notice on an idle machine.
 constexpr std::chrono::microseconds kSpin{50};
-
-void pause() {
-#if defined(__x86_64__) || defined(_M_X64)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 }  // namespace
 
@@ -29,8 +23,7 @@ ThreadPool& ThreadPool::process() {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  generation_.advance();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -57,15 +50,14 @@ void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* 
     next_item_.store(0, std::memory_order_relaxed);
     open_ = true;
   }
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  generation_.advance();
   run_items(0);
   {
     // Workers that have not come yet are not waited for: a sleeping or preempted one costs nothing.
     const std::lock_guard lock{job_};
     open_ = false;
   }
-  while (active_.load(std::memory_order_acquire) != 0) pause();
+  while (active_.load(std::memory_order_acquire) != 0) compiler::pause();
 }
 
 void ThreadPool::run_items(unsigned lane) {
@@ -93,14 +85,14 @@ void ThreadPool::work() {
   std::uint32_t seen = 0;
   while (!stop_.load()) {
     const auto until = std::chrono::steady_clock::now() + kSpin;
-    std::uint32_t now = generation_.load();
+    std::uint32_t now = generation_.value();
     while (now == seen && std::chrono::steady_clock::now() < until) {
-      for (int i = 0; i < 32; ++i) pause();
-      now = generation_.load();
+      for (int i = 0; i < 32; ++i) compiler::pause();
+      now = generation_.value();
     }
     if (now == seen) {
       generation_.wait(seen);
-      now = generation_.load();
+      now = generation_.value();
     }
     seen = now;
     if (!stop_.load()) join_job();

@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "backend/cpu/event_count.h"
+
 namespace wkv {
 
 // The process's worker threads. One parallel region runs at a time; the calling thread works along, so a
@@ -65,7 +67,7 @@ class ThreadPool {
 
   std::atomic<std::size_t> next_item_{0};
   std::atomic<unsigned> active_{0};
-  std::atomic<std::uint32_t> generation_{0};
+  EventCount generation_;
   std::atomic<bool> stop_{false};
 };
 

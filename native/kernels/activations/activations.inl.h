@@ -44,7 +44,7 @@ inline float log_sum_exp(const float* x, int size) {
     }
     total += static_cast<double>(reduce_add(sum));
   }
-  return static_cast<float>(static_cast<double>(highest) + __builtin_log(total));
+  return static_cast<float>(static_cast<double>(highest) + compiler::log(total));
 }
 
 }  // namespace wkv::WKV_ISA_NAMESPACE

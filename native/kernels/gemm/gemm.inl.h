@@ -55,7 +55,7 @@ inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t p
       for (int panel = 0; panel < kRows / kPanelRows; ++panel) {
         const auto* ahead = reinterpret_cast<const char*>(weights + panel * panel_stride) + kPrefetchBytes;
         for (std::size_t line = 0; line < kGroup * sizeof(*weights); line += 64)
-          __builtin_prefetch(ahead + line);
+          compiler::prefetch(ahead + line);
       }
     }
     for (int row = 0; row < kRows; ++row) {

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
+#include "kernels/compiler.h"
 #include "kernels/kernel_table.h"
 #include "kernels/simd/f32x16.h"
 

@@ -23,7 +23,7 @@ inline void layer_norm(const float* x, const float* weight, const float* bias, f
     squares = fma(d, d, squares);
   }
   const float variance = reduce_add(squares) / count;
-  const float scale = 1.0F / __builtin_sqrtf(variance + epsilon);
+  const float scale = 1.0F / compiler::sqrt(variance + epsilon);
 
   for_each_16(size, [&](int at, auto load_part, auto store_part) {
     const F32x16 normal = mul(sub(load_part(x + at), broadcast(mean)), broadcast(scale));

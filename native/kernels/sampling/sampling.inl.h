@@ -12,7 +12,7 @@ inline bool copy_finite(float* y, const float* x, int size) {
 }
 
 inline void maxima(float* y, const float* x, int size) {
-  const float least = -__builtin_inff();
+  const float least = -compiler::kInfinity;
   for (int begin = 0; begin < size; begin += kMaximaBlock) {
     const int end = size - begin < kMaximaBlock ? size : begin + kMaximaBlock;
     F32x16 most = broadcast(least);
@@ -69,9 +69,9 @@ inline int collect(std::uint32_t* indices, const float* x, float lowest, float b
     if (mask == 0) continue;
     mask &= ~mask_at_least(part, broadcast(below));
     if (rest < 16) mask &= (1U << rest) - 1U;
-    if (count + __builtin_popcount(mask) > capacity) return capacity + 1;
     for (; mask != 0; mask &= mask - 1U) {
-      indices[count++] = static_cast<std::uint32_t>(i + __builtin_ctz(mask));
+      if (count == capacity) return capacity + 1;
+      indices[count++] = static_cast<std::uint32_t>(i + compiler::trailing_zeros(mask));
     }
   }
   return count;
@@ -87,7 +87,7 @@ inline void add_to_buckets(double* sums, const float* w, const float* x, float h
     const int count = size - begin < 16 ? size - begin : 16;
     for (int lane = 0; lane < count; ++lane) {
       std::uint32_t bits;
-      __builtin_memcpy(&bits, &shifted[lane], sizeof bits);
+      std::memcpy(&bits, &shifted[lane], sizeof bits);
       sums[bits & (kBuckets - 1U)] += static_cast<double>(w[begin + lane]);
     }
   });

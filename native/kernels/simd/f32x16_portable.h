@@ -2,9 +2,11 @@
 
 // Sixteen floats in an array: for processors without any of the other forms; see f32x16.h.
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/compiler.h"
 #include "kernels/simd/half.h"
 
 namespace wkv::WKV_ISA_NAMESPACE {
@@ -54,7 +56,7 @@ inline F32x16 max(F32x16 a, F32x16 b) { return per_lane([&](int i) { return a.la
 // clang-format on
 
 inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
-  return per_lane([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+  return per_lane([&](int i) { return compiler::fma(a.lane[i], b.lane[i], c.lane[i]); });
 }
 
 inline F32x16 scale_by_exponent(F32x16 a, F32x16 shifted) {

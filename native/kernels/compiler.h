@@ -1,0 +1,151 @@
+#pragma once
+
+// Everything that is not C++ but an extension of a compiler: of gcc and clang on one side (clang-cl
+// included), of MSVC on the other. The branches for MSVC were never compiled: they are written from
+// Microsoft's documentation of its intrinsics.
+//
+// The functions are static, each file's own. Files for different instruction sets include them, and a copy
+// compiled for AVX-512 must never be the one that the linker keeps for a machine without it.
+
+#include <cstdint>
+
+#include "kernels/simd/fma_in_double.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define WKV_X64 1
+#include <immintrin.h>
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define WKV_ARM64 1
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define WKV_MSVC 1
+#include <intrin.h>
+#include <math.h>
+#else
+#if WKV_X64
+#include <cpuid.h>
+#endif
+// Weights, states and vocabularies are little-endian in files and are used as they are; Windows always is.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "wkv runs on little-endian processors only");
+#endif
+
+namespace wkv::compiler {
+
+#if WKV_MSVC
+constexpr float kInfinity = HUGE_VALF;
+#else
+constexpr float kInfinity = __builtin_inff();
+#endif
+
+static inline float sqrt(float a) {
+#if WKV_MSVC
+  return ::sqrtf(a);
+#else
+  return __builtin_sqrtf(a);
+#endif
+}
+
+// a * b + c, rounded once.
+static inline float fma(float a, float b, float c) {
+#if defined(_WIN32)
+  // mingw's fmaf rounds twice; Microsoft's was never tried.
+  return fma_in_double(a, b, c);
+#else
+  return __builtin_fmaf(a, b, c);
+#endif
+}
+
+static inline double log(double a) {
+#if WKV_MSVC
+  return ::log(a);
+#else
+  return __builtin_log(a);
+#endif
+}
+
+// The number of zeros below the lowest bit that is set; `bits` is not 0.
+static inline int trailing_zeros(std::uint32_t bits) {
+#if WKV_MSVC
+  unsigned long index;
+  _BitScanForward(&index, bits);
+  return static_cast<int>(index);
+#else
+  return __builtin_ctz(bits);
+#endif
+}
+
+// Asks for the cache line at p; p may point anywhere.
+static inline void prefetch(const char* p) {
+#if WKV_MSVC && WKV_X64
+  _mm_prefetch(p, _MM_HINT_T0);
+#elif WKV_MSVC
+  __prefetch(p);
+#else
+  __builtin_prefetch(p);
+#endif
+}
+
+// Tells the processor that this thread waits for another one in a loop.
+static inline void pause() {
+#if WKV_X64
+  _mm_pause();
+#elif WKV_ARM64 && WKV_MSVC
+  __yield();
+#elif WKV_ARM64
+  __asm__ volatile("yield");
+#endif
+}
+
+// From now on this thread takes denormal numbers as zero, as operands and as results.
+static inline void flush_denormals() {
+#if WKV_X64
+  _mm_setcsr(_mm_getcsr() | 0x8040U);  // flush to zero, denormals are zero
+#elif WKV_ARM64
+  constexpr std::uint64_t kFlushToZero = std::uint64_t{1} << 24U;
+#if WKV_MSVC
+  _WriteStatusReg(ARM64_FPCR, _ReadStatusReg(ARM64_FPCR) | static_cast<__int64>(kFlushToZero));
+#else
+  std::uint64_t control;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+  control |= kFlushToZero;
+  __asm__ volatile("msr fpcr, %0" : : "r"(control));
+#endif
+#endif
+}
+
+#if WKV_X64
+
+struct CpuId {
+  std::uint32_t eax, ebx, ecx, edx;
+};
+
+// The answer to a leaf of CPUID; leaf 0 gives the last one in eax.
+static inline CpuId cpuid(std::uint32_t leaf, std::uint32_t subleaf) {
+#if WKV_MSVC
+  int registers[4];
+  __cpuidex(registers, static_cast<int>(leaf), static_cast<int>(subleaf));
+  return {static_cast<std::uint32_t>(registers[0]), static_cast<std::uint32_t>(registers[1]),
+          static_cast<std::uint32_t>(registers[2]), static_cast<std::uint32_t>(registers[3])};
+#else
+  CpuId id;
+  __cpuid_count(leaf, subleaf, id.eax, id.ebx, id.ecx, id.edx);
+  return id;
+#endif
+}
+
+// XCR0: which registers the operating system saves. Only where CPUID leaf 1 reports OSXSAVE.
+static inline std::uint64_t xcr0() {
+#if WKV_MSVC
+  return _xgetbv(0);
+#else
+  std::uint32_t low;
+  std::uint32_t high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return std::uint64_t{high} << 32U | low;
+#endif
+}
+
+#endif
+
+}  // namespace wkv::compiler
