@@ -82,10 +82,11 @@ async function explained<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 function noRoom(why: string, cause?: unknown): WkvError {
+  const variable = process.platform === 'win32' ? 'TEMP' : 'TMPDIR';
   return new WkvError(
     'ERR_WKV_MEMORY',
     `The weights are compressed and cannot be unpacked into ${tmpdir()}: ${why}. ` +
-      'Free some space there, or set TMPDIR to a directory on a larger disk.',
+      `Free some space there, or set ${variable} to a directory on a larger disk.`,
     { path: tmpdir(), cause },
   );
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { loadModel, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
+import { onWindows, unless } from '../support/unless';
 import { expectFailure, start, testOnLinux, testWithDemoModel, wkv, writeEndlessModel } from './support';
 
 const folder = temporaryFolder();
@@ -107,16 +108,27 @@ describe('wkv chat without a terminal', () => {
     expectFailure(await wkv(chat('--load', damaged)), /damaged/);
   });
 
-  test('ends after what there is when it is interrupted', async () => {
-    const { child, ended } = start(['chat', '-m', path, '--max-tokens', '1000000000', '--temperature', '0']);
-    child.stdin?.write('hi\n');
-    await new Promise((begun) => child.stdout?.once('data', begun));
-    child.kill('SIGINT');
-    const outcome = await ended;
-    expectFailure(outcome, /^error: interrupted\n$/);
-    expect(outcome.stdout.length).toBeGreaterThan(1);
-    expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
-  });
+  unless(onWindows('Windows has no signals for children'))(
+    'ends after what there is when it is interrupted',
+    async () => {
+      const { child, ended } = start([
+        'chat',
+        '-m',
+        path,
+        '--max-tokens',
+        '1000000000',
+        '--temperature',
+        '0',
+      ]);
+      child.stdin?.write('hi\n');
+      await new Promise((begun) => child.stdout?.once('data', begun));
+      child.kill('SIGINT');
+      const outcome = await ended;
+      expectFailure(outcome, /^error: interrupted\n$/);
+      expect(outcome.stdout.length).toBeGreaterThan(1);
+      expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
+    },
+  );
 
   testWithDemoModel('tells a story by default', async () => {
     const { stdout } = await wkv(['chat', '--temperature', '0'], { input: 'Tell me a story about a fox.' });

@@ -95,7 +95,7 @@ describe('a Hugging Face directory', () => {
   });
 
   test('may be given as a file URL', async () => {
-    const directory = scratch('with space %41 and ?');
+    const directory = scratch('with space %41 and #');
     await writeHuggingFaceDirectory(directory, smallModel);
     const { tensors } = await openTensorDirectory(pathToFileURL(directory));
     expect(tensors).toHaveLength(smallModel.length);

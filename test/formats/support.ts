@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../../lib/errors';
@@ -24,9 +24,8 @@ export const smallModel: readonly WritableTensor[] = [
 
 /** What the process holds open or has left behind. */
 function resources(): { handles: number | undefined; temporary: string[] } {
-  const listing = '/proc/self/fd';
   return {
-    handles: existsSync(listing) ? readdirSync(listing).length : undefined,
+    handles: process.platform === 'linux' ? readdirSync('/proc/self/fd').length : undefined,
     temporary: temporaryFiles(),
   };
 }

@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { join } from 'node:path';
 import { State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
@@ -254,10 +255,11 @@ describe('What fails rejects and never throws:', () => {
 
 describe('A WkvError', () => {
   test('is an Error with a code, and has a cause and details where there are some', async () => {
-    const error = await rejection(() => loadModel(`${folder}/absent.pth`));
+    const absent = join(folder, 'absent.pth');
+    const error = await rejection(() => loadModel(absent));
     expect(error).toBeInstanceOf(WkvError);
     expect(error).toBeInstanceOf(Error);
-    expectFailure(error, { path: `${folder}/absent.pth`, code: /ERR_WKV_/ });
+    expectFailure(error, { path: absent, code: /ERR_WKV_/ });
     expect(error).toMatchObject({ name: 'WkvError', cause: { code: 'ENOENT' } });
     const token = await rejection(() => model.createSession().evaluate([vocabulary]));
     expectFailure(token, { expected: /0 to 255/, found: /256/ });

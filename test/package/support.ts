@@ -3,6 +3,8 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } fro
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
+export { unless } from '../support/unless';
+
 /** The top of the checkout. */
 export const root = resolve(__dirname, '../..');
 
@@ -49,14 +51,6 @@ export function evaluate(source: string, options: { cwd?: string; esm?: boolean 
   const { status, output } = run(process.execPath, [`--input-type=${type}`, '-e', source], cwd);
   if (status !== 0) throw new Error(output);
   return output;
-}
-
-/** Says why a test cannot run here; jest counts it as skipped. */
-export function unless(reason: string | false): typeof test {
-  if (reason === false) return test;
-  return ((name: string) => {
-    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
-  }) as typeof test;
 }
 
 /** A folder outside of the checkout for the files of one test file, removed after its tests. */

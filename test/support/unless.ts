@@ -1,0 +1,10 @@
+/** Says why a test cannot run here; jest counts it as skipped. */
+export function unless(reason: string | false): typeof test {
+  if (reason === false) return test;
+  return ((name: string) => {
+    test.skip(`${name} (skipped, because ${reason})`, () => undefined);
+  }) as typeof test;
+}
+
+/** For {@link unless}: what Windows does not have. */
+export const onWindows = (reason: string): string | false => process.platform === 'win32' && reason;
