@@ -4,6 +4,8 @@ require('./lib/require-node').requireNode();
 
 const { build } = require('./lib/build');
 const { runJest } = require('./lib/jest');
+const { prebuild, targets } = require('./lib/prebuild');
+const { runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
 const { buildNative, lint, testNative } = require('./lib/native');
 const { run, runNode } = require('./lib/run');
@@ -13,7 +15,7 @@ const { runSteps } = require('./lib/steps');
 const help = `Usage: npm run check [-- --quick | --sanitize]
 
 Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
-  --quick      without clang-tidy, the clang build and the slow tests (*.slow.test.ts): for every commit
+  --quick      without clang-tidy, the clang build, prebuilt addons and slow tests (*.slow.test.ts): for every commit
   --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
                UndefinedBehaviorSanitizer; the native tests with ThreadSanitizer too`;
 
@@ -43,8 +45,23 @@ const full = [
   ...quick.slice(0, -1),
   { name: 'native tests, clang', action: () => nativeTests({ name: 'clang', compiler: 'clang++' }) },
   { name: 'clang-tidy', action: lint },
+  ...Object.keys(targets).map((name) => ({
+    name: `prebuilt addon, ${name}`,
+    action: () => buildPrebuilt(name),
+  })),
   { name: 'jest', action: () => runJest([]) },
+  ...Object.entries(runners)
+    .filter(([name]) => name !== 'host')
+    .map(([name, { what }]) => ({
+      name: `prebuilt addon, ${what}`,
+      action: () => testPrebuild(name, { quick: true }),
+    })),
 ];
+
+function buildPrebuilt(name) {
+  ensureTools(targets[name].tools);
+  prebuild(name);
+}
 
 function testAddonSanitized() {
   const { prebuild } = buildNative({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' });
@@ -58,7 +75,12 @@ function testAddonSanitized() {
     ASAN_OPTIONS: 'detect_leaks=0',
     UBSAN_OPTIONS: 'print_stacktrace=1',
   };
-  const ignored = ['\\.slow\\.test\\.ts$', '/test/(package|reference|support)/'];
+  // Nothing native is new in them, or the native tests have had it, and each process starts slowly.
+  const ignored = [
+    '\\.slow\\.test\\.ts$',
+    '/test/(cli|docs|package|reference|support|verify-eagle)/',
+    '/test/model/(same-bits|random-models|trained-models)',
+  ];
   return runJest(['--testPathIgnorePatterns', ...ignored], env);
 }
 

