@@ -6,10 +6,10 @@ const path = require('node:path');
 const { outdated, walk } = require('./files');
 const { root } = require('./run');
 
-/** What tests use beside lib/ and test/: large files, */
-const linked = ['models', 'vocabulary'];
+/** What tests use beside lib/ and test/: what is large, */
+const linked = ['node_modules', 'models', 'vocabulary'];
 /** and what finds others by where it lies itself, which for a link would be the checkout. */
-const copied = ['package.json', 'README.md', 'dist', 'docs', 'examples', 'scripts'];
+const copied = ['package.json', 'README.md', 'README.zh-CN.md', 'dist', 'docs', 'examples', 'scripts'];
 
 /**
  * The tests and lib/ as plain JavaScript in out/NAME/wkv, a tree like the checkout, with `prebuild` as the addon of
