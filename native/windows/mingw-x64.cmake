@@ -9,6 +9,6 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 
 # Windows aligns the stack to 16 bytes, and gcc does not align it further for registers of 32 and 64 bytes that it
 # keeps there: without the assembler's help, moves that demand alignment would crash.
-set(CMAKE_CXX_FLAGS_INIT "-Wa,-muse-unaligned-vector-move -ffunction-sections -fdata-sections")
-# Nobody's Windows has libstdc++ or winpthread.
-set(CMAKE_MODULE_LINKER_FLAGS_INIT "-static -s -Wl,--gc-sections")
+set(CMAKE_CXX_FLAGS_INIT "-Wa,-muse-unaligned-vector-move")
+# No Windows has libstdc++ or winpthread. The time of a build would make every binary another one.
+set(CMAKE_MODULE_LINKER_FLAGS_INIT "-static -s -Wl,--gc-sections,--no-insert-timestamp")

@@ -6,8 +6,10 @@ const path = require('node:path');
 const { outdated, walk } = require('./files');
 const { root } = require('./run');
 
-/** What tests use beside lib/ and test/. */
-const linked = ['package.json', 'models', 'vocabulary', 'dist', 'docs', 'examples', 'scripts'];
+/** What tests use beside lib/ and test/: what is large, */
+const linked = ['node_modules', 'models', 'vocabulary'];
+/** and what finds others by where it lies itself, which for a link would be the checkout. */
+const copied = ['package.json', 'README.md', 'README.zh-CN.md', 'dist', 'docs', 'examples', 'scripts'];
 
 /**
  * The tests and lib/ as plain JavaScript in out/NAME/wkv, a tree like the checkout, with `prebuild` as the addon of
@@ -35,6 +37,11 @@ function plainTests({ name, prebuild, tuple }) {
   for (const file of ['lib', 'test'].flatMap((folder) => walk(path.join(tree, folder))))
     if (!expected.has(file)) fs.rmSync(path.join(root, file));
 
+  for (const entry of copied) {
+    const target = path.join(root, tree, entry);
+    fs.rmSync(target, { recursive: true, force: true });
+    fs.cpSync(path.join(root, entry), target, { recursive: true });
+  }
   for (const entry of linked) link(path.join(root, entry), path.join(root, tree, entry));
   // Files that tests look for beside a checkout.
   link(path.join(root, '../shared'), path.join(root, tree, '../shared'));

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addonPath } from '../../lib/native';
+import { addonPath } from '../../lib/addon';
 import { unless } from '../support/unless';
 import { run } from './support';
 

@@ -16,7 +16,8 @@ describe('import and require', () => {
       evaluate(
         `import * as imported from '${packageName}';
          import { createRequire } from 'node:module';
-         const required = createRequire(process.cwd() + '/x.js')('${packageName}');
+         import { join } from 'node:path';
+         const required = createRequire(join(process.cwd(), 'x.js'))('${packageName}');
          console.log(JSON.stringify({ imported: Object.keys(imported), required: Object.keys(required) }));`,
         { esm: true },
       ),
@@ -29,7 +30,8 @@ describe('import and require', () => {
     const different = evaluate(
       `import * as imported from '${packageName}';
        import { createRequire } from 'node:module';
-       const required = createRequire(process.cwd() + '/x.js')('${packageName}');
+       import { join } from 'node:path';
+       const required = createRequire(join(process.cwd(), 'x.js'))('${packageName}');
        console.log(JSON.stringify(Object.keys(imported).filter((name) => imported[name] !== required[name])));`,
       { esm: true },
     );
