@@ -75,16 +75,15 @@ static inline int trailing_zeros(std::uint32_t bits) {
 #endif
 }
 
-// Asks for the cache line at p; p may point anywhere.
-static inline void prefetch(const char* p) {
+// Asks for the cache line at p; p may point anywhere. A macro: around a function, gcc 12 compiled the
+// innermost loop of the matrix product to one that gave a fifth fewer tokens.
 #if WKV_MSVC && WKV_X64
-  _mm_prefetch(p, _MM_HINT_T0);
+#define WKV_PREFETCH(p) _mm_prefetch(p, _MM_HINT_T0)
 #elif WKV_MSVC
-  __prefetch(p);
+#define WKV_PREFETCH(p) __prefetch(p)
 #else
-  __builtin_prefetch(p);
+#define WKV_PREFETCH(p) __builtin_prefetch(p)
 #endif
-}
 
 // Tells the processor that this thread waits for another one in a loop.
 static inline void pause() {

@@ -54,8 +54,7 @@ inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t p
       // A single token's weights come from memory once; asking early carries the streams over page ends.
       for (int panel = 0; panel < kRows / kPanelRows; ++panel) {
         const auto* ahead = reinterpret_cast<const char*>(weights + panel * panel_stride) + kPrefetchBytes;
-        for (std::size_t line = 0; line < kGroup * sizeof(*weights); line += 64)
-          compiler::prefetch(ahead + line);
+        for (std::size_t line = 0; line < kGroup * sizeof(*weights); line += 64) WKV_PREFETCH(ahead + line);
       }
     }
     for (int row = 0; row < kRows; ++row) {
