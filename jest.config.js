@@ -10,7 +10,8 @@ module.exports = {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } },
     ],
   },
-  testTimeout: 60_000,
+  // Sanitizers make everything several times slower.
+  testTimeout: process.env.WKV_SANITIZED ? 240_000 : 60_000,
   // jest looks every global up in its sandbox, slowly; the oracle needs these in its innermost loops.
   sandboxInjectedGlobals: ['Math', 'Number', 'Object'],
 };
