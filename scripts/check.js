@@ -79,10 +79,10 @@ function testAddonSanitized() {
   // Nothing native is new in them, or the native tests have had it, and each process starts slowly.
   const ignored = [
     '\\.slow\\.test\\.ts$',
-    '/test/(cli|docs|package|reference|support|verify-eagle)/',
+    '/test/(chat|cli|docs|package|reference|support|verify-eagle)/',
     '/test/model/(same-bits|random-models|trained-models)',
   ];
-  return runJest(['--testPathIgnorePatterns', ...ignored], env);
+  return runJest(['--maxWorkers=2', '--testPathIgnorePatterns', ...ignored], env);
 }
 
 const sanitize = [
