@@ -21,7 +21,10 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
-  /** The type to keep matrices in; 'auto' (the default) is the type that the file has them in. */
+  /**
+   * What to keep matrices in. 'auto' (the default) is 'int8' from 100 million parameters on, and 'f32' below. With
+   * 'int8', activations are quantized too, to 8 bits per group of channels and token (docs/quantization.md).
+   */
   weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
   threads?: number;
@@ -58,8 +61,8 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   if (device?.startsWith('cuda') === true) {
     throw new WkvError('ERR_WKV_DEVICE', `device: '${device}' is not supported yet; use 'cpu' or 'auto'`);
   }
-  if (weights === 'int8' || weights === 'int4') {
-    throw new WkvError('ERR_WKV_UNSUPPORTED', `weights: '${weights}' is not supported yet; use 'bf16'`);
+  if (weights === 'int4') {
+    throw new WkvError('ERR_WKV_UNSUPPORTED', `weights: 'int4' is not supported yet; use 'int8'`);
   }
   const loadOptions: NativeLoadOptions = {
     weights: weights === 'auto' ? undefined : weights,

@@ -4,6 +4,9 @@ import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 import type { StoredType, TensorDirectory } from './formats';
 import { archiveHint } from './unpacked';
 
+/** What weight matrices are kept in. */
+export type Precision = StoredType | 'int8';
+
 /** A vocabulary's trie; see native/addon/vocabulary.h. */
 export interface NativeVocabulary {
   readonly size: number;
@@ -22,7 +25,7 @@ export interface NativeModelInfo {
   feedForward: number;
   vocabulary: number;
   parameters: number;
-  weights: StoredType;
+  weights: Precision;
   weightBytes: number;
   stateBytes: number;
 }
@@ -130,7 +133,7 @@ export interface NativeModel {
 }
 
 export interface NativeLoadOptions {
-  weights?: StoredType | undefined;
+  weights?: Precision | undefined;
   groupNormEpsilon?: number | undefined;
 }
 

@@ -3,10 +3,10 @@ import type { Command } from 'commander';
 import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
 import type { Interruption } from './interruption';
 import { library } from './library';
-import { storedTypes } from './model-options';
+import { precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
 import type { StoredType, TensorDirectory } from '../formats';
-import type { NativeModelInfo } from '../native';
+import type { NativeModelInfo, Precision } from '../native';
 
 const examples = `
 Only headers are read. The speed is an upper limit: each generated token reads
@@ -21,7 +21,7 @@ Examples:
 const cacheable = 256 * 2 ** 20;
 
 interface Choice {
-  weights: StoredType;
+  weights: Precision;
   bytes: number;
   fits: boolean;
   bytesPerToken: number;
@@ -58,17 +58,20 @@ async function inspect(path: string, signal: AbortSignal) {
     signal.throwIfAborted();
     const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
     signal.throwIfAborted();
-    const choices = storedTypes.map((weights): Choice => {
+    const stored = storedBytes(directory);
+    const storedAs = mostOf(stored);
+    const choices = precisions.map((weights): Choice => {
       const { weightBytes } = native.inspectModel(directory, { weights });
-      return choice(weights, weightBytes, model, free, bandwidth);
+      return choice(weights, weightBytes, weights === 'int8' ? storedAs : weights, model, free, bandwidth);
     });
     return {
       path,
       format: directory.format,
       files: directory.files.map((file) => ({ path: file.path, bytes: file.size })),
       ...dimensions(model),
-      storedAs: model.weights,
-      stored: storedBytes(directory),
+      storedAs,
+      stored,
+      auto: model.weights,
       tokenizer: tokenizerOf(path, model.vocabulary),
       memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
       choices,
@@ -90,14 +93,15 @@ function dimensions(model: NativeModelInfo) {
 }
 
 function choice(
-  weights: StoredType,
+  weights: Precision,
   bytes: number,
+  embeddingType: StoredType,
   { vocabulary, embedding }: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
   free: number,
   bandwidth: number | null,
 ): Choice {
   // Of the embedding, one row is looked up.
-  const bytesPerToken = bytes - (vocabulary - 1) * embedding * library().storedTypeBytes[weights];
+  const bytesPerToken = bytes - (vocabulary - 1) * embedding * library().storedTypeBytes[embeddingType];
   const limited = bandwidth !== null && bytesPerToken >= cacheable;
   const mostTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
   return { weights, bytes, fits: bytes <= free, bytesPerToken, mostTokensPerSecond };
@@ -111,6 +115,15 @@ function storedBytes({ tensors }: TensorDirectory): Partial<Record<StoredType, n
     sums[type] = (sums[type] ?? 0) + shape.reduce((a, b) => a * b, storedTypeBytes[type]);
   }
   return sums;
+}
+
+/** The type that most of the elements have. */
+function mostOf(stored: Partial<Record<StoredType, number>>): StoredType {
+  const { storedTypeBytes } = library();
+  const elements = (type: StoredType): number => (stored[type] ?? 0) / storedTypeBytes[type];
+  return (['f32', 'f16', 'bf16'] as const).reduce((best, type) =>
+    elements(type) > elements(best) ? type : best,
+  );
 }
 
 /** How many ids the tokenizer has that loading would find; null where it would find none. */
@@ -155,9 +168,9 @@ function bandwidthText({ bytesPerSecond, threads }: Report['memory']): string {
   return `${threads} threads read about ${speed} GB/s${busy}`;
 }
 
-function choiceTable({ choices, storedAs }: Report): string {
+function choiceTable({ choices, storedAs, auto }: Report): string {
   const cells = choices.map(({ weights, bytes, fits, mostTokensPerSecond }) => [
-    `${weights}${weights === storedAs ? ' (as stored)' : ''}`,
+    `${weights}${weights === storedAs ? ' (as stored)' : ''}${weights === auto ? ' (auto)' : ''}`,
     formatBytes(bytes),
     fits ? 'yes' : 'no',
     mostTokensPerSecond === null

@@ -2,11 +2,11 @@ import { Option, type Command } from 'commander';
 import { integer } from './arguments';
 import { library } from './library';
 import { LoadingBar } from './progress';
-import type { StoredType } from '../formats';
 import type { Model } from '../model';
+import type { Precision } from '../native';
 
-export const storedTypes: readonly StoredType[] = ['f32', 'f16', 'bf16'];
-const weightTypes: readonly string[] = ['auto', ...storedTypes];
+export const precisions: readonly Precision[] = ['f32', 'f16', 'bf16', 'int8'];
+const weightTypes: readonly string[] = ['auto', ...precisions];
 
 /** What {@link addModelOptions} reads from the command line. */
 export interface ModelFlags {
@@ -26,7 +26,10 @@ export function addModelOptions(command: Command): Command {
       ),
     )
     .addOption(
-      new Option('--weights <type>', 'keep the weights as this; auto is as the file has them')
+      new Option(
+        '--weights <type>',
+        'keep the weights as this; auto is int8 for large models, f32 for small ones',
+      )
         .choices(weightTypes)
         .default('auto'),
     )
@@ -66,6 +69,6 @@ export function requireTokenizer({ tokenizer, info }: Model): NonNullable<Model[
   );
 }
 
-function isWeights(text: string): text is StoredType {
-  return storedTypes.some((type) => type === text);
+function isWeights(text: string): text is Precision {
+  return precisions.some((type) => type === text);
 }

@@ -47,6 +47,14 @@ StoredType require_type(const Napi::Value& value, const char* name) {
   refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
 }
 
+Precision require_precision(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (const Precision precision : {Precision::kF32, Precision::kF16, Precision::kBf16, Precision::kInt8}) {
+    if (text == name_of(precision)) return precision;
+  }
+  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16', 'bf16' or 'int8'");
+}
+
 template <class Element>
 std::vector<Element> copy_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
@@ -209,7 +217,7 @@ LoadOptions to_load_options(const Napi::Value& value) {
   const Napi::Object object = require_object(value, "options");
   LoadOptions options;
   const Napi::Value weights = object.Get("weights");
-  if (!weights.IsUndefined()) options.weights = require_type(weights, "weights");
+  if (!weights.IsUndefined()) options.weights = require_precision(weights, "weights");
   const Napi::Value epsilon = object.Get("groupNormEpsilon");
   if (!epsilon.IsUndefined()) {
     options.group_norm_epsilon = static_cast<float>(require_number(epsilon, "groupNormEpsilon", 0, 1));

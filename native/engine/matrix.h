@@ -2,41 +2,65 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "backend/cpu/memory.h"
+#include "engine/precision.h"
 #include "engine/tensor_directory.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv {
 
 inline int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// A weight matrix [rows, columns] in the panel layout of kernels/gemm/gemm.h.
+// Columns that share a scale in int8: a sixteenth of a row, within bounds (docs/quantization.md).
+inline int int8_group(int columns) {
+  int group = 16;
+  while (group < 256 && group * 32 <= columns) group *= 2;
+  return group;
+}
+
+// A weight matrix [rows, columns] in panels: those of kernels/gemm/gemm.h, or of gemm_int8/gemm_int8.h.
 struct Matrix {
   Matrix() = default;
-  Matrix(StoredType element_type, int row_count, int column_count)
-      : type(element_type),
+  Matrix(Precision kept_in, int row_count, int column_count)
+      : precision(kept_in),
         rows(row_count),
         columns(column_count),
         padded_columns(round_up(column_count, kPanelColumns)),
-        data(size_in_bytes(element_type, row_count, column_count)) {}
+        group(kept_in == Precision::kInt8 ? int8_group(column_count) : 0),
+        data(size_in_bytes(kept_in, row_count, column_count)) {}
 
-  static std::size_t size_in_bytes(StoredType type, int rows, int columns) {
-    return static_cast<std::size_t>(round_up(rows, kPanelRows)) *
-           static_cast<std::size_t>(round_up(columns, kPanelColumns)) *
-           static_cast<std::size_t>(bytes_of(type));
+  static std::size_t size_in_bytes(Precision precision, int rows, int columns) {
+    const int padded = round_up(columns, kPanelColumns);
+    if (precision == Precision::kInt8) {
+      const auto panels = static_cast<std::size_t>(round_up(rows, kInt8PanelRows) / kInt8PanelRows);
+      return panels * int8_panel_bytes(padded, int8_group(columns));
+    }
+    return static_cast<std::size_t>(round_up(rows, kPanelRows)) * static_cast<std::size_t>(padded) *
+           static_cast<std::size_t>(bytes_of(stored_type_of(precision)));
   }
 
-  // The panel that begins at `row`, a multiple of kPanelRows.
-  const void* panel(int row) const {
-    const std::ptrdiff_t elements = std::ptrdiff_t{row} * padded_columns;
-    return static_cast<const unsigned char*>(data.data()) + elements * bytes_of(type);
+  // The panel that begins at `row`, a multiple of the panel's rows.
+  const unsigned char* panel(int row) const {
+    const auto* bytes = static_cast<const unsigned char*>(data.data());
+    if (precision == Precision::kInt8) {
+      return bytes + static_cast<std::size_t>(row / kInt8PanelRows) * int8_panel_bytes(padded_columns, group);
+    }
+    return bytes + std::ptrdiff_t{row} * padded_columns * bytes_of(stored_type_of(precision));
   }
+  unsigned char* panel(int row) { return const_cast<unsigned char*>(std::as_const(*this).panel(row)); }
 
-  StoredType type = StoredType::kF32;
+  Precision precision = Precision::kF32;
   int rows = 0;
   int columns = 0;
   int padded_columns = 0;
+  // In int8: columns that share a scale, and what activations are multiplied by before they are quantized;
+  // the columns of the weights were divided by it.
+  int group = 0;
+  std::vector<float> input_scales;
   Memory data;
 };
 

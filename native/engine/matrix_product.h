@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -19,28 +20,92 @@ struct Product {
   Activation* output;
 };
 
-// A lane's memory for gemm.
-using Scratch = std::vector<Memory>;
+// The memory of matrix products: a lane's for gemm, and the inputs of one call to multiply in int8.
+struct MatrixScratch {
+  static constexpr std::size_t kMostProducts = 4;
+  struct Quantized {
+    Memory codes, scales, offsets;
+  };
 
-inline Gemm gemm_for(const KernelTable& kernels, StoredType type) {
-  switch (type) {
-    case StoredType::kF16:
+  // `columns`: of the widest matrix that is kept in int8; 0 if none is.
+  MatrixScratch(unsigned lane_count, std::size_t tokens, int columns) {
+    for (unsigned lane = 0; lane < lane_count; ++lane) lanes.emplace_back(kGemmScratchFloats * sizeof(float));
+    if (columns == 0) return;
+    const auto padded = static_cast<std::size_t>(round_up(columns, kGroupStep));
+    for (Quantized& input : inputs) {
+      input.codes = Memory(tokens * padded);
+      // No matrix of up to this width has more groups.
+      input.scales = Memory(tokens * padded / kGroupStep * sizeof(float));
+      input.offsets = Memory(tokens * padded / kGroupStep * sizeof(std::int32_t));
+    }
+  }
+
+  QuantizedActivations quantized(std::size_t product, const KernelTable& kernels, std::size_t tokens) {
+    Quantized& input = inputs[product];
+    return {.tile_tokens = kernels.int8.tile_tokens,
+            .codes = static_cast<std::int8_t*>(input.codes.data()),
+            .scales = input.scales.floats(),
+            .offsets = static_cast<std::int32_t*>(input.offsets.data()),
+            .stride = static_cast<std::ptrdiff_t>(tokens)};
+  }
+
+  std::vector<Memory> lanes;
+  std::array<Quantized, kMostProducts> inputs;
+};
+
+static_assert(kGemmInt8ScratchFloats <= kGemmScratchFloats && kInt8PanelRows == kBlockRows &&
+              kInt8BlockTokens == kBlockTokens);
+
+inline Gemm gemm_for(const KernelTable& kernels, Precision precision) {
+  switch (precision) {
+    case Precision::kF16:
       return kernels.gemm_f16;
-    case StoredType::kBf16:
+    case Precision::kBf16:
       return kernels.gemm_bf16;
-    case StoredType::kF32:
+    case Precision::kF32:
+    case Precision::kInt8:
       break;
   }
   return kernels.gemm_f32;
 }
 
-// Computes several products in one parallel region. As soon as a block of rows is done, epilogue(product,
-// token, row, rows) is called for each of its tokens, on the same thread.
+// Quantizes the inputs of the products whose weights are in int8.
+inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsigned lanes,
+                            MatrixScratch& scratch, std::size_t tokens, std::span<const Product> products) {
+  // Below this many numbers waking a thread costs more than it brings.
+  constexpr std::size_t kWorthSharing = 65'536;
+  std::size_t work = 0;
+  for (const Product& product : products) {
+    if (product.weights->precision == Precision::kInt8) {
+      work += tokens * static_cast<std::size_t>(product.weights->columns);
+    }
+  }
+  if (work == 0) return;
+  pool.run(work < kWorthSharing ? 1 : lanes, products.size() * tokens, [&](std::size_t item, unsigned) {
+    const std::size_t index = item / tokens;
+    const Matrix& weights = *products[index].weights;
+    if (weights.precision != Precision::kInt8) return;
+    const std::size_t token = item % tokens;
+    kernels.quantize_activations({
+        .x = products[index].input->row(token),
+        .input_scales = weights.input_scales.empty() ? nullptr : weights.input_scales.data(),
+        .out = scratch.quantized(index, kernels, tokens),
+        .token = static_cast<int>(token),
+        .tokens = static_cast<int>(tokens),
+        .columns = weights.columns,
+        .group = weights.group,
+    });
+  });
+}
+
+// Computes several products, at most MatrixScratch::kMostProducts, in one parallel region. As soon as a block
+// of rows is done, epilogue(product, token, row, rows) is called for each of its tokens, on the same thread.
 template <class Epilogue>
-void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Scratch& scratch,
+void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, MatrixScratch& scratch,
               std::size_t tokens, std::span<const Product> products, Epilogue&& epilogue) {
   // Below this many multiplications waking a thread costs more than it brings.
   constexpr std::size_t kWorthSharing = 200'000;
+  quantize_inputs(kernels, pool, lanes, scratch, tokens, products);
   std::size_t blocks = 0;
   std::size_t work = 0;
   for (const Product& product : products) {
@@ -61,17 +126,31 @@ void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Scra
     const Matrix& weights = *product.weights;
     const int row = static_cast<int>(block) * kBlockRows;
     const int rows = std::min(kBlockRows, weights.rows - row);
-    gemm_for(kernels, weights.type)({
-        .weights = weights.panel(row),
-        .x = product.input->row(0),
-        .output = product.output->row(0) + row,
-        .scratch = scratch[lane].floats(),
-        .x_stride = product.input->stride,
-        .output_stride = product.output->stride,
-        .tokens = static_cast<int>(tokens),
-        .rows = rows,
-        .padded_columns = weights.padded_columns,
-    });
+    if (weights.precision == Precision::kInt8) {
+      kernels.int8.gemm({
+          .weights = weights.panel(row),
+          .x = scratch.quantized(index, kernels, tokens),
+          .output = product.output->row(0) + row,
+          .scratch = scratch.lanes[lane].floats(),
+          .output_stride = product.output->stride,
+          .tokens = static_cast<int>(tokens),
+          .rows = rows,
+          .padded_columns = weights.padded_columns,
+          .group = weights.group,
+      });
+    } else {
+      gemm_for(kernels, weights.precision)({
+          .weights = weights.panel(row),
+          .x = product.input->row(0),
+          .output = product.output->row(0) + row,
+          .scratch = scratch.lanes[lane].floats(),
+          .x_stride = product.input->stride,
+          .output_stride = product.output->stride,
+          .tokens = static_cast<int>(tokens),
+          .rows = rows,
+          .padded_columns = weights.padded_columns,
+      });
+    }
     for (std::size_t token = 0; token < tokens; ++token) epilogue(index, token, row, rows);
   });
 }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "backend/cpu/thread_pool.h"
-#include "engine/tensor_directory.h"
+#include "engine/precision.h"
 #include "kernels/kernel_table.h"
 
 namespace wkv {
@@ -53,7 +53,7 @@ struct ModelInfo {
   int feed_forward = 0;
   int vocabulary = 0;
   std::int64_t parameters = 0;
-  StoredType weights = StoredType::kF32;
+  Precision weights = Precision::kF32;
   std::uint64_t weight_bytes = 0;  // memory that the weights take
   StateLayout state;
 };

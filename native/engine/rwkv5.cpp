@@ -32,9 +32,13 @@ struct Buffers final : Workspace {
         gate(Network::kMostTokens, info.embedding),
         update(Network::kMostTokens, info.embedding),
         hidden(Network::kMostTokens, info.feed_forward),
-        logits(kLogitsTokens, info.vocabulary) {
-    for (unsigned lane = 0; lane < lane_count; ++lane)
-      scratch.emplace_back(kGemmScratchFloats * sizeof(float));
+        logits(kLogitsTokens, info.vocabulary),
+        scratch(lane_count, Network::kMostTokens, quantized_columns(info)) {}
+
+  // Of the widest matrix whose input is quantized.
+  static int quantized_columns(const ModelInfo& info) {
+    if (info.weights != Precision::kInt8) return 0;
+    return std::max({info.embedding, info.heads * info.head_size, info.feed_forward});
   }
 
   Activation x;  // the residual stream
@@ -43,7 +47,7 @@ struct Buffers final : Workspace {
   Activation r, k, v, g, y;
   Activation gate, update, hidden;
   Activation logits;
-  Scratch scratch;
+  MatrixScratch scratch;
 };
 
 class Rwkv5 final : public Network {

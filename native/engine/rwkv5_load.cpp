@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "engine/rwkv5.h"
+#include "engine/rwkv5_input_scales.h"
 #include "engine/rwkv5_network.h"
 #include "engine/rwkv5_weights.h"
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::int64_t kMostChannels = std::int64_t{1} << 24;
 constexpr int kMostLayers = 1024;
+// Models from this many parameters on are kept in int8 unless something else is asked for.
+constexpr std::int64_t kInt8From = 100'000'000;
 
 struct Dimensions {
   int layers = 0;
@@ -179,36 +182,30 @@ void for_each_tensor(const Dimensions& d, Weights& weights, Visitor&& visit) {
   visit("head.weight", Shape{d.vocabulary, d.embedding}, weights.head);
 }
 
-std::size_t bytes_for(const std::vector<float>&, StoredType, const Shape& shape) {
+// The embedding is looked up, not multiplied with: beside int8 it stays as the file has it.
+StoredType embedding_type(Precision precision, StoredType own) {
+  return precision == Precision::kInt8 ? own : stored_type_of(precision);
+}
+
+std::size_t bytes_for(const std::vector<float>&, Precision, StoredType, const Shape& shape) {
   std::size_t bytes = sizeof(float);
   for (const std::int64_t size : shape) bytes *= static_cast<std::size_t>(size);
   return bytes;
 }
-std::size_t bytes_for(const Matrix&, StoredType type, const Shape& shape) {
-  return Matrix::size_in_bytes(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+std::size_t bytes_for(const Matrix&, Precision precision, StoredType, const Shape& shape) {
+  return Matrix::size_in_bytes(precision, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
 }
-std::size_t bytes_for(const RowMatrix&, StoredType type, const Shape& shape) {
-  return RowMatrix::size_in_bytes(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
-}
-
-void allocate(std::vector<float>&, StoredType, const Shape&) {}
-void allocate(Matrix& matrix, StoredType type, const Shape& shape) {
-  matrix = Matrix(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
-}
-void allocate(RowMatrix& matrix, StoredType type, const Shape& shape) {
-  matrix = RowMatrix(type, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+std::size_t bytes_for(const RowMatrix&, Precision precision, StoredType own, const Shape& shape) {
+  return RowMatrix::size_in_bytes(embedding_type(precision, own), static_cast<int>(shape[0]),
+                                  static_cast<int>(shape[1]));
 }
 
-StoredType most_common_type(const TensorDirectory& directory) {
-  std::int64_t elements[3] = {};
-  for (const TensorEntry& tensor : directory.tensors) {
-    elements[static_cast<std::size_t>(tensor.type)] += element_count(tensor);
-  }
-  StoredType best = StoredType::kF32;
-  for (const StoredType type : {StoredType::kF16, StoredType::kBf16}) {
-    if (elements[static_cast<std::size_t>(type)] > elements[static_cast<std::size_t>(best)]) best = type;
-  }
-  return best;
+void allocate(std::vector<float>&, Precision, StoredType, const Shape&) {}
+void allocate(Matrix& matrix, Precision precision, StoredType, const Shape& shape) {
+  matrix = Matrix(precision, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+}
+void allocate(RowMatrix& matrix, Precision precision, StoredType own, const Shape& shape) {
+  matrix = RowMatrix(embedding_type(precision, own), static_cast<int>(shape[0]), static_cast<int>(shape[1]));
 }
 
 struct Inspected {
@@ -228,7 +225,7 @@ Inspected inspect_all(const TensorDirectory& directory, const Options& options) 
   info.head_size = d.head_size;
   info.feed_forward = d.feed_forward;
   info.vocabulary = d.vocabulary;
-  info.weights = options.weights.value_or(most_common_type(directory));
+
   const auto channels = static_cast<std::uint32_t>(d.embedding);
   const auto head_state = static_cast<std::uint32_t>(d.head_size) * static_cast<std::uint32_t>(d.head_size);
   const std::uint64_t wkv_numbers = std::uint64_t{head_state} * static_cast<std::uint32_t>(d.heads);
@@ -243,12 +240,23 @@ Inspected inspect_all(const TensorDirectory& directory, const Options& options) 
                  {"wkv", static_cast<std::uint32_t>(wkv_numbers), head_state}}};
   Weights nowhere;
   nowhere.layers.resize(static_cast<std::size_t>(d.layers));
-  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
+  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto&) {
     info.parameters += element_count(names.take(name, shape));
-    info.weight_bytes += bytes_for(place, info.weights, shape);
+  });
+  info.weights = options.weights.value_or(info.parameters >= kInt8From ? Precision::kInt8 : Precision::kF32);
+  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
+    info.weight_bytes += bytes_for(place, info.weights, names.get(name).type, shape);
   });
   names.refuse_unused();
   return {d, info};
+}
+
+template <class Place>
+void add(TensorLoader& loader, const TensorEntry& tensor, Place& place, InputScales&) {
+  loader.add(tensor, place);
+}
+void add(TensorLoader& loader, const TensorEntry& tensor, Matrix& place, InputScales& scales) {
+  loader.add(tensor, place, scales.visitor(place));
 }
 
 }  // namespace
@@ -264,11 +272,20 @@ Loaded load(const TensorDirectory& directory, const Options& options, unsigned t
   Weights weights;
   weights.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
   TensorLoader loader(directory, threads, cancelled, progress);
-  for_each_tensor(inspected.dimensions, weights,
-                  [&](const std::string& name, const Shape& shape, auto& place) {
-                    allocate(place, inspected.info.weights, shape);
-                    loader.add(names.take(name, shape), place);
-                  });
+  InputScales scales(weights, inspected.info.weights == Precision::kInt8);
+  // The scales of the matrices' inputs follow from vectors, which are read first, and those of channel
+  // mixing's value from its key.
+  for (const int phase : {0, 1, 2}) {
+    if (phase == 1) loader.then([&] { scales.from_vectors(); });
+    if (phase == 2) loader.then([&] { scales.from_keys(); });
+    for_each_tensor(inspected.dimensions, weights,
+                    [&](const std::string& name, const Shape& shape, auto& place) {
+                      if (phase != scales.phase_of(place)) return;
+                      const TensorEntry& tensor = names.take(name, shape);
+                      allocate(place, inspected.info.weights, tensor.type, shape);
+                      add(loader, tensor, place, scales);
+                    });
+  }
   loader.run();
   for (Layer& layer : weights.layers) {
     for (float& decay : layer.attention.forget) {

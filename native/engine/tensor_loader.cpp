@@ -7,7 +7,9 @@
 #include <thread>
 #include <utility>
 
+#include "backend/cpu/cpu_features.h"
 #include "engine/hash.h"
+#include "kernels/kernel_table.h"
 #include "kernels/simd/half.h"
 
 namespace wkv {
@@ -90,6 +92,8 @@ struct TensorLoader::Item {
   Matrix* matrix = nullptr;
   RowMatrix* row_matrix = nullptr;
   std::vector<float>* vector = nullptr;
+  RowVisitor visit = {};
+  std::size_t phase = 0;
   std::int64_t piece_rows = 0;
   std::vector<std::uint64_t> piece_hashes = {};
 
@@ -105,6 +109,8 @@ struct TensorLoader::Piece {
 struct TensorLoader::Buffers {
   std::vector<unsigned char> raw;
   std::vector<unsigned char> gathered;
+  std::vector<float> numbers;        // of a row
+  std::vector<unsigned char> codes;  // of a row, in int8
 };
 
 TensorLoader::TensorLoader(const TensorDirectory& directory, unsigned threads,
@@ -157,13 +163,19 @@ Flat flatten(const TensorEntry& tensor) {
 
 }  // namespace
 
-void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) {
+void TensorLoader::then(std::function<void()> prepare) { phases_.push_back(std::move(prepare)); }
+
+void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) { add(tensor, destination, {}); }
+
+void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit) {
   auto item = std::make_unique<Item>(Item{.tensor = &tensor,
                                           .rows = destination.rows,
                                           .columns = destination.columns,
                                           .row_stride = tensor.strides[0],
                                           .column_stride = tensor.strides[1]});
   item->matrix = &destination;
+  item->visit = std::move(visit);
+  item->phase = phases_.size() - 1;
   items_.push_back(std::move(item));
 }
 
@@ -174,6 +186,7 @@ void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination) {
                                           .row_stride = tensor.strides[0],
                                           .column_stride = tensor.strides[1]});
   item->row_matrix = &destination;
+  item->phase = phases_.size() - 1;
   items_.push_back(std::move(item));
 }
 
@@ -186,6 +199,7 @@ void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destinatio
                                           .row_stride = flat.row_stride,
                                           .column_stride = flat.column_stride});
   item->vector = &destination;
+  item->phase = phases_.size() - 1;
   items_.push_back(std::move(item));
 }
 
@@ -201,6 +215,16 @@ void TensorLoader::run() {
     const std::int64_t pieces = (item->rows + item->piece_rows - 1) / item->piece_rows;
     item->piece_hashes.resize(static_cast<std::size_t>(pieces));
     total_ += static_cast<std::uint64_t>(item->rows * row_bytes);
+  }
+  for (std::size_t phase = 0; phase < phases_.size(); ++phase) run_phase(phase);
+}
+
+void TensorLoader::run_phase(std::size_t phase) {
+  phases_[phase]();
+  pieces_.clear();
+  next_piece_.store(0);
+  for (const auto& item : items_) {
+    if (item->phase != phase) continue;
     if (!item->rows_are_contiguous()) {
       pieces_.push_back({item.get(), -1, item->rows});
       continue;
@@ -273,7 +297,7 @@ void TensorLoader::load(const Piece& piece, Buffers& buffers) {
       reader.read(begin + row * stride_bytes, buffers.raw.data() + row * row_bytes, row_bytes);
     }
   }
-  store(item, piece.row, piece.rows, buffers.raw.data());
+  store(item, piece.row, piece.rows, buffers.raw.data(), buffers);
 }
 
 void TensorLoader::load_whole(Item& item, Buffers& buffers) {
@@ -303,11 +327,12 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
       }
     }
     if (cancelled_.load(std::memory_order_relaxed)) return;
-    store(item, row, rows, buffers.gathered.data());
+    store(item, row, rows, buffers.gathered.data(), buffers);
   }
 }
 
-void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements) {
+void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
+                         Buffers& buffers) {
   const StoredType from = item.tensor->type;
   const std::int64_t count = rows * item.columns;
   if (const std::int64_t bad = first_not_finite(from, elements, count); bad >= 0) {
@@ -324,8 +349,11 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
     for (std::int64_t i = 0; i < count; ++i) {
       (*item.vector)[static_cast<std::size_t>(row * item.columns + i)] = widened(from, elements, i);
     }
+  } else if (item.matrix != nullptr && item.matrix->precision == Precision::kInt8) {
+    store_int8(item, row, rows, elements, buffers);
   } else {
-    const StoredType to = item.matrix != nullptr ? item.matrix->type : item.row_matrix->type;
+    const StoredType to =
+        item.matrix != nullptr ? stored_type_of(item.matrix->precision) : item.row_matrix->type;
     const auto from_width = static_cast<std::size_t>(bytes_of(from));
     const auto to_width = static_cast<std::size_t>(bytes_of(to));
     auto* base = static_cast<unsigned char*>(item.matrix != nullptr ? item.matrix->data.data()
@@ -361,6 +389,45 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
   }
   const std::uint64_t completed = completed_.fetch_add(bytes) + bytes;
   if (progress_) progress_(completed, total_);
+}
+
+void TensorLoader::store_int8(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
+                              Buffers& buffers) {
+  Matrix& matrix = *item.matrix;
+  const KernelTable& kernels = selected_kernels();
+  const auto columns = static_cast<std::size_t>(item.columns);
+  buffers.numbers.resize(columns);
+  buffers.codes.resize(columns);
+  for (std::int64_t r = row; r < row + rows; ++r) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      buffers.numbers[column] =
+          widened(item.tensor->type, elements, (r - row) * item.columns + static_cast<std::int64_t>(column));
+    }
+    if (item.visit) item.visit(r, buffers.numbers);
+    bool finite = true;
+    for (std::size_t column = 0; column < matrix.input_scales.size(); ++column) {
+      buffers.numbers[column] /= matrix.input_scales[column];
+      finite = finite && (bits_of(buffers.numbers[column]) & 0x7f800000U) != 0x7f800000U;
+    }
+    if (!finite) {
+      throw Error("ERR_WKV_UNSUPPORTED",
+                  "the tensor " + item.tensor->name + " holds numbers that int8 cannot; use weights: 'f32'")
+          .about(item.tensor->name, "numbers below 1e36", "larger ones in row " + std::to_string(r));
+    }
+    const int in_panel = static_cast<int>(r % kInt8PanelRows);
+    unsigned char* const panel = matrix.panel(static_cast<int>(r - in_panel));
+    for (int begin = 0, index = 0; begin < matrix.columns; begin += matrix.group, ++index) {
+      const int size = std::min(matrix.group, matrix.columns - begin);
+      unsigned char* const codes = buffers.codes.data();
+      const float scale = kernels.quantize_weights(buffers.numbers.data() + begin, size, codes);
+      unsigned char* place = panel + int8_group_offset(index, matrix.group);
+      for (int column = 0; column < size; ++column) {
+        place[(column / 4 * kInt8PanelRows + in_panel) * 4 + column % 4] = codes[column];
+      }
+      const int padded = std::min(matrix.group, matrix.padded_columns - begin);
+      std::memcpy(place + std::ptrdiff_t{padded} * kInt8PanelRows + in_panel * 4, &scale, sizeof scale);
+    }
+  }
 }
 
 std::map<std::string, std::uint64_t> TensorLoader::hashes() const {

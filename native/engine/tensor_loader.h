@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,15 @@ class TensorLoader {
 
   // Destinations must outlive run(). The shapes must have been checked against the tensor's.
   void add(const TensorEntry& tensor, Matrix& destination);
+  // Also shows each row's numbers, in any order and on any thread.
+  using RowVisitor = std::function<void(std::int64_t row, std::span<const float> numbers)>;
+  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit);
   void add(const TensorEntry& tensor, RowMatrix& destination);
   void add(const TensorEntry& tensor, std::vector<float>& destination);
+
+  // What is added from now on is read only when everything that was added before has been, and after
+  // `prepare` has run.
+  void then(std::function<void()> prepare);
 
   // Throws Error, Cancelled or std::bad_alloc; the destinations are then undefined.
   void run();
@@ -46,7 +54,11 @@ class TensorLoader {
 
   void load(const Piece& piece, Buffers& buffers);
   void load_whole(Item& item, Buffers& buffers);
-  void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements);
+  void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
+             Buffers& buffers);
+  void store_int8(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
+                  Buffers& buffers);
+  void run_phase(std::size_t phase);
   void work();
   void fail(std::size_t piece, std::optional<Error> error);
 
@@ -57,7 +69,8 @@ class TensorLoader {
   std::vector<std::unique_ptr<FileReader>> readers_;
   std::vector<bool> drop_;  // per file: larger than what should stay in the page cache
   std::vector<std::unique_ptr<Item>> items_;
-  std::vector<Piece> pieces_;
+  std::vector<std::function<void()>> phases_{[] {}};  // what comes before each
+  std::vector<Piece> pieces_;                         // of a phase
   std::atomic<std::size_t> next_piece_{0};
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<bool> failed_{false};

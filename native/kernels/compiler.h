@@ -145,6 +145,24 @@ static inline std::uint64_t xcr0() {
 #endif
 }
 
+#if WKV_DOT_AVX512VNNI
+// sums + the products of sixteen quads of weights with the four bytes at `quad`. As the instruction's operand
+// in memory, the four bytes take no instruction of their own; compilers broadcast them to a register first.
+static inline __m512i dot_with_quad(__m512i sums, __m512i weights, const std::int8_t* quad) {
+#if WKV_MSVC
+  return _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(*reinterpret_cast<const int*>(quad)));
+#else
+  struct Quad {
+    std::int8_t bytes[4];
+  };
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+          : "+v"(sums)
+          : "v"(weights), "m"(*reinterpret_cast<const Quad*>(quad)));
+  return sums;
+#endif
+}
+#endif
+
 #endif
 
 }  // namespace wkv::compiler

@@ -5,12 +5,20 @@
 
 #include "kernels/activations/activations.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/quantize/quantize.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/token_shift/token_shift.h"
 #include "kernels/wkv5/wkv5.h"
 
 namespace wkv {
+
+// Instruction sets with the same floats may differ in their dot products of bytes.
+struct Int8Kernels {
+  GemmInt8 gemm;
+  int tile_tokens;  // the tiles in which it wants activations
+};
 
 struct KernelTable {
   const char* name;
@@ -20,6 +28,9 @@ struct KernelTable {
   Gemm gemm_f32;
   Gemm gemm_f16;
   Gemm gemm_bf16;
+  Int8Kernels int8;
+  QuantizeActivations quantize_activations;
+  QuantizeWeights quantize_weights;
   Elementwise relu_squared;
   Elementwise2 multiply_silu;
   Elementwise2 add;
@@ -37,7 +48,10 @@ struct KernelTable {
 const KernelTable& portable_kernels();
 // Defined where the build has them; call only on a processor that has the instructions.
 const KernelTable& avx2_kernels();
+const KernelTable& avxvnni_kernels();
 const KernelTable& avx512_kernels();
+const KernelTable& avx512vnni_kernels();
 const KernelTable& neon_kernels();
+const KernelTable& dotprod_kernels();
 
 }  // namespace wkv

@@ -61,7 +61,9 @@ struct Case {
   Floats matrix, packed, x;
 };
 
-Gemm kernel_of(const KernelTable& table, StoredType type) { return wkv::gemm_for(table, type); }
+Gemm kernel_of(const KernelTable& table, StoredType type) {
+  return wkv::gemm_for(table, wkv::precision_of(type));
+}
 Gemm reference_of(StoredType type) {
   if (type == StoredType::kF16) return wkv::reference::gemm_f16;
   return type == StoredType::kBf16 ? wkv::reference::gemm_bf16 : wkv::reference::gemm_f32;
@@ -243,7 +245,7 @@ TEST_SUITE("gemm") {
       CAPTURE(rows);
       const Case c(random, StoredType::kBf16, static_cast<std::size_t>(rows),
                    static_cast<std::size_t>(columns), 9);
-      wkv::Matrix matrix(StoredType::kBf16, rows, columns);
+      wkv::Matrix matrix(wkv::Precision::kBf16, rows, columns);
       REQUIRE(matrix.data.size() == c.packed.size() * 2);
       for (std::size_t i = 0; i < c.packed.size(); ++i) {
         static_cast<std::uint16_t*>(matrix.data.data())[i] = wkv::f32_to_bf16(c.packed[i]);
@@ -255,9 +257,7 @@ TEST_SUITE("gemm") {
       std::vector<Floats> results;
       for (const unsigned lanes : {1U, 2U, 3U}) {
         wkv::Activation output(9, rows);
-        wkv::Scratch scratch;
-        for (unsigned lane = 0; lane < lanes; ++lane)
-          scratch.emplace_back(wkv::kGemmScratchFloats * sizeof(float));
+        wkv::MatrixScratch scratch(lanes, 9, 0);
         std::vector<int> finished(9 * static_cast<std::size_t>(rows));
         const wkv::Product product[] = {{&matrix, &input, &output}};
         wkv::multiply(wkv::selected_kernels(), pool, lanes, scratch, 9, product,

@@ -57,7 +57,7 @@ TEST_SUITE("model loader") {
     const File file;
     const File copy;
     const Model model = load(file.directory);
-    CHECK(load(file.directory, {.weights = StoredType::kF16}) != model);
+    CHECK(load(file.directory, {.weights = wkv::Precision::kF16}) != model);
     CHECK(load(file.directory, {.weights = {}, .group_norm_epsilon = 1e-5F}) != model);
     CHECK(load(copy.directory) != model);
     const auto rewritten = wkv::test::write_tensors(file.folder.file("m"), wkv::test::random_model({}, 2));
@@ -170,7 +170,7 @@ TEST_SUITE("model loader") {
     CHECK(plain.find_first_not_of("0123456789abcdef") == std::string::npos);
     CHECK(fingerprint("b", tensors, Layout::kGaps, false, {}) == plain);
     CHECK(fingerprint("c", tensors, Layout::kColumns, true, {}) == plain);
-    CHECK(fingerprint("d", tensors, Layout::kRows, false, {.weights = StoredType::kF32}) == plain);
+    CHECK(fingerprint("d", tensors, Layout::kRows, false, {.weights = wkv::Precision::kF32}) == plain);
     auto flat = tensors;
     for (auto& [name, tensor] : flat) {
       if (tensor.shape.size() == 3) tensor.shape = {tensor.shape.back()};

@@ -59,7 +59,7 @@ TEST_SUITE("rwkv5 loading") {
     CHECK(info.head_size == 10);
     CHECK(info.feed_forward == 33);
     CHECK(info.vocabulary == 300);
-    CHECK(info.weights == StoredType::kF32);
+    CHECK(info.weights == wkv::Precision::kF32);
     // emb, head; ln0, ln_out; per layer ln1, ln2, 6 mixes, decay and bonus, 4 + 1 attention matrices, ln_x, 3
     // of ffn
     CHECK(info.parameters ==
@@ -72,12 +72,27 @@ TEST_SUITE("rwkv5 loading") {
                3 * (4 * 20 + 6 * 20 + 4 * 30 + 4 * 32 * 32 + 20 * 32 + 36 * 32 + 20 * 32 + 20 * 48)));
   }
 
-  TEST_CASE("the type that most elements have is kept, unless another is asked for") {
+  TEST_CASE("small models are kept in f32 and large ones in int8, unless something else is asked for") {
     TensorDirectory directory = valid();
-    for (TensorEntry& entry : directory.tensors)
-      entry.type = entry.shape.size() == 2 ? StoredType::kBf16 : StoredType::kF32;
-    CHECK(wkv::rwkv5::inspect(directory, {}).weights == StoredType::kBf16);
-    CHECK(wkv::rwkv5::inspect(directory, {.weights = StoredType::kF16}).weights == StoredType::kF16);
+    for (TensorEntry& entry : directory.tensors) entry.type = StoredType::kBf16;
+    CHECK(wkv::rwkv5::inspect(directory, {}).weights == wkv::Precision::kF32);
+    CHECK(wkv::rwkv5::inspect(directory, {.weights = wkv::Precision::kF16}).weights == wkv::Precision::kF16);
+
+    // 2 * vocabulary * 24 numbers more than the layers have; the file must be as large as they say.
+    for (TensorEntry& entry : directory.tensors) {
+      if (entry.name == "emb.weight" || entry.name == "head.weight") {
+        entry.shape[0] = 2'500'000;
+        entry.offset = 0;
+      }
+    }
+    directory.files[0].size = 200'000'000;
+    const auto large = wkv::rwkv5::inspect(directory, {});
+    CHECK(large.parameters > 100'000'000);
+    CHECK(large.weights == wkv::Precision::kInt8);
+    // The embedding stays bf16; the head has a byte per number, a scale per 16, and whole panels of 32
+    // columns.
+    CHECK(large.weight_bytes > 2'500'000 * (2 * 24 + 32 + 2 * 4));
+    CHECK(large.weight_bytes < 2'500'000 * (2 * 24 + 32 + 2 * 4) + 100'000);
   }
 
   TEST_CASE("every tensor is needed") {
@@ -151,7 +166,7 @@ TEST_SUITE("rwkv5 loading") {
         entry.strides.assign(entry.shape.size(), 0);
       }
       const wkv::Error error = refusal([&] {
-        const wkv::ModelInfo info = wkv::rwkv5::inspect(directory, {});
+        const wkv::ModelInfo info = wkv::rwkv5::inspect(directory, {.weights = wkv::Precision::kF32});
         // 11 matrices of at least (24 scale)^2 numbers.
         CHECK(info.weight_bytes >
               std::uint64_t{11 * 24 * 24 * 4} * static_cast<std::uint64_t>(scale * scale));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@ using wkv::Engine;
 using wkv::Evaluation;
 using wkv::Network;
 using wkv::Output;
+using wkv::Precision;
 using wkv::SessionState;
 using wkv::StoredType;
 using wkv::test::Dimensions;
@@ -101,9 +103,9 @@ TEST_SUITE("rwkv5") {
                                            : wkv::bf16_to_f32(wkv::f32_to_bf16(value));
         }
       }
-      const auto halves = load(rounded);
-      REQUIRE(halves->info().weights == type);
-      const auto floats = load(rounded, {.weights = StoredType::kF32});
+      const auto halves = load(rounded, {.weights = wkv::precision_of(type)});
+      REQUIRE(halves->info().weights == wkv::precision_of(type));
+      const auto floats = load(rounded, {.weights = wkv::Precision::kF32});
       const Tokens tokens = random_tokens(3, 30, d.vocabulary);
       Engine engine_of_halves(halves, 1, 1);
       Engine engine_of_floats(floats, 1, 1);
@@ -129,12 +131,20 @@ TEST_SUITE("rwkv5") {
   TEST_CASE("the bits do not depend on chunks, on threads or on who else is served") {
     const Dimensions d{
         .layers = 2, .embedding = 72, .heads = 3, .head_size = 24, .feed_forward = 250, .vocabulary = 101};
-    const auto network = load(wkv::test::random_model(d, 5, StoredType::kBf16));
     const Tokens tokens = random_tokens(6, 300, d.vocabulary);
-    std::shared_ptr<Evaluation> whole;
-    Floats all;
-    for (const unsigned lanes : {1U, 2U, 3U}) {
+    std::map<Precision, std::shared_ptr<Evaluation>> wholes;
+    std::map<Precision, Floats> alls;
+    for (const auto& [precision, lanes] : {std::pair{Precision::kBf16, 1U},
+                                           {Precision::kBf16, 2U},
+                                           {Precision::kBf16, 3U},
+                                           {Precision::kInt8, 1U},
+                                           {Precision::kInt8, 2U},
+                                           {Precision::kInt8, 3U}}) {
+      CAPTURE(wkv::name_of(precision));
       CAPTURE(lanes);
+      const auto network = load(wkv::test::random_model(d, 5, StoredType::kBf16), {.weights = precision});
+      std::shared_ptr<Evaluation>& whole = wholes[precision];
+      Floats& all = alls[precision];
       Engine engine(network, lanes, 16);
       const auto result = evaluate(engine, fresh_state(*network), tokens);
       CHECK(result->state.tokens == 300);
@@ -172,6 +182,39 @@ TEST_SUITE("rwkv5") {
       CHECK(wkv::test::bit_difference(every->values, all) == "");
       CHECK(difference(*every, *whole) == "");
     }
+  }
+
+  TEST_CASE("int8 is near f32, and exact where there is nothing to round") {
+    const Dimensions d{
+        .layers = 2, .embedding = 72, .heads = 3, .head_size = 24, .feed_forward = 250, .vocabulary = 101};
+    const auto tensors = wkv::test::random_model(d, 11);
+    const Tokens tokens = random_tokens(12, 60, d.vocabulary);
+    const auto logits = [&](const wkv::test::Tensors& model, Precision precision) {
+      const auto network = load(model, {.weights = precision});
+      CHECK(network->info().weights == precision);
+      Engine engine(network, 2, 2);
+      return evaluate(engine, fresh_state(*network), tokens, Output::kAll)->values;
+    };
+    const Floats exact = logits(tensors, Precision::kF32);
+    const Floats rounded = logits(tensors, Precision::kInt8);
+    double squares = 0;
+    double errors = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      squares += static_cast<double>(exact[i]) * static_cast<double>(exact[i]);
+      errors += std::pow(static_cast<double>(exact[i]) - static_cast<double>(rounded[i]), 2);
+    }
+    CHECK(errors > 0);
+    // Errors of up to a 254th of a group's largest number, in all matrices of two layers: some percent.
+    CHECK(errors < squares * 0.05 * 0.05);
+
+    // With matrices of zeros there is nothing to round.
+    auto zeros = tensors;
+    for (auto& [name, tensor] : zeros) {
+      if (tensor.shape.size() == 2 && name.find("time_") == std::string::npos && name != "emb.weight") {
+        std::fill(tensor.values.begin(), tensor.values.end(), 0.0F);
+      }
+    }
+    CHECK(wkv::test::bit_difference(logits(zeros, Precision::kInt8), logits(zeros, Precision::kF32)) == "");
   }
 
   TEST_CASE("each kind of output is what it says") {

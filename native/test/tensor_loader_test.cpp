@@ -58,7 +58,8 @@ Floats unpacked(const Matrix& matrix) {
   for (std::size_t row = 0; row < (rows + 3) / 4 * 4; ++row) {
     for (std::size_t column = 0; column < padded; ++column) {
       const std::size_t group = row / 4 * (padded / 16) + column / 16;
-      const float value = element(matrix.data, matrix.type, (group * 4 + row % 4) * 16 + column % 16);
+      const float value = element(matrix.data, wkv::stored_type_of(matrix.precision),
+                                  (group * 4 + row % 4) * 16 + column % 16);
       if (row < rows && column < columns) {
         values[row * columns + column] = value;
       } else {
@@ -108,7 +109,8 @@ struct Loaded {
 
 Loaded load(const TensorDirectory& directory, StoredType type, unsigned threads = 2,
             const std::atomic<bool>& cancelled = kGoOn, const wkv::LoadProgress& progress = {}) {
-  Loaded loaded{Matrix(type, 5, 33), Matrix(type, 330, 2001), RowMatrix(type, 330, 2001), {}, {}};
+  const wkv::Precision precision = wkv::precision_of(type);
+  Loaded loaded{Matrix(precision, 5, 33), Matrix(precision, 330, 2001), RowMatrix(type, 330, 2001), {}, {}};
   TensorLoader loader(directory, threads, cancelled, progress);
   loader.add(entry(directory, "vector"), loaded.vector);
   loader.add(entry(directory, "large"), loaded.large);
@@ -126,7 +128,7 @@ wkv::Error loading(const Floats& values, StoredType from, StoredType to, Layout 
   const auto directory =
       wkv::test::write_tensors(folder.file("m"), {{"m", {{2, columns}, values, from}}}, layout);
   return refusal([&] {
-    Matrix matrix(to, 2, static_cast<int>(columns));
+    Matrix matrix(wkv::precision_of(to), 2, static_cast<int>(columns));
     TensorLoader loader(directory, 1, kGoOn, {});
     loader.add(directory.tensors[0], matrix);
     loader.run();
@@ -189,7 +191,7 @@ TEST_SUITE("tensor loader") {
     const auto view = [&](std::vector<std::int64_t> shape, std::vector<std::int64_t> strides) {
       directory.tensors[0].shape = shape;
       directory.tensors[0].strides = strides;
-      Matrix matrix(StoredType::kF32, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
+      Matrix matrix(wkv::Precision::kF32, static_cast<int>(shape[0]), static_cast<int>(shape[1]));
       std::vector<float> vector;
       TensorLoader loader(directory, 2, kGoOn, {});
       loader.add(directory.tensors[0], matrix);
@@ -314,7 +316,7 @@ TEST_SUITE("tensor loader") {
   TEST_CASE("a file that is cut off while its tensors are read is an error") {
     const TemporaryDirectory folder;
     const auto directory = wkv::test::write_tensors(folder.file("m"), some_tensors(StoredType::kF32));
-    Matrix matrix(StoredType::kF32, 330, 2001);
+    Matrix matrix(wkv::Precision::kF32, 330, 2001);
     TensorLoader loader(directory, 2, kGoOn, {});
     loader.add(entry(directory, "large"), matrix);
     std::filesystem::resize_file(folder.file("m"), 1000);

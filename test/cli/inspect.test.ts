@@ -1,5 +1,6 @@
-import { statSync, truncateSync, writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { randomModel, type RandomModelShape } from '../support/random-model';
 import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
@@ -51,14 +52,20 @@ describe('wkv inspect', () => {
   test('weighs each type of weights, and claims no speed for a model that fits into caches', async () => {
     const path = await writeRandomModel(folder, 'weighed', shape);
     const { choices } = json(await wkv(['inspect', '--json', path])) as {
-      choices: { weights: string; bytes: number; fits: boolean; mostTokensPerSecond: number | null }[];
+      choices: {
+        weights: 'f32' | 'f16' | 'bf16' | 'int8';
+        bytes: number;
+        fits: boolean;
+        mostTokensPerSecond: number | null;
+      }[];
     };
-    expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16']);
+    expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16', 'int8']);
     for (const { weights, bytes, fits, mostTokensPerSecond } of choices) {
       // Vectors stay float32, and rows are padded; neither is more than a small part of these shapes.
-      const matrices = parameters * (weights === 'f32' ? 4 : 2);
+      const matrices = parameters * { f32: 4, f16: 2, bf16: 2, int8: 1 }[weights];
       expect(bytes).toBeGreaterThanOrEqual(matrices);
-      expect(bytes).toBeLessThan(matrices * 1.25);
+      // Beside int8 lie a scale for sixteen numbers, and the embedding as it was.
+      expect(bytes).toBeLessThan(matrices * (weights === 'int8' ? 2 : 1.25));
       expect({ fits, mostTokensPerSecond }).toEqual({ fits: true, mostTokensPerSecond: null });
     }
   });
@@ -72,6 +79,7 @@ describe('wkv inspect', () => {
     expect(text).toContain(`${parameters.toLocaleString('en-US')} parameters`);
     expect(text).toMatch(/^dimensions +3 layers, embedding 64, feed-forward 230$/m);
     expect(text).toMatch(/^bf16 \(as stored\) +[\d.]+ KiB +yes +/m);
+    expect(text).toMatch(/^f32 \(auto\) +[\d.]+ KiB +yes +/m);
     expect(text).not.toContain('\u001b');
   });
 
@@ -126,36 +134,3 @@ describeWithFixtures('wkv inspect with models of others', () => {
     });
   });
 });
-
-/** A `.safetensors` of bf16 zeros that takes no room on the disk. */
-function writeEmptyModel(
-  path: string,
-  { layers, embedding, feedForward, vocabulary }: Omit<RandomModelShape, 'headSize' | 'type' | 'seed'>,
-): void {
-  // The names and ranks of a model of one small layer, with other dimensions.
-  const dimension: Readonly<Record<number, number>> = { 16: embedding, 24: feedForward, 8: vocabulary };
-  const small = randomModel({
-    layers,
-    embedding: 16,
-    headSize: 4,
-    feedForward: 24,
-    vocabulary: 8,
-    type: 'bf16',
-    seed: 1,
-  });
-  let end = 0;
-  const header = Object.fromEntries(
-    small.map(({ name, shape: dimensions }) => {
-      const heads = /time_(decay|faaaa)$/.test(name);
-      const full = heads ? [embedding / 64, 64] : dimensions.map((size) => dimension[size] ?? size);
-      const start = end;
-      end += full.reduce((product, size) => product * size, 2);
-      return [name, { dtype: 'BF16', shape: full, data_offsets: [start, end] }];
-    }),
-  );
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(path, Buffer.concat([length, text]));
-  truncateSync(path, 8 + text.length + end);
-}

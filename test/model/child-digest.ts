@@ -1,11 +1,11 @@
-// child-digest.ts FILE COUNT: prints which instructions compute, and a digest of all logits and of the state.
+// child-digest.ts FILE WEIGHTS COUNT: prints which instructions compute, and a digest of all logits and of the state.
 import { createHash } from 'node:crypto';
-import { loadModel } from '../../lib/index';
+import { loadModel, type LoadOptions } from '../../lib/index';
 import { bytesOf } from '../support/compare';
 import { randomTokens } from '../support/random-model';
 
-async function main(path = '', count = ''): Promise<void> {
-  const model = await loadModel(path);
+async function main(path = '', weights = '', count = ''): Promise<void> {
+  const model = await loadModel(path, { weights: weights as NonNullable<LoadOptions['weights']> });
   const session = model.createSession();
   const logits = await session.evaluate(randomTokens(Number(count), model.info.vocabulary, 1), {
     logits: 'all',

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 async function main(path = ''): Promise<void> {
   const runner = join(__dirname, '../support/run-typescript.js');
   for (let i = 0; i < 3; i++) {
-    const argv = [join(__dirname, 'child-digest.ts'), path, '500'];
+    const argv = [join(__dirname, 'child-digest.ts'), path, 'auto', '500'];
     const worker = new Worker(runner, { argv, stdout: true });
     worker.stdout.resume();
     const code = await new Promise((resolve, reject) => {

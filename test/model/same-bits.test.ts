@@ -55,16 +55,17 @@ function expectSameBits(found: Outcome, expected: Outcome): void {
   expect(sameBits(found.state, expected.state)).toBe(true);
 }
 
-describe.each(['f32', 'f16', 'bf16'] as const)(
+describe.each(['f32', 'f16', 'bf16', 'int8'] as const)(
   'With %s weights, the same tokens give the same bits',
-  (type) => {
+  (weights) => {
     let path: string;
     let model: Model;
     let expected: Outcome;
 
     beforeAll(async () => {
-      path = await writeRandomModel(folder, `bits-${type}`, { ...shape, type });
-      model = await loadModel(path);
+      const type = weights === 'int8' ? 'bf16' : weights;
+      path = await writeRandomModel(folder, `bits-${weights}`, { ...shape, type });
+      model = await loadModel(path, { weights });
       expected = await atOnce(model.createSession(), prompt);
     });
     afterAll(() => model.dispose());
@@ -118,7 +119,7 @@ describe.each(['f32', 'f16', 'bf16'] as const)(
       { maxBatch: 3 },
     ];
     test.each(settings)('with %j', async (options) => {
-      await withModel(path, options, async (other) => {
+      await withModel(path, { ...options, weights }, async (other) => {
         const [first, second] = await Promise.all([
           atOnce(other.createSession(), prompt),
           inPieces(other.createSession(), prompt, () => 7),
@@ -145,7 +146,7 @@ describe.each(['f32', 'f16', 'bf16'] as const)(
       const session = model.createSession();
       const head = await atOnce(session, prompt.subarray(0, 100));
       const bytes = session.state.serialize({ precision: 'f32' });
-      await withModel(path, {}, async (again) => {
+      await withModel(path, { weights }, async (again) => {
         for (const host of [model, again]) {
           const resumed = host.createSession({ state: State.deserialize(bytes) });
           expect(sameBits(await resumed.evaluate([]), head.logits.subarray(-shape.vocabulary))).toBe(true);
@@ -215,19 +216,23 @@ describe('Whichever instructions compute it', () => {
     vocabulary: 67,
   };
 
-  test.each(['f32', 'f16', 'bf16'] as const)('a model with %s weights gives the same bits', async (type) => {
-    const path = await writeRandomModel(folder, `isa-${type}`, { ...tiny, type });
-    const found: Record<string, string> = {};
-    for (const isa of ['portable', 'avx2', 'avx512', 'neon']) {
-      const { code, stdout, stderr } = await runChild('child-digest.ts', [path, '60'], {
-        environment: { WKV_ISA: isa },
-      });
-      expect({ isa, code, stderr }).toEqual({ isa, code: 0, stderr: '' });
-      const result = JSON.parse(stdout) as { isa: string; digest: string };
-      found[result.isa] = result.digest;
-    }
-    expect(Object.keys(found)).toContain('portable');
-    expect(Object.keys(found)).toContain(await withModel(path, {}, ({ info }) => info.isa));
-    expect(new Set(Object.values(found)).size).toBe(1);
-  });
+  test.each(['f32', 'f16', 'bf16', 'int8'] as const)(
+    'a model with %s weights gives the same bits',
+    async (weights) => {
+      const type = weights === 'int8' ? 'f32' : weights;
+      const path = await writeRandomModel(folder, `isa-${weights}`, { ...tiny, type });
+      const found: Record<string, string> = {};
+      for (const isa of ['portable', 'avx2', 'avxvnni', 'avx512', 'avx512vnni', 'neon', 'dotprod']) {
+        const { code, stdout, stderr } = await runChild('child-digest.ts', [path, weights, '60'], {
+          environment: { WKV_ISA: isa },
+        });
+        expect({ isa, code, stderr }).toEqual({ isa, code: 0, stderr: '' });
+        const result = JSON.parse(stdout) as { isa: string; digest: string };
+        found[result.isa] = result.digest;
+      }
+      expect(Object.keys(found)).toContain('portable');
+      expect(Object.keys(found)).toContain(await withModel(path, {}, ({ info }) => info.isa));
+      expect(new Set(Object.values(found)).size).toBe(1);
+    },
+  );
 });

@@ -7,6 +7,7 @@ interface Sources {
   readonly core: { speed: string[]; size: string[] };
   readonly isa: Record<string, { cpu: 'any' | 'x64' | 'arm64'; sources: string[]; flags: string[] }>;
   readonly addon: string[];
+  readonly bench: string[];
   readonly test: string[];
 }
 
@@ -20,6 +21,7 @@ describe('the one list of sources', () => {
       ...sources.core.speed,
       ...sources.core.size,
       ...sources.addon,
+      ...sources.bench,
       ...sources.test,
       ...groups.flatMap(([, group]) => group.sources),
     ];

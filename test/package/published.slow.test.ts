@@ -32,12 +32,12 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const { test, ...list } = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8')) as {
-    test: string[];
-  };
-  expect(test.length).toBeGreaterThan(0);
+  const { bench, test, ...list } = JSON.parse(
+    readFileSync(join(root, 'native/sources.json'), 'utf8'),
+  ) as Record<string, string[]>;
+  expect({ bench, test }).toEqual({ bench: expect.any(Array), test: expect.any(Array) });
   const headers = below('native').filter(
-    (path) => /\.(h|map)$/.test(path) && !path.startsWith('native/test/'),
+    (path) => /\.(h|map)$/.test(path) && !/^native\/(bench|test)\//.test(path),
   );
   return [
     ...['native/sources.json', 'native/sources.js', 'native/addon.gypi', 'native/compile.js'],

@@ -27,7 +27,11 @@ export type ReferenceState = LayerState[];
 export interface ReferenceOptions {
   /** Added to the variance in the group norm after the recurrence; BlinkDL's code has 1e-5 * 8 * 8. */
   groupNormEpsilon?: number;
+  /** What multiplies the matrix of that name by a vector, instead of {@link matvec}. */
+  product?: Product;
 }
+
+export type Product = (name: string, matrix: ReferenceTensor, vector: Float64Array) => Float64Array;
 
 const layerNormEpsilon = 1e-5;
 
@@ -54,7 +58,7 @@ function multiply(a: Float64Array, b: Float64Array): Float64Array {
 }
 
 /** matrix [rows, columns] times vector [columns]. */
-function matvec({ shape, data }: ReferenceTensor, vector: Float64Array): Float64Array {
+export function matvec({ shape, data }: ReferenceTensor, vector: Float64Array): Float64Array {
   const [rows = 0, columns = 0] = shape;
   if (shape.length !== 2 || columns !== vector.length) {
     throw new RangeError(`a matrix [${shape.join(', ')}] times a vector [${vector.length}]`);
@@ -90,14 +94,19 @@ export class ReferenceModel {
   readonly vocabulary: number;
   readonly #tensors: ReadonlyMap<string, ReferenceTensor>;
   readonly #groupNormEpsilon: number;
+  readonly #product: Product;
 
   /** @param tensors by the names that BlinkDL publishes, for example `blocks.0.att.key.weight`. */
   constructor(
     tensors: ReadonlyMap<string, ReferenceTensor>,
-    { groupNormEpsilon = 64e-5 }: ReferenceOptions = {},
+    {
+      groupNormEpsilon = 64e-5,
+      product = (_name, matrix, vector) => matvec(matrix, vector),
+    }: ReferenceOptions = {},
   ) {
     this.#tensors = tensors;
     this.#groupNormEpsilon = groupNormEpsilon;
+    this.#product = product;
     [this.vocabulary = 0, this.embedding = 0] = this.#tensor('emb.weight').shape;
     [this.heads = 0, this.headSize = 0] = this.#tensor('blocks.0.att.time_decay').shape;
     let layers = 0;
@@ -123,7 +132,7 @@ export class ReferenceModel {
       x = add(x, this.#timeMix(`blocks.${i}.att`, this.#layerNorm(x, `blocks.${i}.ln1`), layer));
       x = add(x, this.#channelMix(`blocks.${i}.ffn`, this.#layerNorm(x, `blocks.${i}.ln2`), layer));
     });
-    return matvec(this.#tensor('head.weight'), this.#layerNorm(x, 'ln_out'));
+    return this.#linear('head', this.#layerNorm(x, 'ln_out'));
   }
 
   /** The time mix ("attention"): x [D] to [D] through [H * N]. */
@@ -194,7 +203,7 @@ export class ReferenceModel {
   }
 
   #linear(name: string, x: Float64Array): Float64Array {
-    return matvec(this.#tensor(`${name}.weight`), x);
+    return this.#product(name, this.#tensor(`${name}.weight`), x);
   }
 
   /** All elements of a tensor that is a vector in the equations ([D], [1, 1, D], [H, N]). */

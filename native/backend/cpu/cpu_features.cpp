@@ -6,6 +6,12 @@
 
 #include "kernels/compiler.h"
 
+#if WKV_ARM64 && defined(__linux__)
+#include <sys/auxv.h>
+#elif WKV_ARM64 && defined(_WIN32)
+#include <windows.h>
+#endif
+
 namespace wkv {
 
 namespace {
@@ -15,6 +21,8 @@ namespace {
 struct X64Features {
   bool avx2 = false;    // with FMA and F16C
   bool avx512 = false;  // F, BW, VL and DQ, and all of the above
+  bool avx_vnni = false;
+  bool avx512_vnni = false;
 };
 
 // Bits of CPUID and XCR0 by Intel's Software Developer's Manual, volumes 1 (13.3, 14.3, 15.2) and 2 (CPUID).
@@ -22,7 +30,8 @@ X64Features x64_features() {
   const auto has = [](std::uint64_t bits, unsigned bit) { return (bits >> bit & 1U) != 0; };
   if (compiler::cpuid(0, 0).eax < 7) return {};
   const std::uint32_t basic = compiler::cpuid(1, 0).ecx;
-  const std::uint32_t extended = compiler::cpuid(7, 0).ebx;
+  const compiler::CpuId seven = compiler::cpuid(7, 0);
+  const std::uint32_t extended = seven.ebx;
   // Instructions that the processor has are of use only if the system saves their registers.
   const bool os_xsave = has(basic, 27);
   const std::uint64_t saved = os_xsave ? compiler::xcr0() : 0;
@@ -40,7 +49,25 @@ X64Features x64_features() {
   const bool dq = has(extended, 17);
   const bool bw = has(extended, 30);
   const bool vl = has(extended, 31);
-  return {avx2, avx2 && saves_avx512 && f && dq && bw && vl};
+  const bool avx512 = avx2 && saves_avx512 && f && dq && bw && vl;
+  const bool avx_vnni = avx2 && seven.eax >= 1 && has(compiler::cpuid(7, 1).eax, 4);
+  return {avx2, avx512, avx_vnni, avx512 && has(seven.ecx, 11)};
+}
+
+#elif WKV_ARM64
+
+bool has_dot_products() {
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1UL << 20U;  // HWCAP_ASIMDDP of <asm/hwcap.h>
+  return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#elif defined(__APPLE__)
+  return true;  // every processor of Apple's that runs macOS has them
+#elif defined(_WIN32)
+  constexpr unsigned kDotProducts = 43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+  return IsProcessorFeaturePresent(kDotProducts) != 0;
+#else
+  return false;
+#endif
 }
 
 #endif
@@ -49,9 +76,12 @@ std::vector<const KernelTable*> find_available() {
   std::vector<const KernelTable*> tables;
 #if WKV_X64
   const X64Features features = x64_features();
+  if (features.avx512_vnni) tables.push_back(&avx512vnni_kernels());
   if (features.avx512) tables.push_back(&avx512_kernels());
+  if (features.avx_vnni) tables.push_back(&avxvnni_kernels());
   if (features.avx2) tables.push_back(&avx2_kernels());
 #elif WKV_ARM64
+  if (has_dot_products()) tables.push_back(&dotprod_kernels());
   tables.push_back(&neon_kernels());
 #endif
   tables.push_back(&portable_kernels());

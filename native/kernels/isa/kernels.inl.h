@@ -13,13 +13,14 @@
 #include "kernels/activations/activations.inl.h"
 #include "kernels/gemm/gemm.inl.h"
 #include "kernels/layer_norm/layer_norm.inl.h"
+#include "kernels/quantize/quantize.inl.h"
 #include "kernels/sampling/sampling.inl.h"
 #include "kernels/token_shift/token_shift.inl.h"
 #include "kernels/wkv5/wkv5.inl.h"
 
 namespace wkv::WKV_ISA_NAMESPACE {
 
-inline KernelTable make_kernel_table(const char* name) {
+inline KernelTable make_kernel_table(const char* name, Int8Kernels int8) {
   return {
       .name = name,
       .layer_norm = layer_norm,
@@ -28,6 +29,9 @@ inline KernelTable make_kernel_table(const char* name) {
       .gemm_f32 = gemm<WeightF32>,
       .gemm_f16 = gemm<WeightF16>,
       .gemm_bf16 = gemm<WeightBf16>,
+      .int8 = int8,
+      .quantize_activations = quantize_activations,
+      .quantize_weights = quantize_weights,
       .relu_squared = relu_squared,
       .multiply_silu = multiply_silu,
       .add = add_to,

@@ -14,6 +14,8 @@
 //   min(a, b), max(a, b)        b where either is NaN (x86's rule; callers put what may be NaN second)
 //   scale_by_exponent(a, s)     a * 2^n where s = 1.5 * 2^23 + n was made by adding that constant to n
 //   reduce_add(a)               sum of the lanes
+//   max_magnitude(m, a)         the larger of m and |a| as bits, so that NaN is the largest; m >= 0
+//   store_int8, store_uint8     sixteen bytes from whole numbers that fit
 //   mask_at_least(a, b)         bit l is set where a >= b in lane l
 //   zero_unless_at_least(a, b, c)   c where a >= b, else 0
 //
@@ -22,13 +24,19 @@
 // use no standard library templates.
 
 #if WKV_ISA_AVX512
+#ifndef WKV_ISA_NAMESPACE
 #define WKV_ISA_NAMESPACE avx512
+#endif
 #include "kernels/simd/f32x16_avx512.h"
 #elif WKV_ISA_AVX2
+#ifndef WKV_ISA_NAMESPACE
 #define WKV_ISA_NAMESPACE avx2
+#endif
 #include "kernels/simd/f32x16_avx2.h"
 #elif WKV_ISA_NEON
+#ifndef WKV_ISA_NAMESPACE
 #define WKV_ISA_NAMESPACE neon
+#endif
 #include "kernels/simd/f32x16_neon.h"
 #else
 #define WKV_ISA_NAMESPACE portable

@@ -70,6 +70,29 @@ inline float reduce_add(F32x16 a) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+inline __m256 max_magnitude(__m256 most, __m256 a) {
+  const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
+  return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(most), bits));
+}
+inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
+  return {max_magnitude(most.low, a.low), max_magnitude(most.high, a.high)};
+}
+
+// The sixteen numbers in 16 bits, in the order 0-3, 8-11, 4-7, 12-15.
+inline __m256i pack_int16(F32x16 a) {
+  return _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+}
+inline void store_int8(std::int8_t* p, F32x16 a) {
+  const __m256i words = _mm256_permute4x64_epi64(pack_int16(a), 0xd8);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+inline void store_uint8(unsigned char* p, F32x16 a) {
+  const __m256i words = _mm256_permute4x64_epi64(pack_int16(a), 0xd8);
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+
 inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
   const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ));
   const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ));

@@ -76,6 +76,22 @@ inline float reduce_add(F32x16 a) {
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
+inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
+  for (int i = 0; i < 4; ++i) {
+    const uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a.q[i]), vdupq_n_u32(0x7fffffffU));
+    most.q[i] = vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(most.q[i]), bits));
+  }
+  return most;
+}
+inline int8x16_t narrow(F32x16 a) {
+  int16x4_t words[4];
+  for (int i = 0; i < 4; ++i) words[i] = vmovn_s32(vcvtq_s32_f32(a.q[i]));
+  return vcombine_s8(vmovn_s16(vcombine_s16(words[0], words[1])),
+                     vmovn_s16(vcombine_s16(words[2], words[3])));
+}
+inline void store_int8(std::int8_t* p, F32x16 a) { vst1q_s8(p, narrow(a)); }
+inline void store_uint8(unsigned char* p, F32x16 a) { vst1q_u8(p, vreinterpretq_u8_s8(narrow(a))); }
+
 inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
   const std::uint32_t bits[4] = {1, 2, 4, 8};
   std::uint32_t mask = 0;

@@ -73,6 +73,19 @@ inline float reduce_add(F32x16 a) {
   return a.lane[0];
 }
 
+inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
+  return per_lane([&](int i) {
+    const std::uint32_t bits = bits_of(a.lane[i]) & 0x7fffffffU;
+    return bits_of(most.lane[i]) > bits ? most.lane[i] : float_of(bits);
+  });
+}
+inline void store_int8(std::int8_t* p, F32x16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int8_t>(a.lane[i]);
+}
+inline void store_uint8(unsigned char* p, F32x16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<unsigned char>(a.lane[i]);
+}
+
 inline std::uint32_t mask_at_least(F32x16 a, F32x16 b) {
   std::uint32_t mask = 0;
   for (int i = 0; i < 16; ++i) mask |= (a.lane[i] >= b.lane[i] ? 1U : 0U) << i;

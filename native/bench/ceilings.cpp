@@ -1,0 +1,132 @@
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#include "backend/cpu/cpu_features.h"
+#include "backend/cpu/memory.h"
+#include "backend/cpu/thread_pool.h"
+#include "bench/bench.h"
+#include "kernels/compiler.h"
+
+namespace wkv::bench {
+
+namespace {
+
+std::atomic<std::uint64_t> sink{0};
+
+#if WKV_X64
+
+__attribute__((target("avx2"))) std::uint64_t read_block(const unsigned char* p, std::size_t bytes,
+                                                         std::size_t ahead) {
+  __m256i sums[4] = {};
+  for (std::size_t i = 0; i < bytes; i += 128) {
+    if (ahead != 0) {
+      __builtin_prefetch(p + i + ahead);
+      __builtin_prefetch(p + i + ahead + 64);
+    }
+    for (std::size_t v = 0; v < 4; ++v) {
+      const auto* vector = reinterpret_cast<const __m256i*>(p + i + v * 32);
+      sums[v] = _mm256_xor_si256(sums[v], _mm256_load_si256(vector));
+    }
+  }
+  const __m256i all =
+      _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  return static_cast<std::uint64_t>(_mm256_extract_epi64(all, 0)) ^
+         static_cast<std::uint64_t>(_mm256_extract_epi64(all, 3));
+}
+
+constexpr int kTurns = 1 << 20;
+
+// Twelve sums hide the latency of an instruction. Returns products per turn.
+__attribute__((target("avx512f,avx512vnni"))) double dot_avx512vnni() {
+  __m512i sums[12] = {};
+  const __m512i a = _mm512_set1_epi8(3);
+  const __m512i b = _mm512_set1_epi8(-5);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (__m512i& sum : sums) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  }
+  std::uint64_t words[8];
+  for (const __m512i& sum : sums) {
+    std::memcpy(words, &sum, sizeof words);
+    sink += words[0];
+  }
+  return 12 * 64;
+}
+
+__attribute__((target("avx2"))) double dot_avx2() {
+  __m256i sums[8] = {};
+  const __m256i a = _mm256_set1_epi8(3);
+  const __m256i b = _mm256_set1_epi8(-5);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (__m256i& sum : sums) {
+      __m256i pairs;
+      __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+                       : "+x"(sum), "=&x"(pairs)
+                       : "x"(a), "x"(b), "x"(ones));
+    }
+  }
+  for (const __m256i& sum : sums) sink += static_cast<std::uint64_t>(_mm256_extract_epi64(sum, 0));
+  return 8 * 32;
+}
+
+double dot_turns() {
+  const std::string_view name = selected_kernels().name;
+  return name == "avx512vnni" ? dot_avx512vnni() : dot_avx2();
+}
+
+#else
+
+std::uint64_t read_block(const unsigned char* p, std::size_t bytes, std::size_t ahead) {
+  std::uint64_t sums[8] = {};
+  for (std::size_t i = 0; i < bytes; i += 64) {
+    if (ahead != 0) __builtin_prefetch(p + i + ahead);
+    std::uint64_t words[8];
+    std::memcpy(words, p + i, sizeof words);
+    for (std::size_t v = 0; v < 8; ++v) sums[v] ^= words[v];
+  }
+  std::uint64_t all = 0;
+  for (const std::uint64_t sum : sums) all ^= sum;
+  return all;
+}
+
+constexpr int kTurns = 0;
+double dot_turns() { return 0; }
+
+#endif
+
+}  // namespace
+
+double read_ceiling(unsigned threads, std::size_t bytes) {
+  static Memory memory;
+  if (memory.size() < bytes) {
+    memory = Memory(bytes);
+    auto* words = static_cast<std::uint64_t*>(memory.data());
+    for (std::size_t i = 0; i < bytes / 8; ++i) words[i] = i * 0x9e3779b97f4a7c15U;  // no two pages alike
+  }
+  const auto* data = static_cast<const unsigned char*>(memory.data());
+  constexpr std::size_t kBlock = std::size_t{1} << 18;
+  double best = 0;
+  for (const std::size_t ahead : {std::size_t{0}, std::size_t{1024}, std::size_t{2048}, std::size_t{4096}}) {
+    const double time = seconds([&] {
+      ThreadPool::process().run(threads, bytes / kBlock, [&](std::size_t block, unsigned) {
+        sink += read_block(data + block * kBlock, kBlock, ahead);
+      });
+    });
+    best = std::max(best, static_cast<double>(bytes) / time);
+  }
+  return best;
+}
+
+double dot_ceiling(unsigned threads) {
+  double products = 0;
+  const double time = seconds([&] {
+    ThreadPool::process().run(threads, threads, [&](std::size_t, unsigned) {
+      const double each = dot_turns();
+      if (each > 0) products = each;  // the same from every thread
+    });
+  });
+  return 2 * products * kTurns * threads / time;
+}
+
+}  // namespace wkv::bench

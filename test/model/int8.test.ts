@@ -1,0 +1,271 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { demoModel, loadModel, State, type Model } from '../../lib/index';
+import { groupedInt8, plainInt8 } from '../reference/int8';
+import { logSoftmax, ReferenceModel, type Product } from '../reference/rwkv5';
+import { largestDifference } from '../support/compare';
+import { writeEmptyModel } from '../support/empty-model';
+import { describeWithFixtures, fixturePath } from '../support/fixtures';
+import { randomModel, randomTokens, referenceTensors, type RandomTensor } from '../support/random-model';
+import { readTensors } from '../support/read-tensors';
+import { allLogits, row, temporaryFolder, withModel, writeTensors } from './support';
+
+const folder = temporaryFolder();
+const { exp } = Math;
+
+/** Kullback-Leibler divergence of two next-token distributions, in nats, from their logarithms. */
+function divergence(expected: Float64Array, found: Float64Array): number {
+  return expected.reduce((sum, log, i) => sum + exp(log) * (log - (found[i] ?? NaN)), 0);
+}
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Logarithms of the next-token distributions after each of some tokens, of each text. */
+type Distributions = Float64Array[][];
+
+async function distributions(model: Model, texts: readonly Uint8Array[]): Promise<Distributions> {
+  return await Promise.all(
+    texts.map(async (text) => {
+      const logits = await allLogits(model.createSession(), [...text]);
+      return Array.from(text, (_, i) => logSoftmax(Float64Array.from(row(logits, i, model.info.vocabulary))));
+    }),
+  );
+}
+
+/** Nats per token, of all tokens but each text's first. */
+function lossOf(found: Distributions, texts: readonly Uint8Array[]): number {
+  return mean(
+    texts.flatMap((text, t) => Array.from(text.subarray(1), (token, i) => -(found[t]?.[i]?.[token] ?? NaN))),
+  );
+}
+
+function meanDivergence(expected: Distributions, found: Distributions): number {
+  return mean(expected.flatMap((text, t) => text.map((log, i) => divergence(log, found[t]?.[i] ?? log))));
+}
+
+/** The next-token distributions of the reference with some form of product. */
+function withProduct(
+  tensors: ReturnType<typeof referenceTensors>,
+  product: Product,
+  texts: readonly Uint8Array[],
+): Distributions {
+  const model = new ReferenceModel(tensors, { product });
+  return texts.map((text) => {
+    const state = model.initialState();
+    return Array.from(text, (token) => logSoftmax(model.forward(token, state)));
+  });
+}
+
+async function tensorsOf(path: string): Promise<RandomTensor[]> {
+  return [...(await readTensors(path)).values()].map(({ name, type, shape, values }) => ({
+    name,
+    type: type,
+    shape: [...shape],
+    data: Float32Array.from(values),
+  }));
+}
+
+/**
+ * The same function with outliers as large models have them: 1 % of the layer norms' channels times 32 and the next
+ * matrices' columns divided by it, 1 % of the rows of channel mixing's keys times 8, its values' columns by 64.
+ */
+function outlierTwin(tensors: readonly RandomTensor[]): RandomTensor[] {
+  const twin = new Map(tensors.map((tensor) => [tensor.name, { ...tensor, data: tensor.data.slice() }]));
+  const get = (name: string): RandomTensor => twin.get(name)!;
+  const scaleColumns = (name: string, channel: number, factor: number): void => {
+    const { shape, data } = get(name);
+    for (let i = channel; i < data.length; i += shape[1]!) data[i]! *= factor;
+  };
+  const channels = (count: number, seed: number): Set<number> =>
+    new Set(randomTokens(Math.max(1, Math.round(count / 100)), count, seed));
+  const outliers = (norm: string, matrices: readonly string[], seed: number): void => {
+    const size = get(`${norm}.weight`).data.length;
+    for (const channel of channels(size, seed)) {
+      get(`${norm}.weight`).data[channel]! *= 32;
+      get(`${norm}.bias`).data[channel]! *= 32;
+      for (const matrix of matrices) scaleColumns(`${matrix}.weight`, channel, 1 / 32);
+    }
+  };
+  for (let layer = 0; twin.has(`blocks.${layer}.ln1.weight`); layer++) {
+    const block = `blocks.${layer}`;
+    const att = ['receptance', 'key', 'value', 'gate'].map((name) => `${block}.att.${name}`);
+    outliers(`${block}.ln1`, att, 4 * layer);
+    outliers(`${block}.ln2`, [`${block}.ffn.key`, `${block}.ffn.receptance`], 4 * layer + 1);
+    const key = get(`${block}.ffn.key.weight`);
+    const [rows = 0, columns = 0] = key.shape;
+    for (const hidden of channels(rows, 4 * layer + 2)) {
+      for (let i = 0; i < columns; i++) key.data[hidden * columns + i]! *= 8;
+      scaleColumns(`${block}.ffn.value.weight`, hidden, 1 / 64);
+    }
+  }
+  outliers('ln_out', ['head'], 3);
+  return [...twin.values()];
+}
+
+/** What is measured on a model: texts of bytes, and how far the texts' perplexity may move. */
+function describeQuality(path: string, readTexts: () => Uint8Array[]): void {
+  let texts: Uint8Array[];
+  let tensors: RandomTensor[];
+  let exact: Distributions;
+  let found: Distributions;
+  beforeAll(async () => {
+    texts = readTexts();
+    tensors = await tensorsOf(path);
+    exact = await withModel(path, { weights: 'f32' }, (model) => distributions(model, texts));
+    found = await withModel(path, { weights: 'int8' }, (model) => distributions(model, texts));
+  });
+
+  test('int8 is nearer to f32 than half of plain W8A8, and never over 1e-3', () => {
+    const plain = meanDivergence(exact, withProduct(referenceTensors(tensors), plainInt8(), texts));
+    const ours = meanDivergence(exact, found);
+    expect(plain).toBeGreaterThan(1e-6); // something to compare with
+    expect(ours).toBeLessThanOrEqual(plain / 2);
+    expect(ours).toBeLessThanOrEqual(1e-3);
+  }, 120_000);
+
+  test('the perplexity of held-out text is within 0.3 %', () => {
+    const change = exp(lossOf(found, texts) - lossOf(exact, texts)) - 1;
+    expect(Math.abs(change)).toBeLessThanOrEqual(0.003);
+  });
+
+  test('outliers make it no worse: at most 2e-3', async () => {
+    const twin = await writeTensors(folder, 'twin', 'pth', outlierTwin(tensors));
+    const ofTwin = async (weights: 'f32' | 'int8'): Promise<Distributions> =>
+      await withModel(twin, { weights }, (model) => distributions(model, texts));
+    // The twin is the same function: in f32 it differs by roundings.
+    const expected = await ofTwin('f32');
+    expect(meanDivergence(exact, expected)).toBeLessThan(1e-8);
+    expect(meanDivergence(expected, await ofTwin('int8'))).toBeLessThanOrEqual(2e-3);
+  });
+}
+
+describe('The embedded model in int8', () => {
+  describeQuality(demoModel, () => {
+    const text = readFileSync(`${__dirname}/held-out.txt`);
+    const documents = text.toString('latin1').split('\0');
+    return documents.map((document) => Buffer.from(document, 'latin1').subarray(0, 250));
+  });
+});
+
+describeWithFixtures('A trained model in int8', () => {
+  const list = fixturePath('..', 'data', 'lambada_test.jsonl');
+  describeQuality(fixturePath('v5.2', 'tiny.bf16.pth'), () =>
+    readFileSync(list, 'utf8')
+      .split('\n')
+      .slice(0, 12)
+      .map((line) => Buffer.from((JSON.parse(line) as { text: string }).text).subarray(0, 300)),
+  );
+});
+
+const shape = { layers: 2, embedding: 64, headSize: 16, feedForward: 224, vocabulary: 300 } as const;
+
+describe('weights: int8', () => {
+  test("is what 'auto' means from 100 million parameters on", async () => {
+    const path = await writeTensors(folder, 'small', 'pth', randomModel({ ...shape, type: 'bf16', seed: 3 }));
+    expect(await withModel(path, {}, ({ info }) => info.weights)).toBe('f32');
+    const large = join(folder, 'large.safetensors');
+    writeEmptyModel(large, { layers: 1, embedding: 768, feedForward: 32, vocabulary: 65_536 });
+    const info = await withModel(large, {}, (model) => model.info);
+    expect(info.parameters).toBeGreaterThan(1e8);
+    expect(info.weights).toBe('int8');
+    // The embedding stays 16-bit; a matrix takes a byte a number and 4 for each group.
+    expect(info.weightBytes / info.parameters).toBeLessThan(1.6);
+  });
+
+  test('computes what the reference of int8 computes', async () => {
+    const tensors = randomModel({ ...shape, layers: 1, type: 'f32', seed: 8 });
+    const map = referenceTensors(tensors);
+    const tokens = randomTokens(60, shape.vocabulary, 3);
+    const logitsOf = (product?: Product): Float64Array[] => {
+      const model = new ReferenceModel(map, product === undefined ? {} : { product });
+      const state = model.initialState();
+      return Array.from(tokens, (token) => model.forward(token, state));
+    };
+    const [exact, reference] = [logitsOf(), logitsOf(groupedInt8(map))];
+    const path = await writeTensors(folder, 'reference', 'pth', tensors);
+    const logits = await withModel(path, { weights: 'int8' }, (model) =>
+      allLogits(model.createSession(), tokens),
+    );
+    const median = (other: (i: number) => ArrayLike<number>): number => {
+      const differences = reference.map((expected, i) => largestDifference(expected, other(i)));
+      return differences.sort((x, y) => x - y)[tokens.length / 2] ?? NaN;
+    };
+    // In half of the positions no code at all is rounded the other way in float32.
+    expect(median((i) => row(logits, i, shape.vocabulary))).toBeLessThan(1e-4);
+    expect(median((i) => exact[i]!)).toBeGreaterThan(1e-2);
+  });
+
+  test('shares fingerprint and states with the other precisions', async () => {
+    const path = await writeTensors(
+      folder,
+      'shared',
+      'pth',
+      randomModel({ ...shape, type: 'bf16', seed: 4 }),
+    );
+    const tokens = randomTokens(20, shape.vocabulary, 1);
+    const bytes = await withModel(path, { weights: 'f32' }, async (model) => {
+      const session = model.createSession();
+      await session.evaluate(tokens);
+      return session.state.serialize();
+    });
+    await withModel(path, { weights: 'int8' }, async (model) => {
+      const session = model.createSession({ state: State.deserialize(bytes) });
+      const logits = await session.evaluate([1]);
+      expect(logits.every(Number.isFinite)).toBe(true);
+      expect(Buffer.compare(session.state.serialize(), bytes)).not.toBe(0);
+    });
+  });
+
+  test.each([
+    ['activations of 1e4', 1e4],
+    ['all zero', 0],
+    ['denormal', 1e-40],
+  ])('gives numbers where norms make %s', async (_what, size) => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 5 }).map((tensor) => {
+      if (!/(ln[12]|ln_out|ln_x)\.weight$/.test(tensor.name)) return tensor;
+      return { ...tensor, data: tensor.data.map((value) => value * size) };
+    });
+    const path = await writeTensors(folder, `sized-${size}`, 'pth', tensors);
+    await withModel(path, { weights: 'int8' }, async (model) => {
+      const logits = await allLogits(model.createSession(), randomTokens(40, shape.vocabulary, 2));
+      expect(logits.every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  test('takes rows and groups of zeros and denormal weights', async () => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 6 }).map((tensor) => {
+      if (tensor.shape.length !== 2 || tensor.name.includes('time_')) return tensor;
+      const columns = tensor.shape[1]!;
+      return {
+        ...tensor,
+        data: tensor.data.map((value, i) => {
+          const [line, column] = [Math.floor(i / columns), i % columns];
+          if (line % 5 === 0) return 0;
+          if (line % 5 === 1 && column < 16) return 0;
+          return line % 5 === 2 && column >= 32 ? 1e-41 : value;
+        }),
+      };
+    });
+    const path = await writeTensors(folder, 'zeros', 'pth', tensors);
+    const tokens = randomTokens(40, shape.vocabulary, 2);
+    const logits = async (weights: 'int8' | 'f32'): Promise<Float32Array> =>
+      await withModel(path, { weights }, (model) => allLogits(model.createSession(), tokens));
+    const [exact, found] = [await logits('f32'), await logits('int8')];
+    expect(found.every(Number.isFinite)).toBe(true);
+    // Rows of the head that are zero give logits that are zero.
+    expect(found.every((value, i) => (i % shape.vocabulary) % 5 !== 0 || value === 0)).toBe(true);
+    const apart = mean([...exact].map((value, i) => (value - (found[i] ?? NaN)) ** 2));
+    expect(apart).toBeLessThan(0.02 * mean([...exact].map((value) => value ** 2)));
+  });
+
+  test('refuses weights that no scale holds', async () => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 7 });
+    tensors.find(({ name }) => name === 'blocks.0.att.key.weight')!.data[70] = 3e38;
+    tensors.find(({ name }) => name === 'blocks.0.ln1.weight')!.data.set([1e6], 6);
+    const path = await writeTensors(folder, 'beyond', 'pth', tensors);
+    await expect(loadModel(path, { weights: 'int8' })).rejects.toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      tensor: 'blocks.0.att.key.weight',
+    });
+  });
+});
