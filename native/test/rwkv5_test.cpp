@@ -134,13 +134,15 @@ TEST_SUITE("rwkv5") {
     const Tokens tokens = random_tokens(6, 300, d.vocabulary);
     std::map<Precision, std::shared_ptr<Evaluation>> wholes;
     std::map<Precision, Floats> alls;
-    for (const auto& [precision, lanes] : {std::pair{Precision::kBf16, 1U},
-                                           {Precision::kBf16, 2U},
-                                           {Precision::kBf16, 3U},
-                                           {Precision::kInt8, 1U},
-                                           {Precision::kInt8, 2U},
-                                           {Precision::kInt8, 3U}}) {
-      CAPTURE(wkv::name_of(precision));
+    for (const auto& setting : {std::pair{Precision::kBf16, 1U},
+                                {Precision::kBf16, 2U},
+                                {Precision::kBf16, 3U},
+                                {Precision::kInt8, 1U},
+                                {Precision::kInt8, 2U},
+                                {Precision::kInt8, 3U}}) {
+      const Precision precision = setting.first;
+      const unsigned lanes = setting.second;
+      CAPTURE(static_cast<int>(precision));
       CAPTURE(lanes);
       const auto network = load(wkv::test::random_model(d, 5, StoredType::kBf16), {.weights = precision});
       std::shared_ptr<Evaluation>& whole = wholes[precision];

@@ -35,7 +35,8 @@ const sources = (): string[] => {
   const { bench, test, ...list } = JSON.parse(
     readFileSync(join(root, 'native/sources.json'), 'utf8'),
   ) as Record<string, string[]>;
-  expect({ bench, test }).toEqual({ bench: expect.any(Array), test: expect.any(Array) });
+  expect(bench?.length).toBeGreaterThan(0);
+  expect(test?.length).toBeGreaterThan(0);
   const headers = below('native').filter(
     (path) => /\.(h|map)$/.test(path) && !/^native\/(bench|test)\//.test(path),
   );
