@@ -16,6 +16,14 @@ export type {
   TokenLogprobs,
   Usage,
 } from './generate';
+export {
+  kernels,
+  type GemmInt8Arguments,
+  type Int8Matrix,
+  type KernelFeatures,
+  type QuantizeInt8Options,
+  type Wkv5Arguments,
+} from './kernels';
 export { loadModel, type LoadOptions, type LoadProgress } from './load-model';
 export { Model, type ModelInfo, type ModelStatistics, type SessionOptions } from './model';
 export { Sampler, type SamplerOptions } from './sampler';

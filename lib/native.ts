@@ -152,6 +152,8 @@ export interface NativeBinding {
   ): { promise: Promise<NativeModel | undefined>; cancel: () => void };
   /** Passes on to the engines what sessions were asked to evaluate; see lib/turn.ts. */
   flush(): void;
+  /** See native/addon/kernels.cpp: arguments by name, checked before; arrays for results are filled. */
+  kernels: Record<'quantizeInt8' | 'gemmInt8' | 'wkv5', (args: object) => void>;
   features(): { isa: string[]; selected: string; note: string };
 }
 

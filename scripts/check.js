@@ -51,7 +51,7 @@ const full = [
   })),
   { name: 'jest', action: () => runJest([]) },
   // The oldest and the newest Node; npm run test:prebuilds has those between.
-  ...['node20', 'node26', 'no-avx', 'linux-arm64', 'win32-x64']
+  ...['node20', 'node26', 'no-avx', 'linux-arm64', 'linux-arm64-max', 'win32-x64']
     .filter((name) => Object.hasOwn(runners, name))
     .map((name) => ({
       name: `prebuilt addon, ${runners[name].what}`,

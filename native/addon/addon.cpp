@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "addon/environment.h"
+#include "addon/kernels.h"
 #include "addon/model.h"
 #include "addon/pin.h"
 #include "addon/sampler.h"
@@ -24,6 +25,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("State", state);
   exports.Set("Sampler", Sampler::constructor(env));
   initVocabulary(env, exports);
+  init_kernels(env, exports);
   init_loading(env, exports);
   return exports;
 }

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -26,18 +28,24 @@ inline int int8_group(int columns) {
 struct Matrix {
   Matrix() = default;
   Matrix(Precision kept_in, int row_count, int column_count)
+      : Matrix(kept_in, row_count, column_count, int8_group(column_count)) {}
+  // With another group than int8_group's.
+  Matrix(Precision kept_in, int row_count, int column_count, int columns_of_a_group)
       : precision(kept_in),
         rows(row_count),
         columns(column_count),
         padded_columns(round_up(column_count, kPanelColumns)),
-        group(kept_in == Precision::kInt8 ? int8_group(column_count) : 0),
-        data(size_in_bytes(kept_in, row_count, column_count)) {}
+        group(kept_in == Precision::kInt8 ? columns_of_a_group : 0),
+        data(size_in_bytes(kept_in, row_count, column_count, columns_of_a_group)) {}
 
   static std::size_t size_in_bytes(Precision precision, int rows, int columns) {
+    return size_in_bytes(precision, rows, columns, int8_group(columns));
+  }
+  static std::size_t size_in_bytes(Precision precision, int rows, int columns, int columns_of_a_group) {
     const int padded = round_up(columns, kPanelColumns);
     if (precision == Precision::kInt8) {
       const auto panels = static_cast<std::size_t>(round_up(rows, kInt8PanelRows) / kInt8PanelRows);
-      return panels * int8_panel_bytes(padded, int8_group(columns));
+      return panels * int8_panel_bytes(padded, columns_of_a_group);
     }
     return static_cast<std::size_t>(round_up(rows, kPanelRows)) * static_cast<std::size_t>(padded) *
            static_cast<std::size_t>(bytes_of(stored_type_of(precision)));
@@ -52,6 +60,19 @@ struct Matrix {
     return bytes + std::ptrdiff_t{row} * padded_columns * bytes_of(stored_type_of(precision));
   }
   unsigned char* panel(int row) { return const_cast<unsigned char*>(std::as_const(*this).panel(row)); }
+
+  // In int8: stores one group of a row, codes with 128 added, and its scale.
+  void put_int8(int row, int index, const unsigned char* codes, float scale) {
+    const int in_panel = row % kInt8PanelRows;
+    unsigned char* const place = panel(row - in_panel) + int8_group_offset(index, group);
+    const int begin = index * group;
+    const int size = std::min(group, columns - begin);
+    for (int column = 0; column < size; ++column) {
+      place[(column / 4 * kInt8PanelRows + in_panel) * 4 + column % 4] = codes[column];
+    }
+    const int padded = std::min(group, padded_columns - begin);
+    std::memcpy(place + std::ptrdiff_t{padded} * kInt8PanelRows + in_panel * 4, &scale, sizeof scale);
+  }
 
   Precision precision = Precision::kF32;
   int rows = 0;

@@ -414,18 +414,11 @@ void TensorLoader::store_int8(Item& item, std::int64_t row, std::int64_t rows, c
                   "the tensor " + item.tensor->name + " holds numbers that int8 cannot; use weights: 'f32'")
           .about(item.tensor->name, "numbers below 1e36", "larger ones in row " + std::to_string(r));
     }
-    const int in_panel = static_cast<int>(r % kInt8PanelRows);
-    unsigned char* const panel = matrix.panel(static_cast<int>(r - in_panel));
     for (int begin = 0, index = 0; begin < matrix.columns; begin += matrix.group, ++index) {
       const int size = std::min(matrix.group, matrix.columns - begin);
-      unsigned char* const codes = buffers.codes.data();
-      const float scale = kernels.quantize_weights(buffers.numbers.data() + begin, size, codes);
-      unsigned char* place = panel + int8_group_offset(index, matrix.group);
-      for (int column = 0; column < size; ++column) {
-        place[(column / 4 * kInt8PanelRows + in_panel) * 4 + column % 4] = codes[column];
-      }
-      const int padded = std::min(matrix.group, matrix.padded_columns - begin);
-      std::memcpy(place + std::ptrdiff_t{padded} * kInt8PanelRows + in_panel * 4, &scale, sizeof scale);
+      const float scale =
+          kernels.quantize_weights(buffers.numbers.data() + begin, size, buffers.codes.data());
+      matrix.put_int8(static_cast<int>(r), index, buffers.codes.data(), scale);
     }
   }
 }

@@ -18,6 +18,7 @@ const versions = { node20: '20.19.0', node22: '22.23.3', node24: '24.21.0', node
 
 /** A few files that go through everything that a platform can get wrong: under an emulator all of them take an hour. */
 const quickTests = [
+  'test/kernels/kernels.test',
   'test/model/trained-models.test',
   'test/model/state.test',
   'test/sampler/sequences.test',
@@ -30,6 +31,7 @@ const foldersOfAll = [
   'cli',
   'formats',
   'generation',
+  'kernels',
   'model',
   'reference',
   'sampler',
@@ -71,6 +73,17 @@ const runners = {
               ...options,
               target: 'linux-arm64',
               emulator: ['qemu-aarch64-static', '-cpu', 'cortex-a53', '-L', '/usr/aarch64-linux-gnu'],
+            }),
+        },
+        'linux-arm64-max': {
+          what: 'linux-arm64 under qemu, on a processor with everything',
+          tools: [qemu, ...targets['linux-arm64'].tools],
+          test: (options) =>
+            testUnderQemu({
+              ...options,
+              quickTests: ['test/kernels/kernels.test', 'test/model/isa.test'],
+              target: 'linux-arm64',
+              emulator: ['qemu-aarch64-static', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'],
             }),
         },
         'win32-x64': {

@@ -1,7 +1,7 @@
 import { State, loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { randomNumbers, randomTokens, type RandomModelShape } from '../support/random-model';
-import { allLogits, runChild, temporaryFolder, withModel, writeRandomModel } from './support';
+import { allLogits, temporaryFolder, withModel, writeRandomModel } from './support';
 
 /** Everything that tokens leave behind: the logits of each, and the state. */
 interface Outcome {
@@ -204,35 +204,4 @@ describe('A session that goes through anything', () => {
       }
     });
   });
-});
-
-describe('Whichever instructions compute it', () => {
-  const tiny: RandomModelShape = {
-    ...shape,
-    layers: 2,
-    embedding: 66,
-    headSize: 33,
-    feedForward: 101,
-    vocabulary: 67,
-  };
-
-  test.each(['f32', 'f16', 'bf16', 'int8'] as const)(
-    'a model with %s weights gives the same bits',
-    async (weights) => {
-      const type = weights === 'int8' ? 'f32' : weights;
-      const path = await writeRandomModel(folder, `isa-${weights}`, { ...tiny, type });
-      const found: Record<string, string> = {};
-      for (const isa of ['portable', 'avx2', 'avxvnni', 'avx512', 'avx512vnni', 'neon', 'dotprod']) {
-        const { code, stdout, stderr } = await runChild('child-digest.ts', [path, weights, '60'], {
-          environment: { WKV_ISA: isa },
-        });
-        expect({ isa, code, stderr }).toEqual({ isa, code: 0, stderr: '' });
-        const result = JSON.parse(stdout) as { isa: string; digest: string };
-        found[result.isa] = result.digest;
-      }
-      expect(Object.keys(found)).toContain('portable');
-      expect(Object.keys(found)).toContain(await withModel(path, {}, ({ info }) => info.isa));
-      expect(new Set(Object.values(found)).size).toBe(1);
-    },
-  );
 });

@@ -1,0 +1,251 @@
+import { isFloat32Array, isTypedArray } from 'node:util/types';
+import { WkvError } from './errors';
+import { fromNative, native } from './native';
+import { checkOptions, integer, oneOf, outOfRange, wrongType, type Checks } from './options';
+import { usableThreads } from './threads';
+
+/** A matrix of 8-bit numbers: element [row][column] is `values * scales[row][column / group, rounded down]`. */
+export interface Int8Matrix {
+  /** Codes from -127 to 127, [rows][columns]. */
+  readonly values: Int8Array;
+  /** [rows][groups], with as many groups as it takes for all columns. */
+  readonly scales: Float32Array;
+  /** Columns that share a scale: a multiple of 16, or 0 for whole rows. */
+  readonly group: number;
+}
+
+export interface QuantizeInt8Options {
+  rows: number;
+  columns: number;
+  /** Columns that share a scale: a multiple of 16, at most 65,536; 0 (the default) for whole rows. */
+  group?: number;
+}
+
+export interface GemmInt8Arguments {
+  /** [tokens][columns]; quantized to 8 bits inside, in the groups of the weights. */
+  activations: Float32Array;
+  weights: Omit<Int8Matrix, 'group'> & { readonly group?: number };
+  tokens: number;
+  rows: number;
+  columns: number;
+  device?: 'auto' | 'cpu' | 'cuda';
+}
+
+export interface Wkv5Arguments {
+  /** Receptance, [batch][tokens][heads][headSize]; so are k and v. */
+  r: Float32Array;
+  k: Float32Array;
+  v: Float32Array;
+  /** Decay of each key channel, exp(-exp(time_decay)), 0 to 1, [heads][headSize]. */
+  w: Float32Array;
+  /** Bonus of each key channel, time_faaaa, [heads][headSize]. */
+  u: Float32Array;
+  /** What the recurrence begins with, [batch][heads][key][value]; zeros if it is not given. */
+  state?: Float32Array;
+  batch: number;
+  tokens: number;
+  heads: number;
+  headSize: number;
+  device?: 'auto' | 'cpu' | 'cuda';
+}
+
+export interface KernelFeatures {
+  /** The instruction sets that this processor can run, best first; the last is 'portable'. */
+  readonly isa: readonly string[];
+  /** The one in use: the best, or what the environment variable WKV_ISA names. */
+  readonly selected: string;
+  /** Why there is no CUDA. */
+  readonly cuda: { readonly available: false; readonly reason: string };
+}
+
+const most = 2 ** 24;
+const size = integer(1, most);
+const device = oneOf('auto', 'cpu', 'cuda');
+const mostNumbers = 2 ** 31 - 1;
+
+/** The computations that a model is made of, on arrays. All of them are synchronous and leave their arguments alone. */
+export const kernels = Object.freeze({
+  /**
+   * Rounds a matrix [rows][columns] to 8 bits. A group's scale is that of its largest magnitude / 127, 126, ... 121,
+   * whichever loses least in the squares; a group below 1e-30 becomes zeros.
+   *
+   * @throws {TypeError} or {RangeError} for arguments that do not fit together, or a number that is not finite
+   */
+  quantizeInt8(matrix: Float32Array, options: QuantizeInt8Options): Int8Matrix {
+    const checked = checkOptions<QuantizeInt8Options>(options, {
+      rows: size,
+      columns: size,
+      group: groupSize,
+    });
+    const { rows, columns } = required(checked, ['rows', 'columns'], 'options');
+    const numbers = floats('matrix', matrix, rows * columns);
+    const bad = numbers.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw outOfRange(`matrix[${bad}]`, 'a finite number', numbers[bad]);
+    const group = wholeGroup('options.group', checked.group ?? 0, columns);
+    const values = new Int8Array(rows * columns);
+    const scales = new Float32Array(rows * Math.ceil(columns / group));
+    call(() => {
+      native.kernels.quantizeInt8({ matrix: numbers, rows, columns, group, values, scales });
+    });
+    return { values, scales, group: checked.group ?? 0 };
+  },
+
+  /**
+   * `output[t][r]`, the sum over columns of `weights[r][c] * activations[t][c]`, with 8-bit products: activations are
+   * quantized per token and group, sums are exact in 32 bits per group and scaled in float32.
+   *
+   * @returns [tokens][rows]
+   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`
+   */
+  gemmInt8(gemm: GemmInt8Arguments): Float32Array {
+    const checks: Checks<GemmInt8Arguments> = {
+      activations: anyFloats,
+      weights: anyWeights,
+      tokens: size,
+      rows: size,
+      columns: size,
+      device,
+    };
+    const checked = checkOptions<GemmInt8Arguments>(gemm, checks, 'arguments');
+    const { weights, tokens, rows, columns, activations } = required(
+      checked,
+      ['activations', 'weights', 'tokens', 'rows', 'columns'],
+      'arguments',
+    );
+    requireCpu(checked.device);
+    const group = wholeGroup('weights.group', groupSize('weights.group', weights.group ?? 0), columns);
+    const values = int8('weights.values', weights.values, rows * columns);
+    const scales = floats('weights.scales', weights.scales, rows * Math.ceil(columns / group));
+    const x = floats('activations', activations, tokens * columns);
+    const output = new Float32Array(within('tokens * rows', tokens * rows));
+    const threads = usableThreads();
+    call(() => {
+      native.kernels.gemmInt8({
+        activations: x,
+        values,
+        scales,
+        tokens,
+        rows,
+        columns,
+        group,
+        threads,
+        output,
+      });
+    });
+    return output;
+  },
+
+  /**
+   * The recurrence of RWKV-5 (arXiv 2404.05892), for each head on its state S [key][value], token by token:
+   * `y[j] = sum over i of r[i] * (S[i][j] + u[i] * k[i] * v[j])`, then `S[i][j] = w[i] * S[i][j] + k[i] * v[j]`.
+   *
+   * @returns y [batch][tokens][heads][headSize], and the state after the last token
+   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`
+   */
+  wkv5(wkv: Wkv5Arguments): { y: Float32Array; state: Float32Array } {
+    const array = anyFloats;
+    const checks: Checks<Wkv5Arguments> = {
+      ...{ r: array, k: array, v: array, w: array, u: array, state: array },
+      ...{ batch: size, tokens: size, heads: size, headSize: integer(1, 4096), device },
+    };
+    const checked = checkOptions<Wkv5Arguments>(wkv, checks, 'arguments');
+    const given = required(
+      checked,
+      ['r', 'k', 'v', 'w', 'u', 'batch', 'tokens', 'heads', 'headSize'],
+      'arguments',
+    );
+    requireCpu(checked.device);
+    const { batch, tokens, heads, headSize } = given;
+    const channels = heads * headSize;
+    const count = batch * tokens * channels;
+    const states = batch * channels * headSize;
+    const r = floats('r', given.r, count);
+    const k = floats('k', given.k, count);
+    const v = floats('v', given.v, count);
+    const w = floats('w', given.w, channels);
+    const u = floats('u', given.u, channels);
+    const state =
+      checked.state === undefined
+        ? new Float32Array(within('the state', states))
+        : floats('state', checked.state, states).slice();
+    const y = new Float32Array(count);
+    call(() => {
+      native.kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y });
+    });
+    return { y, state };
+  },
+
+  /** What the kernels run on here. */
+  features(): KernelFeatures {
+    const { isa, selected } = native.features();
+    return { isa, selected, cuda: { available: false, reason: 'this version has no CUDA backend' } };
+  },
+});
+
+function call(body: () => void): void {
+  try {
+    body();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+function required<Options extends object, Key extends keyof Options & string>(
+  options: Partial<Options>,
+  keys: readonly Key[],
+  called: string,
+): Required<Pick<Options, Key>> {
+  for (const key of keys) {
+    if (options[key] === undefined) throw wrongType(`${called}.${key}`, 'a value', undefined);
+  }
+  return options as Required<Pick<Options, Key>>;
+}
+
+function groupSize(name: string, value: unknown): number {
+  const group = integer(0, 65_536)(name, value);
+  if (group % 16 !== 0) throw outOfRange(name, 'a multiple of 16, or 0', group);
+  return group;
+}
+
+/** The group that the kernels are given: a whole row is one group of all columns. */
+function wholeGroup(name: string, group: number, columns: number): number {
+  if (group !== 0) return group;
+  const whole = Math.ceil(columns / 16) * 16;
+  if (whole > 65_536) throw outOfRange(name, 'groups of at most 65,536 columns', group);
+  return whole;
+}
+
+function within(name: string, count: number): number {
+  if (count > mostNumbers) throw outOfRange(name, `at most ${mostNumbers} numbers`, count);
+  return count;
+}
+
+function anyFloats(name: string, value: unknown): Float32Array {
+  if (!isFloat32Array(value)) throw wrongType(name, 'a Float32Array', value);
+  return value;
+}
+
+function floats(name: string, value: unknown, count: number): Float32Array {
+  const array = anyFloats(name, value);
+  within(name, count);
+  if (array.length !== count) throw outOfRange(`${name}.length`, String(count), array.length);
+  return array;
+}
+
+function int8(name: string, value: unknown, count: number): Int8Array {
+  if (!isTypedArray(value) || !(value instanceof Int8Array)) throw wrongType(name, 'an Int8Array', value);
+  within(name, count);
+  if (value.length !== count) throw outOfRange(`${name}.length`, String(count), value.length);
+  return value;
+}
+
+function anyWeights(name: string, value: unknown): GemmInt8Arguments['weights'] {
+  if (typeof value !== 'object' || value === null) throw wrongType(name, 'what quantizeInt8 returns', value);
+  return value as GemmInt8Arguments['weights'];
+}
+
+function requireCpu(wanted: string | undefined): void {
+  if (wanted === 'cuda') {
+    throw new WkvError('ERR_WKV_DEVICE', "device: 'cuda' is not supported yet; use 'cpu' or 'auto'");
+  }
+}

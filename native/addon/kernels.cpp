@@ -1,0 +1,188 @@
+#include "addon/kernels.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "addon/arguments.h"
+#include "backend/cpu/cpu_features.h"
+#include "engine/matrix_product.h"
+
+namespace wkv::addon {
+
+namespace {
+
+constexpr double kMostRows = 1 << 24;
+
+// A view of a typed array of exactly `size` elements; valid during the call.
+template <class Element>
+std::span<Element> view(const Napi::Value& value, const char* name, napi_typedarray_type type,
+                        std::size_t size) {
+  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type) {
+    auto array = value.As<Napi::TypedArrayOf<Element>>();
+    if (array.ElementLength() == size && size > 0) return {array.Data(), size};
+  }
+  throw Napi::TypeError::New(
+      value.Env(), std::string(name) + " must have " + std::to_string(size) + " elements of the right type");
+}
+
+std::span<float> floats(const Napi::Object& object, const char* name, std::size_t size) {
+  return view<float>(object.Get(name), name, napi_float32_array, size);
+}
+
+int dimension(const Napi::Object& object, const char* name) {
+  return static_cast<int>(require_number(object.Get(name), name, 1, kMostRows));
+}
+
+int group_of(const Napi::Object& object) {
+  const double group = require_number(object.Get("group"), "group", kGroupStep, kMostGroup);
+  return static_cast<int>(group) / kGroupStep * kGroupStep;
+}
+
+std::size_t product(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
+
+// Runs what may find no memory.
+template <class Body>
+void with_memory(Napi::Env env, Body&& body) {
+  try {
+    body();
+  } catch (const std::bad_alloc&) {
+    throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for the kernel's buffers"));
+  }
+}
+
+// quantizeInt8({ matrix, rows, columns, group, values, scales }): fills values and scales.
+void quantize_int8(const Napi::CallbackInfo& info) {
+  const Napi::Object object = require_object(info[0], "arguments");
+  const int rows = dimension(object, "rows");
+  const int columns = dimension(object, "columns");
+  const int group = group_of(object);
+  const int groups = (columns + group - 1) / group;
+  const std::span<float> matrix = floats(object, "matrix", product(rows, columns));
+  const auto values =
+      view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
+  const std::span<float> scales = floats(object, "scales", product(rows, groups));
+  const KernelTable& kernels = selected_kernels();
+  with_memory(info.Env(), [&] {
+    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
+    for (int row = 0; row < rows; ++row) {
+      for (int index = 0; index < groups; ++index) {
+        const std::size_t begin = product(row, columns) + product(index, group);
+        const int size = std::min(group, columns - index * group);
+        scales[product(row, groups) + static_cast<std::size_t>(index)] =
+            kernels.quantize_weights(matrix.data() + begin, size, codes.data());
+        for (int i = 0; i < size; ++i) {
+          values[begin + static_cast<std::size_t>(i)] =
+              static_cast<std::int8_t>(codes[static_cast<std::size_t>(i)] - 128);
+        }
+      }
+    }
+  });
+}
+
+// gemmInt8({ activations, values, scales, tokens, rows, columns, group, threads, output }): fills output.
+void gemm_int8(const Napi::CallbackInfo& info) {
+  const Napi::Object object = require_object(info[0], "arguments");
+  const int tokens = dimension(object, "tokens");
+  const int rows = dimension(object, "rows");
+  const int columns = dimension(object, "columns");
+  const int group = group_of(object);
+  const int groups = (columns + group - 1) / group;
+  const std::span<float> activations = floats(object, "activations", product(tokens, columns));
+  const auto values =
+      view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
+  const std::span<float> scales = floats(object, "scales", product(rows, groups));
+  const std::span<float> output = floats(object, "output", product(tokens, rows));
+  const auto threads =
+      static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
+  with_memory(info.Env(), [&] {
+    Matrix weights(Precision::kInt8, rows, columns, group);
+    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
+    for (int row = 0; row < rows; ++row) {
+      for (int index = 0; index < groups; ++index) {
+        const std::size_t begin = product(row, columns) + product(index, group);
+        const int size = std::min(group, columns - index * group);
+        for (int i = 0; i < size; ++i) {
+          // The kernels want -127 to 127.
+          const int value = std::max<int>(values[begin + static_cast<std::size_t>(i)], -kMostCode);
+          codes[static_cast<std::size_t>(i)] = static_cast<unsigned char>(value + 128);
+        }
+        weights.put_int8(row, index, codes.data(),
+                         scales[product(row, groups) + static_cast<std::size_t>(index)]);
+      }
+    }
+    const auto most = static_cast<std::size_t>(std::min(tokens, kBlockTokens));
+    MatrixScratch scratch(threads, most, columns);
+    Activation input(most, columns);
+    Activation result(most, rows);
+    for (int begin = 0; begin < tokens; begin += kBlockTokens) {
+      const auto count = static_cast<std::size_t>(std::min(kBlockTokens, tokens - begin));
+      for (std::size_t token = 0; token < count; ++token) {
+        std::copy_n(activations.data() +
+                        (static_cast<std::size_t>(begin) + token) * static_cast<std::size_t>(columns),
+                    columns, input.row(token));
+      }
+      const Product one[] = {{&weights, &input, &result}};
+      multiply(selected_kernels(), ThreadPool::process(), threads, scratch, count, one,
+               [](std::size_t, std::size_t, int, int) {});
+      for (std::size_t token = 0; token < count; ++token) {
+        std::copy_n(
+            result.row(token), rows,
+            output.data() + (static_cast<std::size_t>(begin) + token) * static_cast<std::size_t>(rows));
+      }
+    }
+  });
+}
+
+// wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y }): fills y and updates state.
+void wkv5(const Napi::CallbackInfo& info) {
+  const Napi::Object object = require_object(info[0], "arguments");
+  const int batch = dimension(object, "batch");
+  const int tokens = dimension(object, "tokens");
+  const int heads = dimension(object, "heads");
+  const int head_size = static_cast<int>(require_number(object.Get("headSize"), "headSize", 1, 4096));
+  const std::size_t channels = product(heads, head_size);
+  const std::size_t numbers = product(batch, tokens) * channels;
+  const std::span<float> r = floats(object, "r", numbers);
+  const std::span<float> k = floats(object, "k", numbers);
+  const std::span<float> v = floats(object, "v", numbers);
+  const std::span<float> w = floats(object, "w", channels);
+  const std::span<float> u = floats(object, "u", channels);
+  const std::size_t head_state = product(head_size, head_size);
+  const std::span<float> state = floats(object, "state", product(batch, heads) * head_state);
+  const std::span<float> y = floats(object, "y", numbers);
+  with_memory(info.Env(), [&] {
+    std::vector<float> forget(w.begin(), w.end());
+    for (float& decay : forget) decay = 1.0F - decay;
+    for (std::size_t item = 0; item < product(batch, heads); ++item) {
+      const std::size_t sequence = item / static_cast<std::size_t>(heads);
+      const std::size_t channel =
+          item % static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_size);
+      const std::size_t first = sequence * static_cast<std::size_t>(tokens) * channels + channel;
+      selected_kernels().wkv5({.r = r.data() + first,
+                               .k = k.data() + first,
+                               .v = v.data() + first,
+                               .forget = forget.data() + channel,
+                               .u = u.data() + channel,
+                               .state = state.data() + item * head_state,
+                               .y = y.data() + first,
+                               .stride = static_cast<std::ptrdiff_t>(channels),
+                               .tokens = tokens,
+                               .head_size = head_size});
+    }
+  });
+}
+
+}  // namespace
+
+void init_kernels(Napi::Env env, Napi::Object exports) {
+  Napi::Object kernels = Napi::Object::New(env);
+  kernels.Set("quantizeInt8", Napi::Function::New<quantize_int8>(env));
+  kernels.Set("gemmInt8", Napi::Function::New<gemm_int8>(env));
+  kernels.Set("wkv5", Napi::Function::New<wkv5>(env));
+  exports.Set("kernels", kernels);
+}
+
+}  // namespace wkv::addon

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <napi.h>
+
+namespace wkv::addon {
+
+// The kernels that lib/kernels.ts offers: quantizeInt8, gemmInt8, wkv5.
+void init_kernels(Napi::Env env, Napi::Object exports);
+
+}  // namespace wkv::addon

@@ -1,0 +1,246 @@
+import { kernels } from '../../lib/index';
+import { largestDifference, sameBits } from '../support/compare';
+import { randomNumbers } from '../support/random-model';
+
+function randomFloats(count: number, seed: number, scale = 1): Float32Array {
+  const random = randomNumbers(seed);
+  return Float32Array.from({ length: count }, () => scale * (2 * random() - 1));
+}
+
+describe('kernels.quantizeInt8', () => {
+  test.each([
+    [5, 40, 0],
+    [3, 100, 16],
+    [33, 64, 32],
+    [1, 1, 0],
+  ])('[%d, %d] in groups of %d is within half a step of the matrix', (rows, columns, group) => {
+    const matrix = randomFloats(rows * columns, rows);
+    const { values, scales, ...rest } = kernels.quantizeInt8(matrix, { rows, columns, group });
+    expect(rest).toEqual({ group });
+    const width = group === 0 ? columns : group;
+    const groups = Math.ceil(columns / width);
+    expect(values).toHaveLength(rows * columns);
+    expect(scales).toHaveLength(rows * groups);
+    matrix.forEach((value, i) => {
+      const scale = scales[Math.floor(i / columns) * groups + Math.floor((i % columns) / width)]!;
+      const most = Math.abs(values[i]!) === 127 ? 127 / 121 - 1 : 0;
+      // Half a step, or what a scale for 121 steps cuts off the largest.
+      expect(Math.abs(value - values[i]! * scale)).toBeLessThanOrEqual(scale * (0.5001 + most * 127));
+      expect(Math.abs(values[i]!)).toBeLessThanOrEqual(127);
+    });
+  });
+
+  test('leaves its argument alone', () => {
+    const matrix = randomFloats(64, 1);
+    const copy = matrix.slice();
+    kernels.quantizeInt8(matrix, { rows: 1, columns: 64 });
+    expect(sameBits(matrix, copy)).toBe(true);
+  });
+});
+
+describe('kernels.gemmInt8', () => {
+  test.each([
+    [1, 33, 64, 0],
+    [7, 5, 100, 32],
+    [130, 40, 333, 16],
+    [1, 1, 1, 0],
+  ])(
+    '%d tokens times [%d, %d] in groups of %d is the product of what was rounded',
+    (tokens, rows, columns, group) => {
+      const weights = kernels.quantizeInt8(randomFloats(rows * columns, 2), { rows, columns, group });
+      const activations = randomFloats(tokens * columns, 3, 4);
+      const output = kernels.gemmInt8({ activations, weights, tokens, rows, columns });
+      const width = group === 0 ? columns : group;
+      const groups = Math.ceil(columns / width);
+      const expected = new Float64Array(tokens * rows);
+      for (let token = 0; token < tokens; token++) {
+        for (let begin = 0, index = 0; begin < columns; begin += width, index++) {
+          const x = activations.subarray(
+            token * columns + begin,
+            token * columns + Math.min(begin + width, columns),
+          );
+          const largest = x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+          const inverse = Math.fround(127 / largest);
+          // Ties do not occur in random numbers; the scale is applied in float32, as the kernel does.
+          const codes = [...x].map((value) => Math.round(Math.fround(value * inverse)));
+          for (let row = 0; row < rows; row++) {
+            const sum = codes.reduce(
+              (all, code, i) => all + code * weights.values[row * columns + begin + i]!,
+              0,
+            );
+            expected[token * rows + row]! += (sum * weights.scales[row * groups + index]! * largest) / 127;
+          }
+        }
+      }
+      expect(output).toHaveLength(tokens * rows);
+      expect(largestDifference(output, expected)).toBeLessThan(1e-5 * columns);
+    },
+  );
+
+  test('gives each token the bits that it has alone', () => {
+    const [tokens, rows, columns] = [29, 48, 256];
+    const weights = kernels.quantizeInt8(randomFloats(rows * columns, 4), { rows, columns, group: 64 });
+    const activations = randomFloats(tokens * columns, 5);
+    const output = kernels.gemmInt8({ activations, weights, tokens, rows, columns });
+    for (let token = 0; token < tokens; token++) {
+      const alone = activations.subarray(token * columns, (token + 1) * columns);
+      const found = kernels.gemmInt8({ activations: alone, weights, tokens: 1, rows, columns });
+      expect(sameBits(found, output.subarray(token * rows, (token + 1) * rows))).toBe(true);
+    }
+  });
+
+  test('takes all extremes, and codes of -128 as -127', () => {
+    const columns = 4096;
+    for (const [value, code] of [
+      [127, 127],
+      [-127, -127],
+      [-128, -127],
+    ] as const) {
+      const values = new Int8Array(32 * columns).fill(value);
+      const weights = { values, scales: new Float32Array(32).fill(1) };
+      const activations = new Float32Array(columns).fill(127);
+      const output = kernels.gemmInt8({ activations, weights, tokens: 1, rows: 32, columns });
+      expect([...output]).toEqual(Array.from({ length: 32 }, () => Math.fround(127 * code * columns)));
+    }
+  });
+
+  test('passes NaN and infinity on as NaN', () => {
+    const weights = kernels.quantizeInt8(randomFloats(64, 6), { rows: 2, columns: 32 });
+    for (const odd of [NaN, Infinity]) {
+      const activations = randomFloats(32, 7);
+      activations[5] = odd;
+      const output = kernels.gemmInt8({ activations, weights, tokens: 1, rows: 2, columns: 32 });
+      expect([...output]).toEqual([NaN, NaN]);
+    }
+  });
+});
+
+describe('kernels.wkv5', () => {
+  const [batch, tokens, heads, headSize] = [2, 9, 3, 20];
+  const channels = heads * headSize;
+  const count = batch * tokens * channels;
+  const r = randomFloats(count, 1);
+  const k = randomFloats(count, 2);
+  const v = randomFloats(count, 3);
+  const w = randomFloats(channels, 4).map((value) => Math.exp(-Math.exp(3 * value - 3)));
+  const u = randomFloats(channels, 5);
+  const state = randomFloats(batch * channels * headSize, 6);
+
+  test('is the recurrence of the paper', () => {
+    const found = kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize });
+    const S = Float64Array.from(state);
+    const y = new Float64Array(count);
+    for (let b = 0; b < batch; b++) {
+      for (let t = 0; t < tokens; t++) {
+        for (let h = 0; h < heads; h++) {
+          const at = ((b * tokens + t) * heads + h) * headSize;
+          for (let i = 0; i < headSize; i++) {
+            for (let j = 0; j < headSize; j++) {
+              const cell = ((b * heads + h) * headSize + i) * headSize + j;
+              const kv = k[at + i]! * v[at + j]!;
+              y[at + j]! += r[at + i]! * (S[cell]! + u[h * headSize + i]! * kv);
+              S[cell] = w[h * headSize + i]! * S[cell]! + kv;
+            }
+          }
+        }
+      }
+    }
+    expect(largestDifference(found.y, y)).toBeLessThan(1e-4);
+    expect(largestDifference(found.state, S)).toBeLessThan(1e-4);
+  });
+
+  test('continues from the state that it gave, begins with zeros, and changes no argument', () => {
+    const shape = { batch: 1, heads, headSize } as const;
+    const part = (array: Float32Array, from: number, to: number): Float32Array =>
+      array.subarray(from * channels, to * channels);
+    const run = (from: number, to: number, before?: Float32Array): ReturnType<typeof kernels.wkv5> =>
+      kernels.wkv5({
+        ...{ r: part(r, from, to), k: part(k, from, to), v: part(v, from, to), w, u },
+        ...{ ...shape, tokens: to - from, ...(before === undefined ? {} : { state: before }) },
+      });
+    const whole = run(0, tokens);
+    const first = run(0, 4);
+    const kept = first.state.slice();
+    const second = run(4, tokens, first.state);
+    expect(sameBits(second.state, whole.state)).toBe(true);
+    expect(sameBits(second.y, whole.y.subarray(4 * channels))).toBe(true);
+    expect(sameBits(first.state, kept)).toBe(true);
+  });
+});
+
+describe('kernels.features', () => {
+  test('says what there is', () => {
+    const { isa, selected, cuda } = kernels.features();
+    expect(isa).toContain(selected);
+    expect(isa.at(-1)).toBe('portable');
+    expect(cuda).toEqual({ available: false, reason: expect.stringContaining('CUDA') as string });
+  });
+});
+
+describe('Arguments of kernels that do not fit', () => {
+  const matrix = new Float32Array(64);
+  const weights = kernels.quantizeInt8(matrix, { rows: 2, columns: 32 });
+  const gemm = { activations: new Float32Array(32), weights, tokens: 1, rows: 2, columns: 32 };
+  const f = new Float32Array(4);
+  const wkv = { r: f, k: f, v: f, w: f, u: f, batch: 1, tokens: 1, heads: 1, headSize: 4 };
+  test.each<[string, () => unknown, string, RegExp]>([
+    ['no options', () => kernels.quantizeInt8(matrix, {} as never), 'ERR_INVALID_ARG_TYPE', /rows/],
+    [
+      'an array',
+      () => kernels.quantizeInt8([1] as never, { rows: 1, columns: 1 }),
+      'ERR_INVALID_ARG_TYPE',
+      /matrix/,
+    ],
+    [
+      'a length',
+      () => kernels.quantizeInt8(matrix, { rows: 3, columns: 32 }),
+      'ERR_OUT_OF_RANGE',
+      /matrix.length.*96/,
+    ],
+    [
+      'a group',
+      () => kernels.quantizeInt8(matrix, { rows: 2, columns: 32, group: 24 }),
+      'ERR_OUT_OF_RANGE',
+      /group/,
+    ],
+    [
+      'a key',
+      () => kernels.quantizeInt8(matrix, { rows: 2, columns: 32, x: 1 } as never),
+      'ERR_INVALID_ARG_VALUE',
+      /x/,
+    ],
+    [
+      'NaN',
+      () => kernels.quantizeInt8(new Float32Array([1, NaN]), { rows: 1, columns: 2 }),
+      'ERR_OUT_OF_RANGE',
+      /\[1\]/,
+    ],
+    ['rows', () => kernels.gemmInt8({ ...gemm, rows: 3 }), 'ERR_OUT_OF_RANGE', /values.length.*96/],
+    ['tokens', () => kernels.gemmInt8({ ...gemm, tokens: 2 }), 'ERR_OUT_OF_RANGE', /activations.length/],
+    [
+      'scales',
+      () => kernels.gemmInt8({ ...gemm, weights: { ...weights, scales: f } }),
+      'ERR_OUT_OF_RANGE',
+      /scales/,
+    ],
+    [
+      'values',
+      () => kernels.gemmInt8({ ...gemm, weights: { ...weights, values: f } } as never),
+      'ERR_INVALID_ARG_TYPE',
+      /values/,
+    ],
+    ['cuda', () => kernels.gemmInt8({ ...gemm, device: 'cuda' }), 'ERR_WKV_DEVICE', /cuda/],
+    ['a state', () => kernels.wkv5({ ...wkv, state: f }), 'ERR_OUT_OF_RANGE', /state.length.*16/],
+    ['heads', () => kernels.wkv5({ ...wkv, heads: 2 }), 'ERR_OUT_OF_RANGE', /r.length.*8/],
+    [
+      'a huge shape',
+      () => kernels.wkv5({ ...wkv, heads: 2 ** 24, tokens: 2 ** 24 }),
+      'ERR_OUT_OF_RANGE',
+      /at most/,
+    ],
+    ['nothing', () => kernels.wkv5(undefined as never), 'ERR_INVALID_ARG_TYPE', /arguments.r/],
+  ])('%s: an error names it', (_what, call, code, message) => {
+    expect(call).toThrow(message);
+    expect(call).toThrow(expect.objectContaining({ code }) as Error);
+  });
+});
