@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <new>
 #include <numeric>
@@ -102,6 +103,21 @@ void Engine::work() {
   }
 }
 
+// Sessions that had their single token computed are about to come with the next one. If prompts would go on
+// without them, they would wait for a long step: a moment's patience, short beside a step, keeps them
+// together.
+void Engine::wait_for_returning(std::size_t expected, std::chrono::steady_clock::duration step) const {
+  constexpr std::chrono::steady_clock::duration kMost = std::chrono::milliseconds{2};
+  const auto until = std::chrono::steady_clock::now() + std::min(step / 8, kMost);
+  const auto waiting = [&] {
+    const std::lock_guard lock{mutex_};
+    return incoming_.size();
+  };
+  while (!stopping_.load() && waiting() < expected && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::microseconds{50});
+  }
+}
+
 void Engine::finish(const Item& item) {
   // The closure may hold the evaluation: it must not outlive the call.
   const std::function<void()> finished = std::move(item->finished);
@@ -190,8 +206,9 @@ void Engine::score(Evaluation& e, std::size_t position, const float* logits) con
 }
 
 // Every session of a step gets the same share of its tokens; what short ones leave goes to the longer ones.
-// Where somebody waits for a single token the step is kept short.
-std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, std::size_t sessions) {
+// Where somebody waits for a single token, or had one in the step before and so may be about to come with the
+// next, the step is kept short.
+std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, std::size_t sessions) const {
   const auto left = [&](std::size_t i) { return active[i]->tokens.size() - active[i]->done; };
   std::vector<std::size_t> order(sessions);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -201,7 +218,9 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   const auto singles = static_cast<std::size_t>(
       std::count_if(order.begin(), order.end(), [&](std::size_t i) { return left(i) == 1; }));
   std::size_t budget = Network::kMostTokens;
-  if (singles > 0) budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
+  if (singles > 0 || singles_before_) {
+    budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
+  }
   for (std::size_t i = 0; i < sessions; ++i) {
     shares[order[i]] = std::min(budget / (sessions - i), left(order[i]));
     budget -= shares[order[i]];
@@ -210,6 +229,7 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
 }
 
 void Engine::step(std::deque<Item>& active) {
+  const auto began = std::chrono::steady_clock::now();
   const std::size_t sessions = std::min({active.size(), most_sessions_, Network::kMostTokens});
   const std::vector<std::size_t> shares = share_tokens(active, sessions);
   std::vector<Segment> segments;
@@ -271,8 +291,12 @@ void Engine::step(std::deque<Item>& active) {
   // Whoever has waited goes first next time.
   active.insert(active.end(), going_on.begin(), going_on.end());
   ThreadPool::process().run(lanes_, over.size(), [&](std::size_t i, unsigned) { take_results(*over[i]); });
+  const auto singles = static_cast<std::size_t>(
+      std::count_if(over.begin(), over.end(), [](const Item& item) { return item->tokens.size() == 1; }));
   for (const Item& item : over) finish(item);
   if (!over.empty()) delivered();
+  singles_before_ = singles > 0;
+  if (singles > 0 && !active.empty()) wait_for_returning(singles, std::chrono::steady_clock::now() - began);
 }
 
 void Engine::count_step(std::span<const Segment> segments) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -103,11 +104,12 @@ class Engine {
 
   void work();
   bool take_new(std::deque<Item>& active);
+  void wait_for_returning(std::size_t expected, std::chrono::steady_clock::duration step) const;
   static void finish(const Item& item);
   void delivered() const;
   void fail(std::deque<Item>& active, const Error& error) const;
   bool begin(Evaluation& evaluation);
-  static std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions);
+  std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
   void step(std::deque<Item>& active);
   static void take_in(Evaluation& evaluation);
   static void take_results(Evaluation& evaluation);
@@ -119,6 +121,7 @@ class Engine {
   const unsigned lanes_;
   const std::size_t most_sessions_;
   const std::function<void()> delivered_;
+  bool singles_before_ = false;  // of the engine's thread: the last step had sessions with a single token
 
   mutable std::mutex mutex_;  // guards what follows
   std::deque<Item> incoming_;

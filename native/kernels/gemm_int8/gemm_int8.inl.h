@@ -6,7 +6,7 @@
 namespace wkv::WKV_ISA_NAMESPACE {
 
 constexpr int kInt8RunColumns = 1024;
-constexpr int kInt8PrefetchBytes = 2048;
+constexpr int kInt8PrefetchBytes = 1024;
 
 template <int kVectors, int kTokens>
 struct Int8Sums {
