@@ -1,5 +1,5 @@
 // wkv_bench ceilings [threads]                           what the machine can do, as JSON
-// wkv_bench gemm [threads] rows columns tokens...        int8 products of one matrix, each beside its ceiling
+// wkv_bench gemm threads rows columns group tokens...    int8 products of one matrix, each beside its ceiling
 
 #include <cstdio>
 #include <cstdlib>
@@ -19,12 +19,12 @@ using namespace wkv::bench;
 constexpr std::size_t kReadBytes = std::size_t{2} << 30;
 
 // Matrices of these shapes that together are beyond any cache, with codes that differ.
-std::vector<Matrix> matrices(int rows, int columns) {
+std::vector<Matrix> matrices(int rows, int columns, int group) {
   std::vector<Matrix> result;
   std::mt19937_64 random(1);
   std::size_t bytes = 0;
   while (bytes < std::size_t{1} << 30) {
-    Matrix& matrix = result.emplace_back(Precision::kInt8, rows, columns);
+    Matrix& matrix = result.emplace_back(Precision::kInt8, rows, columns, group);
     auto* words = static_cast<std::uint64_t*>(matrix.data.data());
     // Scales too are random bits, of exponents that keep products finite.
     for (std::size_t i = 0; i < matrix.data.size() / 8; ++i) words[i] = random() & 0xbfffffffbfffffffU;
@@ -33,10 +33,10 @@ std::vector<Matrix> matrices(int rows, int columns) {
   return result;
 }
 
-void gemm(unsigned threads, int rows, int columns, const std::vector<int>& tokens) {
+void gemm(unsigned threads, int rows, int columns, int group, const std::vector<int>& tokens) {
   const KernelTable& kernels = selected_kernels();
   ThreadPool& pool = ThreadPool::process();
-  std::vector<Matrix> all = matrices(rows, columns);
+  std::vector<Matrix> all = matrices(rows, columns, group == 0 ? int8_group(columns) : group);
   MatrixScratch scratch(threads, kBlockTokens, columns);
   Activation input(kBlockTokens, columns);
   Activation output(kBlockTokens, rows);
@@ -83,12 +83,12 @@ int main(int count, char** arguments) {
                 dot_ceiling(threads), selected_kernels().name);
     return 0;
   }
-  if (what == "gemm" && count > 5) {
+  if (what == "gemm" && count > 6) {
     std::vector<int> tokens;
-    for (int i = 5; i < count; ++i) tokens.push_back(std::atoi(arguments[i]));
-    gemm(threads, std::atoi(arguments[3]), std::atoi(arguments[4]), tokens);
+    for (int i = 6; i < count; ++i) tokens.push_back(std::atoi(arguments[i]));
+    gemm(threads, std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), tokens);
     return 0;
   }
-  std::fputs("usage: wkv_bench ceilings [threads] | gemm threads rows columns tokens...\n", stderr);
+  std::fputs("usage: wkv_bench ceilings [threads] | gemm threads rows columns group tokens...\n", stderr);
   return 2;
 }
