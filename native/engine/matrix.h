@@ -68,10 +68,12 @@ struct Matrix {
     const int begin = index * group;
     const int size = std::min(group, columns - begin);
     for (int column = 0; column < size; ++column) {
-      place[(column / 4 * kInt8PanelRows + in_panel) * 4 + column % 4] = codes[column];
+      const std::ptrdiff_t quad = std::ptrdiff_t{column / 4} * kInt8PanelRows + in_panel;
+      place[quad * 4 + column % 4] = codes[column];
     }
     const int padded = std::min(group, padded_columns - begin);
-    std::memcpy(place + std::ptrdiff_t{padded} * kInt8PanelRows + in_panel * 4, &scale, sizeof scale);
+    std::memcpy(place + std::ptrdiff_t{padded} * kInt8PanelRows + std::ptrdiff_t{in_panel} * 4, &scale,
+                sizeof scale);
   }
 
   Precision precision = Precision::kF32;

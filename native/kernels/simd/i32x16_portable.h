@@ -25,10 +25,11 @@ inline I32x16 broadcast_int32(std::int32_t a) {
 
 template <int kQuad>
 inline I32x16 dot(I32x16 sums, Weights16x4 weights, Quads x) {
-  const std::int32_t x0 = x[kQuad * 4];
-  const std::int32_t x1 = x[kQuad * 4 + 1];
-  const std::int32_t x2 = x[kQuad * 4 + 2];
-  const std::int32_t x3 = x[kQuad * 4 + 3];
+  const auto code = [x](int column) { return static_cast<std::int32_t>(x[kQuad * 4 + column]); };
+  const std::int32_t x0 = code(0);
+  const std::int32_t x1 = code(1);
+  const std::int32_t x2 = code(2);
+  const std::int32_t x3 = code(3);
   for (int i = 0; i < 16; ++i) {
     const unsigned char* row = weights + i * 4;
     sums.lane[i] += row[0] * x0 + row[1] * x1 + row[2] * x2 + row[3] * x3;
