@@ -7,7 +7,7 @@ const { runJest } = require('./lib/jest');
 const { prebuild, targets } = require('./lib/prebuild');
 const { runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
-const { buildNative, lint, testNative } = require('./lib/native');
+const { buildEmulated, buildNative, lint, testNative } = require('./lib/native');
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 const { runSteps } = require('./lib/steps');
@@ -44,6 +44,9 @@ const quick = [
 const full = [
   ...quick.slice(0, -1),
   { name: 'native tests, clang', action: () => nativeTests({ name: 'clang', compiler: 'clang++' }) },
+  ...(process.arch === 'x64'
+    ? [{ name: 'native tests, AVX-512 emulated', action: () => testNative(buildEmulated()) }]
+    : []),
   { name: 'clang-tidy', action: lint },
   ...Object.keys(targets).map((name) => ({
     name: `prebuilt addon, ${name}`,

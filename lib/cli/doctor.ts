@@ -61,12 +61,20 @@ function addon(): Finding {
   });
 }
 
+/** By processor, best first. */
+const instructionSets: Readonly<Record<string, readonly string[]>> = {
+  arm64: ['dotprod', 'neon'],
+  x64: ['avx512vnni', 'avx512', 'avxvnni', 'avx2'],
+};
+
 function instructionSet(): Finding {
   const { isa, selected, note } = library().native.features();
   const wanted = process.env['WKV_ISA'];
   const processor = cpus()[0]?.model.trim() ?? 'this processor';
-  const family = process.arch === 'arm64' ? ['neon'] : process.arch === 'x64' ? ['avx512', 'avx2'] : [];
-  const missing = family.filter((name) => !isa.includes(name));
+  const family = instructionSets[process.arch] ?? [];
+  // What is behind the best that there is would be no gain.
+  const better = isa[0] !== undefined && family.includes(isa[0]) ? family.indexOf(isa[0]) : family.length;
+  const missing = family.slice(0, better);
   const why =
     note !== ''
       ? note

@@ -64,8 +64,15 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
                std::to_string(tensor.file) + ":" + std::to_string(tensor.offset) + "\n";
   }
   key += hexadecimal(xxh64(tensors.data(), tensors.size())) + ":";
-  key += options.weights ? name_of(*options.weights) : "own";
+  key += name_of(options.weights.value());
   return key + ":" + std::to_string(std::bit_cast<std::uint32_t>(options.group_norm_epsilon));
+}
+
+// With the weights that are kept where the options leave it open: they may have been asked for by name
+// before.
+LoadOptions resolved(const TensorDirectory& directory, LoadOptions options) {
+  options.weights = inspect_model(directory, options).weights;
+  return options;
 }
 
 // The loaded models of the process, and which are being loaded.
@@ -123,13 +130,13 @@ ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& opt
 }
 
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options) {
-  return registry().has(key_of(directory, options));
+  return registry().has(key_of(directory, resolved(directory, options)));
 }
 
 std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, const LoadOptions& options,
                                               unsigned threads, const std::atomic<bool>& cancelled,
                                               const LoadProgress& progress) {
-  const std::string key = key_of(directory, options);
+  const std::string key = key_of(directory, resolved(directory, options));
   if (auto shared = registry().get_or_begin(key, cancelled)) return shared;
   try {
     require_supported(directory);

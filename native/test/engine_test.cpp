@@ -119,7 +119,7 @@ TEST_SUITE("engine") {
     const auto network = std::make_shared<SumNetwork>();
     Engine engine(network, 1, 8);
     network->hold();
-    Call first = prepare(fresh_state(*network), {1});
+    Call first = prepare(fresh_state(*network), {1, 1});
     engine.submit(first.evaluation);
     network->wait_for_steps(1);
     // These arrive while the first step is under way.
@@ -130,12 +130,12 @@ TEST_SUITE("engine") {
     network->release();
     for (Call& call : calls) call.done.wait();
     const auto steps = network->steps();
-    CHECK(steps[0] == std::vector<std::size_t>{1});
+    CHECK(steps[0] == std::vector<std::size_t>{2});
     CHECK(steps[1] == std::vector<std::size_t>{2, 58, 10, 58});
     CHECK(steps[2] == std::vector<std::size_t>{64, 64});
     std::size_t tokens = 0;
     for (const auto& step : steps) tokens += std::accumulate(step.begin(), step.end(), std::size_t{0});
-    CHECK(tokens == 1 + 2 + 500 + 10 + 500);
+    CHECK(tokens == 2 + 2 + 500 + 10 + 500);
     CHECK(sum_of(calls[1].evaluation->state) == 500);
   }
 
@@ -261,9 +261,11 @@ TEST_SUITE("engine") {
     engine.submit(std::vector{calls[0].evaluation, calls[1].evaluation});
     for (Call& call : calls) call.done.wait();
     const auto steps = network->steps();
-    REQUIRE(steps.size() == 4);
+    // And one step more, for whoever may be about to come with the next token.
+    REQUIRE(steps.size() == 5);
     CHECK(steps[0] == std::vector<std::size_t>{16, 1});
-    CHECK(steps[1] == std::vector<std::size_t>{128});
+    CHECK(steps[1] == std::vector<std::size_t>{16});
+    CHECK(steps[2] == std::vector<std::size_t>{128});
   }
 
   TEST_CASE("drawing from a session that has seen nothing is an error, not a crash") {

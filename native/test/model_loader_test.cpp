@@ -58,6 +58,8 @@ TEST_SUITE("model loader") {
     const File copy;
     const Model model = load(file.directory);
     CHECK(load(file.directory, {.weights = wkv::Precision::kF16}) != model);
+    // What is the default anyway is the same model.
+    CHECK(load(file.directory, {.weights = wkv::Precision::kF32}) == model);
     CHECK(load(file.directory, {.weights = {}, .group_norm_epsilon = 1e-5F}) != model);
     CHECK(load(copy.directory) != model);
     const auto rewritten = wkv::test::write_tensors(file.folder.file("m"), wkv::test::random_model({}, 2));

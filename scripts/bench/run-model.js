@@ -1,67 +1,126 @@
 'use strict';
 
-// Load time, peak memory, and tokens per second of one model: single tokens, and a prompt.
+// Load time, peak memory, and tokens per second of one model: alone, in batches, and beside a long prompt.
+const { parseArgs } = require('node:util');
 const { loadModel } = require('../..');
 
-const help = `Usage: node scripts/bench/run-model.js MODEL [--tokens N] [--prompt N] [--threads N] [--weights TYPE]
+const help = `Usage: node scripts/bench/run-model.js MODEL [--weights TYPE] [--threads N] [--rounds N] [--prompt N] [--json]
 
-Prints how long MODEL takes to load, how much memory the process then had at most, how fast it decodes (N single
-tokens, 32 by default; the median counts), and how fast it takes in a prompt (N tokens, 512 by default).`;
+Prints how long MODEL takes to load, how much memory the process then had at most, how fast one session decodes (N
+single tokens, 24 by default; the median counts), how fast 4 and 16 sessions do together, how fast a prompt is taken
+in (N tokens, 512 by default), and how long 4 sessions that decode wait at most while a prompt of 4,096 tokens is
+taken in beside them, in their usual steps.`;
 
-function option(name, otherwise) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? otherwise : process.argv[at + 1];
-}
+const options = {
+  weights: { type: 'string', default: 'auto' },
+  threads: { type: 'string' },
+  rounds: { type: 'string', default: '24' },
+  prompt: { type: 'string', default: '512' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+};
 
 function median(values) {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+async function timed(body) {
+  const start = performance.now();
+  await body();
+  return (performance.now() - start) / 1000;
+}
+
+/** Seconds of a step in which every session takes a token in. */
+function step(sessions, round, vocabulary) {
+  return timed(() =>
+    Promise.all(sessions.map((session, i) => session.evaluate([(round * 7919 + i * 104729) % vocabulary]))),
+  );
+}
+
+/** Seconds of each of some steps, after two that do not count. */
+async function decode(sessions, rounds, vocabulary) {
+  const times = [];
+  for (let round = 0; round < rounds + 2; round++) times.push(await step(sessions, round, vocabulary));
+  return times.slice(2);
+}
+
+/** The longest step of sessions that decode while a prompt is taken in, over their median step without it. */
+async function gap(sessions, other, vocabulary) {
+  const quiet = median(await decode(sessions, 8, vocabulary));
+  let over = false;
+  const prompt = Uint32Array.from({ length: 4096 }, (_, i) => (i * 31) % vocabulary);
+  const call = other.evaluate(prompt, { logits: 'none' }).then(() => {
+    over = true;
+  });
+  let longest = 0;
+  for (let round = 0; !over; round++) longest = Math.max(longest, await step(sessions, round, vocabulary));
+  await call;
+  return longest / quiet;
+}
+
+async function measure(path, { weights, threads, rounds, prompt: length }) {
+  let model;
+  const load = await timed(async () => {
+    model = await loadModel(path, {
+      weights,
+      ...(threads === undefined ? {} : { threads: Number(threads) }),
+    });
+  });
+  const { info } = model;
+  const { vocabulary } = info;
+  const loaded = process.resourceUsage().maxRSS * 1024;
+  const sessions = Array.from({ length: 17 }, () => model.createSession());
+  const rate = async (count) =>
+    count / median(await decode(sessions.slice(0, count), Number(rounds), vocabulary));
+  const one = await rate(1);
+  const four = await rate(4);
+  const sixteen = await rate(16);
+  const text = Uint32Array.from({ length: Number(length) }, (_, i) => (i * 104729) % vocabulary);
+  const prompts = [];
+  for (let i = 0; i < 3; i++) {
+    prompts.push(await timed(() => model.createSession().evaluate(text, { logits: 'none' })));
+  }
+  const prompt = Number(length) / median(prompts);
+  // A token reads one row of the embedding, which int8 leaves in 16 bits, and all of the other weights.
+  const width = info.weights === 'f32' ? 4 : 2;
+  const read = info.weightBytes - vocabulary * info.embedding * width;
+  const result = {
+    weights: info.weights,
+    isa: info.isa,
+    parameters: info.parameters,
+    weightBytes: info.weightBytes,
+    loadSeconds: load,
+    peakBytesLoading: loaded,
+    decodeTokensPerSecond: one,
+    decodeBytesPerSecond: read * one,
+    decodeTokensPerSecond4: four,
+    decodeTokensPerSecond16: sixteen,
+    promptTokensPerSecond: prompt,
+    // Two for each weight but those of the embedding, and of the head, which prompts leave out.
+    promptOperationsPerSecond: 2 * (info.parameters - 2 * vocabulary * info.embedding) * prompt,
+    longestGapInSteps: await gap(sessions.slice(0, 4), sessions[16], vocabulary),
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  };
+  await model.dispose();
+  return result;
 }
 
 async function main() {
-  const path = process.argv[2];
-  if (path === undefined || path === '--help') {
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  if (values.help || positionals.length !== 1) {
     console.log(help);
+    process.exitCode = values.help ? 0 : 2;
     return;
   }
-  const threads = option('--threads');
-  const start = performance.now();
-  const model = await loadModel(path, {
-    weights: option('--weights', 'auto'),
-    ...(threads === undefined ? {} : { threads: Number(threads) }),
-  });
-  const { info } = model;
-  const gib = (bytes) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-  console.log(`load      ${((performance.now() - start) / 1000).toFixed(1)} s`);
-  console.log(`weights   ${gib(info.weightBytes)} as ${info.weights}, ${info.parameters} parameters`);
-  console.log(`peak      ${gib(process.resourceUsage().maxRSS * 1024)} resident`);
-
-  const session = model.createSession();
-  const times = [];
-  const tokens = Number(option('--tokens', 32));
-  for (let i = 0; i < tokens + 2; i++) {
-    const before = performance.now();
-    await session.evaluate([(i * 7919) % info.vocabulary], { logits: 'none' });
-    if (i >= 2) times.push(performance.now() - before);
+  const result = await measure(positionals[0], values);
+  if (values.json) {
+    console.log(JSON.stringify(result));
+    return;
   }
-  // A token reads one row of the embedding, and all of the other weights.
-  const width = info.weights === 'f32' ? 4 : 2;
-  const read = info.weightBytes - info.vocabulary * info.embedding * width;
-  const each = median(times);
-  console.log(
-    `decode    ${(1000 / each).toFixed(2)} tokens/s, ${(read / each / 1e6).toFixed(1)} GB/s of weights`,
-  );
-
-  const length = Number(option('--prompt', 512));
-  const prompt = Uint32Array.from({ length }, (_, i) => (i * 104729) % info.vocabulary);
-  const before = performance.now();
-  await model.createSession().evaluate(prompt, { logits: 'none' });
-  const seconds = (performance.now() - before) / 1000;
-  const operations = (2 * (info.parameters - 2 * info.vocabulary * info.embedding) * length) / seconds;
-  console.log(
-    `prompt    ${(length / seconds).toFixed(1)} tokens/s, ${(operations / 1e9).toFixed(0)} GFLOP/s`,
-  );
-  console.log(`peak      ${gib(process.resourceUsage().maxRSS * 1024)} resident`);
-  await model.dispose();
+  for (const [name, value] of Object.entries(result)) {
+    const shown = typeof value === 'number' ? Number(value.toPrecision(4)).toLocaleString('en-US') : value;
+    console.log(`${name.padEnd(26)} ${shown}`);
+  }
 }
 
 void main();

@@ -24,6 +24,14 @@ function buildNative({ name, compiler, sanitize = '' }) {
   return { tests: path.join(root, out, 'build/wkv_test'), prebuild: path.join(root, out) };
 }
 
+/** Builds the tests of the kernels for AVX-512 with emulated instructions, of the build in out/gcc. */
+function buildEmulated() {
+  const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
+  const build = path.dirname(tests);
+  run('cmake', ['--build', build, '--target', 'wkv_emulated_test', '--parallel', jobs], { capture: true });
+  return { tests: path.join(build, 'wkv_emulated_test') };
+}
+
 /** Runs the native tests and returns how many test cases passed and failed. */
 function testNative({ tests }, env = {}) {
   let output;
@@ -70,4 +78,4 @@ async function lint() {
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }
 
-module.exports = { buildNative, testNative, lint };
+module.exports = { buildEmulated, buildNative, testNative, lint };

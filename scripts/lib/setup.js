@@ -25,6 +25,9 @@ const checkTools = [
   { name: 'black', present: () => responds('black') },
   { name: 'pyflakes3', present: () => responds('pyflakes3') },
   { name: 'doctest-dev', present: () => hasHeader('doctest/doctest.h') },
+  ...(process.arch === 'x64'
+    ? [{ name: 'libsimde-dev', present: () => hasHeader('simde/x86/avx512.h') }]
+    : []),
 ];
 
 function responds(command) {

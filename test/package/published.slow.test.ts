@@ -32,11 +32,12 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const { bench, test, ...list } = JSON.parse(
+  const { bench, test, emulated, ...list } = JSON.parse(
     readFileSync(join(root, 'native/sources.json'), 'utf8'),
-  ) as Record<string, string[]>;
+  ) as Record<string, unknown[]>;
   expect(bench?.length).toBeGreaterThan(0);
   expect(test?.length).toBeGreaterThan(0);
+  expect(emulated).toBeDefined();
   const headers = below('native').filter(
     (path) => /\.(h|map)$/.test(path) && !/^native\/(bench|test)\//.test(path),
   );

@@ -1,0 +1,3 @@
+#include "test/emulated/avx512.h"
+
+#include "kernels/isa/avx512.cpp"
