@@ -54,9 +54,7 @@ def bits_per_byte(model, documents, size=16):
         for i, row in enumerate(rows):
             text[i, 1 : len(row) + 1] = torch.tensor(list(row))
             counted[i, : len(row)] = True
-        losses = F.cross_entropy(
-            model(text[:, :-1]).transpose(1, 2), text[:, 1:], reduction="none"
-        )
+        losses = F.cross_entropy(model(text[:, :-1]).transpose(1, 2), text[:, 1:], reduction="none")
         nats += losses[counted].double().sum().item()
         count += int(counted.sum())
     return nats / count / math.log(2)
@@ -68,9 +66,7 @@ def stream_bits(model, data, piece=4096):
     for at in range(0, len(data), piece):
         end = min(at + piece, len(data))
         logits = model(text[None, at:end], state)
-        nats += F.cross_entropy(
-            logits[0], text[at + 1 : end + 1], reduction="sum"
-        ).item()
+        nats += F.cross_entropy(logits[0], text[at + 1 : end + 1], reduction="sum").item()
     return nats / len(data) / math.log(2)
 
 
@@ -82,16 +78,11 @@ def complete(model, prompts, most=160, temperature=0.0, seed=0, stops=(b"\0", b"
         state = model.zero_state(1)
         logits.append(model(torch.tensor([list(prompt)]), state)[:, -1])
         states.append(state)
-    state = [
-        {k: torch.cat([s[i][k] for s in states]) for k in states[0][i]}
-        for i in range(len(states[0]))
-    ]
+    state = [{k: torch.cat([s[i][k] for s in states]) for k in states[0][i]} for i in range(len(states[0]))]
     logits, out = torch.cat(logits), [bytearray() for _ in prompts]
     for _ in range(most):
         if temperature:
-            token = torch.multinomial(
-                torch.softmax(logits / temperature, -1), 1, generator=random
-            )[:, 0]
+            token = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=random)[:, 0]
         else:
             token = logits.argmax(-1)
         for row, t in zip(out, token.tolist()):
@@ -99,17 +90,12 @@ def complete(model, prompts, most=160, temperature=0.0, seed=0, stops=(b"\0", b"
         if all(any(stop in row for stop in stops) for row in out):
             break
         logits = model(token[:, None], state)[:, -1]
-    cut = lambda row: row[
-        : min((row.find(s) for s in stops if s in row), default=len(row))
-    ]
+    cut = lambda row: row[: min((row.find(s) for s in stops if s in row), default=len(row))]
     return [bytes(cut(row)).decode(errors="replace").strip() for row in out], out
 
 
 def chat(turns, question):
-    return (
-        "".join(f"User: {q}\n\nAssistant: {a}\n\n" for q, a in turns)
-        + f"User: {question}\n\nAssistant:"
-    )
+    return "".join(f"User: {q}\n\nAssistant: {a}\n\n" for q, a in turns) + f"User: {question}\n\nAssistant:"
 
 
 def cases(path, least):
@@ -181,11 +167,7 @@ def keeps_its_cast(language, asked, story):
         if any(form in story for key, form in name.items() if key != "g")
     }
     return (
-        asked in animals
-        and len(animals) == 2
-        and named == animals
-        and len(things) == 1
-        and len(foods) <= 1
+        asked in animals and len(animals) == 2 and named == animals and len(things) == 1 and len(foods) <= 1
     )
 
 
@@ -201,24 +183,17 @@ def stories(model, count):
             asks = [
                 a
                 for a in language.ASK
-                if "{hero" in a
-                and "name}" not in a
-                and "friend" not in a
-                and "obj" not in a
+                if "{hero" in a and "name}" not in a and "friend" not in a and "obj" not in a
             ]
             prompts.append(chat([], engine.expand(r.choice(asks), words, r)).encode())
             asked.append(words["hero"]["emoji"])
-        texts = complete(
-            model, prompts, most=1600, temperature=0.3, stops=(b"\0", b"\n\n")
-        )[0]
+        texts = complete(model, prompts, most=1600, temperature=0.3, stops=(b"\0", b"\n\n"))[0]
         kept[name] = sum(keeps_its_cast(language, a, t) for a, t in zip(asked, texts))
     return {**kept, "all": sum(kept.values()), "of": count * len(LANGUAGES)}
 
 
 def main():
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("model", help="the .pth")
     p.add_argument("--data", required=True, help="the directory that corpus.py filled")
     p.add_argument(
@@ -227,9 +202,7 @@ def main():
         default=200,
         help="smallest distance for recall, in bytes (default 200)",
     )
-    p.add_argument(
-        "--limit", type=int, default=10**9, help="at most this many recall questions"
-    )
+    p.add_argument("--limit", type=int, default=10**9, help="at most this many recall questions")
     p.add_argument(
         "--stream",
         action="store_true",
@@ -262,21 +235,15 @@ def main():
             "bits per byte": round(bits, 4),
             "perplexity per byte": round(2**bits, 4),
             "xz -9e bits per byte": round(
-                len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
-                * 8
-                / len(data),
+                len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) * 8 / len(data),
                 4,
             ),
-            "bzip2 -9 bits per byte": round(
-                len(bz2.compress(data, 9)) * 8 / len(data), 4
-            ),
+            "bzip2 -9 bits per byte": round(len(bz2.compress(data, 9)) * 8 / len(data), 4),
         }
         if o.stream:
             result["bits per byte as one stream"] = round(stream_bits(model, data), 4)
         print(json.dumps(result, indent=1), flush=True)
-        accuracy, wrong = recall(
-            model, os.path.join(o.data, "heldout.jsonl"), o.least, o.limit
-        )
+        accuracy, wrong = recall(model, os.path.join(o.data, "heldout.jsonl"), o.least, o.limit)
         print(
             json.dumps(
                 {"recall": accuracy, "some wrong answers": wrong},
@@ -287,9 +254,7 @@ def main():
         )
         if o.stories > 0:
             print(
-                json.dumps(
-                    {"stories that keep to their cast": stories(model, o.stories)}
-                ),
+                json.dumps({"stories that keep to their cast": stories(model, o.stories)}),
                 flush=True,
             )
     for temperature in (0.0, 0.8):
