@@ -27,13 +27,13 @@ function loadInWorker(path: string, weights: LoadOptions['weights']): Promise<vo
 async function main(path = ''): Promise<void> {
   const models: unknown[] = [];
   const load = async (): Promise<void> => {
-    const model = await loadModel(path);
+    const model = await loadModel(path, { weights: 'bf16' });
     await model.createSession().evaluate([1]);
     models.push(model);
   };
   const first = await grownBy(load);
   const again = await grownBy(load);
-  const inWorker = await grownBy(() => loadInWorker(path, 'auto'));
+  const inWorker = await grownBy(() => loadInWorker(path, 'bf16'));
   const otherWeights = await grownBy(() => loadInWorker(path, 'f32'));
   const weightBytes = 2 * 2 * 65_536 * 64;
   process.stdout.write(JSON.stringify({ first, again, inWorker, otherWeights, weightBytes }));
