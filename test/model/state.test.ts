@@ -105,12 +105,12 @@ describe('A state', () => {
     const pth = await writeTensors(folder, 'bf16', 'pth', bf16);
     const safetensors = await writeTensors(folder, 'bf16', 'safetensors', bf16);
     const tokens = randomTokens(20, vocabulary, 2);
-    const [state, logits] = await withModel(pth, {}, async (one) => {
+    const [state, logits] = await withModel(pth, { weights: 'bf16' }, async (one) => {
       const session = one.createSession();
       return [(await session.evaluate(tokens), session.state), await session.evaluate([7])] as const;
     });
-    for (const options of [{}, { weights: 'f32' as const }]) {
-      const found = await withModel(safetensors, options, (other) =>
+    for (const weights of ['bf16', 'f32'] as const) {
+      const found = await withModel(safetensors, { weights }, (other) =>
         other.createSession({ state }).evaluate([7]),
       );
       expect(found).toHaveLength(logits.length);

@@ -17,6 +17,8 @@ const files = [
 describeWithFixtures('A trained model (trained by others, computed by others in float64)', () => {
   describe.each(files)('%s from %s', (type, file) => {
     const path = fixturePath('v5.2', file);
+    /** Kept as the file has them. */
+    const weights = ({ fp32: 'f32', fp16: 'f16', bf16: 'bf16' } as const)[type];
 
     test.each(['A', 'B'])(
       'gives the expected logits at every position, and the state, of prompt %s',
@@ -26,7 +28,7 @@ describeWithFixtures('A trained model (trained by others, computed by others in 
           type,
           prompt,
         );
-        await withModel(path, {}, async (model) => {
+        await withModel(path, { weights }, async (model) => {
           expect(model.info).toMatchObject({
             version: '5.2',
             layers: 12,
@@ -49,7 +51,7 @@ describeWithFixtures('A trained model (trained by others, computed by others in 
 
     test.each(['A', 'B'])('continues prompt %s with the expected 64 most probable tokens', async (prompt) => {
       const { tokens, greedy } = readExpected('v5.2', type, prompt);
-      await withModel(path, {}, async (model) => {
+      await withModel(path, { weights }, async (model) => {
         const session = model.createSession();
         let last = await session.evaluate(tokens);
         const found: number[] = [];
