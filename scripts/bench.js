@@ -72,6 +72,12 @@ function main() {
     console.log(help);
     return;
   }
+  const unknown = positionals.filter((shape) => !['0.4B', '1.5B', '3B', '7B'].includes(shape));
+  if (unknown.length > 0) {
+    console.error(`Does not know the shape ${unknown.join(', ')}\n\n${help}`);
+    process.exitCode = 2;
+    return;
+  }
   ensureTools(buildTools);
   ensureModules();
   runNode('scripts/build.js', [], { capture: true });
