@@ -9,7 +9,7 @@ const { parseArgs } = require('node:util');
 const { jobs } = require('./lib/build');
 const { buildNative } = require('./lib/native');
 const { root, run, runNode } = require('./lib/run');
-const { buildTools, ensureModules, ensureTools } = require('./lib/setup');
+const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run bench [-- SHAPE... --weights TYPE,... --rounds N --json]
 
@@ -78,7 +78,7 @@ function main() {
     process.exitCode = 2;
     return;
   }
-  ensureTools(buildTools);
+  ensureTools(checkTools);
   ensureModules();
   runNode('scripts/build.js', [], { capture: true });
   const bench = buildBench();

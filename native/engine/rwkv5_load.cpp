@@ -225,7 +225,6 @@ Inspected inspect_all(const TensorDirectory& directory, const Options& options) 
   info.head_size = d.head_size;
   info.feed_forward = d.feed_forward;
   info.vocabulary = d.vocabulary;
-
   const auto channels = static_cast<std::uint32_t>(d.embedding);
   const auto head_state = static_cast<std::uint32_t>(d.head_size) * static_cast<std::uint32_t>(d.head_size);
   const std::uint64_t wkv_numbers = std::uint64_t{head_state} * static_cast<std::uint32_t>(d.heads);
