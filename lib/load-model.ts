@@ -1,10 +1,20 @@
 import { fileURLToPath } from 'node:url';
-import { onAbort } from './abort';
 import { WkvError } from './errors';
 import { openTensorDirectory, type TensorDirectory } from './formats';
+import { runJob } from './job';
 import { Model, type ModelInfo } from './model';
-import { fromNative, native, type NativeLoadOptions, type NativeModel } from './native';
-import { abortSignal, checkOptions, integer, number, oneOf, wrongType, wrongValue } from './options';
+import { fromNative, native, type NativeLoadOptions } from './native';
+import {
+  abortSignal,
+  boolean,
+  callback,
+  checkOptions,
+  integer,
+  number,
+  oneOf,
+  wrongType,
+  wrongValue,
+} from './options';
 import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
@@ -22,8 +32,9 @@ export interface LoadOptions {
   /** Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far. */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
   /**
-   * What to keep matrices in. 'auto' (the default) is 'int8' from 100 million parameters on, and 'f32' below. With
-   * 'int8', activations are quantized too, to 8 bits per group of channels and token (docs/quantization.md).
+   * What to keep matrices in. 'auto' (the default) is what a packed file has, else 'int8' from 100 million parameters
+   * on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to 8 bits per group of channels and
+   * token (docs/quantization.md). 'int4' takes half of the memory of 'int8', and loses some quality.
    */
   weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
@@ -39,6 +50,12 @@ export interface LoadOptions {
   tokenizer?: TokenizerLike;
   /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
   groupNormEpsilon?: number;
+  /**
+   * Whether the matrices of a packed file ({@link convertModel}) stay where they are, mapped into memory, which
+   * processes share (true, the default), or are copied. A mapped file must not be truncated or written to while it is
+   * in use, or the process may be killed; replacing and deleting it are safe. Other files are never mapped.
+   */
+  mmap?: boolean;
   /** Called now and then; what it throws ends the loading. */
   onProgress?: (progress: LoadProgress) => void;
   /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
@@ -47,7 +64,8 @@ export interface LoadOptions {
 
 /**
  * Loads a model from an official file as it is: BlinkDL's `.pth`, `.safetensors`, or a directory as Hugging Face
- * lays it out. Nothing of the file is executed. A process holds one copy of the weights per file and options.
+ * lays it out; or from a packed file, which {@link convertModel} makes of these. Nothing of the file is executed. A
+ * process holds one copy of the weights per file and options.
  *
  * @param path a path or `file:` URL of a file, a directory, or an index of shards
  * @throws {WkvError} `ERR_WKV_FORMAT`, `ERR_WKV_UNSUPPORTED` or `ERR_WKV_SHAPE` for a file that is damaged, not
@@ -61,29 +79,27 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   if (device?.startsWith('cuda') === true) {
     throw new WkvError('ERR_WKV_DEVICE', `device: '${device}' is not supported yet; use 'cpu' or 'auto'`);
   }
-  if (weights === 'int4') {
-    throw new WkvError('ERR_WKV_UNSUPPORTED', `weights: 'int4' is not supported yet; use 'int8'`);
-  }
   const loadOptions: NativeLoadOptions = {
     weights: weights === 'auto' ? undefined : weights,
     groupNormEpsilon: checked.groupNormEpsilon,
+    mmap: checked.mmap,
   };
   const directory = await openTensorDirectory(path, { signal });
   const name = path instanceof URL ? fileURLToPath(path) : path;
   try {
     const { vocabulary } = requireMemory(directory, loadOptions, name);
     const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary);
-    const model = await readWeights(
-      directory,
-      {
-        ...loadOptions,
-        threads: checked.threads ?? usableThreads(),
-        maxBatch: checked.maxBatch ?? 64,
-        resting: checked.statePrecision === 'f16',
-      },
-      onProgress,
+    const nativeOptions = {
+      ...loadOptions,
+      threads: checked.threads ?? usableThreads(),
+      maxBatch: checked.maxBatch ?? 64,
+      resting: checked.statePrecision === 'f16',
+    };
+    const model = await runJob((report) => native.loadModel(directory, nativeOptions, report), {
+      onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
       signal,
-    );
+      discard: (unwanted) => unwanted.dispose(),
+    });
     const info: ModelInfo = { ...model.info(), device: 'cpu', isa: native.features().selected };
     return new Model(model, info, tokenizer, checked.statePrecision === 'f16');
   } catch (error) {
@@ -125,10 +141,8 @@ function checkLoadOptions(options: unknown) {
       throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
     },
     groupNormEpsilon: number(0, 1),
-    onProgress: (name, value) => {
-      if (isCallback(value)) return value;
-      throw wrongType(name, 'a function', value);
-    },
+    mmap: boolean,
+    onProgress: callback,
     signal: abortSignal,
   });
 }
@@ -140,10 +154,6 @@ function isTokenizer(value: unknown): value is TokenizerLike {
     ['size', 'endOfText'].every((key) => Number.isSafeInteger(Reflect.get(value, key))) &&
     ['encode', 'decodeBytes'].every((key) => typeof Reflect.get(value, key) === 'function')
   );
-}
-
-function isCallback(value: unknown): value is (progress: LoadProgress) => void {
-  return typeof value === 'function';
 }
 
 /** Refuses a model that does not fit, unless the process has it already. */
@@ -166,42 +176,4 @@ export function usableMemory(): number {
   const limit = process.constrainedMemory();
   const within = limit > 0 && limit < 2 ** 60 ? limit - process.memoryUsage.rss() : Infinity;
   return Math.min(process.availableMemory(), within);
-}
-
-async function readWeights(
-  directory: TensorDirectory,
-  options: NativeLoadOptions & { threads: number; maxBatch: number; resting: boolean },
-  onProgress: LoadOptions['onProgress'],
-  signal: AbortSignal | undefined,
-): Promise<NativeModel> {
-  signal?.throwIfAborted();
-  let reported = -1;
-  const thrown: unknown[] = [];
-  const { promise, cancel } = native.loadModel(
-    directory,
-    options,
-    onProgress &&
-      ((completed, total) => {
-        // Reports of several threads may overtake each other.
-        if (completed <= reported) return;
-        reported = completed;
-        try {
-          onProgress({ phase: 'load', completed, total });
-        } catch (error) {
-          thrown.push(error);
-          cancel();
-        }
-      }),
-  );
-  const isOver = onAbort(signal, cancel);
-  try {
-    const model = await promise;
-    if (signal?.aborted === true || thrown.length > 0) await model?.dispose();
-    signal?.throwIfAborted();
-    if (thrown.length > 0) throw thrown[0];
-    if (model === undefined) throw new Error('loading ended without a model');
-    return model;
-  } finally {
-    isOver();
-  }
 }

@@ -27,15 +27,15 @@ export interface ModelInfo {
   /** Numbers in all tensors. */
   readonly parameters: number;
   /** What matrices are kept in. */
-  readonly weights: 'f32' | 'f16' | 'bf16' | 'int8';
+  readonly weights: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
   /** Memory that the weights take, in bytes. */
   readonly weightBytes: number;
   /** Memory that a session's state takes, in bytes, whatever the session has seen. */
   readonly stateBytes: number;
   readonly device: 'cpu';
   /**
-   * The instruction set in use: 'avx512vnni', 'avx512', 'avxvnni', 'avx2', 'dotprod', 'neon' or 'portable'. Results
-   * do not depend on it.
+   * The instruction set in use: 'avx512vnni', 'avx512', 'avxvnni', 'avx2', 'i8mm', 'dotprod', 'neon' or 'portable'.
+   * Results do not depend on it.
    */
   readonly isa: string;
   /** Identifies the weights, whatever file they came from. */

@@ -2,10 +2,12 @@ import { isNativeError } from 'node:util/types';
 import { loadAddon } from './addon';
 import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 import type { StoredType, TensorDirectory } from './formats';
+import type { PlannedMatrix } from './formats/packed';
+import type { QuantizedPrecision } from './quantized';
 import { archiveHint } from './unpacked';
 
 /** What weight matrices are kept in. */
-export type Precision = StoredType | 'int8';
+export type Precision = StoredType | QuantizedPrecision;
 
 /** A vocabulary's trie; see native/addon/vocabulary.h. */
 export interface NativeVocabulary {
@@ -135,6 +137,27 @@ export interface NativeModel {
 export interface NativeLoadOptions {
   weights?: Precision | undefined;
   groupNormEpsilon?: number | undefined;
+  mmap?: boolean | undefined;
+}
+
+/** Work on another thread; the promise is of `undefined` where it was called off. */
+export interface NativeJob<Result> {
+  promise: Promise<Result | undefined>;
+  cancel: () => void;
+}
+
+/** Told now and then how far a job is. */
+export type NativeProgress = ((completed: number, total: number) => void) | undefined;
+
+/** A file that is to be written; see PackedFile in native/engine/model_converter.h. */
+export interface NativePackedFile {
+  temporary: string;
+  path: string;
+  weights: QuantizedPrecision;
+  header: Uint8Array;
+  fingerprintAt: number;
+  places: Readonly<Record<string, number>>;
+  threads: number;
 }
 
 export interface NativeBinding {
@@ -148,12 +171,21 @@ export interface NativeBinding {
   loadModel(
     directory: TensorDirectory,
     options: NativeLoadOptions & { threads: number; maxBatch: number; resting: boolean },
-    onProgress: ((completed: number, total: number) => void) | undefined,
-  ): { promise: Promise<NativeModel | undefined>; cancel: () => void };
+    onProgress: NativeProgress,
+  ): NativeJob<NativeModel>;
+  planConversion(directory: TensorDirectory, weights: QuantizedPrecision): PlannedMatrix[];
+  /** Writes the file and gives the fingerprint of its weights. */
+  convertModel(
+    directory: TensorDirectory,
+    file: NativePackedFile,
+    onProgress: NativeProgress,
+  ): NativeJob<string>;
   /** Passes on to the engines what sessions were asked to evaluate; see lib/turn.ts. */
   flush(): void;
   /** See native/addon/kernels.cpp: arguments by name, checked before; arrays for results are filled. */
   kernels: Record<'quantizeInt8' | 'gemmInt8' | 'wkv5', (args: object) => void>;
+  /** Operations per second of so many threads with the selected instruction set; 0 where no ceiling is known. */
+  measurePeak(of: 'int8' | 'f32', threads: number): Promise<number>;
   features(): { isa: string[]; selected: string; note: string };
 }
 

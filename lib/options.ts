@@ -43,6 +43,23 @@ export function text(name: string, value: unknown): string {
   return value;
 }
 
+export function boolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw wrongType(name, 'a boolean', value);
+  return value;
+}
+
+/** What is called with the progress of any work; nobody looks at its result. */
+type ProgressCallback = (progress: { phase: 'load' | 'convert'; completed: number; total: number }) => void;
+
+export function callback(name: string, value: unknown): ProgressCallback {
+  if (!isCallback(value)) throw wrongType(name, 'a function', value);
+  return value;
+}
+
+function isCallback(value: unknown): value is ProgressCallback {
+  return typeof value === 'function';
+}
+
 /** A number from `lowest` to `highest`, both included. */
 export function number(lowest: number, highest: number) {
   return (name: string, value: unknown): number => {

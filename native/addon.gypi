@@ -69,7 +69,7 @@
         # Relative to build/, where make runs: a path with spaces would be cut.
         ['OS=="linux"', { 'ldflags': [ '-Wl,--version-script=../native/linux/exports.map' ] }],
         ['target_arch=="x64"', { 'dependencies': [ 'wkv_avx2', 'wkv_avxvnni', 'wkv_avx512', 'wkv_avx512vnni' ] }],
-        ['target_arch=="arm64"', { 'dependencies': [ 'wkv_neon', 'wkv_dotprod' ] }],
+        ['target_arch=="arm64"', { 'dependencies': [ 'wkv_neon', 'wkv_dotprod', 'wkv_i8mm' ] }],
       ],
     },
   ],
@@ -123,6 +123,13 @@
           'sources': [ '<!@(<(list) isa dotprod sources)' ],
           'cflags': [ '<!@(<(list) isa dotprod flags)' ],
           'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa dotprod flags)' ] },
+        },
+        {
+          'target_name': 'wkv_i8mm',
+          'type': 'static_library',
+          'sources': [ '<!@(<(list) isa i8mm sources)' ],
+          'cflags': [ '<!@(<(list) isa i8mm flags)' ],
+          'xcode_settings': { 'OTHER_CFLAGS': [ '<!@(<(list) isa i8mm flags)' ] },
         },
       ],
     }],

@@ -6,6 +6,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
+const { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn } = require('./bench/peers');
+const { shapes: knownShapes } = require('./bench/shapes');
 const { jobs } = require('./lib/build');
 const { buildNative } = require('./lib/native');
 const { root, run, runNode } = require('./lib/run');
@@ -13,16 +15,21 @@ const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run bench [-- SHAPE... --weights TYPE,... --rounds N --json]
 
-Measures models of published shapes with random weights, each figure beside the ceiling of the same minutes: what the
-memory can be read at, and what the processor's products of bytes can do. Rounds are interleaved: ceilings, then each
-model in each precision, and again. Prints medians and, in brackets, quartiles.
+Measures models of published shapes with random weights, each figure beside the ceiling of the same minutes (what the
+memory can be read at, what the processor's products of bytes can do) and beside other programs, where they are
+installed: node-llama-cpp with an RWKV-6 of the same size, oneDNN with products of single matrices. Rounds are
+interleaved: ceilings, then each model in each precision, and again. Prints medians and, in brackets, quartiles.
 
-  SHAPE      0.4B, 1.5B, 3B or 7B; default 0.4B 1.5B. Their files are kept in out/bench (1, 3, 6 and 15 GB).
-  --weights  default int8,bf16
-  --rounds   default 3
-  --threads  default 2: how many read and compute for the ceilings; models take what they may use
+  SHAPE             0.4B, 1.5B, 3B or 7B; default 0.4B 1.5B. Their files are kept in out/bench (1, 3, 6 and 15 GB, and
+                    0.5, 2, 3 and 8 GB for node-llama-cpp).
+  --weights         default int8,bf16
+  --rounds          default 3
+  --threads         default 2: how many compute for the ceilings and the others; models take what they may use
+  --node-llama-cpp  a folder where "npm install node-llama-cpp" was run; default the current one
+  --alone           leaves the others out
+  --json            prints everything that was measured
 
-Example: npm run bench -- 1.5B --weights int8`;
+Example: npm run bench -- 1.5B --weights int8 --node-llama-cpp ../peer`;
 
 const figures = [
   ['loadSeconds', 's to load', 1],
@@ -34,6 +41,9 @@ const figures = [
   ['longestGapInSteps', 'steps at most beside a prompt', 1],
   ['overWeights', 'MB over the weights', 1e6],
 ];
+
+/** Tokens of a prompt, for all. */
+const promptTokens = '256';
 
 function quartiles(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -57,6 +67,82 @@ function modelFile(shape) {
   return file;
 }
 
+/** A measurement with its ceilings, those of the same minute. */
+function withCeilings(found, ceilings) {
+  return {
+    ...found,
+    ceilings,
+    ofRead: found.decodeBytesPerSecond / ceilings.read,
+    // The portable form has no ceiling that is known.
+    ...(ceilings.dot > 0 ? { ofDot: found.promptOperationsPerSecond / ceilings.dot } : {}),
+    overWeights: found.peakBytes - found.weightBytes,
+  };
+}
+
+/** Rounds of all models, by what was measured. */
+function measureModels({ shapes, weights, rounds, threads, bench, llama }) {
+  const results = {};
+  const add = (name, found) => {
+    const ceilings = JSON.parse(run(bench, ['ceilings', threads], { capture: true }));
+    (results[name] ??= []).push(withCeilings(found(), ceilings));
+  };
+  const files = shapes.map(modelFile);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, shape] of shapes.entries()) {
+      for (const type of weights) {
+        const args = [files[i], '--weights', type, '--prompt', promptTokens, '--json'];
+        add(`${shape} ${type}`, () =>
+          JSON.parse(runNode('scripts/bench/run-model.js', args, { capture: true })),
+        );
+      }
+      if (llama !== undefined) {
+        const args = ['--threads', threads, '--prompt', promptTokens];
+        const file = path.join(root, 'out/bench', `${shape}.gguf`);
+        add(`${shape} node-llama-cpp ${llama.version}, RWKV-6 in Q8_0`, () =>
+          runNodeLlamaCpp(llama, shape, file, args),
+        );
+      }
+    }
+  }
+  return results;
+}
+
+const digits = (value) => Number(value.toPrecision(3));
+
+function printModels(results) {
+  for (const [name, rounds] of Object.entries(results)) {
+    const { isa, weightBytes } = rounds[0];
+    console.log(`\n${name}, ${(weightBytes / 2 ** 30).toFixed(2)} GiB, ${isa}`);
+    for (const [key, unit, divisor] of figures.filter(([key]) => key in rounds[0])) {
+      const [low, middle, high] = quartiles(rounds.map((round) => round[key] / divisor)).map(digits);
+      console.log(`  ${String(middle).padStart(8)} ${unit} [${low} - ${high}]`);
+    }
+  }
+}
+
+/** Billions of operations a second; of a few tokens, billions of bytes of weights, which are half as many. */
+function printProducts(products) {
+  for (const { rows, columns, tokens, isa, onednn, ...found } of products) {
+    const few = tokens < 8;
+    console.log(
+      `\n${rows} x ${columns}, ${tokens} tokens, ${few ? 'GB/s of weights' : 'billion operations/s'}`,
+    );
+    const ceiling = found[few ? 'readBytesPerSecond' : 'peakOperationsPerSecond'];
+    const lines = [
+      ['ceiling', ceiling, 1],
+      [`wkv, ${isa}`, found.wkv, few ? 2 : 1],
+      [`oneDNN ${onednn}, u8s8`, found.u8s8, few ? 2 : 1],
+      [`oneDNN ${onednn}, s8s8`, found.s8s8, few ? 2 : 1],
+    ];
+    for (const [name, spread, divisor] of lines) {
+      const [low, middle, high] = [spread.lower, spread.median, spread.upper].map((value) =>
+        digits(value / divisor / 1e9),
+      );
+      console.log(`  ${String(middle).padStart(8)} ${name} [${low} - ${high}]`);
+    }
+  }
+}
+
 function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -64,6 +150,8 @@ function main() {
       weights: { type: 'string', default: 'int8,bf16' },
       rounds: { type: 'string', default: '3' },
       threads: { type: 'string', default: '2' },
+      'node-llama-cpp': { type: 'string' },
+      alone: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -72,7 +160,7 @@ function main() {
     console.log(help);
     return;
   }
-  const unknown = positionals.filter((shape) => !['0.4B', '1.5B', '3B', '7B'].includes(shape));
+  const unknown = positionals.filter((shape) => !Object.hasOwn(knownShapes, shape));
   if (unknown.length > 0) {
     console.error(`Does not know the shape ${unknown.join(', ')}\n\n${help}`);
     process.exitCode = 2;
@@ -82,42 +170,33 @@ function main() {
   ensureModules();
   runNode('scripts/build.js', [], { capture: true });
   const bench = buildBench();
-  const shapes = positionals.length > 0 ? positionals : ['0.4B', '1.5B'];
-  const files = shapes.map(modelFile);
-  const results = new Map();
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const [i, shape] of shapes.entries()) {
-      for (const weights of values.weights.split(',')) {
-        const ceilings = JSON.parse(run(bench, ['ceilings', values.threads], { capture: true }));
-        const args = [files[i], '--weights', weights, '--json'];
-        const found = JSON.parse(runNode('scripts/bench/run-model.js', args, { capture: true }));
-        const name = `${shape} ${weights}`;
-        results.set(name, [
-          ...(results.get(name) ?? []),
-          {
-            ...found,
-            ceilings,
-            ofRead: found.decodeBytesPerSecond / ceilings.read,
-            ofDot: found.promptOperationsPerSecond / ceilings.dot,
-            overWeights: found.peakBytes - found.weightBytes,
-          },
-        ]);
-      }
-    }
-  }
+  const llama = values.alone ? undefined : findNodeLlamaCpp(values['node-llama-cpp']);
+  const oneDnn = values.alone ? undefined : buildOneDnn(path.dirname(bench));
+  const { threads } = values;
+  const models = measureModels({
+    shapes: positionals.length > 0 ? positionals : ['0.4B', '1.5B'],
+    weights: values.weights.split(','),
+    rounds: Number(values.rounds),
+    threads,
+    bench,
+    llama,
+  });
+  const products = oneDnn === undefined ? [] : runOneDnn(oneDnn, threads);
   if (values.json) {
-    console.log(JSON.stringify(Object.fromEntries(results), null, 1));
+    console.log(JSON.stringify({ models, products }, null, 1));
     return;
   }
-  for (const [name, rounds] of results) {
-    const { isa, weightBytes } = rounds[0];
-    console.log(`\n${name}, ${(weightBytes / 2 ** 30).toFixed(2)} GiB, ${isa}`);
-    for (const [key, unit, divisor] of figures) {
-      const [low, middle, high] = quartiles(rounds.map((round) => round[key] / divisor)).map((value) =>
-        Number(value.toPrecision(3)),
-      );
-      console.log(`  ${String(middle).padStart(8)} ${unit} [${low} - ${high}]`);
-    }
+  printModels(models);
+  printProducts(products);
+  if (values.alone) return;
+  if (llama === undefined) {
+    console.log(
+      '\nnode-llama-cpp was left out: it is not installed. "npm install node-llama-cpp" in any folder,',
+    );
+    console.log('and --node-llama-cpp FOLDER');
+  }
+  if (oneDnn === undefined) {
+    console.log('\noneDNN was left out: it is not installed. Debian and Ubuntu have it as libdnnl-dev.');
   }
 }
 

@@ -205,7 +205,7 @@ const program = new Command('npm run verify:eagle --')
   .option('--limit <n>', 'only the first n passages', positive(1e9))
   .addOption(
     new Option('--weights <type>', 'the type to keep matrices in')
-      .choices(['auto', 'f32', 'f16', 'bf16', 'int8'])
+      .choices(['auto', 'f32', 'f16', 'bf16', 'int8', 'int4'])
       .default('auto'),
   )
   .option('--threads <n>', 'threads that compute; by default what the process may use', positive(256))

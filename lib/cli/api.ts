@@ -1,5 +1,6 @@
 // What the commands need of the package. Imported through library.ts alone, which loads it at first use.
 export { addonPath } from '../addon';
+export { convertModel } from '../convert';
 export { demoModel } from '../demo-model';
 export { WkvError } from '../errors';
 export { openTensorDirectory, storedTypeBytes } from '../formats';

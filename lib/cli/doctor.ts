@@ -63,7 +63,7 @@ function addon(): Finding {
 
 /** By processor, best first. */
 const instructionSets: Readonly<Record<string, readonly string[]>> = {
-  arm64: ['dotprod', 'neon'],
+  arm64: ['i8mm', 'dotprod', 'neon'],
   x64: ['avx512vnni', 'avx512', 'avxvnni', 'avx2'],
 };
 

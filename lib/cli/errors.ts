@@ -32,7 +32,9 @@ function details(error: unknown): string {
 function systemMessage(error: Error): string | undefined {
   const path: unknown = Reflect.get(error, 'path');
   const reason = reasons.get(Reflect.get(error, 'code'));
-  return typeof path === 'string' && reason !== undefined ? `cannot read ${path}: ${reason}` : undefined;
+  // Node's own errors name the call; others say in words what they are about.
+  const isNodes = typeof path === 'string' && Reflect.has(error, 'syscall');
+  return isNodes && reason !== undefined ? `cannot read ${path}: ${reason}` : undefined;
 }
 
 const reasons: ReadonlyMap<unknown, string> = new Map([

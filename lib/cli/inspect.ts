@@ -5,7 +5,8 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
-import type { StoredType, TensorDirectory } from '../formats';
+import { bytesOfToken, embeddingType, isSetByMemory, mostOf, storedBytes } from './weights';
+import type { StoredType } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
 
 const examples = `
@@ -16,9 +17,6 @@ bandwidth is an estimate, measured for 0.2 seconds.
 Examples:
   $ wkv inspect RWKV-5-World-7B.pth
   $ wkv inspect --json model.safetensors`;
-
-/** Less than this may stay in the processor's caches, and then memory is not the limit. */
-const cacheable = 256 * 2 ** 20;
 
 interface Choice {
   weights: Precision;
@@ -59,10 +57,11 @@ async function inspect(path: string, signal: AbortSignal) {
     const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
     signal.throwIfAborted();
     const stored = storedBytes(directory);
-    const storedAs = mostOf(stored);
-    const choices = precisions.map((weights): Choice => {
+    const storedAs = directory.packed?.weights ?? mostOf(stored);
+    const possible = directory.packed === undefined ? precisions : [directory.packed.weights];
+    const choices = possible.map((weights): Choice => {
       const { weightBytes } = native.inspectModel(directory, { weights });
-      return choice(weights, weightBytes, weights === 'int8' ? storedAs : weights, model, free, bandwidth);
+      return choice(weights, weightBytes, embeddingType(directory, weights), model, free, bandwidth);
     });
     return {
       path,
@@ -95,35 +94,15 @@ function dimensions(model: NativeModelInfo) {
 function choice(
   weights: Precision,
   bytes: number,
-  embeddingType: StoredType,
-  { vocabulary, embedding }: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
+  embedded: StoredType,
+  model: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
   free: number,
   bandwidth: number | null,
 ): Choice {
-  // Of the embedding, one row is looked up.
-  const bytesPerToken = bytes - (vocabulary - 1) * embedding * library().storedTypeBytes[embeddingType];
-  const limited = bandwidth !== null && bytesPerToken >= cacheable;
+  const bytesPerToken = bytesOfToken(bytes, embedded, model);
+  const limited = bandwidth !== null && isSetByMemory(bytesPerToken);
   const mostTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
   return { weights, bytes, fits: bytes <= free, bytesPerToken, mostTokensPerSecond };
-}
-
-/** Bytes of elements by the type that the file has them in. */
-function storedBytes({ tensors }: TensorDirectory): Partial<Record<StoredType, number>> {
-  const { storedTypeBytes } = library();
-  const sums: Partial<Record<StoredType, number>> = {};
-  for (const { type, shape } of tensors) {
-    sums[type] = (sums[type] ?? 0) + shape.reduce((a, b) => a * b, storedTypeBytes[type]);
-  }
-  return sums;
-}
-
-/** The type that most of the elements have. */
-function mostOf(stored: Partial<Record<StoredType, number>>): StoredType {
-  const { storedTypeBytes } = library();
-  const elements = (type: StoredType): number => (stored[type] ?? 0) / storedTypeBytes[type];
-  return (['f32', 'f16', 'bf16'] as const).reduce((best, type) =>
-    elements(type) > elements(best) ? type : best,
-  );
 }
 
 /** How many ids the tokenizer has that loading would find; null where it would find none. */

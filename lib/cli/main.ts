@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { addBench } from './bench';
 import { addChat } from './chat';
+import { addConvert } from './convert';
 import { addDoctor } from './doctor';
 import { exitCode, explain } from './errors';
 import { addGenerate } from './generate';
@@ -14,8 +16,10 @@ const examples = `
 Examples:
   $ wkv chat
   $ wkv generate $'User: Tell me a story about a fox.\\n\\nAssistant:'
+  $ wkv convert RWKV-5-World-7B.pth eagle.int8.safetensors
   $ wkv inspect RWKV-5-World-7B.pth
   $ wkv tokenize --count < book.txt
+  $ wkv bench --model RWKV-5-World-7B.pth
   $ wkv doctor
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -32,8 +36,10 @@ function createProgram(interruption: Interruption): Command {
     .exitOverride();
   addChat(program, interruption);
   addGenerate(program, interruption);
+  addConvert(program, interruption);
   addInspect(program, interruption);
   addTokenize(program, interruption);
+  addBench(program, interruption);
   addDoctor(program, packageVersion());
   return program;
 }

@@ -4,8 +4,9 @@ import { library } from './library';
 import { LoadingBar } from './progress';
 import type { Model } from '../model';
 import type { Precision } from '../native';
+import { quantizedPrecisions } from '../quantized';
 
-export const precisions: readonly Precision[] = ['f32', 'f16', 'bf16', 'int8'];
+export const precisions: readonly Precision[] = ['f32', 'f16', 'bf16', ...quantizedPrecisions];
 const weightTypes: readonly string[] = ['auto', ...precisions];
 
 /** What {@link addModelOptions} reads from the command line. */
@@ -18,6 +19,11 @@ export interface ModelFlags {
 
 /** Adds the options that say which model is used, and how. */
 export function addModelOptions(command: Command): Command {
+  return addLoadOptions(command).addOption(vocabularyOption());
+}
+
+/** The same without a vocabulary: for commands that have nothing to do with text. */
+export function addLoadOptions(command: Command): Command {
   return command
     .addOption(
       new Option(
@@ -28,13 +34,12 @@ export function addModelOptions(command: Command): Command {
     .addOption(
       new Option(
         '--weights <type>',
-        'keep the weights as this; auto is int8 for large models, f32 for small ones',
+        'keep the weights as this; auto is what a packed file has, int8 for large models, f32 for small ones',
       )
         .choices(weightTypes)
         .default('auto'),
     )
-    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
-    .addOption(vocabularyOption());
+    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256));
 }
 
 export function vocabularyOption(): Option {

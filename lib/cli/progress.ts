@@ -1,13 +1,43 @@
 import { basename } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { formatBytes, printable } from './terminal';
-import type { LoadProgress } from '../load-model';
 
-/** Loading that takes less shows no bar. */
+/** What takes less shows no bar. */
 const patienceMilliseconds = 300;
 const longestName = 28;
 
-/** A bar on standard error while a model is loaded, if that is a terminal and the loading takes a while. */
+function newBar(format: string): SingleBar {
+  return new SingleBar({
+    format,
+    barsize: 20,
+    barCompleteChar: '=',
+    barIncompleteChar: ' ',
+    clearOnComplete: true,
+    hideCursor: true,
+    // The signals are interruption.ts's alone.
+    gracefulExit: false,
+  });
+}
+
+/** A bar on standard error for work of so many rounds, if that is a terminal. */
+export class RoundsBar {
+  readonly #bar = process.stderr.isTTY ? newBar('round {value} of {total} [{bar}]') : undefined;
+
+  constructor(rounds: number) {
+    this.#bar?.start(rounds, 0);
+  }
+
+  readonly update = (done: number): void => {
+    this.#bar?.update(done);
+  };
+
+  /** Takes the bar away. */
+  stop(): void {
+    this.#bar?.stop();
+  }
+}
+
+/** A bar on standard error while a model is loaded or converted, if that is a terminal and it takes a while. */
 export class LoadingBar {
   readonly #began = performance.now();
   readonly #name: string;
@@ -18,20 +48,11 @@ export class LoadingBar {
     this.#name = name.length > longestName ? `${name.slice(0, longestName - 3)}...` : name;
   }
 
-  readonly update = ({ completed, total }: LoadProgress): void => {
+  readonly update = ({ completed, total }: { completed: number; total: number }): void => {
     if (!process.stderr.isTTY || performance.now() - this.#began < patienceMilliseconds) return;
     const all = formatBytes(total);
     if (this.#bar === undefined) {
-      this.#bar = new SingleBar({
-        format: `${this.#name} [{bar}] {percentage} % of {all}, {eta_formatted} left`,
-        barsize: 20,
-        barCompleteChar: '=',
-        barIncompleteChar: ' ',
-        clearOnComplete: true,
-        hideCursor: true,
-        // The signals are interruption.ts's alone.
-        gracefulExit: false,
-      });
+      this.#bar = newBar(`${this.#name} [{bar}] {percentage} % of {all}, {eta_formatted} left`);
       this.#bar.start(total, completed, { all });
     }
     this.#bar.update(completed, { all });

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { corrupt, quoted } from './failures';
+import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import type { ReadContext } from './reader';
 import { emptyMetadata } from './safetensors';
@@ -73,6 +73,9 @@ async function openShards(
       const shard = await openShard(path, name, context);
       shards.push(shard);
       checkShard(shard, name, index, path);
+      if (shard.packed !== undefined) {
+        throw unsupported(path, `the index names ${quoted(name)}, but a packed file is a model of its own`);
+      }
       tensors.push(...shard.tensors.map((tensor) => ({ ...tensor, file: tensor.file + files.length })));
       files.push(...shard.files);
       Object.assign(metadata, shard.metadata);

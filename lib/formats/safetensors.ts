@@ -1,6 +1,7 @@
 import { corrupt, quoted, shortened, unsupported } from './failures';
 import { contiguousStrides, countElements, shapeText } from './layout';
 import { maxHeaderBytes, maxTensors } from './limits';
+import { readPacking, type Form, type Packing } from './packed';
 import type { FormatReader } from './reader';
 import { messageOf, type Source } from './source';
 import { type JsonObject, type JsonValue, parseJson } from './strict-json';
@@ -37,20 +38,35 @@ async function readSafetensors(source: Source): Promise<TensorDirectory> {
   const header = parseHeader(await source.read(8, length, 'the header'), path);
   const start = 8 + length;
   const metadata = readMetadata(header.get('__metadata__'), path);
+  const packing = readPacking(metadata, path);
   const entries: Placed[] = [];
   for (const [name, info] of header) {
-    if (name !== '__metadata__') entries.push(readEntry(name, info, start, path));
+    if (name === '__metadata__') continue;
+    const form = packing?.matrices.get(name);
+    entries.push(form ? readBlock(name, info, form, start, path) : readEntry(name, info, start, path));
   }
+  requireBlocks(packing, header, path);
   if (entries.length === 0) throw corrupt(path, 'holds no tensors');
   if (entries.length > maxTensors) throw corrupt(path, `holds more than ${maxTensors} tensors`);
   checkCoverage(entries, start, source);
-  return {
+  const directory: TensorDirectory = {
     format: 'safetensors',
     files: [source.file],
     tensors: entries.map(({ tensor }) => tensor),
     metadata,
     close: () => Promise.resolve(),
   };
+  if (packing === undefined) return directory;
+  const { weights, fingerprint } = packing;
+  return { ...directory, format: 'packed safetensors', packed: { weights, fingerprint } };
+}
+
+function requireBlocks(packing: Packing | undefined, header: JsonObject, path: string): void {
+  for (const name of packing?.matrices.keys() ?? []) {
+    if (!header.has(name)) {
+      throw corrupt(path, `the packed matrix ${quoted(name)} is missing`, { tensor: name });
+    }
+  }
 }
 
 interface Placed {
@@ -86,7 +102,13 @@ export function emptyMetadata(): Record<string, string> {
   return Object.create(null) as Record<string, string>;
 }
 
-function readEntry(name: string, info: JsonValue, start: number, path: string): Placed {
+interface Described {
+  dtype: string;
+  shape: JsonValue[];
+  offsets: JsonValue[];
+}
+
+function describe(name: string, info: JsonValue, path: string): Described {
   const dtype = info instanceof Map ? info.get('dtype') : undefined;
   const shape = info instanceof Map ? info.get('shape') : undefined;
   const offsets = info instanceof Map ? info.get('data_offsets') : undefined;
@@ -96,6 +118,11 @@ function readEntry(name: string, info: JsonValue, start: number, path: string): 
       expected: 'dtype, shape and data_offsets',
     });
   }
+  return { dtype, shape, offsets };
+}
+
+function readEntry(name: string, info: JsonValue, start: number, path: string): Placed {
+  const { dtype, shape, offsets } = describe(name, info, path);
   const type = storedTypes.get(dtype);
   if (type === undefined) {
     throw unsupported(path, `the tensor ${quoted(name)} is of type ${quoted(dtype)}`, {
@@ -106,6 +133,45 @@ function readEntry(name: string, info: JsonValue, start: number, path: string): 
   }
   const bytes = countElements(path, name, shape) * storedTypeBytes[type];
   const dimensions = shape.filter((size) => typeof size === 'number');
+  const begin = readBegin(name, shape, offsets, bytes, path);
+  const strides = contiguousStrides(dimensions);
+  return {
+    tensor: { name, type, shape: dimensions, strides, file: 0, offset: start + begin },
+    end: start + begin + bytes,
+  };
+}
+
+/** A packed matrix: its block is stored as so many bytes. */
+function readBlock(
+  name: string,
+  info: JsonValue,
+  { rows, columns, group, weights }: Form,
+  start: number,
+  path: string,
+): Placed {
+  const { dtype, shape, offsets } = describe(name, info, path);
+  if (dtype !== 'U8' || shape.length !== 1) {
+    const found = `${shortened(dtype)} ${shapeText(shape)}`;
+    throw corrupt(path, `the packed matrix ${quoted(name)} is no block of bytes`, {
+      ...{ tensor: name, expected: 'U8 [bytes]', found },
+    });
+  }
+  const bytes = countElements(path, name, shape);
+  const offset = start + readBegin(name, shape, offsets, bytes, path);
+  return {
+    tensor: { name, type: 'packed', shape: [rows, columns], file: 0, offset, bytes, group, weights },
+    end: offset + bytes,
+  };
+}
+
+/** Where the tensor begins, if its offsets are those of so many bytes. */
+function readBegin(
+  name: string,
+  shape: JsonValue[],
+  offsets: JsonValue[],
+  bytes: number,
+  path: string,
+): number {
   const [begin, end] = offsets;
   if (
     offsets.length !== 2 ||
@@ -121,11 +187,7 @@ function readEntry(name: string, info: JsonValue, start: number, path: string): 
       found: shapeText(offsets),
     });
   }
-  const strides = contiguousStrides(dimensions);
-  return {
-    tensor: { name, type, shape: dimensions, strides, file: 0, offset: start + begin },
-    end: start + end,
-  };
+  return begin;
 }
 
 /** The tensors have to fill the file from the header to its end, each byte belonging to one. */

@@ -1,16 +1,13 @@
-import { rmSync } from 'node:fs';
 import { type FileHandle, mkdtemp, open, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../errors';
+import { removeAtExit } from '../remove-at-exit';
 import { describeFile, messageOf } from './source';
 import type { SourceFile } from './tensor-directory';
 
 /** Elements of tensors begin at multiples of this. */
 const alignment = 64;
-
-/** Directories that still have to be removed when the process (or worker) exits. */
-const pending = new Set<string>();
 
 /** A file in the directory for temporary files, readable by its owner alone. */
 export class TemporaryFile {
@@ -20,6 +17,7 @@ export class TemporaryFile {
     private readonly directory: string,
     readonly path: string,
     private readonly handle: FileHandle,
+    private readonly removed: () => void,
   ) {}
 
   /** @throws WkvError `ERR_WKV_MEMORY` where the disk has not `bytes` free, or cannot be written to */
@@ -27,12 +25,13 @@ export class TemporaryFile {
     const free = await explained(freeBytes());
     if (bytes > free) throw noRoom(`it needs ${bytes} bytes and has ${free} free`);
     const directory = await explained(mkdtemp(join(tmpdir(), `wkv-${process.pid}-`)));
-    removeAtExit(directory);
+    const removed = removeAtExit(directory);
     const path = join(directory, 'storages');
     try {
-      return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)));
+      return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)), removed);
     } catch (error) {
-      await removeNow(directory);
+      await rm(directory, { recursive: true, force: true });
+      removed();
       throw error;
     }
   }
@@ -63,7 +62,8 @@ export class TemporaryFile {
   /** Closes and deletes the file, whatever was done to it before. */
   async remove(): Promise<void> {
     await this.handle.close();
-    await removeNow(this.directory);
+    await rm(this.directory, { recursive: true, force: true });
+    this.removed();
   }
 }
 
@@ -89,19 +89,4 @@ function noRoom(why: string, cause?: unknown): WkvError {
       `Free some space there, or set ${variable} to a directory on a larger disk.`,
     { path: tmpdir(), cause },
   );
-}
-
-function removeAtExit(directory: string): void {
-  if (pending.size === 0) process.on('exit', removePending);
-  pending.add(directory);
-}
-
-async function removeNow(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
-  pending.delete(directory);
-  if (pending.size === 0) process.off('exit', removePending);
-}
-
-function removePending(): void {
-  for (const directory of pending) rmSync(directory, { recursive: true, force: true });
 }

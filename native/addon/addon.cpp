@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "addon/converting.h"
 #include "addon/environment.h"
 #include "addon/kernels.h"
 #include "addon/model.h"
@@ -27,6 +28,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   initVocabulary(env, exports);
   init_kernels(env, exports);
   init_loading(env, exports);
+  init_converting(env, exports);
   return exports;
 }
 

@@ -16,11 +16,6 @@ namespace {
   throw error;
 }
 
-std::string require_string(const Napi::Value& value, const char* name) {
-  if (!value.IsString()) refuse(value.Env(), std::string(name) + " must be a string");
-  return value.As<Napi::String>().Utf8Value();
-}
-
 Napi::Array require_array(const Napi::Value& value, const char* name) {
   if (!value.IsArray()) refuse(value.Env(), std::string(name) + " must be an array");
   return value.As<Napi::Array>();
@@ -47,14 +42,6 @@ StoredType require_type(const Napi::Value& value, const char* name) {
   refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
 }
 
-Precision require_precision(const Napi::Value& value, const char* name) {
-  const std::string text = require_string(value, name);
-  for (const Precision precision : {Precision::kF32, Precision::kF16, Precision::kBf16, Precision::kInt8}) {
-    if (text == name_of(precision)) return precision;
-  }
-  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16', 'bf16' or 'int8'");
-}
-
 template <class Element>
 std::vector<Element> copy_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
@@ -78,6 +65,20 @@ Napi::Error to_javascript(Napi::Env env, const Error& error) {
   detail("expected", error.expected);
   detail("found", error.found);
   return result;
+}
+
+std::string require_string(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) refuse(value.Env(), std::string(name) + " must be a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+Precision require_precision(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (const Precision precision :
+       {Precision::kF32, Precision::kF16, Precision::kBf16, Precision::kInt8, Precision::kInt4}) {
+    if (text == name_of(precision)) return precision;
+  }
+  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16', 'bf16', 'int8' or 'int4'");
 }
 
 Napi::Object require_object(const Napi::Value& value, const char* name) {
@@ -181,6 +182,30 @@ Sampling to_sampling(const Napi::Value& value) {
   };
 }
 
+namespace {
+
+TensorEntry to_tensor(const Napi::Object& object) {
+  TensorEntry tensor{
+      .name = require_string(object.Get("name"), "name"),
+      .shape = require_integers(object.Get("shape"), "shape"),
+      .file = static_cast<std::uint32_t>(require_number(object.Get("file"), "file", 0, 1e6)),
+      .offset =
+          static_cast<std::uint64_t>(require_number(object.Get("offset"), "offset", 0, 9007199254740991.0)),
+  };
+  if (require_string(object.Get("type"), "type") != "packed") {
+    tensor.type = require_type(object.Get("type"), "type");
+    tensor.strides = require_integers(object.Get("strides"), "strides");
+  } else {
+    tensor.packed = {.bytes = static_cast<std::uint64_t>(
+                         require_number(object.Get("bytes"), "bytes", 0, 9007199254740991.0)),
+                     .group = static_cast<int>(require_number(object.Get("group"), "group", 0, 1 << 30)),
+                     .precision = require_precision(object.Get("weights"), "weights")};
+  }
+  return tensor;
+}
+
+}  // namespace
+
 TensorDirectory to_directory(const Napi::Value& value) {
   const Napi::Object object = require_object(value, "directory");
   TensorDirectory directory;
@@ -199,16 +224,12 @@ TensorDirectory to_directory(const Napi::Value& value) {
   const Napi::Array tensors = require_array(object.Get("tensors"), "tensors");
   for (std::uint32_t i = 0; i < tensors.Length(); ++i) {
     const Napi::HandleScope scope(value.Env());
-    const Napi::Object tensor = require_object(tensors.Get(i), "tensor");
-    directory.tensors.push_back({
-        .name = require_string(tensor.Get("name"), "name"),
-        .type = require_type(tensor.Get("type"), "type"),
-        .shape = require_integers(tensor.Get("shape"), "shape"),
-        .strides = require_integers(tensor.Get("strides"), "strides"),
-        .file = static_cast<std::uint32_t>(require_number(tensor.Get("file"), "file", 0, 1e6)),
-        .offset =
-            static_cast<std::uint64_t>(require_number(tensor.Get("offset"), "offset", 0, 9007199254740991.0)),
-    });
+    directory.tensors.push_back(to_tensor(require_object(tensors.Get(i), "tensor")));
+  }
+  if (const Napi::Value packed = object.Get("packed"); !packed.IsUndefined()) {
+    const Napi::Object model = require_object(packed, "packed");
+    directory.packed = {.weights = require_precision(model.Get("weights"), "weights"),
+                        .fingerprint = require_string(model.Get("fingerprint"), "fingerprint")};
   }
   return directory;
 }
@@ -222,7 +243,13 @@ LoadOptions to_load_options(const Napi::Value& value) {
   if (!epsilon.IsUndefined()) {
     options.group_norm_epsilon = static_cast<float>(require_number(epsilon, "groupNormEpsilon", 0, 1));
   }
+  const Napi::Value mmap = object.Get("mmap");
+  if (!mmap.IsUndefined()) options.mmap = mmap.ToBoolean();
   return options;
+}
+
+unsigned to_threads(const Napi::Object& options) {
+  return static_cast<unsigned>(require_number(options.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
 }
 
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info) {

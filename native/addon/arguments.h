@@ -18,6 +18,8 @@ namespace wkv::addon {
 // A JavaScript Error with the code and the details.
 Napi::Error to_javascript(Napi::Env env, const Error& error);
 
+std::string require_string(const Napi::Value& value, const char* name);
+Precision require_precision(const Napi::Value& value, const char* name);
 Napi::Object require_object(const Napi::Value& value, const char* name);
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest);
 std::uint64_t require_bigint(const Napi::Value& value, const char* name);
@@ -33,6 +35,8 @@ Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values
 TensorDirectory to_directory(const Napi::Value& value);
 Sampling to_sampling(const Napi::Value& value);
 LoadOptions to_load_options(const Napi::Value& value);
+// The option `threads`.
+unsigned to_threads(const Napi::Object& options);
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info);
 
 }  // namespace wkv::addon

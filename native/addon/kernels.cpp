@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "addon/arguments.h"
+#include "addon/background.h"
 #include "backend/cpu/cpu_features.h"
+#include "backend/cpu/peak.h"
 #include "engine/matrix_product.h"
 
 namespace wkv::addon {
@@ -175,6 +177,20 @@ void wkv5(const Napi::CallbackInfo& info) {
   });
 }
 
+// measurePeak('int8' | 'f32', threads): Promise<number>, operations per second; see backend/cpu/peak.h.
+Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
+  const std::string what = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  if (what != "int8" && what != "f32") {
+    throw Napi::TypeError::New(info.Env(), "the peak must be that of 'int8' or 'f32'");
+  }
+  const auto threads = static_cast<unsigned>(require_number(info[1], "threads", 1, ThreadPool::kMaxLanes));
+  const KernelTable& kernels = selected_kernels();
+  const Peak peak = what == "int8" ? kernels.quantized.peak_int8 : kernels.peak_f32;
+  return in_background(
+      info.Env(), [peak, threads] { return measure_peak(peak, threads); },
+      [](Napi::Env env, double rate) { return Napi::Number::New(env, rate); });
+}
+
 }  // namespace
 
 void init_kernels(Napi::Env env, Napi::Object exports) {
@@ -183,6 +199,7 @@ void init_kernels(Napi::Env env, Napi::Object exports) {
   kernels.Set("gemmInt8", Napi::Function::New<gemm_int8>(env));
   kernels.Set("wkv5", Napi::Function::New<wkv5>(env));
   exports.Set("kernels", kernels);
+  exports.Set("measurePeak", Napi::Function::New<measure_peak_call>(env));
 }
 
 }  // namespace wkv::addon

@@ -4,7 +4,7 @@
 
 namespace wkv::addon {
 
-// The kernels that lib/kernels.ts offers: quantizeInt8, gemmInt8, wkv5.
+// The kernels that lib/kernels.ts offers (quantizeInt8, gemmInt8, wkv5), and measurePeak for `wkv bench`.
 void init_kernels(Napi::Env env, Napi::Object exports);
 
 }  // namespace wkv::addon

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "backend/cpu/cpu_features.h"
 #include "backend/cpu/memory.h"
 #include "backend/cpu/thread_pool.h"
 #include "bench/bench.h"
@@ -35,46 +34,6 @@ __attribute__((target("avx2"))) std::uint64_t read_block(const unsigned char* p,
          static_cast<std::uint64_t>(_mm256_extract_epi64(all, 3));
 }
 
-constexpr int kTurns = 1 << 14;
-
-// Twelve sums hide the latency of an instruction. Returns products per turn.
-__attribute__((target("avx512f,avx512vnni"))) double dot_avx512vnni() {
-  __m512i sums[12] = {};
-  const __m512i a = _mm512_set1_epi8(3);
-  const __m512i b = _mm512_set1_epi8(-5);
-  for (int turn = 0; turn < kTurns; ++turn) {
-    for (__m512i& sum : sums) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  }
-  std::uint64_t words[8];
-  for (const __m512i& sum : sums) {
-    std::memcpy(words, &sum, sizeof words);
-    sink += words[0];
-  }
-  return 12 * 64;
-}
-
-__attribute__((target("avx2"))) double dot_avx2() {
-  __m256i sums[8] = {};
-  const __m256i a = _mm256_set1_epi8(3);
-  const __m256i b = _mm256_set1_epi8(-5);
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (int turn = 0; turn < kTurns; ++turn) {
-    for (__m256i& sum : sums) {
-      __m256i pairs;
-      __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
-                       : "+x"(sum), "=&x"(pairs)
-                       : "x"(a), "x"(b), "x"(ones));
-    }
-  }
-  for (const __m256i& sum : sums) sink += static_cast<std::uint64_t>(_mm256_extract_epi64(sum, 0));
-  return 8 * 32;
-}
-
-double dot_turns() {
-  const std::string_view name = selected_kernels().name;
-  return name == "avx512vnni" ? dot_avx512vnni() : dot_avx2();
-}
-
 #else
 
 std::uint64_t read_block(const unsigned char* p, std::size_t bytes, std::size_t ahead) {
@@ -89,9 +48,6 @@ std::uint64_t read_block(const unsigned char* p, std::size_t bytes, std::size_t 
   for (const std::uint64_t sum : sums) all ^= sum;
   return all;
 }
-
-constexpr int kTurns = 0;
-double dot_turns() { return 0; }
 
 #endif
 
@@ -114,21 +70,6 @@ double read_ceiling(unsigned threads, std::size_t bytes) {
       });
     });
     best = std::max(best, static_cast<double>(bytes) / time);
-  }
-  return best;
-}
-
-double dot_ceiling(unsigned threads) {
-  // Many small items: a thread that wakes late takes fewer of them, instead of leaving the other to do both.
-  const std::size_t items = std::size_t{threads} * 64;
-  const double products = dot_turns();
-  double best = 0;
-  for (int round = 0; round < 5; ++round) {
-    const double time = seconds([&] {
-      ThreadPool::process().run(threads, items,
-                                [](std::size_t, unsigned) { static_cast<void>(dot_turns()); });
-    });
-    best = std::max(best, 2 * products * kTurns * static_cast<double>(items) / time);
   }
   return best;
 }

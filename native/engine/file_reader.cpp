@@ -5,11 +5,13 @@
 #include <string>
 
 #include "engine/error.h"
+#include "engine/wide_path.h"
 
 #if defined(_WIN32)
 #include <windows.h>
 #else
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -32,17 +34,6 @@ constexpr const char* kChanged = "the file changed while it was being loaded";
 #if defined(_WIN32)
 
 namespace {
-
-// The path in UTF-16, in the form that may be longer than 260 characters. `path` is absolute and has no "/".
-std::wstring wide_path(const std::string& path) {
-  const int length = static_cast<int>(path.size());
-  std::wstring wide(path.size(), L'\0');  // never more units than bytes
-  wide.resize(static_cast<std::size_t>(
-      MultiByteToWideChar(CP_UTF8, 0, path.data(), length, wide.data(), static_cast<int>(wide.size()))));
-  if (wide.size() > 2 && wide[1] == L':' && wide[2] == L'\\') return L"\\\\?\\" + wide;
-  const bool is_share = wide.size() > 2 && wide[0] == L'\\' && wide[1] == L'\\';
-  return is_share && wide[2] != L'?' && wide[2] != L'.' ? L"\\\\?\\UNC" + wide.substr(1) : wide;
-}
 
 std::uint64_t joined(DWORD high, DWORD low) { return std::uint64_t{high} << 32U | low; }
 
@@ -104,6 +95,17 @@ void FileReader::read(std::uint64_t offset, void* destination, std::size_t size)
     offset += got;
     size -= got;
   }
+}
+
+std::shared_ptr<const unsigned char> FileReader::map() const {
+  const HANDLE mapping = CreateFileMappingW(handle_, nullptr, PAGE_READONLY, 0, 0, nullptr);
+  if (mapping == nullptr) return nullptr;
+  // The view keeps the mapping.
+  const void* view = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, static_cast<SIZE_T>(file_.size));
+  CloseHandle(mapping);
+  if (view == nullptr) return nullptr;
+  return {static_cast<const unsigned char*>(view),
+          [](const unsigned char* bytes) { UnmapViewOfFile(bytes); }};
 }
 
 // Windows has no such advice.
@@ -170,6 +172,14 @@ void FileReader::read(std::uint64_t offset, void* destination, std::size_t size)
     offset += static_cast<std::uint64_t>(got);
     size -= static_cast<std::size_t>(got);
   }
+}
+
+std::shared_ptr<const unsigned char> FileReader::map() const {
+  const auto size = static_cast<std::size_t>(file_.size);
+  void* view = mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_, 0);
+  if (view == MAP_FAILED) return nullptr;
+  return {static_cast<const unsigned char*>(view),
+          [size](const unsigned char* bytes) { munmap(const_cast<unsigned char*>(bytes), size); }};
 }
 
 void FileReader::drop(std::uint64_t offset, std::uint64_t size) const {

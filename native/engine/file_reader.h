@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "engine/tensor_directory.h"
 
@@ -18,6 +19,10 @@ class FileReader {
 
   // Reads exactly `size` bytes. Throws ERR_WKV_FORMAT when the file ends early or cannot be read.
   void read(std::uint64_t offset, void* destination, std::size_t size) const;
+
+  // The whole file as memory, only to be read, for as long as anybody has it; null where the system cannot.
+  // What happens where somebody truncates the file meanwhile is the system's to say: mostly the process ends.
+  std::shared_ptr<const unsigned char> map() const;
 
   // Tells the system that these bytes will not be needed again, so that reading a file larger than memory
   // does not push everything else out.

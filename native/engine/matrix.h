@@ -11,6 +11,7 @@
 #include "engine/precision.h"
 #include "engine/tensor_directory.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm_int4/gemm_int4.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv {
@@ -24,38 +25,64 @@ inline int int8_group(int columns) {
   return group;
 }
 
-// A weight matrix [rows, columns] in panels: those of kernels/gemm/gemm.h, or of gemm_int8/gemm_int8.h.
+// In int4 as many as there can be: its blocks of 16 have multipliers of their own.
+inline int group_for(Precision precision, int columns) {
+  return precision == Precision::kInt4   ? std::min(kMostInt4Group, round_up(columns, kGroupStep))
+         : precision == Precision::kInt8 ? int8_group(columns)
+                                         : 0;
+}
+
+// A weight matrix [rows, columns] in panels: those of kernels/gemm, gemm_int8 or gemm_int4.
 struct Matrix {
   Matrix() = default;
   Matrix(Precision kept_in, int row_count, int column_count)
-      : Matrix(kept_in, row_count, column_count, int8_group(column_count)) {}
-  // With another group than int8_group's.
+      : Matrix(kept_in, row_count, column_count, group_for(kept_in, column_count)) {}
+  // With another group than group_for's.
   Matrix(Precision kept_in, int row_count, int column_count, int columns_of_a_group)
+      : Matrix(kept_in, row_count, column_count, columns_of_a_group,
+               Memory(size_in_bytes(kept_in, row_count, column_count, columns_of_a_group))) {}
+  // In panels that are there already, or will be later.
+  Matrix(Precision kept_in, int row_count, int column_count, int columns_of_a_group, Memory panels)
       : precision(kept_in),
         rows(row_count),
         columns(column_count),
         padded_columns(round_up(column_count, kPanelColumns)),
-        group(kept_in == Precision::kInt8 ? columns_of_a_group : 0),
-        data(size_in_bytes(kept_in, row_count, column_count, columns_of_a_group)) {}
+        group(is_quantized(kept_in) ? columns_of_a_group : 0),
+        data(std::move(panels)) {}
 
   static std::size_t size_in_bytes(Precision precision, int rows, int columns) {
-    return size_in_bytes(precision, rows, columns, int8_group(columns));
+    return size_in_bytes(precision, rows, columns, group_for(precision, columns));
   }
   static std::size_t size_in_bytes(Precision precision, int rows, int columns, int columns_of_a_group) {
     const int padded = round_up(columns, kPanelColumns);
-    if (precision == Precision::kInt8) {
+    if (is_quantized(precision)) {
       const auto panels = static_cast<std::size_t>(round_up(rows, kInt8PanelRows) / kInt8PanelRows);
-      return panels * int8_panel_bytes(padded, columns_of_a_group);
+      // Whole lines of the cache.
+      return (panels * quantized_panel_bytes(precision, padded, columns_of_a_group) + 63) / 64 * 64;
     }
     return static_cast<std::size_t>(round_up(rows, kPanelRows)) * static_cast<std::size_t>(padded) *
            static_cast<std::size_t>(bytes_of(stored_type_of(precision)));
   }
 
+  static std::size_t quantized_panel_bytes(Precision precision, int padded, int columns_of_a_group) {
+    return precision == Precision::kInt4 ? int4_panel_bytes(padded, columns_of_a_group)
+                                         : int8_panel_bytes(padded, columns_of_a_group);
+  }
+
+  // One that has no data yet.
+  static Matrix form(Precision precision, int rows, int columns) {
+    return {precision, rows, columns, group_for(precision, columns), Memory{}};
+  }
+
+  // What `data` has or will have.
+  std::size_t size_in_bytes() const { return size_in_bytes(precision, rows, columns, group); }
+
   // The panel that begins at `row`, a multiple of the panel's rows.
   const unsigned char* panel(int row) const {
     const auto* bytes = static_cast<const unsigned char*>(data.data());
-    if (precision == Precision::kInt8) {
-      return bytes + static_cast<std::size_t>(row / kInt8PanelRows) * int8_panel_bytes(padded_columns, group);
+    if (is_quantized(precision)) {
+      return bytes + static_cast<std::size_t>(row / kInt8PanelRows) *
+                         quantized_panel_bytes(precision, padded_columns, group);
     }
     return bytes + std::ptrdiff_t{row} * padded_columns * bytes_of(stored_type_of(precision));
   }
@@ -76,11 +103,35 @@ struct Matrix {
                 sizeof scale);
   }
 
+  // In int4: stores one group of a row, as quantize_int4 gives it.
+  void put_int4(int row, int index, const unsigned char* codes, const unsigned char* indices,
+                unsigned char scale) {
+    const int in_panel = row % kInt8PanelRows;
+    unsigned char* const place = panel(row - in_panel);
+    const int begin = index * group;
+    const int size = std::min(group, padded_columns - begin);
+    const auto put_half = [](unsigned char& byte, bool high, unsigned char half) {
+      byte = static_cast<unsigned char>(high ? byte % 16 + half * 16 : byte / 16 * 16 + half);
+    };
+    for (int i = 0; i < size; ++i) {
+      const int column = begin + i;
+      // A column that is not there is a zero.
+      const unsigned char code = column < columns ? codes[i] : 8;
+      put_half(place[(column / 8 * kInt8PanelRows + in_panel) * 4 + column % 4], column % 8 >= 4, code);
+    }
+    unsigned char* const multipliers = place + int4_multipliers_offset(padded_columns);
+    for (int i = 0; i < size; i += kGroupStep) {
+      const int block = (begin + i) / kGroupStep;
+      put_half(multipliers[block / 2 * kInt8PanelRows + in_panel], block % 2 != 0, indices[i / kGroupStep]);
+    }
+    place[int4_scales_offset(padded_columns) + std::ptrdiff_t{index} * kInt8PanelRows + in_panel] = scale;
+  }
+
   Precision precision = Precision::kF32;
   int rows = 0;
   int columns = 0;
   int padded_columns = 0;
-  // In int8: columns that share a scale, and what activations are multiplied by before they are quantized;
+  // Quantized: columns that share a scale, and what activations are multiplied by before they are quantized;
   // the columns of the weights were divided by it.
   int group = 0;
   std::vector<float> input_scales;
@@ -95,6 +146,9 @@ struct RowMatrix {
         rows(row_count),
         columns(column_count),
         data(size_in_bytes(element_type, row_count, column_count)) {}
+  // Of elements that are there already.
+  RowMatrix(StoredType element_type, int row_count, int column_count, Memory elements)
+      : type(element_type), rows(row_count), columns(column_count), data(std::move(elements)) {}
 
   static std::size_t size_in_bytes(StoredType type, int rows, int columns) {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) *

@@ -20,14 +20,14 @@ struct Product {
   Activation* output;
 };
 
-// The memory of matrix products: a lane's for gemm, and the inputs of one call to multiply in int8.
+// The memory of matrix products: a lane's for gemm, and the quantized inputs of one call to multiply.
 struct MatrixScratch {
   static constexpr std::size_t kMostProducts = 4;
   struct Quantized {
     Memory codes, scales, offsets;
   };
 
-  // `columns`: of the widest matrix that is kept in int8; 0 if none is.
+  // `columns`: of the widest matrix that is quantized; 0 if none is.
   MatrixScratch(unsigned lane_count, std::size_t tokens, int columns) {
     for (unsigned lane = 0; lane < lane_count; ++lane) lanes.emplace_back(kGemmScratchFloats * sizeof(float));
     if (columns == 0) return;
@@ -40,9 +40,11 @@ struct MatrixScratch {
     }
   }
 
-  QuantizedActivations quantized(std::size_t product, const KernelTable& kernels, std::size_t tokens) {
+  QuantizedActivations quantized(std::size_t product, const KernelTable& kernels, Precision precision,
+                                 std::size_t tokens) {
     Quantized& input = inputs[product];
-    return {.tile_tokens = kernels.int8.tile_tokens,
+    return {.tile_tokens = precision == Precision::kInt4 ? kernels.quantized.int4_tile_tokens
+                                                         : kernels.quantized.int8_tile_tokens,
             .codes = static_cast<std::int8_t*>(input.codes.data()),
             .scales = input.scales.floats(),
             .offsets = static_cast<std::int32_t*>(input.offsets.data()),
@@ -64,19 +66,20 @@ inline Gemm gemm_for(const KernelTable& kernels, Precision precision) {
       return kernels.gemm_bf16;
     case Precision::kF32:
     case Precision::kInt8:
+    case Precision::kInt4:
       break;
   }
   return kernels.gemm_f32;
 }
 
-// Quantizes the inputs of the products whose weights are in int8.
+// Quantizes the inputs of the products whose weights are quantized.
 inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsigned lanes,
                             MatrixScratch& scratch, std::size_t tokens, std::span<const Product> products) {
   // Below this many numbers waking a thread costs more than it brings.
   constexpr std::size_t kWorthSharing = 65'536;
   std::size_t work = 0;
   for (const Product& product : products) {
-    if (product.weights->precision == Precision::kInt8) {
+    if (is_quantized(product.weights->precision)) {
       work += tokens * static_cast<std::size_t>(product.weights->columns);
     }
   }
@@ -84,16 +87,17 @@ inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsign
   pool.run(work < kWorthSharing ? 1 : lanes, products.size() * tokens, [&](std::size_t item, unsigned) {
     const std::size_t index = item / tokens;
     const Matrix& weights = *products[index].weights;
-    if (weights.precision != Precision::kInt8) return;
+    if (!is_quantized(weights.precision)) return;
     const std::size_t token = item % tokens;
     kernels.quantize_activations({
         .x = products[index].input->row(token),
         .input_scales = weights.input_scales.empty() ? nullptr : weights.input_scales.data(),
-        .out = scratch.quantized(index, kernels, tokens),
+        .out = scratch.quantized(index, kernels, weights.precision, tokens),
         .token = static_cast<int>(token),
         .tokens = static_cast<int>(tokens),
         .columns = weights.columns,
         .group = weights.group,
+        .weights = weights.precision == Precision::kInt4 ? WeightBits::k4 : WeightBits::k8,
     });
   });
 }
@@ -126,10 +130,12 @@ void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Matr
     const Matrix& weights = *product.weights;
     const int row = static_cast<int>(block) * kBlockRows;
     const int rows = std::min(kBlockRows, weights.rows - row);
-    if (weights.precision == Precision::kInt8) {
-      kernels.int8.gemm({
+    if (is_quantized(weights.precision)) {
+      const auto gemm =
+          weights.precision == Precision::kInt4 ? kernels.quantized.gemm_int4 : kernels.quantized.gemm_int8;
+      gemm({
           .weights = weights.panel(row),
-          .x = scratch.quantized(index, kernels, tokens),
+          .x = scratch.quantized(index, kernels, weights.precision, tokens),
           .output = product.output->row(0) + row,
           .scratch = scratch.lanes[lane].floats(),
           .output_stride = product.output->stride,

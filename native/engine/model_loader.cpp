@@ -2,52 +2,18 @@
 
 #include <bit>
 #include <chrono>
-#include <map>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 
 #include "engine/architecture.h"
 #include "engine/error.h"
+#include "engine/fingerprint.h"
 #include "engine/hash.h"
 
 namespace wkv {
 
 namespace {
-
-void require_supported(const TensorDirectory& directory) {
-  const std::string version = detect_version(directory);
-  if (version != "5.2") {
-    throw Error("ERR_WKV_UNSUPPORTED",
-                "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
-        .about({}, "RWKV 5.2", "RWKV " + version);
-  }
-}
-
-std::string hexadecimal(std::uint64_t value) {
-  std::string text(16, '0');
-  for (std::size_t i = 16; i-- > 0; value >>= 4U) text[i] = "0123456789abcdef"[value & 15U];
-  return text;
-}
-
-std::string fingerprint(const ModelInfo& info, const TensorDirectory& directory,
-                        const std::map<std::string, std::uint64_t>& hashes) {
-  std::map<std::string, const TensorEntry*> by_name;
-  for (const TensorEntry& tensor : directory.tensors) by_name[tensor.name] = &tensor;
-  std::string text = info.architecture + " " + info.version + "\n";
-  for (const StatePart& part : info.state.parts) {
-    text +=
-        std::string(part.name) + " " + std::to_string(part.count) + " " + std::to_string(part.group) + "\n";
-  }
-  for (const auto& [name, hash] : hashes) {
-    const TensorEntry& tensor = *by_name.at(name);
-    text += name + " " + name_of(tensor.type) + " " + std::to_string(element_count(tensor)) + " " +
-            hexadecimal(hash) + "\n";
-  }
-  const std::uint64_t first = xxh64(text.data(), text.size());
-  text += hexadecimal(first);
-  return hexadecimal(first) + hexadecimal(xxh64(text.data(), text.size()));
-}
 
 std::string key_of(const TensorDirectory& directory, const LoadOptions& options) {
   std::string key;
@@ -65,6 +31,7 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
   }
   key += hexadecimal(xxh64(tensors.data(), tensors.size())) + ":";
   key += name_of(options.weights.value());
+  if (directory.packed) key += options.mmap ? ":mapped" : ":copied";
   return key + ":" + std::to_string(std::bit_cast<std::uint32_t>(options.group_norm_epsilon));
 }
 
@@ -124,6 +91,19 @@ Registry& registry() {
 
 }  // namespace
 
+void require_supported(const TensorDirectory& directory) {
+  const std::string version = detect_version(directory);
+  if (version != "5.2") {
+    throw Error("ERR_WKV_UNSUPPORTED",
+                "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
+        .about({}, "RWKV 5.2", "RWKV " + version);
+  }
+  if (directory.packed && !is_fingerprint(directory.packed->fingerprint)) {
+    throw Error("ERR_WKV_FORMAT", "the fingerprint of the packed model is none")
+        .about({}, "32 hex digits", directory.packed->fingerprint);
+  }
+}
+
 ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options) {
   require_supported(directory);
   return rwkv5::inspect(directory, options);
@@ -141,7 +121,8 @@ std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, 
   try {
     require_supported(directory);
     rwkv5::Loaded loaded = rwkv5::load(directory, options, threads, cancelled, progress);
-    std::string print = fingerprint(loaded.network->info(), directory, loaded.hashes);
+    std::string print = directory.packed ? directory.packed->fingerprint
+                                         : fingerprint(loaded.network->info(), directory, loaded.hashes);
     auto model =
         std::make_shared<const LoadedModel>(LoadedModel{std::move(loaded.network), std::move(print)});
     registry().finish(key, model);

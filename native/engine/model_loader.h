@@ -19,6 +19,9 @@ struct LoadedModel {
 
 using LoadOptions = rwkv5::Options;
 
+// Throws ERR_WKV_UNSUPPORTED unless it is a model of a version that is supported.
+void require_supported(const TensorDirectory& directory);
+
 // What the directory's tensors are, without reading them. Throws Error.
 ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options);
 

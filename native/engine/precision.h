@@ -7,7 +7,7 @@
 namespace wkv {
 
 // What weight matrices are kept in.
-enum class Precision : std::uint8_t { kF32, kF16, kBf16, kInt8 };
+enum class Precision : std::uint8_t { kF32, kF16, kBf16, kInt8, kInt4 };
 
 inline const char* name_of(Precision precision) {
   switch (precision) {
@@ -17,6 +17,8 @@ inline const char* name_of(Precision precision) {
       return "bf16";
     case Precision::kInt8:
       return "int8";
+    case Precision::kInt4:
+      return "int4";
     case Precision::kF32:
       break;
   }
@@ -29,7 +31,12 @@ inline Precision precision_of(StoredType type) {
                                     : Precision::kBf16;
 }
 
-// What a file could store numbers of that precision as; not for int8.
+// Whether weights are whole numbers with scales, and activations are quantized as well.
+inline bool is_quantized(Precision precision) {
+  return precision == Precision::kInt8 || precision == Precision::kInt4;
+}
+
+// What a file could store numbers of that precision as; not for quantized ones.
 inline StoredType stored_type_of(Precision precision) {
   return precision == Precision::kF16    ? StoredType::kF16
          : precision == Precision::kBf16 ? StoredType::kBf16

@@ -37,7 +37,7 @@ struct Buffers final : Workspace {
 
   // Of the widest matrix whose input is quantized.
   static int quantized_columns(const ModelInfo& info) {
-    if (info.weights != Precision::kInt8) return 0;
+    if (!is_quantized(info.weights)) return 0;
     return std::max({info.embedding, info.heads * info.head_size, info.feed_forward});
   }
 

@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/network.h"
+#include "engine/packed_sink.h"
 #include "engine/tensor_directory.h"
 #include "engine/tensor_loader.h"
 
@@ -16,8 +18,10 @@ namespace wkv::rwkv5 {
 
 struct Options {
   // What to keep matrices in; without it, int8 from 100 million parameters on, f32 below.
-  std::optional<Precision> weights;
+  std::optional<Precision> weights = {};
   float group_norm_epsilon = 64e-5F;
+  // Whether matrices of a packed file stay where they are, mapped, or are copied.
+  bool mmap = true;
 };
 
 // Checks names and shapes against each other and derives the dimensions; reads no weights.
@@ -32,5 +36,14 @@ struct Loaded {
 // Inspects, reads and packs. Throws what inspect throws, Cancelled, std::bad_alloc.
 Loaded load(const TensorDirectory& directory, const Options& options, unsigned threads,
             const std::atomic<bool>& cancelled, const LoadProgress& progress);
+
+// What `pack` will make of the matrices, in its order; each has input scales, too.
+std::vector<PlannedMatrix> plan(const TensorDirectory& directory, Precision weights);
+
+// Quantizes as `load` does, but hands each matrix to the sink and lets it go: only a few are in memory at a
+// time. Returns the hashes of the stored weights. Throws what load throws, and what the sink throws.
+std::map<std::string, std::uint64_t> pack(const TensorDirectory& directory, Precision weights,
+                                          unsigned threads, const std::atomic<bool>& cancelled,
+                                          const LoadProgress& progress, PackedSink& sink);
 
 }  // namespace wkv::rwkv5

@@ -10,9 +10,9 @@ namespace {
 // Channels with less than this of the root mean square are taken to have it.
 constexpr double kLeast = 1e-3;
 
-// From the sizes that channels are expected to have: 1 / size^(3/4). The power was found by measuring; square
-// roots give the same bits everywhere.
-std::vector<float> scales_for(const std::vector<double>& sizes) {
+// From the sizes that channels are expected to have: 1 / size^(3/4), in int4 1 / size^(1/2). The powers were
+// found by measuring; square roots give the same bits everywhere.
+std::vector<float> scales_for(Precision precision, const std::vector<double>& sizes) {
   double squares = 0;
   for (const double size : sizes) squares += size * size;
   const double mean = std::sqrt(squares / static_cast<double>(sizes.size()));
@@ -22,7 +22,8 @@ std::vector<float> scales_for(const std::vector<double>& sizes) {
     // Nothing is known of a model whose norms are all zero.
     const double relative = mean > 0 ? std::max(size / mean, kLeast) : 1;
     const double root = std::sqrt(relative);
-    scales.push_back(static_cast<float>(1 / (root * std::sqrt(root))));
+    scales.push_back(
+        static_cast<float>(precision == Precision::kInt4 ? 1 / root : 1 / (root * std::sqrt(root))));
   }
   return scales;
 }
@@ -70,20 +71,20 @@ void InputScales::from_vectors() {
   if (!wanted_) return;
   for (Layer& layer : weights_.layers) {
     Layer::Attention& att = layer.attention;
-    att.receptance.input_scales = scales_for(shifted_sizes(layer.ln1, att.mix_r));
-    att.key.input_scales = scales_for(shifted_sizes(layer.ln1, att.mix_k));
-    att.value.input_scales = scales_for(shifted_sizes(layer.ln1, att.mix_v));
-    att.gate.input_scales = scales_for(shifted_sizes(layer.ln1, att.mix_g));
-    att.output.input_scales = scales_for(norm_sizes(att.ln_x));
+    att.receptance.input_scales = scales_for(att.receptance.precision, shifted_sizes(layer.ln1, att.mix_r));
+    att.key.input_scales = scales_for(att.key.precision, shifted_sizes(layer.ln1, att.mix_k));
+    att.value.input_scales = scales_for(att.value.precision, shifted_sizes(layer.ln1, att.mix_v));
+    att.gate.input_scales = scales_for(att.gate.precision, shifted_sizes(layer.ln1, att.mix_g));
+    att.output.input_scales = scales_for(att.output.precision, norm_sizes(att.ln_x));
     Layer::FeedForward& ffn = layer.feed_forward;
-    ffn.key.input_scales = scales_for(shifted_sizes(layer.ln2, ffn.mix_k));
-    ffn.receptance.input_scales = scales_for(shifted_sizes(layer.ln2, ffn.mix_r));
+    ffn.key.input_scales = scales_for(ffn.key.precision, shifted_sizes(layer.ln2, ffn.mix_k));
+    ffn.receptance.input_scales = scales_for(ffn.receptance.precision, shifted_sizes(layer.ln2, ffn.mix_r));
 
     Hidden& hidden = hidden_[&ffn.key];
     hidden.variances = shifted_variances(layer.ln2, ffn.mix_k);
     hidden.means.assign(layer.ln2.bias.begin(), layer.ln2.bias.end());
   }
-  weights_.head.input_scales = scales_for(norm_sizes(weights_.ln_out));
+  weights_.head.input_scales = scales_for(weights_.head.precision, norm_sizes(weights_.ln_out));
 }
 
 TensorLoader::RowVisitor InputScales::visitor(const Matrix& matrix) {
@@ -107,7 +108,9 @@ TensorLoader::RowVisitor InputScales::visitor(const Matrix& matrix) {
 
 void InputScales::from_keys() {
   for (Layer& layer : weights_.layers) {
-    if (wanted_) layer.feed_forward.value.input_scales = scales_for(hidden_[&layer.feed_forward.key].sizes);
+    if (wanted_)
+      layer.feed_forward.value.input_scales =
+          scales_for(layer.feed_forward.value.precision, hidden_[&layer.feed_forward.key].sizes);
   }
 }
 

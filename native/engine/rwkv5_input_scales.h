@@ -1,6 +1,6 @@
 #pragma once
 
-// In int8, what the inputs of RWKV-5's matrices are multiplied by before they are quantized.
+// In int8 and int4, what the inputs of RWKV-5's matrices are multiplied by before they are quantized.
 //
 // The channels of a large model's activations differ a hundredfold in size, and one scale for many of them
 // loses the small ones. So each channel is first brought to about the same size, and the column of weights

@@ -5,10 +5,12 @@
 #include <cmath>
 #include <limits>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "engine/error.h"
+#include "engine/packed_matrix.h"
 #include "engine/rwkv5.h"
 #include "engine/rwkv5_input_scales.h"
 #include "engine/rwkv5_network.h"
@@ -22,6 +24,8 @@ constexpr std::int64_t kMostChannels = std::int64_t{1} << 24;
 constexpr int kMostLayers = 1024;
 // Models from this many parameters on are kept in int8 unless something else is asked for.
 constexpr std::int64_t kInt8From = 100'000'000;
+// What the input scales of a packed file's matrix are called.
+constexpr const char* kInputScales = ".input_scales";
 
 struct Dimensions {
   int layers = 0;
@@ -44,6 +48,8 @@ class Names {
       }
     }
   }
+
+  bool has(const std::string& name) const { return by_name_.contains(name); }
 
   const TensorEntry& get(const std::string& name, const Shape& expected = {}) const {
     const auto found = by_name_.find(name);
@@ -182,9 +188,9 @@ void for_each_tensor(const Dimensions& d, Weights& weights, Visitor&& visit) {
   visit("head.weight", Shape{d.vocabulary, d.embedding}, weights.head);
 }
 
-// The embedding is looked up, not multiplied with: beside int8 it stays as the file has it.
+// The embedding is looked up, not multiplied with: beside quantized matrices it stays as the file has it.
 StoredType embedding_type(Precision precision, StoredType own) {
-  return precision == Precision::kInt8 ? own : stored_type_of(precision);
+  return is_quantized(precision) ? own : stored_type_of(precision);
 }
 
 std::size_t bytes_for(const std::vector<float>&, Precision, StoredType, const Shape& shape) {
@@ -208,9 +214,62 @@ void allocate(RowMatrix& matrix, Precision precision, StoredType own, const Shap
   matrix = RowMatrix(embedding_type(precision, own), static_cast<int>(shape[0]), static_cast<int>(shape[1]));
 }
 
+// What a tensor is kept in: what the model is, but for the head. In int4 there is room for a head of 8 bits
+// where that leaves all matrices together at this many bits a number, and nothing needs it more.
+constexpr double kInt4Bits = 4.5;
+
+Precision head_precision(const Dimensions& d, Precision weights) {
+  if (weights != Precision::kInt4) return weights;
+  Weights nowhere;
+  nowhere.layers.resize(static_cast<std::size_t>(d.layers));
+  double numbers = 0;
+  double bytes = 0;
+  for_each_tensor(d, nowhere, [&](const std::string&, const Shape& shape, const auto& place) {
+    if constexpr (std::is_same_v<decltype(place), const Matrix&>) {
+      const bool is_head = &place == &nowhere.head;
+      numbers += static_cast<double>(shape[0]) * static_cast<double>(shape[1]);
+      bytes += static_cast<double>(bytes_for(place, is_head ? Precision::kInt8 : weights, {}, shape));
+    }
+  });
+  return bytes * 8 <= kInt4Bits * numbers ? Precision::kInt8 : weights;
+}
+
+// A packed file has all matrices packed, and nothing else; other files have nothing packed.
+template <class Place>
+void require_kind(const TensorDirectory& directory, const TensorEntry& tensor, const Place&) {
+  const bool expected = directory.packed.has_value() && std::is_same_v<Place, Matrix>;
+  if (tensor.packed.has_value() == expected) return;
+  throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + (expected ? " is not packed" : " is packed"))
+      .about(tensor.name, expected ? "a packed matrix" : "plain numbers",
+             expected ? "plain numbers" : "a packed matrix");
+}
+
+Precision choose_weights(const TensorDirectory& directory, const Options& options, std::int64_t parameters) {
+  if (!directory.packed) {
+    return options.weights.value_or(parameters >= kInt8From ? Precision::kInt8 : Precision::kF32);
+  }
+  const Precision own = directory.packed->weights;
+  if (!is_quantized(own)) {
+    throw Error("ERR_WKV_FORMAT", std::string("nothing is packed as ") + name_of(own))
+        .about({}, "int8", name_of(own));
+  }
+  if (options.weights.value_or(own) != own) {
+    throw Error("ERR_WKV_UNSUPPORTED", std::string("the file is packed as ") + name_of(own) +
+                                           " and cannot be loaded as " + name_of(*options.weights) +
+                                           "; load or convert the file that it was made from")
+        .about({}, name_of(own), name_of(*options.weights));
+  }
+  return own;
+}
+
 struct Inspected {
   Dimensions dimensions;
   ModelInfo info;
+  Precision head;
+
+  Precision precision_of(const std::string& tensor) const {
+    return tensor == "head.weight" ? head : info.weights;
+  }
 };
 
 Inspected inspect_all(const TensorDirectory& directory, const Options& options) {
@@ -239,23 +298,103 @@ Inspected inspect_all(const TensorDirectory& directory, const Options& options) 
                  {"wkv", static_cast<std::uint32_t>(wkv_numbers), head_state}}};
   Weights nowhere;
   nowhere.layers.resize(static_cast<std::size_t>(d.layers));
-  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto&) {
-    info.parameters += element_count(names.take(name, shape));
-  });
-  info.weights = options.weights.value_or(info.parameters >= kInt8From ? Precision::kInt8 : Precision::kF32);
   for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
-    info.weight_bytes += bytes_for(place, info.weights, names.get(name).type, shape);
+    const TensorEntry& tensor = names.take(name, shape);
+    require_kind(directory, tensor, place);
+    info.parameters += element_count(tensor);
+    if (tensor.packed && names.has(name + kInputScales)) names.take(name + kInputScales, {shape[1]});
+  });
+  info.weights = choose_weights(directory, options, info.parameters);
+  Inspected inspected{d, info, head_precision(d, info.weights)};
+  for_each_tensor(d, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
+    const TensorEntry& tensor = names.get(name);
+    inspected.info.weight_bytes += tensor.packed
+                                       ? packed_form(tensor).size_in_bytes()
+                                       : bytes_for(place, inspected.precision_of(name), tensor.type, shape);
   });
   names.refuse_unused();
-  return {d, info};
+  return inspected;
 }
 
-template <class Place>
-void add(TensorLoader& loader, const TensorEntry& tensor, Place& place, InputScales&) {
-  loader.add(tensor, place);
+// Where the weights of a model go while its file is read: who adds them to the loader decides what becomes of
+// them. The scales of the matrices' inputs follow from vectors, which are read first, and those of channel
+// mixing's value from its key.
+struct Reading {
+  Reading(const TensorDirectory& directory, const Options& options, unsigned threads,
+          const std::atomic<bool>& cancelled, const LoadProgress& progress)
+      : inspected(inspect_all(directory, options)),
+        names(directory),
+        loader(directory, threads, cancelled, progress),
+        scales(weights, is_quantized(inspected.info.weights) && !directory.packed) {
+    weights.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
+  }
+
+  template <class Add>
+  void add_all(Add&& add) {
+    for (const int phase : {0, 1, 2}) {
+      if (phase == 1) loader.then([this] { scales.from_vectors(); });
+      if (phase == 2) loader.then([this] { scales.from_keys(); });
+      for_each_tensor(inspected.dimensions, weights,
+                      [&](const std::string& name, const Shape& shape, auto& place) {
+                        if (phase == scales.phase_of(place)) add(names.take(name, shape), shape, place);
+                      });
+    }
+  }
+
+  Inspected inspected;
+  Names names;
+  Weights weights;
+  TensorLoader loader;
+  InputScales scales;
+};
+
+void add(Reading& reading, const TensorEntry& tensor, std::vector<float>& place) {
+  reading.loader.add(tensor, place);
 }
-void add(TensorLoader& loader, const TensorEntry& tensor, Matrix& place, InputScales& scales) {
-  loader.add(tensor, place, scales.visitor(place));
+void add(Reading& reading, const TensorEntry& tensor, RowMatrix& place) { reading.loader.add(tensor, place); }
+void add(Reading& reading, const TensorEntry& tensor, Matrix& place) {
+  reading.loader.add(tensor, place, reading.scales.visitor(place));
+}
+
+void keep(Reading& reading, const TensorEntry& tensor, std::vector<float>& place, bool) {
+  reading.loader.add(tensor, place);
+}
+void keep(Reading& reading, const TensorEntry& tensor, RowMatrix& place, bool mapped) {
+  place = RowMatrix(tensor.type, static_cast<int>(tensor.shape[0]), static_cast<int>(tensor.shape[1]), {});
+  reading.loader.keep(tensor, place, mapped);
+}
+void keep(Reading& reading, const TensorEntry& tensor, Matrix& place, bool mapped) {
+  place = packed_form(tensor);
+  if (const std::string name = tensor.name + kInputScales; reading.names.has(name)) {
+    reading.loader.add(reading.names.take(name, {place.columns}), place.input_scales);
+  }
+  reading.loader.keep(tensor, place, mapped);
+}
+
+void require_input_scales(const std::string& name, const Matrix& matrix) {
+  for (const float scale : matrix.input_scales) {
+    if (scale > 0) continue;
+    throw Error("ERR_WKV_FORMAT", "the tensor " + name + kInputScales + " holds " + std::to_string(scale))
+        .about(name + kInputScales, "numbers above 0", std::to_string(scale));
+  }
+}
+
+TensorLoader::BytesVisitor passed_on(const TensorEntry& tensor, PackedSink& sink) {
+  return [&](std::uint64_t offset, std::span<const unsigned char> elements) {
+    sink.put(tensor.name, offset, elements);
+  };
+}
+void pass_on(Reading& reading, const TensorEntry& tensor, std::vector<float>& place, PackedSink& sink) {
+  reading.loader.add(tensor, place, passed_on(tensor, sink));
+}
+void pass_on(Reading& reading, const TensorEntry& tensor, RowMatrix&, PackedSink& sink) {
+  reading.loader.show(tensor, passed_on(tensor, sink));
+}
+void pass_on(Reading& reading, const TensorEntry& tensor, Matrix& place, PackedSink& sink) {
+  place = Matrix::form(reading.inspected.precision_of(tensor.name), static_cast<int>(tensor.shape[0]),
+                       static_cast<int>(tensor.shape[1]));
+  reading.loader.add(tensor, place, reading.scales.visitor(place),
+                     [&](const Matrix& matrix) { sink.put(tensor.name, matrix); });
 }
 
 }  // namespace
@@ -266,32 +405,61 @@ ModelInfo inspect(const TensorDirectory& directory, const Options& options) {
 
 Loaded load(const TensorDirectory& directory, const Options& options, unsigned threads,
             const std::atomic<bool>& cancelled, const LoadProgress& progress) {
-  const Inspected inspected = inspect_all(directory, options);
-  Names names(directory);
-  Weights weights;
-  weights.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
-  TensorLoader loader(directory, threads, cancelled, progress);
-  InputScales scales(weights, inspected.info.weights == Precision::kInt8);
-  // The scales of the matrices' inputs follow from vectors, which are read first, and those of channel
-  // mixing's value from its key.
-  for (const int phase : {0, 1, 2}) {
-    if (phase == 1) loader.then([&] { scales.from_vectors(); });
-    if (phase == 2) loader.then([&] { scales.from_keys(); });
-    for_each_tensor(inspected.dimensions, weights,
-                    [&](const std::string& name, const Shape& shape, auto& place) {
-                      if (phase != scales.phase_of(place)) return;
-                      const TensorEntry& tensor = names.take(name, shape);
-                      allocate(place, inspected.info.weights, tensor.type, shape);
-                      add(loader, tensor, place, scales);
-                    });
-  }
-  loader.run();
-  for (Layer& layer : weights.layers) {
+  Reading reading(directory, options, threads, cancelled, progress);
+  const ModelInfo& info = reading.inspected.info;
+  reading.add_all([&](const TensorEntry& tensor, const Shape& shape, auto& place) {
+    if (directory.packed) {
+      keep(reading, tensor, place, options.mmap);
+    } else {
+      allocate(place, reading.inspected.precision_of(tensor.name), tensor.type, shape);
+      add(reading, tensor, place);
+    }
+  });
+  reading.loader.run();
+  for_each_tensor(reading.inspected.dimensions, reading.weights,
+                  [](const std::string& name, const Shape&, const auto& place) {
+                    if constexpr (std::is_same_v<decltype(place), const Matrix&>) {
+                      require_input_scales(name, place);
+                    }
+                  });
+  for (Layer& layer : reading.weights.layers) {
     for (float& decay : layer.attention.forget) {
       decay = static_cast<float>(-std::expm1(-std::exp(static_cast<double>(decay))));
     }
   }
-  return {make_network(inspected.info, std::move(weights), options.group_norm_epsilon), loader.hashes()};
+  return {make_network(info, std::move(reading.weights), options.group_norm_epsilon),
+          reading.loader.hashes()};
+}
+
+std::vector<PlannedMatrix> plan(const TensorDirectory& directory, Precision weights) {
+  const Inspected inspected = inspect_all(directory, {.weights = weights});
+  std::vector<PlannedMatrix> matrices;
+  Weights nowhere;
+  nowhere.layers.resize(static_cast<std::size_t>(inspected.dimensions.layers));
+  for_each_tensor(
+      inspected.dimensions, nowhere, [&](const std::string& name, const Shape& shape, const auto& place) {
+        if constexpr (std::is_same_v<decltype(place), const Matrix&>) {
+          const Matrix form = Matrix::form(inspected.precision_of(name), static_cast<int>(shape[0]),
+                                           static_cast<int>(shape[1]));
+          matrices.push_back({.name = name,
+                              .precision = form.precision,
+                              .rows = form.rows,
+                              .columns = form.columns,
+                              .group = form.group < form.padded_columns ? form.group : 0,
+                              .bytes = form.size_in_bytes()});
+        }
+      });
+  return matrices;
+}
+
+std::map<std::string, std::uint64_t> pack(const TensorDirectory& directory, Precision weights,
+                                          unsigned threads, const std::atomic<bool>& cancelled,
+                                          const LoadProgress& progress, PackedSink& sink) {
+  Reading reading(directory, {.weights = weights}, threads, cancelled, progress);
+  reading.add_all(
+      [&](const TensorEntry& tensor, const Shape&, auto& place) { pass_on(reading, tensor, place, sink); });
+  reading.loader.run();
+  return reading.loader.hashes();
 }
 
 }  // namespace wkv::rwkv5

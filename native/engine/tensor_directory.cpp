@@ -27,31 +27,44 @@ std::int64_t element_count(const TensorEntry& tensor) {
   return count;
 }
 
-std::uint64_t checked_extent(const TensorDirectory& directory, const TensorEntry& tensor) {
-  static_cast<void>(element_count(tensor));
-  const auto fail = [&](const std::string& found) {
-    throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + " does not lie inside its file: " + found)
-        .about(tensor.name, "all elements inside the file", found);
-  };
-  if (tensor.file >= directory.files.size()) fail("file number " + std::to_string(tensor.file));
-  if (tensor.strides.size() != tensor.shape.size()) fail("a stride for every dimension is missing");
-  const SourceFile& file = directory.files[tensor.file];
-  const auto width = static_cast<std::uint64_t>(bytes_of(tensor.type));
+namespace {
+
+[[noreturn]] void refuse_place(const TensorEntry& tensor, const std::string& found) {
+  throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + " does not lie inside its file: " + found)
+      .about(tensor.name, "all elements inside the file", found);
+}
+
+// Bytes from the first to the last element, inclusive.
+std::uint64_t spanned_bytes(const TensorEntry& tensor) {
+  if (tensor.strides.size() != tensor.shape.size()) {
+    refuse_place(tensor, "a stride for every dimension is missing");
+  }
+  if (tensor.shape.size() > 8) refuse_place(tensor, std::to_string(tensor.shape.size()) + " dimensions");
   std::uint64_t last = 0;  // index of the last element; at most 8 terms below 2^60 each
-  if (tensor.shape.size() > 8) fail(std::to_string(tensor.shape.size()) + " dimensions");
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
     const auto steps = static_cast<std::uint64_t>(tensor.shape[i] - 1);
     const std::int64_t stride = tensor.strides[i];
     constexpr std::uint64_t kMost = std::uint64_t{1} << 56;
     if (stride < 0 || (steps != 0 && static_cast<std::uint64_t>(stride) > kMost / steps)) {
-      fail("stride " + std::to_string(stride));
+      refuse_place(tensor, "stride " + std::to_string(stride));
     }
     last += steps * static_cast<std::uint64_t>(stride);
   }
-  const std::uint64_t extent = (last + 1) * width;
+  return (last + 1) * static_cast<std::uint64_t>(bytes_of(tensor.type));
+}
+
+}  // namespace
+
+std::uint64_t checked_extent(const TensorDirectory& directory, const TensorEntry& tensor) {
+  static_cast<void>(element_count(tensor));
+  if (tensor.file >= directory.files.size()) {
+    refuse_place(tensor, "file number " + std::to_string(tensor.file));
+  }
+  const SourceFile& file = directory.files[tensor.file];
+  const std::uint64_t extent = tensor.packed ? tensor.packed->bytes : spanned_bytes(tensor);
   if (tensor.offset > file.size || extent > file.size - tensor.offset) {
-    fail("bytes " + std::to_string(tensor.offset) + " to " + std::to_string(tensor.offset) + "+" +
-         std::to_string(extent) + " of " + std::to_string(file.size));
+    refuse_place(tensor, "bytes " + std::to_string(tensor.offset) + " to " + std::to_string(tensor.offset) +
+                             "+" + std::to_string(extent) + " of " + std::to_string(file.size));
   }
   return extent;
 }

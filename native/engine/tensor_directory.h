@@ -4,6 +4,7 @@
 // ranges may lie outside their files, shapes may overflow. The engine checks all of it again.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,18 +25,35 @@ struct SourceFile {
   std::int64_t modified_ns = 0;
 };
 
+enum class Precision : std::uint8_t;
+
+// A weight matrix that the file has as the engine keeps it, in one block: docs/packed-format.md.
+struct PackedBlock {
+  std::uint64_t bytes = 0;
+  int group = 0;  // columns that share a scale; 0: all of a row
+  Precision precision = {};
+};
+
 struct TensorEntry {
   std::string name;
   StoredType type = StoredType::kF32;
-  std::vector<std::int64_t> shape;
-  std::vector<std::int64_t> strides;  // in elements
+  std::vector<std::int64_t> shape = {};
+  std::vector<std::int64_t> strides = {};  // in elements
   std::uint32_t file = 0;
-  std::uint64_t offset = 0;  // in bytes, of the element with all indices 0
+  std::uint64_t offset = 0;                // in bytes, of the element with all indices 0
+  std::optional<PackedBlock> packed = {};  // at `offset`; `type` and `strides` then say nothing
+};
+
+// What a packed file says of itself.
+struct PackedModel {
+  Precision weights = {};
+  std::string fingerprint;  // of the weights that were packed: 32 hex digits
 };
 
 struct TensorDirectory {
   std::vector<SourceFile> files;
   std::vector<TensorEntry> tensors;
+  std::optional<PackedModel> packed = {};
 };
 
 // "[2, 3]"

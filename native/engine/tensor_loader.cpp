@@ -1,6 +1,8 @@
 #include "engine/tensor_loader.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -9,6 +11,7 @@
 
 #include "backend/cpu/cpu_features.h"
 #include "engine/hash.h"
+#include "engine/packed_matrix.h"
 #include "kernels/kernel_table.h"
 #include "kernels/simd/half.h"
 
@@ -87,12 +90,16 @@ struct TensorLoader::Item {
   const TensorEntry* tensor;
   std::int64_t rows;
   std::int64_t columns;
-  std::int64_t row_stride;
-  std::int64_t column_stride;
+  std::int64_t row_stride = 0;
+  std::int64_t column_stride = 1;
   Matrix* matrix = nullptr;
   RowMatrix* row_matrix = nullptr;
   std::vector<float>* vector = nullptr;
+  bool kept = false;  // as the file has it
   RowVisitor visit = {};
+  BytesVisitor show = {};
+  MatrixVisitor done = {};
+  std::size_t pieces_left = 0;  // until it is done
   std::size_t phase = 0;
   std::int64_t piece_rows = 0;
   std::vector<std::uint64_t> piece_hashes = {};
@@ -110,7 +117,8 @@ struct TensorLoader::Buffers {
   std::vector<unsigned char> raw;
   std::vector<unsigned char> gathered;
   std::vector<float> numbers;        // of a row
-  std::vector<unsigned char> codes;  // of a row, in int8
+  std::vector<float> importance;     // of its columns
+  std::vector<unsigned char> codes;  // of a row, quantized
 };
 
 TensorLoader::TensorLoader(const TensorDirectory& directory, unsigned threads,
@@ -165,58 +173,117 @@ Flat flatten(const TensorEntry& tensor) {
 
 void TensorLoader::then(std::function<void()> prepare) { phases_.push_back(std::move(prepare)); }
 
+TensorLoader::Item& TensorLoader::add_item(Item item) {
+  item.phase = phases_.size() - 1;
+  items_.push_back(std::make_unique<Item>(std::move(item)));
+  return *items_.back();
+}
+
 void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) { add(tensor, destination, {}); }
 
 void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit) {
-  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
-                                          .rows = destination.rows,
-                                          .columns = destination.columns,
-                                          .row_stride = tensor.strides[0],
-                                          .column_stride = tensor.strides[1]});
-  item->matrix = &destination;
-  item->visit = std::move(visit);
-  item->phase = phases_.size() - 1;
-  items_.push_back(std::move(item));
+  add(tensor, destination, std::move(visit), {});
+}
+
+void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, MatrixVisitor done) {
+  add_item({.tensor = &tensor,
+            .rows = destination.rows,
+            .columns = destination.columns,
+            .row_stride = tensor.strides[0],
+            .column_stride = tensor.strides[1],
+            .matrix = &destination,
+            .visit = std::move(visit),
+            .done = std::move(done)});
 }
 
 void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination) {
-  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
-                                          .rows = destination.rows,
-                                          .columns = destination.columns,
-                                          .row_stride = tensor.strides[0],
-                                          .column_stride = tensor.strides[1]});
-  item->row_matrix = &destination;
-  item->phase = phases_.size() - 1;
-  items_.push_back(std::move(item));
+  add_item({.tensor = &tensor,
+            .rows = destination.rows,
+            .columns = destination.columns,
+            .row_stride = tensor.strides[0],
+            .column_stride = tensor.strides[1],
+            .row_matrix = &destination});
 }
 
 void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination) {
+  add(tensor, destination, {});
+}
+
+void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show) {
   const Flat flat = flatten(tensor);
   destination.resize(static_cast<std::size_t>(flat.rows * flat.columns));
-  auto item = std::make_unique<Item>(Item{.tensor = &tensor,
-                                          .rows = flat.rows,
-                                          .columns = flat.columns,
-                                          .row_stride = flat.row_stride,
-                                          .column_stride = flat.column_stride});
-  item->vector = &destination;
-  item->phase = phases_.size() - 1;
-  items_.push_back(std::move(item));
+  add_item({.tensor = &tensor,
+            .rows = flat.rows,
+            .columns = flat.columns,
+            .row_stride = flat.row_stride,
+            .column_stride = flat.column_stride,
+            .vector = &destination,
+            .show = std::move(show)});
+}
+
+void TensorLoader::show(const TensorEntry& matrix, BytesVisitor show) {
+  add_item({.tensor = &matrix,
+            .rows = matrix.shape[0],
+            .columns = matrix.shape[1],
+            .row_stride = matrix.strides[0],
+            .column_stride = matrix.strides[1],
+            .show = std::move(show)});
+}
+
+std::shared_ptr<const unsigned char> TensorLoader::mapping(std::uint32_t file) {
+  const auto [place, is_new] = mappings_.try_emplace(file);
+  if (is_new) place->second = readers_[file]->map();
+  return place->second;
+}
+
+void TensorLoader::keep(const TensorEntry& tensor, Matrix& destination, bool mapped) {
+  const std::size_t bytes = destination.size_in_bytes();
+  const auto file = mapped ? mapping(tensor.file) : nullptr;
+  destination.data = file != nullptr ? Memory(file, file.get() + tensor.offset, bytes) : Memory(bytes);
+  add_item({.tensor = &tensor,
+            .rows = destination.rows,
+            .columns = destination.columns,
+            .matrix = &destination,
+            .kept = true});
+}
+
+void TensorLoader::keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped) {
+  const std::size_t bytes = RowMatrix::size_in_bytes(tensor.type, destination.rows, destination.columns);
+  const bool is_dense = tensor.strides == std::vector<std::int64_t>{destination.columns, 1};
+  const auto file = mapped && is_dense ? mapping(tensor.file) : nullptr;
+  destination.data = file != nullptr ? Memory(file, file.get() + tensor.offset, bytes) : Memory(bytes);
+  add_item({.tensor = &tensor,
+            .rows = destination.rows,
+            .columns = destination.columns,
+            .row_stride = tensor.strides[0],
+            .column_stride = tensor.strides[1],
+            .row_matrix = &destination,
+            .kept = file != nullptr});
 }
 
 void TensorLoader::run() {
   std::sort(items_.begin(), items_.end(), [](const auto& a, const auto& b) {
     return std::pair(a->tensor->file, a->tensor->offset) < std::pair(b->tensor->file, b->tensor->offset);
   });
-  for (const auto& item : items_) {
-    const std::int64_t row_bytes = item->columns * bytes_of(item->tensor->type);
-    const std::int64_t fitting = kPieceBytes / row_bytes / kPanelRows * kPanelRows;
-    // The same for every layout of the file, because the hash is taken over pieces. A vector is one piece.
-    item->piece_rows = item->vector != nullptr ? item->rows : std::max<std::int64_t>(fitting, kPanelRows);
-    const std::int64_t pieces = (item->rows + item->piece_rows - 1) / item->piece_rows;
-    item->piece_hashes.resize(static_cast<std::size_t>(pieces));
-    total_ += static_cast<std::uint64_t>(item->rows * row_bytes);
-  }
+  for (const auto& item : items_) cut(*item);
   for (std::size_t phase = 0; phase < phases_.size(); ++phase) run_phase(phase);
+}
+
+void TensorLoader::cut(Item& item) {
+  if (item.kept && item.matrix != nullptr) {
+    const auto bytes = static_cast<std::int64_t>(item.matrix->data.size());
+    const std::int64_t fitting = kPieceBytes * item.rows / bytes / kInt8PanelRows * kInt8PanelRows;
+    item.piece_rows = std::max<std::int64_t>(fitting, kInt8PanelRows);
+    total_ += static_cast<std::uint64_t>(bytes);
+    return;
+  }
+  const std::int64_t row_bytes = item.columns * bytes_of(item.tensor->type);
+  const std::int64_t fitting = kPieceBytes / row_bytes / kPanelRows * kPanelRows;
+  // The same for every layout of the file, because the hash is taken over pieces. A vector is one piece.
+  item.piece_rows = item.vector != nullptr ? item.rows : std::max<std::int64_t>(fitting, kPanelRows);
+  const std::int64_t pieces = (item.rows + item.piece_rows - 1) / item.piece_rows;
+  if (!item.kept) item.piece_hashes.resize(static_cast<std::size_t>(pieces));
+  total_ += static_cast<std::uint64_t>(item.rows * row_bytes);
 }
 
 void TensorLoader::run_phase(std::size_t phase) {
@@ -225,10 +292,12 @@ void TensorLoader::run_phase(std::size_t phase) {
   next_piece_.store(0);
   for (const auto& item : items_) {
     if (item->phase != phase) continue;
-    if (!item->rows_are_contiguous()) {
+    item->pieces_left = 1;
+    if (!item->kept && !item->rows_are_contiguous()) {
       pieces_.push_back({item.get(), -1, item->rows});
       continue;
     }
+    item->pieces_left = static_cast<std::size_t>((item->rows + item->piece_rows - 1) / item->piece_rows);
     for (std::int64_t row = 0; row < item->rows; row += item->piece_rows) {
       pieces_.push_back({item.get(), row, std::min(item->piece_rows, item->rows - row)});
     }
@@ -257,14 +326,23 @@ void TensorLoader::work() {
   while (!cancelled_.load(std::memory_order_relaxed) && !failed_.load(std::memory_order_relaxed)) {
     const std::size_t index = next_piece_.fetch_add(1, std::memory_order_relaxed);
     if (index >= pieces_.size()) return;
+    Item& item = *pieces_[index].item;
     try {
+      if (item.done) begin(item);
       load(pieces_[index], buffers);
+      // A piece that was called off may be half there.
+      if (item.done && !cancelled_.load()) finish(item);
     } catch (const Error& error) {
       fail(index, error);
     } catch (const std::exception&) {
       fail(index, std::nullopt);
     }
   }
+}
+
+void TensorLoader::advance(std::uint64_t bytes) {
+  const std::uint64_t completed = completed_.fetch_add(bytes) + bytes;
+  if (progress_) progress_(completed, total_);
 }
 
 void TensorLoader::fail(std::size_t piece, std::optional<Error> error) {
@@ -276,8 +354,26 @@ void TensorLoader::fail(std::size_t piece, std::optional<Error> error) {
   failed_.store(true);
 }
 
+void TensorLoader::begin(Item& item) {
+  const std::lock_guard lock{stream_mutex_};
+  if (item.matrix->data.size() == 0) item.matrix->data = Memory(item.matrix->size_in_bytes());
+}
+
+void TensorLoader::finish(Item& item) {
+  {
+    const std::lock_guard lock{stream_mutex_};
+    if (--item.pieces_left > 0) return;
+  }
+  item.done(*item.matrix);
+  item.matrix->data = Memory{};
+}
+
 void TensorLoader::load(const Piece& piece, Buffers& buffers) {
   Item& item = *piece.item;
+  if (item.kept) {
+    load_kept(item, piece.row, piece.rows);
+    return;
+  }
   if (piece.row < 0) {
     load_whole(item, buffers);
     return;
@@ -331,27 +427,63 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
   }
 }
 
+void TensorLoader::load_kept(Item& item, std::int64_t row, std::int64_t rows) {
+  if (item.row_matrix != nullptr) {
+    const std::int64_t row_bytes = item.columns * bytes_of(item.tensor->type);
+    const auto* elements = static_cast<const unsigned char*>(std::as_const(item.row_matrix->data).data());
+    require_finite(item, row, rows, elements + row * row_bytes);
+    advance(static_cast<std::uint64_t>(rows * row_bytes));
+    return;
+  }
+  Matrix& matrix = *item.matrix;
+  const auto place_of = [&](std::int64_t first) {
+    const auto* all = static_cast<const unsigned char*>(std::as_const(matrix.data).data());
+    return first >= item.rows
+               ? matrix.data.size()
+               : static_cast<std::size_t>(std::as_const(matrix).panel(static_cast<int>(first)) - all);
+  };
+  const std::size_t begin = place_of(row);
+  const std::size_t bytes = place_of(row + rows) - begin;
+  if (!matrix.data.is_part()) {
+    const FileReader& reader = *readers_[item.tensor->file];
+    const std::uint64_t offset = item.tensor->offset + begin;
+    reader.read(offset, static_cast<unsigned char*>(matrix.data.data()) + begin, bytes);
+    if (drop_[item.tensor->file]) reader.drop(offset, bytes);
+  }
+  check_panels(matrix, item.tensor->name, static_cast<int>(row), static_cast<int>(rows));
+  advance(bytes);
+}
+
+void TensorLoader::require_finite(const Item& item, std::int64_t row, std::int64_t rows,
+                                  const unsigned char* elements) {
+  const StoredType from = item.tensor->type;
+  const std::int64_t bad = first_not_finite(from, elements, rows * item.columns);
+  if (bad < 0) return;
+  const std::string index = std::to_string(row * item.columns + bad);
+  throw Error("ERR_WKV_FORMAT",
+              "the tensor " + item.tensor->name + " holds a NaN or an infinity at element " + index)
+      .about(item.tensor->name, "finite numbers",
+             std::to_string(widened(from, elements, bad)) + " at element " + index);
+}
+
 void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
                          Buffers& buffers) {
   const StoredType from = item.tensor->type;
   const std::int64_t count = rows * item.columns;
-  if (const std::int64_t bad = first_not_finite(from, elements, count); bad >= 0) {
-    const std::string index = std::to_string(row * item.columns + bad);
-    throw Error("ERR_WKV_FORMAT",
-                "the tensor " + item.tensor->name + " holds a NaN or an infinity at element " + index)
-        .about(item.tensor->name, "finite numbers",
-               std::to_string(widened(from, elements, bad)) + " at element " + index);
-  }
+  require_finite(item, row, rows, elements);
   const auto bytes = static_cast<std::size_t>(count * bytes_of(from));
   item.piece_hashes[static_cast<std::size_t>(row / item.piece_rows)] = xxh64(elements, bytes);
+  if (item.show) {
+    item.show(static_cast<std::uint64_t>(row * item.columns * bytes_of(from)), {elements, bytes});
+  }
 
   if (item.vector != nullptr) {
     for (std::int64_t i = 0; i < count; ++i) {
       (*item.vector)[static_cast<std::size_t>(row * item.columns + i)] = widened(from, elements, i);
     }
-  } else if (item.matrix != nullptr && item.matrix->precision == Precision::kInt8) {
-    store_int8(item, row, rows, elements, buffers);
-  } else {
+  } else if (item.matrix != nullptr && is_quantized(item.matrix->precision)) {
+    store_quantized(item, row, rows, elements, buffers);
+  } else if (item.matrix != nullptr || item.row_matrix != nullptr) {
     const StoredType to =
         item.matrix != nullptr ? stored_type_of(item.matrix->precision) : item.row_matrix->type;
     const auto from_width = static_cast<std::size_t>(bytes_of(from));
@@ -387,38 +519,61 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, const 
       }
     }
   }
-  const std::uint64_t completed = completed_.fetch_add(bytes) + bytes;
-  if (progress_) progress_(completed, total_);
+  advance(bytes);
 }
 
-void TensorLoader::store_int8(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
-                              Buffers& buffers) {
-  Matrix& matrix = *item.matrix;
-  const KernelTable& kernels = selected_kernels();
+void TensorLoader::store_quantized(Item& item, std::int64_t row, std::int64_t rows,
+                                   const unsigned char* elements, Buffers& buffers) {
+  const Matrix& matrix = *item.matrix;
   const auto columns = static_cast<std::size_t>(item.columns);
   buffers.numbers.resize(columns);
   buffers.codes.resize(columns);
+  // An input that was made smaller counts the more for it: its scale is 1 / sqrt(size).
+  buffers.importance.assign(columns, 1.0F);
+  for (std::size_t column = 0; column < matrix.input_scales.size(); ++column) {
+    const float scale = matrix.input_scales[column];
+    buffers.importance[column] = 1 / (scale * scale);
+  }
+  // 3.389e38 is what remains finite in bf16 too.
+  const float most = matrix.precision == Precision::kInt4 ? kMostInt4Weight : 3.389e38F;
   for (std::int64_t r = row; r < row + rows; ++r) {
     for (std::size_t column = 0; column < columns; ++column) {
       buffers.numbers[column] =
           widened(item.tensor->type, elements, (r - row) * item.columns + static_cast<std::int64_t>(column));
     }
     if (item.visit) item.visit(r, buffers.numbers);
-    bool finite = true;
     for (std::size_t column = 0; column < matrix.input_scales.size(); ++column) {
       buffers.numbers[column] /= matrix.input_scales[column];
-      finite = finite && (bits_of(buffers.numbers[column]) & 0x7f800000U) != 0x7f800000U;
     }
-    if (!finite) {
-      throw Error("ERR_WKV_UNSUPPORTED",
-                  "the tensor " + item.tensor->name + " holds numbers that int8 cannot; use weights: 'f32'")
-          .about(item.tensor->name, "numbers below 1e36", "larger ones in row " + std::to_string(r));
+    if (!std::all_of(buffers.numbers.begin(), buffers.numbers.end(),
+                     [most](float number) { return std::fabs(number) <= most; })) {
+      const bool int4 = matrix.precision == Precision::kInt4;
+      throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + item.tensor->name + " holds numbers that " +
+                                             name_of(matrix.precision) +
+                                             " cannot; use weights: " + (int4 ? "'int8'" : "'f32'"))
+          .about(item.tensor->name, int4 ? "numbers up to 61" : "numbers below 1e36",
+                 "larger ones in row " + std::to_string(r));
     }
-    for (int begin = 0, index = 0; begin < matrix.columns; begin += matrix.group, ++index) {
-      const int size = std::min(matrix.group, matrix.columns - begin);
-      const float scale =
-          kernels.quantize_weights(buffers.numbers.data() + begin, size, buffers.codes.data());
-      matrix.put_int8(static_cast<int>(r), index, buffers.codes.data(), scale);
+    quantize_row(*item.matrix, static_cast<int>(r), buffers);
+  }
+}
+
+void TensorLoader::quantize_row(Matrix& matrix, int row, Buffers& buffers) {
+  const KernelTable& kernels = selected_kernels();
+  for (int begin = 0, index = 0; begin < matrix.columns; begin += matrix.group, ++index) {
+    const int size = std::min(matrix.group, matrix.columns - begin);
+    const float* weights = buffers.numbers.data() + begin;
+    if (matrix.precision == Precision::kInt4) {
+      std::array<unsigned char, kMostInt4Group / kGroupStep> indices;
+      const unsigned char scale = kernels.quantize_int4({.weights = weights,
+                                                         .importance = buffers.importance.data() + begin,
+                                                         .size = size,
+                                                         .codes = buffers.codes.data(),
+                                                         .indices = indices.data()});
+      matrix.put_int4(row, index, buffers.codes.data(), indices.data(), scale);
+    } else {
+      const float scale = kernels.quantize_weights(weights, size, buffers.codes.data());
+      matrix.put_int8(row, index, buffers.codes.data(), scale);
     }
   }
 }
@@ -426,6 +581,7 @@ void TensorLoader::store_int8(Item& item, std::int64_t row, std::int64_t rows, c
 std::map<std::string, std::uint64_t> TensorLoader::hashes() const {
   std::map<std::string, std::uint64_t> result;
   for (const auto& item : items_) {
+    if (item->kept) continue;
     result[item->tensor->name] =
         xxh64(item->piece_hashes.data(), item->piece_hashes.size() * sizeof(std::uint64_t));
   }

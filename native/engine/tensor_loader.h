@@ -37,6 +37,20 @@ class TensorLoader {
   void add(const TensorEntry& tensor, RowMatrix& destination);
   void add(const TensorEntry& tensor, std::vector<float>& destination);
 
+  // Of packed files, whose bytes are what is kept: a matrix as packed_form() gives it, or rows without gaps.
+  // With `mapped` the destination becomes a part of the file, if the system can map it, else a copy.
+  void keep(const TensorEntry& tensor, Matrix& destination, bool mapped);
+  void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped);
+
+  // For conversions: shows the stored elements, where in the tensor's bytes each run of them belongs, in any
+  // order and on any thread.
+  using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
+  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show);
+  void show(const TensorEntry& matrix, BytesVisitor show);
+  // A matrix that has its data only from its first piece on until `done` has seen it whole, on any thread.
+  using MatrixVisitor = std::function<void(const Matrix& matrix)>;
+  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, MatrixVisitor done);
+
   // What is added from now on is read only when everything that was added before has been, and after
   // `prepare` has run.
   void then(std::function<void()> prepare);
@@ -52,14 +66,24 @@ class TensorLoader {
   struct Piece;
   struct Buffers;
 
+  Item& add_item(Item item);
+  void cut(Item& item);
+  std::shared_ptr<const unsigned char> mapping(std::uint32_t file);
+  void begin(Item& item);
+  void finish(Item& item);
   void load(const Piece& piece, Buffers& buffers);
   void load_whole(Item& item, Buffers& buffers);
+  void load_kept(Item& item, std::int64_t row, std::int64_t rows);
+  static void require_finite(const Item& item, std::int64_t row, std::int64_t rows,
+                             const unsigned char* elements);
   void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
              Buffers& buffers);
-  void store_int8(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
-                  Buffers& buffers);
+  void store_quantized(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
+                       Buffers& buffers);
+  static void quantize_row(Matrix& matrix, int row, Buffers& buffers);
   void run_phase(std::size_t phase);
   void work();
+  void advance(std::uint64_t bytes);
   void fail(std::size_t piece, std::optional<Error> error);
 
   const TensorDirectory& directory_;
@@ -68,6 +92,7 @@ class TensorLoader {
   const LoadProgress progress_;
   std::vector<std::unique_ptr<FileReader>> readers_;
   std::vector<bool> drop_;  // per file: larger than what should stay in the page cache
+  std::map<std::uint32_t, std::shared_ptr<const unsigned char>> mappings_;  // by file; null: it cannot be
   std::vector<std::unique_ptr<Item>> items_;
   std::vector<std::function<void()>> phases_{[] {}};  // what comes before each
   std::vector<Piece> pieces_;                         // of a phase
@@ -78,7 +103,8 @@ class TensorLoader {
   std::optional<Error> failure_;  // of the first piece that failed; none where memory ran out
   std::size_t failed_piece_ = SIZE_MAX;
   std::mutex failure_mutex_;
-  std::mutex whole_mutex_;  // held by whoever has a whole tensor in memory
+  std::mutex stream_mutex_;  // guards the beginning and the end of matrices that are not kept
+  std::mutex whole_mutex_;   // held by whoever has a whole tensor in memory
 };
 
 }  // namespace wkv

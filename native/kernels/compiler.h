@@ -22,6 +22,7 @@
 #define WKV_MSVC 1
 #include <intrin.h>
 #include <math.h>
+#include <string.h>
 #else
 #if WKV_X64
 #include <cpuid.h>
@@ -64,6 +65,25 @@ static inline double log(double a) {
 #endif
 }
 
+static inline float float_of(std::int32_t bits) {
+#if WKV_MSVC
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+#else
+  return __builtin_bit_cast(float, bits);
+#endif
+}
+static inline std::int32_t bits_of(float value) {
+#if WKV_MSVC
+  std::int32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+#else
+  return __builtin_bit_cast(std::int32_t, value);
+#endif
+}
+
 // The number of zeros below the lowest bit that is set; `bits` is not 0.
 static inline int trailing_zeros(std::uint32_t bits) {
 #if WKV_MSVC
@@ -83,6 +103,11 @@ static inline int trailing_zeros(std::uint32_t bits) {
 #define WKV_PREFETCH(p) __prefetch(p)
 #else
 #define WKV_PREFETCH(p) __builtin_prefetch(p)
+#endif
+
+#if WKV_DOT_I8MM && defined(__GNUC__) && !defined(__clang__)
+// gcc 12 moves loads up until the sums of gemm_int8 no longer fit into the registers.
+#pragma GCC optimize("no-schedule-insns")
 #endif
 
 // Tells the processor that this thread waits for another one in a loop.

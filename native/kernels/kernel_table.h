@@ -5,8 +5,10 @@
 
 #include "kernels/activations/activations.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm_int4/gemm_int4.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/peak/peak.h"
 #include "kernels/quantize/quantize.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/token_shift/token_shift.h"
@@ -15,9 +17,13 @@
 namespace wkv {
 
 // Instruction sets with the same floats may differ in their dot products of bytes.
-struct Int8Kernels {
-  GemmInt8 gemm;
-  int tile_tokens;  // the tiles in which it wants activations
+struct QuantizedKernels {
+  GemmInt8 gemm_int8;
+  GemmInt4 gemm_int4;
+  // The tiles in which they want activations.
+  int int8_tile_tokens;
+  int int4_tile_tokens;
+  Peak peak_int8;
 };
 
 struct KernelTable {
@@ -28,9 +34,10 @@ struct KernelTable {
   Gemm gemm_f32;
   Gemm gemm_f16;
   Gemm gemm_bf16;
-  Int8Kernels int8;
+  QuantizedKernels quantized;
   QuantizeActivations quantize_activations;
   QuantizeWeights quantize_weights;
+  QuantizeInt4 quantize_int4;
   Elementwise relu_squared;
   Elementwise2 multiply_silu;
   Elementwise2 add;
@@ -42,6 +49,7 @@ struct KernelTable {
   SumAtLeast sum_at_least;
   Collect collect;
   AddToBuckets add_to_buckets;
+  Peak peak_f32;
 };
 
 // Compiled for every processor.
@@ -53,5 +61,6 @@ const KernelTable& avx512_kernels();
 const KernelTable& avx512vnni_kernels();
 const KernelTable& neon_kernels();
 const KernelTable& dotprod_kernels();
+const KernelTable& i8mm_kernels();
 
 }  // namespace wkv

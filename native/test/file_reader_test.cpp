@@ -104,6 +104,22 @@ TEST_SUITE("file reader") {
     CHECK(refusal([&] { reader.read(0, bytes.data(), 5'000); }).code == "none");
   }
 
+  TEST_CASE("maps the whole file for as long as anybody has it, though it be closed and deleted") {
+    const wkv::test::TemporaryDirectory directory;
+    const auto bytes = counting(10'000);
+    write_file(directory.file("a"), bytes);
+    std::shared_ptr<const unsigned char> mapping;
+    {
+      const FileReader reader(source_file(directory.file("a")));
+      mapping = reader.map();
+    }
+    REQUIRE(mapping != nullptr);
+#if !defined(_WIN32)
+    std::filesystem::remove(directory.file("a"));
+#endif
+    CHECK(std::equal(bytes.begin(), bytes.end(), mapping.get()));
+  }
+
   TEST_CASE("refuses what is not there, and what is no file") {
     const wkv::test::TemporaryDirectory directory;
     CHECK(opening({.path = directory.file("nothing")}).code == "ERR_WKV_FORMAT");

@@ -100,7 +100,7 @@ struct Case {
 TEST_CASE("int8 products have the bits of the reference, whatever the instruction set, tile and chunk") {
   std::mt19937 random(5);
   for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->int8.tile_tokens;
+    const int tile = table->quantized.int8_tile_tokens;
     for (const bool extreme : {false, true}) {
       for (const int columns : {16, 64, 448, 1040, 4096}) {
         for (const int group : {16, 64, 256, 65'536}) {
@@ -110,13 +110,14 @@ TEST_CASE("int8 products have the bits of the reference, whatever the instructio
             Case c(random, rows, columns, tokens, group, extreme);
             INFO(table->name, ", ", rows, " rows, ", columns, " columns, ", tokens, " tokens, group ", group);
             const Floats expected = c.run(wkv::reference::gemm_int8, tile, 0, tokens);
-            CHECK(wkv::test::bit_difference(c.run(table->int8.gemm, tile, 0, tokens), expected) == "");
+            CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, tile, 0, tokens), expected) ==
+                  "");
             // Token by token.
             for (int t = 0; t < tokens; t += 3) {
               const auto begin = static_cast<std::size_t>(t * (rows + 3));
               const std::span<const float> one =
                   std::span(expected).subspan(begin, static_cast<std::size_t>(rows + 3));
-              CHECK(wkv::test::bit_difference(c.run(table->int8.gemm, tile, t, 1), one) == "");
+              CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, tile, t, 1), one) == "");
             }
           }
         }
@@ -129,9 +130,9 @@ TEST_CASE("int8 products of a full block of tokens") {
   std::mt19937 random(6);
   Case c(random, 32, 256, wkv::kInt8BlockTokens, 128, false);
   for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->int8.tile_tokens;
+    const int tile = table->quantized.int8_tile_tokens;
     const Floats expected = c.run(wkv::reference::gemm_int8, tile, 0, c.tokens);
-    CHECK(wkv::test::bit_difference(c.run(table->int8.gemm, tile, 0, c.tokens), expected) == "");
+    CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, tile, 0, c.tokens), expected) == "");
   }
 }
 
@@ -143,10 +144,10 @@ TEST_CASE("the largest sum of a group fits") {
     std::fill_n(c.panel.begin(), wkv::kMostGroup * wkv::kInt8PanelRows,
                 static_cast<unsigned char>(128 + sign * 127));
     for (const KernelTable* table : wkv::available_kernels()) {
-      const Floats expected = c.run(wkv::reference::gemm_int8, table->int8.tile_tokens, 0, 1);
+      const Floats expected = c.run(wkv::reference::gemm_int8, table->quantized.int8_tile_tokens, 0, 1);
       CHECK(expected[0] * static_cast<float>(sign) > 0);
-      CHECK(wkv::test::bit_difference(c.run(table->int8.gemm, table->int8.tile_tokens, 0, 1), expected) ==
-            "");
+      CHECK(wkv::test::bit_difference(
+                c.run(table->quantized.gemm_int8, table->quantized.int8_tile_tokens, 0, 1), expected) == "");
     }
   }
 }

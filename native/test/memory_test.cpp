@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -46,6 +48,24 @@ TEST_SUITE("memory") {
       second = wkv::Memory(10);
       CHECK(second.size() == 10);
     }
+  }
+
+  TEST_CASE("that is a part of something is where that is, and keeps it until it is gone") {
+    const auto whole = std::make_shared<std::array<unsigned char, 256>>();
+    (*whole)[70] = 9;
+    {
+      wkv::Memory part(whole, whole->data() + 64, 100);
+      CHECK(part.is_part());
+      CHECK(!part.is_mapped());
+      CHECK(part.size() == 100);
+      CHECK(static_cast<const unsigned char*>(std::as_const(part).data())[6] == 9);
+      CHECK(whole.use_count() == 2);
+      const wkv::Memory moved = std::move(part);
+      CHECK(moved.data() == whole->data() + 64);
+      CHECK(whole.use_count() == 2);
+    }
+    CHECK(whole.use_count() == 1);
+    CHECK(!wkv::Memory(10).is_part());
   }
 
   TEST_CASE("that the system does not have is a bad_alloc") {

@@ -10,6 +10,7 @@
 #include "test/support/numbers.h"
 
 using wkv::KernelTable;
+using wkv::WeightBits;
 using wkv::test::Floats;
 using wkv::test::Guarded;
 
@@ -27,14 +28,15 @@ struct Quantized {
 // `x` is [tokens][columns].
 template <class Kernel>
 Quantized quantize(Kernel kernel, int tile_tokens, const Floats& x, const Floats* input_scales, int tokens,
-                   int columns, int group) {
+                   int columns, int group, WeightBits bits = WeightBits::k8) {
   const auto padded = static_cast<std::size_t>((columns + 15) / 16 * 16);
   const auto groups = static_cast<std::size_t>((columns + group - 1) / group);
   const std::size_t stride = static_cast<std::size_t>(tokens) + 3;
   Guarded<std::int8_t> codes(padded * static_cast<std::size_t>(tokens));
   std::fill(codes.values().begin(), codes.values().end(), static_cast<std::int8_t>(99));
   Floats scales(groups * stride, 99.0F);
-  std::vector<std::int32_t> offsets(groups * stride, 99);
+  const std::size_t offset_count = bits == WeightBits::k4 ? padded / 16 : groups;
+  std::vector<std::int32_t> offsets(offset_count * stride, 99);
   for (int token = 0; token < tokens; ++token) {
     const std::span<const float> all_tokens(x);
     Guarded<float> row(
@@ -49,7 +51,8 @@ Quantized quantize(Kernel kernel, int tile_tokens, const Floats& x, const Floats
             .token = token,
             .tokens = tokens,
             .columns = columns,
-            .group = group});
+            .group = group,
+            .weights = bits});
   }
   CHECK(codes.intact());
   const auto all = codes.values();
@@ -57,12 +60,12 @@ Quantized quantize(Kernel kernel, int tile_tokens, const Floats& x, const Floats
 }
 
 void expect_same(const KernelTable& table, const Floats& x, const Floats* input_scales, int tokens,
-                 int columns, int group) {
-  const int tile = table.int8.tile_tokens;
+                 int columns, int group, WeightBits bits = WeightBits::k8) {
+  const int tile = table.quantized.int8_tile_tokens;
   const Quantized actual =
-      quantize(table.quantize_activations, tile, x, input_scales, tokens, columns, group);
+      quantize(table.quantize_activations, tile, x, input_scales, tokens, columns, group, bits);
   const Quantized expected =
-      quantize(wkv::reference::quantize_activations, tile, x, input_scales, tokens, columns, group);
+      quantize(wkv::reference::quantize_activations, tile, x, input_scales, tokens, columns, group, bits);
   INFO(table.name, ", ", tokens, " tokens of ", columns, " columns in groups of ", group);
   CHECK(actual.codes == expected.codes);
   CHECK(wkv::test::bit_difference(actual.scales, expected.scales) == "");
@@ -105,6 +108,7 @@ TEST_CASE("activations are rounded as the reference rounds them, to the last bit
             const Floats scales =
                 wkv::test::random_floats(random, static_cast<std::size_t>(columns), 0.01F, 30);
             expect_same(*table, x, &scales, tokens, columns, group);
+            expect_same(*table, x, &scales, tokens, columns, group, WeightBits::k4);
           }
         }
       }
@@ -121,7 +125,7 @@ TEST_CASE("a group of activations that has no scale") {
         x[20] = 5;
         expect_same(*table, x, nullptr, 1, 40, 16);
         const Quantized q =
-            quantize(table->quantize_activations, table->int8.tile_tokens, x, nullptr, 1, 40, 16);
+            quantize(table->quantize_activations, table->quantized.int8_tile_tokens, x, nullptr, 1, 40, 16);
         INFO(table->name, " ", odd);
         // Only the group that the number is in is touched by it.
         CHECK(std::isnan(q.scales[0]) == !std::isfinite(odd));
@@ -136,11 +140,15 @@ TEST_CASE("a group of activations that has no scale") {
 TEST_CASE("ties go to the even code") {
   for (const KernelTable* table : wkv::available_kernels()) {
     const Floats x = {127, 0.5F, 1.5F, 2.5F, -0.5F, -1.5F, -2.5F, 126.5F};
-    const Quantized q = quantize(table->quantize_activations, table->int8.tile_tokens, x, nullptr, 1, 8, 16);
+    const Quantized q =
+        quantize(table->quantize_activations, table->quantized.int8_tile_tokens, x, nullptr, 1, 8, 16);
     const std::vector<std::int8_t> expected = {127, 0, 2, 2, 0, -2, -2, 126};
     INFO(table->name);
     CHECK(std::equal(expected.begin(), expected.end(), q.codes.begin()));
     CHECK(q.offsets[0] == -128 * (127 + 2 + 2 - 2 - 2 + 126));
+    const Quantized of_int4 = quantize(table->quantize_activations, table->quantized.int4_tile_tokens, x,
+                                       nullptr, 1, 8, 16, WeightBits::k4);
+    CHECK(of_int4.offsets[0] == -8 * (127 + 2 + 2 - 2 - 2 + 126));
   }
 }
 

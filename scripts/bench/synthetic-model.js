@@ -4,13 +4,7 @@
 // measuring load time, memory and speed without the real file. No two pages are alike.
 const { openSync, writeSync, closeSync } = require('node:fs');
 const { randomFillSync } = require('node:crypto');
-
-const shapes = {
-  '0.4B': { layers: 24, embedding: 1024 },
-  '1.5B': { layers: 24, embedding: 2048 },
-  '3B': { layers: 32, embedding: 2560 },
-  '7B': { layers: 32, embedding: 4096 },
-};
+const { feedForward, headSize, shapes, vocabulary } = require('./shapes');
 
 const help = `Usage: node scripts/bench/synthetic-model.js SHAPE FILE
 
@@ -18,9 +12,9 @@ Writes FILE (.safetensors) with random weights of the shape 0.4B, 1.5B, 3B or 7B
 
 /** Names and shapes of all tensors, in the order of BlinkDL's files. */
 function tensors({ layers, embedding: d }) {
-  const heads = d / 64;
-  const f = Math.floor((d * 3.5) / 32) * 32;
-  const list = [['emb.weight', [65536, d]]];
+  const heads = d / headSize;
+  const f = feedForward(d);
+  const list = [['emb.weight', [vocabulary, d]]];
   for (let i = 0; i < layers; i++) {
     const add = (name, ...shape) => list.push([`blocks.${i}.${name}`, shape]);
     for (const norm of i === 0 ? ['ln0', 'ln1', 'ln2'] : ['ln1', 'ln2']) {
@@ -28,8 +22,8 @@ function tensors({ layers, embedding: d }) {
       add(`${norm}.bias`, d);
     }
     for (const mix of ['k', 'v', 'r', 'g']) add(`att.time_mix_${mix}`, 1, 1, d);
-    add('att.time_decay', heads, 64);
-    add('att.time_faaaa', heads, 64);
+    add('att.time_decay', heads, headSize);
+    add('att.time_faaaa', heads, headSize);
     for (const name of ['receptance', 'key', 'value', 'output', 'gate']) add(`att.${name}.weight`, d, d);
     add('att.ln_x.weight', d);
     add('att.ln_x.bias', d);
@@ -38,7 +32,7 @@ function tensors({ layers, embedding: d }) {
     add('ffn.receptance.weight', d, d);
     add('ffn.value.weight', d, f);
   }
-  list.push(['ln_out.weight', [d]], ['ln_out.bias', [d]], ['head.weight', [65536, d]]);
+  list.push(['ln_out.weight', [d]], ['ln_out.bias', [d]], ['head.weight', [vocabulary, d]]);
   return list;
 }
 

@@ -62,6 +62,7 @@ const runners = {
               // Whether the logits are right there, WKV_ISA=portable says at a processor's own speed.
               quickTests: ['test/model/state.test', 'test/tokenizer/world.test'],
               target: 'linux-x64',
+              isa: 'portable',
               emulator: ['qemu-x86_64-static', '-cpu', 'Nehalem'],
             }),
         },
@@ -72,6 +73,7 @@ const runners = {
             testUnderQemu({
               ...options,
               target: 'linux-arm64',
+              isa: 'neon',
               emulator: ['qemu-aarch64-static', '-cpu', 'cortex-a53', '-L', '/usr/aarch64-linux-gnu'],
             }),
         },
@@ -83,6 +85,7 @@ const runners = {
               ...options,
               quickTests: ['test/kernels/kernels.test', 'test/model/isa.test'],
               target: 'linux-arm64',
+              isa: 'i8mm',
               emulator: ['qemu-aarch64-static', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'],
             }),
         },
@@ -109,7 +112,8 @@ function testHere({ quick, node }) {
   return runJest(quick ? quickTests : foldersOfAll, { PREBUILDS_ONLY: '1' }, { node });
 }
 
-function testUnderQemu({ quick, target, emulator, quickTests: few = quickTests }) {
+/** @param isa what has to be chosen on the emulated processor */
+function testUnderQemu({ quick, target, isa, emulator, quickTests: few = quickTests }) {
   const name = `qemu-${target}`;
   const tree = plainTests({ name, prebuild: path.join(root, targets[target].file), tuple: target });
   const node = path.join(root, 'out', name, 'node');
@@ -133,6 +137,7 @@ function testUnderQemu({ quick, target, emulator, quickTests: few = quickTests }
     ],
     {
       PREBUILDS_ONLY: '1',
+      WKV_TEST_ISA: isa,
       NODE_OPTIONS: `--require=${prelude}`,
       NAPI_RS_NATIVE_LIBRARY_PATH: path.join(tree, 'resolver.js'),
     },

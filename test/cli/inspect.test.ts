@@ -53,19 +53,20 @@ describe('wkv inspect', () => {
     const path = await writeRandomModel(folder, 'weighed', shape);
     const { choices } = json(await wkv(['inspect', '--json', path])) as {
       choices: {
-        weights: 'f32' | 'f16' | 'bf16' | 'int8';
+        weights: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
         bytes: number;
         fits: boolean;
         mostTokensPerSecond: number | null;
       }[];
     };
-    expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16', 'int8']);
+    expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16', 'int8', 'int4']);
     for (const { weights, bytes, fits, mostTokensPerSecond } of choices) {
       // Vectors stay float32, and rows are padded; neither is more than a small part of these shapes.
-      const matrices = parameters * { f32: 4, f16: 2, bf16: 2, int8: 1 }[weights];
+      const matrices = parameters * { f32: 4, f16: 2, bf16: 2, int8: 1, int4: 0.5 }[weights];
       expect(bytes).toBeGreaterThanOrEqual(matrices);
-      // Beside int8 lie a scale for sixteen numbers, and the embedding as it was.
-      expect(bytes).toBeLessThan(matrices * (weights === 'int8' ? 2 : 1.25));
+      // Beside int8 lie a scale for sixteen numbers, and the embedding as it was; half of int4's it is twice as much.
+      const most = { f32: 1.25, f16: 1.25, bf16: 1.25, int8: 2, int4: 3.5 }[weights];
+      expect(bytes).toBeLessThan(matrices * most);
       expect({ fits, mostTokensPerSecond }).toEqual({ fits: true, mostTokensPerSecond: null });
     }
   });

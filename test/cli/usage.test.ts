@@ -15,12 +15,12 @@ describe('wkv', () => {
   test('lists its commands with --help', async () => {
     const { code, stdout } = await wkv(['--help']);
     expect(code).toBe(0);
-    for (const command of ['chat', 'generate', 'inspect', 'tokenize', 'doctor']) {
+    for (const command of ['chat', 'generate', 'convert', 'inspect', 'tokenize', 'bench', 'doctor']) {
       expect(String(stdout)).toMatch(new RegExp(`^  ${command} `, 'm'));
     }
   });
 
-  test.each(['chat', 'generate', 'inspect', 'tokenize', 'doctor'])(
+  test.each(['chat', 'generate', 'convert', 'inspect', 'tokenize', 'bench', 'doctor'])(
     'shows an example of %s with --help',
     async (name) => {
       const { code, stdout } = await wkv([name, '--help']);
@@ -61,6 +61,13 @@ describe('wkv', () => {
     [['tokenize', '--bytes', '--decode', '1', 'x'], /'x' is no token id/],
     [['tokenize', '--bytes', '--vocabulary', 'a.txt', 'a'], /cannot be used with option '--bytes'/],
     [['tokenize', '--decode', '--count', '1'], /cannot be used with option '--count'/],
+    [['bench', 'a.pth'], /too many arguments/],
+    [['bench', '--rounds', '0'], /--rounds.*an integer from 1/],
+    [['bench', '--weights', 'f8'], /--weights.*auto, f32, f16, bf16, int8/],
+    [['bench', '--vocabulary', 'a.txt'], /unknown option '--vocabulary'/],
+    [['convert', 'a.pth'], /missing required argument 'out'/],
+    [['convert', 'a.pth', 'b', 'c'], /too many arguments/],
+    [['convert', '--weights', 'f32', 'a.pth', 'b'], /--weights.*Allowed choices are int8/],
     [['doctor', 'me'], /too many arguments/],
   ])('refuses %j as wrong usage', async (parameters, message) => {
     const { code, stdout, stderr } = await wkv(parameters);

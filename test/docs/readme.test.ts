@@ -100,6 +100,8 @@ test.each([
   'docs/decisions.md',
   'docs/state-format.md',
   'docs/chat-format.md',
+  'docs/packed-format.md',
+  'docs/performance.md',
   'CHANGELOG.md',
 ])('what %s links to in the repository is there', (name) => {
   const links = [...read(name).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target = '']) => target);

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { WkvError } from '../../lib/errors';
 import { openTensorDirectory } from '../../lib/formats';
-import { storedTypeBytes, type TensorDirectory } from '../../lib/formats/tensor-directory';
+import { type StoredTensor, storedTypeBytes, type TensorDirectory } from '../../lib/formats/tensor-directory';
 import { pthBytes } from '../support/pth-writer';
 import { safetensorsBytes } from '../support/safetensors-writer';
 import { leavingNothing, smallModel, useScratchDirectory } from './support';
@@ -29,13 +29,19 @@ async function outcome(path: string): Promise<string> {
     if (error instanceof WkvError) return error.code;
     throw error;
   }
-  for (const { type, shape, strides, offset, file } of directory.tensors) {
-    const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 0);
-    const end = offset + (last + 1) * storedTypeBytes[type];
+  for (const tensor of directory.tensors) {
+    const { offset, file } = tensor;
+    const end = offset + (tensor.type === 'packed' ? tensor.bytes : spannedBytes(tensor));
     if (!(offset >= 0 && end <= directory.files[file]!.size)) return 'a tensor outside of its file';
   }
   await directory.close();
   return 'read';
+}
+
+/** Bytes from the first element to the last. */
+function spannedBytes({ type, shape, strides }: StoredTensor): number {
+  const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 0);
+  return (last + 1) * storedTypeBytes[type];
 }
 
 /** Marsaglia's xorshift32: the same damage in every run. */

@@ -1,6 +1,7 @@
 import { kernels } from '../../lib/index';
 import { largestDifference, sameBits } from '../support/compare';
 import { randomNumbers } from '../support/random-model';
+import { unless } from '../support/unless';
 
 function randomFloats(count: number, seed: number, scale = 1): Float32Array {
   const random = randomNumbers(seed);
@@ -169,6 +170,14 @@ describe('kernels.wkv5', () => {
 });
 
 describe('kernels.features', () => {
+  const best = process.env['WKV_TEST_ISA'];
+  unless(best === undefined && 'only under qemu is it known what the processor has')(
+    'has the best of the processor first',
+    () => {
+      expect(kernels.features().isa[0]).toBe(best);
+    },
+  );
+
   test('says what there is', () => {
     const { isa, selected, cuda } = kernels.features();
     expect(isa).toContain(selected);

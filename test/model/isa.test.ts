@@ -15,10 +15,10 @@ describe('Whichever instructions compute it', () => {
     seed: 31,
   };
 
-  test.each(['f32', 'f16', 'bf16', 'int8'] as const)(
+  test.each(['f32', 'f16', 'bf16', 'int8', 'int4'] as const)(
     'a model with %s weights gives the same bits',
     async (weights) => {
-      const type = weights === 'int8' ? 'f32' : weights;
+      const type = weights === 'int8' || weights === 'int4' ? 'f32' : weights;
       const path = await writeRandomModel(folder, `isa-${weights}`, { ...tiny, type });
       const found: Record<string, string> = {};
       for (const isa of kernels.features().isa) {

@@ -1,6 +1,4 @@
-import { loadModel } from '../../lib/index';
 import { sameBits, largestDifference } from '../support/compare';
-import { expectFailure, rejection } from '../support/failure';
 import { randomModel, randomTokens, type RandomModelShape } from '../support/random-model';
 import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from './support';
 
@@ -157,19 +155,6 @@ describe('The weights option', () => {
       const difference = largestDifference(await model.createSession().evaluate(tokens), expected);
       expect(difference).toBeLessThan(limit);
       expect(difference).toBeGreaterThan(0);
-    });
-  });
-
-  test('int4 is refused by name, until it exists', async () => {
-    const path = await writeTensors(
-      folder,
-      'refused',
-      'pth',
-      randomModel({ ...usual, type: 'f32', seed: 22 }),
-    );
-    expectFailure(await rejection(() => loadModel(path, { weights: 'int4' })), {
-      code: 'ERR_WKV_UNSUPPORTED',
-      message: /int4/,
     });
   });
 });

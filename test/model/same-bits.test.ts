@@ -55,7 +55,7 @@ function expectSameBits(found: Outcome, expected: Outcome): void {
   expect(sameBits(found.state, expected.state)).toBe(true);
 }
 
-describe.each(['f32', 'f16', 'bf16', 'int8'] as const)(
+describe.each(['f32', 'f16', 'bf16', 'int8', 'int4'] as const)(
   'With %s weights, the same tokens give the same bits',
   (weights) => {
     let path: string;
@@ -63,7 +63,7 @@ describe.each(['f32', 'f16', 'bf16', 'int8'] as const)(
     let expected: Outcome;
 
     beforeAll(async () => {
-      const type = weights === 'int8' ? 'bf16' : weights;
+      const type = weights === 'int8' || weights === 'int4' ? 'bf16' : weights;
       path = await writeRandomModel(folder, `bits-${weights}`, { ...shape, type });
       model = await loadModel(path, { weights });
       expected = await atOnce(model.createSession(), prompt);

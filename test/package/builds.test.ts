@@ -8,6 +8,7 @@ interface Sources {
   readonly isa: Record<string, { cpu: 'any' | 'x64' | 'arm64'; sources: string[]; flags: string[] }>;
   readonly addon: string[];
   readonly bench: string[];
+  readonly onednn: { own: string[]; shared: string[] };
   readonly emulated: { own: string[]; shared: string[] };
   readonly test: string[];
 }
@@ -23,6 +24,7 @@ describe('the one list of sources', () => {
       ...sources.core.size,
       ...sources.addon,
       ...sources.bench,
+      ...sources.onednn.own,
       ...sources.emulated.own,
       ...sources.test,
       ...groups.flatMap(([, group]) => group.sources),

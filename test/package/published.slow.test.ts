@@ -32,11 +32,12 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const { bench, test, emulated, ...list } = JSON.parse(
+  const { bench, onednn, test, emulated, ...list } = JSON.parse(
     readFileSync(join(root, 'native/sources.json'), 'utf8'),
   ) as Record<string, unknown[]>;
   expect(bench?.length).toBeGreaterThan(0);
   expect(test?.length).toBeGreaterThan(0);
+  expect(onednn).toBeDefined();
   expect(emulated).toBeDefined();
   const headers = below('native').filter(
     (path) => /\.(h|map)$/.test(path) && !/^native\/(bench|test)\//.test(path),

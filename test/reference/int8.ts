@@ -8,12 +8,12 @@ const { abs, max, min, round, sqrt } = Math;
 
 const clamped = (code: number): number => max(-127, min(127, code));
 
-/** Rounds each group of `size` numbers to 255 steps of its largest magnitude / 127. */
-function rounded(values: Float64Array, size: number): Float64Array {
+/** Rounds each group of `size` numbers to steps of its largest magnitude / `most`. */
+export function rounded(values: Float64Array, size: number, most = 127): Float64Array {
   const result = new Float64Array(values.length);
   for (let begin = 0; begin < values.length; begin += size) {
     const group = values.subarray(begin, begin + size);
-    const scale = largestOf(group) / 127;
+    const scale = largestOf(group) / most;
     if (scale > 0)
       result.set(
         group.map((value) => round(value / scale) * scale),

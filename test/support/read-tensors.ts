@@ -1,10 +1,10 @@
 import { open } from 'node:fs/promises';
 import { openTensorDirectory } from '../../lib/formats';
-import { storedTypeBytes, type TensorDirectory, type TensorEntry } from '../../lib/formats/tensor-directory';
+import { storedTypeBytes, type StoredTensor, type TensorDirectory } from '../../lib/formats/tensor-directory';
 import { decodeFloats } from './float16';
 
 /** A tensor with its elements, in order whatever their strides in the file are. */
-export interface ReadTensor extends Pick<TensorEntry, 'name' | 'type' | 'shape'> {
+export interface ReadTensor extends Pick<StoredTensor, 'name' | 'type' | 'shape'> {
   /** Little-endian, as the file has them. */
   bytes: Buffer;
   /** The same as numbers, exactly. */
@@ -29,6 +29,7 @@ export async function readDirectory(directory: TensorDirectory): Promise<Map<str
     try {
       const bytes = await handle.readFile();
       for (const tensor of directory.tensors) {
+        if (tensor.type === 'packed') throw new Error(`${tensor.name} is packed`);
         if (tensor.file === index) tensors.set(tensor.name, gather(tensor, bytes));
       }
     } finally {
@@ -38,7 +39,7 @@ export async function readDirectory(directory: TensorDirectory): Promise<Map<str
   return tensors;
 }
 
-function gather(tensor: TensorEntry, file: Buffer): ReadTensor {
+function gather(tensor: StoredTensor, file: Buffer): ReadTensor {
   const { name, type, shape, offset } = tensor;
   const width = storedTypeBytes[type];
   const places = placesOf(tensor);
@@ -51,7 +52,7 @@ function gather(tensor: TensorEntry, file: Buffer): ReadTensor {
 }
 
 /** Where the elements of a tensor lie, in order, counted in elements from its first. */
-function placesOf({ shape, strides }: TensorEntry): number[] {
+function placesOf({ shape, strides }: StoredTensor): number[] {
   let places = [0];
   for (const [axis, size] of shape.entries()) {
     const stride = strides[axis]!;

@@ -110,7 +110,7 @@ test.each([
   ['--limit 1e3', ['a.pth', '--limit', '1e3']],
   ['--threads 257', ['a.pth', '--threads', '257']],
   ['--pad space', ['a.pth', '--pad', 'space']],
-  ['--weights int4, which does not exist yet', ['a.pth', '--weights', 'int4']],
+  ['--weights int3', ['a.pth', '--weights', 'int3']],
 ])('%s is wrong usage: exit code 2, and nothing on standard output', async (_what, args) => {
   const { code, stdout, stderr } = await verify(args);
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -8,6 +8,8 @@
 
 #if WKV_ARM64 && defined(__linux__)
 #include <sys/auxv.h>
+#elif WKV_ARM64 && defined(__APPLE__)
+#include <sys/sysctl.h>
 #elif WKV_ARM64 && defined(_WIN32)
 #include <windows.h>
 #endif
@@ -70,6 +72,23 @@ bool has_dot_products() {
 #endif
 }
 
+// Those of bytes, FEAT_I8MM. Only Linux's form was ever run.
+bool has_matrix_products() {
+#if defined(__linux__)
+  constexpr unsigned long kMatrixProducts = 1UL << 13U;  // HWCAP2_I8MM of <asm/hwcap.h>
+  return (getauxval(AT_HWCAP2) & kMatrixProducts) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  std::size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has != 0;
+#elif defined(_WIN32)
+  constexpr unsigned kMatrixProducts = 66;  // PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE
+  return IsProcessorFeaturePresent(kMatrixProducts) != 0;
+#else
+  return false;
+#endif
+}
+
 #endif
 
 std::vector<const KernelTable*> find_available() {
@@ -81,6 +100,7 @@ std::vector<const KernelTable*> find_available() {
   if (features.avx_vnni) tables.push_back(&avxvnni_kernels());
   if (features.avx2) tables.push_back(&avx2_kernels());
 #elif WKV_ARM64
+  if (has_matrix_products()) tables.push_back(&i8mm_kernels());
   if (has_dot_products()) tables.push_back(&dotprod_kernels());
   tables.push_back(&neon_kernels());
 #endif

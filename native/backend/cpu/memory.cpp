@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -45,15 +46,19 @@ Memory::Memory(std::size_t bytes, std::size_t map_from) : bytes_(bytes) {
   if (bytes >= map_from) {
     void* block = map_pages(bytes);
     if (block == nullptr) throw std::bad_alloc{};
-    block_ = std::unique_ptr<void, Release>{block, Release{bytes}};
+    block_ = std::unique_ptr<void, Release>{block, Release{bytes, nullptr}};
     return;
   }
   void* block = ::operator new(bytes == 0 ? 1 : bytes, kAlignment);
   std::memset(block, 0, bytes);
-  block_ = std::unique_ptr<void, Release>{block, Release{0}};
+  block_ = std::unique_ptr<void, Release>{block, Release{0, nullptr}};
 }
 
+Memory::Memory(std::shared_ptr<const void> whole, const void* part, std::size_t bytes)
+    : block_(const_cast<void*>(part), Release{0, std::move(whole)}), bytes_(bytes) {}
+
 void Memory::Release::operator()(void* block) const {
+  if (whole != nullptr) return;
   if (mapped != 0) {
     unmap_pages(block, mapped);
   } else {

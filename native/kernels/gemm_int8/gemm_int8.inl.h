@@ -8,38 +8,19 @@ namespace wkv::WKV_ISA_NAMESPACE {
 constexpr int kInt8RunColumns = 1024;
 constexpr int kInt8PrefetchBytes = 1024;
 
-template <int kVectors, int kTokens>
-struct Int8Sums {
-  I32x16 at[static_cast<std::size_t>(kVectors)][static_cast<std::size_t>(kTokens)];
-};
-
-// Adds sixteen columns to the sums.
-template <int kVectors, int kTokens, int kQuad = 0>
-inline void add_quads(const unsigned char* weights, const Quads* x, Int8Sums<kVectors, kTokens>& sums) {
-  for (int v = 0; v < kVectors; ++v) {
-    const Weights16x4 quad = load_weights(weights + kQuad * kInt8PanelRows * 4 + v * 64);
-    for (int t = 0; t < kTokens; ++t) sums.at[v][t] = dot<kQuad>(sums.at[v][t], quad, x[t]);
-  }
-  if constexpr (kQuad < 3) add_quads<kVectors, kTokens, kQuad + 1>(weights, x, sums);
-}
-
 // One group of kVectors * 16 rows and kTokens tokens; `x` is where the tile's codes of the group begin.
 template <int kVectors, int kTokens>
 inline void add_group(const unsigned char* weights, const std::int8_t* x, const float* x_scales,
                       const std::int32_t* x_offsets, int columns, bool first, float* partial) {
   Int8Sums<kVectors, kTokens> sums;
-  for (int v = 0; v < kVectors; ++v) {
-    for (int t = 0; t < kTokens; ++t) sums.at[v][t] = broadcast_int32(kWeightsBiased ? x_offsets[t] : 0);
-  }
+  sums.begin(x_offsets);
   for (int column = 0; column < columns; column += kGroupStep) {
     if (kTokens == 1) {
       for (int line = 0; line < kVectors * 4; ++line) {
         WKV_PREFETCH(reinterpret_cast<const char*>(weights) + kInt8PrefetchBytes + line * 64);
       }
     }
-    Quads quads[static_cast<std::size_t>(kTokens)];
-    for (int t = 0; t < kTokens; ++t) quads[t] = load_quads(x + t * kGroupStep);
-    add_quads<kVectors, kTokens>(weights, quads, sums);
+    sums.add(weights, x);
     weights += kGroupStep * kInt8PanelRows;
     x += kTokens * kGroupStep;
   }
@@ -49,7 +30,7 @@ inline void add_group(const unsigned char* weights, const std::int8_t* x, const 
     for (int t = 0; t < kTokens; ++t) {
       float* place = partial + t * kInt8PanelRows + v * 16;
       const F32x16 before = first ? broadcast(0.0F) : load(place);
-      store(place, fma(mul(to_float(sums.at[v][t]), scales), broadcast(x_scales[t]), before));
+      store(place, fma(mul(to_float(sums.of(v, t)), scales), broadcast(x_scales[t]), before));
     }
   }
 }

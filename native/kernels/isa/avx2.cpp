@@ -5,7 +5,7 @@
 namespace wkv {
 
 const KernelTable& avx2_kernels() {
-  static const KernelTable table = avx2::make_kernel_table("avx2", avx2::kInt8Kernels);
+  static const KernelTable table = avx2::make_kernel_table("avx2", avx2::kQuantizedKernels);
   return table;
 }
 

@@ -4,7 +4,7 @@
 namespace wkv {
 
 const KernelTable& avx512_kernels() {
-  static const KernelTable table = avx512::make_kernel_table("avx512", avx2_kernels().int8);
+  static const KernelTable table = avx512::make_kernel_table("avx512", avx2_kernels().quantized);
   return table;
 }
 

@@ -9,7 +9,7 @@ const KernelTable& avx512vnni_kernels() {
   static const KernelTable table = [] {
     KernelTable all = avx512_kernels();
     all.name = "avx512vnni";
-    all.int8 = avx512vnni::kInt8Kernels;
+    all.quantized = avx512vnni::kQuantizedKernels;
     return all;
   }();
   return table;

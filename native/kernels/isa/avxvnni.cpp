@@ -9,7 +9,7 @@ const KernelTable& avxvnni_kernels() {
   static const KernelTable table = [] {
     KernelTable all = avx2_kernels();
     all.name = "avxvnni";
-    all.int8 = avxvnni::kInt8Kernels;
+    all.quantized = avxvnni::kQuantizedKernels;
     return all;
   }();
   return table;

@@ -9,7 +9,7 @@ const KernelTable& dotprod_kernels() {
   static const KernelTable table = [] {
     KernelTable all = neon_kernels();
     all.name = "dotprod";
-    all.int8 = dotprod::kInt8Kernels;
+    all.quantized = dotprod::kQuantizedKernels;
     return all;
   }();
   return table;

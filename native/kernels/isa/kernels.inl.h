@@ -13,14 +13,16 @@
 #include "kernels/activations/activations.inl.h"
 #include "kernels/gemm/gemm.inl.h"
 #include "kernels/layer_norm/layer_norm.inl.h"
+#include "kernels/peak/peak_f32.inl.h"
 #include "kernels/quantize/quantize.inl.h"
+#include "kernels/quantize/quantize_int4.inl.h"
 #include "kernels/sampling/sampling.inl.h"
 #include "kernels/token_shift/token_shift.inl.h"
 #include "kernels/wkv5/wkv5.inl.h"
 
 namespace wkv::WKV_ISA_NAMESPACE {
 
-inline KernelTable make_kernel_table(const char* name, Int8Kernels int8) {
+inline KernelTable make_kernel_table(const char* name, QuantizedKernels quantized) {
   return {
       .name = name,
       .layer_norm = layer_norm,
@@ -29,9 +31,10 @@ inline KernelTable make_kernel_table(const char* name, Int8Kernels int8) {
       .gemm_f32 = gemm<WeightF32>,
       .gemm_f16 = gemm<WeightF16>,
       .gemm_bf16 = gemm<WeightBf16>,
-      .int8 = int8,
+      .quantized = quantized,
       .quantize_activations = quantize_activations,
       .quantize_weights = quantize_weights,
+      .quantize_int4 = quantize_int4,
       .relu_squared = relu_squared,
       .multiply_silu = multiply_silu,
       .add = add_to,
@@ -43,6 +46,7 @@ inline KernelTable make_kernel_table(const char* name, Int8Kernels int8) {
       .sum_at_least = sum_at_least,
       .collect = collect,
       .add_to_buckets = add_to_buckets,
+      .peak_f32 = peak_f32,
   };
 }
 

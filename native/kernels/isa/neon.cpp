@@ -5,7 +5,7 @@
 namespace wkv {
 
 const KernelTable& neon_kernels() {
-  static const KernelTable table = neon::make_kernel_table("neon", neon::kInt8Kernels);
+  static const KernelTable table = neon::make_kernel_table("neon", neon::kQuantizedKernels);
   return table;
 }
 

@@ -4,7 +4,7 @@
 namespace wkv {
 
 const KernelTable& portable_kernels() {
-  static const KernelTable table = portable::make_kernel_table("portable", portable::kInt8Kernels);
+  static const KernelTable table = portable::make_kernel_table("portable", portable::kQuantizedKernels);
   return table;
 }
 

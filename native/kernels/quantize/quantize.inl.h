@@ -31,6 +31,9 @@ inline void quantize_activations(const QuantizeActivationsArguments& a) {
     return a.input_scales == nullptr ? x : mul(x, load_part(a.input_scales + column));
   };
 
+  const int offset_columns = a.weights == WeightBits::k4 ? kGroupStep : a.group;
+  const std::int32_t bias = a.weights == WeightBits::k4 ? 8 : 128;
+  std::int32_t* offset = a.out.offsets + a.token;
   std::ptrdiff_t place = a.token;
   for (int begin = 0; begin < a.columns; begin += a.group, place += a.out.stride) {
     const int size = a.columns - begin < a.group ? a.columns - begin : a.group;
@@ -42,17 +45,23 @@ inline void quantize_activations(const QuantizeActivationsArguments& a) {
     const bool finite = largest < compiler::kInfinity;
     const float inverse = finite && largest >= kLeastMagnitude ? 127.0F / largest : 0.0F;
     F32x16 sum = broadcast(0.0F);
+    int summed = 0;
     for_each_16(size, [&](int i, auto load_part, auto) {
       const F32x16 code =
           finite ? round_to_integer(mul(scaled(begin + i, load_part), broadcast(inverse))) : broadcast(0.0F);
       sum = add(sum, code);
       store_int8(codes, code);
       codes += width * kGroupStep;
+      summed += kGroupStep;
+      if (summed != offset_columns && i + kGroupStep < size) return;
+      // Whole numbers below 2^24: exact in any order.
+      *offset = -bias * static_cast<std::int32_t>(reduce_add(sum));
+      offset += a.out.stride;
+      sum = broadcast(0.0F);
+      summed = 0;
     });
     const float scale = inverse == 0.0F ? 0.0F : largest / 127.0F;
     a.out.scales[place] = finite ? scale : largest - largest;  // NaN
-    // Whole numbers below 2^24: exact in any order.
-    a.out.offsets[place] = -128 * static_cast<std::int32_t>(reduce_add(sum));
   }
 }
 

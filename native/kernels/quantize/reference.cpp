@@ -36,16 +36,22 @@ void quantize_activations(const QuantizeActivationsArguments& a) {
       largest = std::max(largest, std::fabs(scaled(column)));
     }
     const float inverse = finite && largest >= kLeastMagnitude ? 127.0F / largest : 0.0F;
-    std::int32_t sum = 0;
     for (int column = begin; column < end; ++column) {
-      const int code = finite ? nearest(scaled(column) * inverse) : 0;
-      code_at(column) = static_cast<std::int8_t>(code);
-      sum += code;
+      code_at(column) = static_cast<std::int8_t>(finite ? nearest(scaled(column) * inverse) : 0);
     }
     const std::ptrdiff_t place = begin / a.group * a.out.stride + a.token;
     const float scale = inverse == 0.0F ? 0.0F : largest / 127.0F;
     a.out.scales[place] = finite ? scale : std::numeric_limits<float>::quiet_NaN();
-    a.out.offsets[place] = -128 * sum;
+  }
+
+  const int offset_columns = a.weights == WeightBits::k4 ? kGroupStep : a.group;
+  const int bias = a.weights == WeightBits::k4 ? 8 : 128;
+  for (int begin = 0; begin < a.columns; begin += offset_columns) {
+    std::int32_t sum = 0;
+    for (int column = begin; column < std::min(begin + offset_columns, a.columns); ++column) {
+      sum += code_at(column);
+    }
+    a.out.offsets[begin / offset_columns * a.out.stride + a.token] = -bias * sum;
   }
 }
 

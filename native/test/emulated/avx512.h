@@ -40,6 +40,12 @@ inline __m128i cvtepi32_epi8(__m512i a) {
   return map<__m128i, std::int8_t, std::int32_t>(a,
                                                  [](std::int32_t x) { return static_cast<std::int8_t>(x); });
 }
+inline __m512i cvtepi8_epi32(__m128i a) {
+  return map<__m512i, std::int32_t, std::int8_t>(a, [](std::int8_t x) { return std::int32_t{x}; });
+}
+inline __m512i cvtepu8_epi32(__m128i a) {
+  return map<__m512i, std::uint32_t, std::uint8_t>(a, [](std::uint8_t x) { return std::uint32_t{x}; });
+}
 inline __m512 cvtepi32_ps(__m512i a) {
   return map<__m512, float, std::int32_t>(a, [](std::int32_t x) { return static_cast<float>(x); });
 }
@@ -73,6 +79,8 @@ inline void mask_storeu_ps(float* p, unsigned mask, __m512 a) {
 
 }  // namespace wkv::emulated
 
+#define _mm512_cvtepi8_epi32 wkv::emulated::cvtepi8_epi32
+#define _mm512_cvtepu8_epi32 wkv::emulated::cvtepu8_epi32
 #define _mm512_cvtepi32_epi8 wkv::emulated::cvtepi32_epi8
 #define _mm512_cvtepi32_ps wkv::emulated::cvtepi32_ps
 #define _mm512_cvtepu16_epi32 wkv::emulated::cvtepu16_epi32
@@ -80,6 +88,10 @@ inline void mask_storeu_ps(float* p, unsigned mask, __m512 a) {
 #define _mm512_cvtph_ps wkv::emulated::cvtph_ps
 #define _mm512_maskz_loadu_ps wkv::emulated::maskz_loadu_ps
 #define _mm512_mask_storeu_ps wkv::emulated::mask_storeu_ps
+
+// SIMDe's alias takes the arguments of the masked form.
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 
 // Assembler is not emulated.
 #define WKV_NO_ASSEMBLER 1

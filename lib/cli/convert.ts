@@ -1,0 +1,67 @@
+import { Option, type Command } from 'commander';
+import { integer } from './arguments';
+import type { Interruption } from './interruption';
+import { library } from './library';
+import { LoadingBar } from './progress';
+import { formatBytes, formatJson, printable } from './terminal';
+import { quantizedPrecisions, type QuantizedPrecision } from '../quantized';
+
+interface Options {
+  weights: QuantizedPrecision;
+  threads?: number;
+  force?: true;
+  json?: true;
+}
+
+const examples = `
+The packed file is used where it lies on the disk: it loads in a moment, and
+processes share its memory. The model's answers are those of the original with
+the same --weights. What was at OUT stays until the new file is whole.
+
+Examples:
+  $ wkv convert RWKV-5-World-7B.pth eagle.int8.safetensors
+  $ wkv convert --weights int8 --force model/ eagle.int8.safetensors`;
+
+export function addConvert(program: Command, interruption: Interruption): void {
+  program
+    .command('convert')
+    .summary('quantize a model once, into a file that loads in a moment')
+    .description('Quantizes a model once, into a .safetensors file that loads in a moment.')
+    .argument('<in>', 'a .pth or .safetensors file, or a Hugging Face directory')
+    .argument('<out>', 'the file to write')
+    .addOption(
+      new Option('--weights <type>', 'pack the matrices as this')
+        .choices(quantizedPrecisions)
+        .default('int8'),
+    )
+    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
+    .option('--force', 'replace OUT if it is there')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action(async (input: string, output: string, options: Options) => {
+      const { json, ...rest } = options;
+      const conversion = await convert(input, output, rest, interruption.signal);
+      process.stdout.write(
+        json === true
+          ? formatJson(conversion)
+          : `${printable(conversion.path)}: ${conversion.weights}, ${formatBytes(conversion.bytes)}\n`,
+      );
+    });
+}
+
+async function convert(
+  input: string,
+  output: string,
+  { weights, threads, force }: Options,
+  signal: AbortSignal,
+) {
+  const bar = new LoadingBar(output);
+  try {
+    return await library().convertModel(input, output, {
+      ...{ weights, overwrite: force === true, onProgress: bar.update, signal },
+      ...(threads === undefined ? {} : { threads }),
+    });
+  } finally {
+    bar.stop();
+  }
+}

@@ -1,0 +1,47 @@
+import { onAbort } from './abort';
+import type { NativeJob, NativeProgress } from './native';
+
+export interface JobOptions<Result> {
+  /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
+  onProgress?: ((completed: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** Takes back what came although it is no longer wanted; without it, what came in spite of an abort counts. */
+  discard?: (result: Result) => Promise<void>;
+}
+
+/** Waits for a native job; rejects with the signal's reason where that called it off. */
+export async function runJob<Result>(
+  start: (onProgress: NativeProgress) => NativeJob<Result>,
+  { onProgress, signal, discard }: JobOptions<Result>,
+): Promise<Result> {
+  signal?.throwIfAborted();
+  let reported = -1;
+  const thrown: unknown[] = [];
+  const { promise, cancel } = start(
+    onProgress &&
+      ((completed, total) => {
+        // Reports of several threads may overtake each other.
+        if (completed <= reported) return;
+        reported = completed;
+        try {
+          onProgress(completed, total);
+        } catch (error) {
+          thrown.push(error);
+          cancel();
+        }
+      }),
+  );
+  const isOver = onAbort(signal, cancel);
+  try {
+    const result = await promise;
+    if (result !== undefined && thrown.length === 0 && (signal?.aborted !== true || discard === undefined)) {
+      return result;
+    }
+    if (result !== undefined) await discard?.(result);
+    signal?.throwIfAborted();
+    if (thrown.length > 0) throw thrown[0];
+    throw new Error('a job ended without a result');
+  } finally {
+    isOver();
+  }
+}

@@ -1,0 +1,84 @@
+// planConversion and convertModel: from a tensor directory to a packed file.
+
+#include "addon/converting.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/job.h"
+#include "engine/model_converter.h"
+
+namespace wkv::addon {
+
+namespace {
+
+constexpr double kMostExact = 9007199254740991.0;
+
+PackedFile to_packed_file(const Napi::Object& object) {
+  PackedFile file{.temporary = require_string(object.Get("temporary"), "temporary"),
+                  .path = require_string(object.Get("path"), "path"),
+                  .weights = require_precision(object.Get("weights"), "weights"),
+                  .header = copy_uint8_array(object.Get("header"), "header")};
+  const double last = static_cast<double>(file.header.size()) - 32;
+  file.fingerprint_at =
+      static_cast<std::size_t>(require_number(object.Get("fingerprintAt"), "fingerprintAt", 0, last));
+  const Napi::Object places = require_object(object.Get("places"), "places");
+  const Napi::Array names = places.GetPropertyNames();
+  for (std::uint32_t i = 0; i < names.Length(); ++i) {
+    const Napi::HandleScope scope(object.Env());
+    const std::string name = require_string(names.Get(i), "name");
+    const double place = require_number(places.Get(name), "place", 0, kMostExact);
+    file.places[name] = static_cast<std::uint64_t>(place);
+  }
+  return file;
+}
+
+// planConversion(directory, weights): [{ name, rows, columns, group, weights, bytes }]
+Napi::Value plan_conversion_call(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  try {
+    const auto plan = plan_conversion(to_directory(info[0]), require_precision(info[1], "weights"));
+    Napi::Array list = Napi::Array::New(env, plan.size());
+    std::uint32_t index = 0;
+    for (const PlannedMatrix& matrix : plan) {
+      Napi::Object object = Napi::Object::New(env);
+      object.Set("name", matrix.name);
+      object.Set("rows", matrix.rows);
+      object.Set("columns", matrix.columns);
+      object.Set("group", matrix.group);
+      object.Set("weights", name_of(matrix.precision));
+      object.Set("bytes", static_cast<double>(matrix.bytes));
+      list.Set(index++, object);
+    }
+    return list;
+  } catch (const Error& error) {
+    throw to_javascript(env, error);
+  }
+}
+
+// convertModel(directory, { temporary, path, weights, header, fingerprintAt, places, threads }, onProgress?):
+// { promise of the fingerprint, or of undefined if cancelled; cancel() }
+Napi::Value convert_model_call(const Napi::CallbackInfo& info) {
+  auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
+  const Napi::Object object = require_object(info[1], "file");
+  auto file = std::make_shared<const PackedFile>(to_packed_file(object));
+  return start_job<std::string>(
+      info.Env(), info[2],
+      [directory, file, threads = to_threads(object)](const std::atomic<bool>& cancelled,
+                                                      const LoadProgress& progress) {
+        return convert_model(*directory, *file, threads, cancelled, progress);
+      },
+      [](Napi::Env env, const std::string& fingerprint) { return Napi::String::New(env, fingerprint); });
+}
+
+}  // namespace
+
+void init_converting(Napi::Env env, Napi::Object exports) {
+  exports.Set("planConversion", Napi::Function::New(env, plan_conversion_call));
+  exports.Set("convertModel", Napi::Function::New(env, convert_model_call));
+}
+
+}  // namespace wkv::addon

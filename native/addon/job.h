@@ -1,0 +1,111 @@
+#pragma once
+
+// Long work on a thread of its own that tells how far it is and can be called off.
+
+#include <napi.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+
+namespace wkv::addon {
+
+// Everything of JavaScript's in it is used and freed on the JavaScript thread only.
+template <class Result>
+struct Job {
+  using Clock = std::chrono::steady_clock;
+
+  explicit Job(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
+
+  // At most twenty reports a second, and always the last one.
+  bool is_due(std::uint64_t completed, std::uint64_t total) {
+    if (completed == total) return true;
+    const Clock::rep now = Clock::now().time_since_epoch().count();
+    Clock::rep last = last_report.load();
+    constexpr auto kPause =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::milliseconds{50}).count();
+    return now - last > kPause && last_report.compare_exchange_strong(last, now);
+  }
+
+  Napi::Promise::Deferred deferred;
+  Napi::FunctionReference on_progress;
+  std::atomic<bool> cancelled{false};
+  std::atomic<Clock::rep> last_report{0};
+
+  std::optional<Result> result;  // none without an error: it was called off
+  std::optional<Error> error;
+};
+
+// Runs work(cancelled, progress), which may throw Error, Cancelled or std::bad_alloc. Returns
+// { promise: of what `convert` makes of the result, or of undefined if it was called off; cancel() }.
+template <class Result, class Work, class Convert>
+Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work, Convert convert) {
+  auto job = std::make_shared<Job<Result>>(env);
+  if (on_progress.IsFunction()) job->on_progress = Napi::Persistent(on_progress.As<Napi::Function>());
+
+  const auto attempt = [work](Job<Result>& own, const LoadProgress& progress) {
+    try {
+      own.result = work(own.cancelled, progress);
+    } catch (const Error& error) {
+      own.error = error;
+    } catch (const Cancelled&) {
+      own.result.reset();
+    } catch (const std::bad_alloc&) {
+      own.error = Error("ERR_WKV_MEMORY", "there is not enough memory");
+    } catch (const std::exception& error) {
+      own.error = Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + error.what());
+    }
+  };
+  const auto settle = [convert](Napi::Env js, Job<Result>& own) {
+    try {
+      if (own.error) throw Error(*own.error);
+      own.deferred.Resolve(own.result ? convert(js, std::move(*own.result)) : js.Undefined());
+    } catch (const Error& error) {
+      own.deferred.Reject(to_javascript(js, error).Value());
+    }
+  };
+
+  Environment& environment = Environment::of(env);
+  environment.begin(env);
+  // The closures below pass `job` on to the JavaScript thread, which drops the last reference.
+  try {
+    environment.run_in_background(
+        [job] { job->cancelled.store(true); },
+        [&environment, weak = std::weak_ptr(job), attempt, settle] {
+          Job<Result>* raw = nullptr;
+          if (const auto shared = weak.lock()) raw = shared.get();
+          attempt(*raw, [&environment, raw, weak](std::uint64_t completed, std::uint64_t total) {
+            if (!raw->is_due(completed, total)) return;
+            environment.post([weak, completed, total](Napi::Env js) {
+              const auto shared = weak.lock();
+              if (js == nullptr || shared == nullptr || shared->on_progress.IsEmpty()) return;
+              shared->on_progress.Call({Napi::Number::New(js, static_cast<double>(completed)),
+                                        Napi::Number::New(js, static_cast<double>(total))});
+            });
+          });
+          environment.post([&environment, weak, settle](Napi::Env js) {
+            const auto shared = weak.lock();
+            if (js == nullptr || shared == nullptr) return;
+            environment.end(js);
+            settle(js, *shared);
+          });
+        });
+  } catch (const Error& error) {
+    environment.end(env);
+    job->deferred.Reject(to_javascript(env, error).Value());
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("promise", job->deferred.Promise());
+  result.Set("cancel",
+             Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->cancelled.store(true); }));
+  return result;
+}
+
+}  // namespace wkv::addon

@@ -1,0 +1,198 @@
+#include "engine/file_writer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "engine/error.h"
+#include "engine/wide_path.h"
+
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#endif
+
+namespace wkv {
+
+namespace {
+
+// No system takes more in one call.
+constexpr std::size_t kMostAtOnce = std::size_t{1} << 30U;
+
+Error failure(const std::string& path, const char* code, const std::string& what) {
+  return Error(code, path + ": cannot be written: " + what).in(path);
+}
+
+}  // namespace
+
+#if defined(_WIN32)
+
+namespace {
+
+Error last_failure(const std::string& path) {
+  const DWORD error = GetLastError();
+  switch (error) {
+    case ERROR_DISK_FULL:
+    case ERROR_HANDLE_DISK_FULL:
+    case ERROR_FILE_TOO_LARGE:
+      return failure(path, "ERR_WKV_MEMORY", "there is no space left");
+    case ERROR_ACCESS_DENIED:
+    case ERROR_SHARING_VIOLATION:
+    case ERROR_USER_MAPPED_FILE:
+      return failure(path, "EACCES", "access denied, or somebody has it open");
+    case ERROR_FILE_NOT_FOUND:
+    case ERROR_PATH_NOT_FOUND:
+      return failure(path, "ENOENT", "there is no such directory");
+    case ERROR_FILE_EXISTS:
+    case ERROR_ALREADY_EXISTS:
+      return failure(path, "EEXIST", "it exists");
+    default:
+      return failure(path, "EIO", "Windows error " + std::to_string(error));
+  }
+}
+
+}  // namespace
+
+FileWriter::FileWriter(std::string temporary, std::string path)
+    : temporary_(std::move(temporary)), path_(std::move(path)) {
+  // Whoever ends the process meanwhile may delete it.
+  const HANDLE handle = CreateFileW(wide_path(temporary_).c_str(), GENERIC_WRITE, FILE_SHARE_DELETE, nullptr,
+                                    CREATE_NEW, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) throw last_failure(path_);
+  handle_ = handle;
+}
+
+void FileWriter::close() {
+  if (handle_ != nullptr) CloseHandle(handle_);
+  handle_ = nullptr;
+}
+
+FileWriter::~FileWriter() {
+  close();
+  if (!finished_) DeleteFileW(wide_path(temporary_).c_str());
+}
+
+void FileWriter::write(std::uint64_t offset, const void* data, std::size_t size) const {
+  const auto* from = static_cast<const unsigned char*>(data);
+  while (size > 0) {
+    OVERLAPPED at = {};
+    at.Offset = static_cast<DWORD>(offset);
+    at.OffsetHigh = static_cast<DWORD>(offset >> 32U);
+    DWORD put = 0;
+    const auto part = static_cast<DWORD>(std::min(size, kMostAtOnce));
+    if (!WriteFile(handle_, from, part, &put, &at) || put == 0) throw last_failure(path_);
+    from += put;
+    offset += put;
+    size -= put;
+  }
+}
+
+void FileWriter::synchronize() const {
+  if (!FlushFileBuffers(handle_)) throw last_failure(path_);
+}
+
+void FileWriter::finish() {
+  close();
+  constexpr DWORD kHow = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+  if (!MoveFileExW(wide_path(temporary_).c_str(), wide_path(path_).c_str(), kHow)) throw last_failure(path_);
+  finished_ = true;
+}
+
+#else
+
+namespace {
+
+const char* code_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return "ERR_WKV_MEMORY";
+    case EACCES:
+      return "EACCES";
+    case EPERM:
+      return "EPERM";
+    case ENOENT:
+      return "ENOENT";
+    case ENOTDIR:
+      return "ENOTDIR";
+    case EISDIR:
+      return "EISDIR";
+    case EEXIST:
+      return "EEXIST";
+    case EROFS:
+      return "EROFS";
+    case ENAMETOOLONG:
+      return "ENAMETOOLONG";
+    default:
+      return "EIO";
+  }
+}
+
+Error last_failure(const std::string& path) {
+  const int error = errno;
+  return failure(path, code_of(error), std::strerror(error));
+}
+
+// A rename is on the disk when its directory is. Where directories cannot be synchronized there is no more to
+// be done.
+void synchronize_directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string directory =
+      slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+  const int descriptor = open(directory.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+  if (descriptor < 0) return;
+  static_cast<void>(fsync(descriptor));
+  static_cast<void>(close(descriptor));
+}
+
+}  // namespace
+
+FileWriter::FileWriter(std::string temporary, std::string path)
+    : temporary_(std::move(temporary)), path_(std::move(path)) {
+  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw last_failure(path_);
+}
+
+void FileWriter::close() {
+  if (descriptor_ >= 0) static_cast<void>(::close(descriptor_));
+  descriptor_ = -1;
+}
+
+FileWriter::~FileWriter() {
+  close();
+  if (!finished_) static_cast<void>(unlink(temporary_.c_str()));
+}
+
+void FileWriter::write(std::uint64_t offset, const void* data, std::size_t size) const {
+  const auto* from = static_cast<const unsigned char*>(data);
+  while (size > 0) {
+    const ssize_t put = pwrite(descriptor_, from, std::min(size, kMostAtOnce), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) throw last_failure(path_);
+    from += put;
+    offset += static_cast<std::uint64_t>(put);
+    size -= static_cast<std::size_t>(put);
+  }
+}
+
+void FileWriter::synchronize() const {
+  if (fsync(descriptor_) != 0) throw last_failure(path_);
+}
+
+void FileWriter::finish() {
+  close();
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) throw last_failure(path_);
+  finished_ = true;
+  synchronize_directory_of(path_);
+}
+
+#endif
+
+}  // namespace wkv

@@ -1,0 +1,81 @@
+#include "engine/model_converter.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/error.h"
+#include "engine/file_writer.h"
+#include "engine/fingerprint.h"
+#include "engine/model_loader.h"
+
+namespace wkv {
+
+namespace {
+
+class FileSink : public PackedSink {
+ public:
+  FileSink(const FileWriter& writer, const std::map<std::string, std::uint64_t>& places)
+      : writer_(writer), places_(places) {}
+
+  void put(const std::string& name, const Matrix& matrix) override {
+    writer_.write(place_of(name), matrix.data.data(), matrix.data.size());
+    if (matrix.input_scales.empty()) return;
+    const std::size_t bytes = matrix.input_scales.size() * sizeof(float);
+    writer_.write(place_of(name + ".input_scales"), matrix.input_scales.data(), bytes);
+  }
+
+  void put(const std::string& name, std::uint64_t offset, std::span<const unsigned char> elements) override {
+    writer_.write(place_of(name) + offset, elements.data(), elements.size());
+  }
+
+ private:
+  std::uint64_t place_of(const std::string& name) const {
+    const auto found = places_.find(name);
+    if (found != places_.end()) return found->second;
+    throw Error("ERR_WKV_SHAPE", "the packed file has no place for the tensor " + name)
+        .about(name, "a place", "none");
+  }
+
+  const FileWriter& writer_;
+  const std::map<std::string, std::uint64_t>& places_;
+};
+
+void require_convertible(const TensorDirectory& directory, Precision weights) {
+  require_supported(directory);
+  if (directory.packed) {
+    throw Error("ERR_WKV_UNSUPPORTED", std::string("the file is packed already, as ") +
+                                           name_of(directory.packed->weights) +
+                                           "; convert the file that it was made from")
+        .about({}, "weights that are not quantized", name_of(directory.packed->weights));
+  }
+  if (!is_quantized(weights)) {
+    throw Error("ERR_WKV_UNSUPPORTED", std::string("files are not packed as ") + name_of(weights))
+        .about({}, "int8", name_of(weights));
+  }
+}
+
+}  // namespace
+
+std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Precision weights) {
+  require_convertible(directory, weights);
+  return rwkv5::plan(directory, weights);
+}
+
+std::string convert_model(const TensorDirectory& directory, PackedFile file, unsigned threads,
+                          const std::atomic<bool>& cancelled, const LoadProgress& progress) {
+  require_convertible(directory, file.weights);
+  const ModelInfo info = inspect_model(directory, {.weights = file.weights});
+  FileWriter writer(file.temporary, file.path);
+  FileSink sink(writer, file.places);
+  const auto hashes = rwkv5::pack(directory, file.weights, threads, cancelled, progress, sink);
+  std::string print = fingerprint(info, directory, hashes);
+  std::copy(print.begin(), print.end(),
+            file.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));
+  writer.write(0, file.header.data(), file.header.size());
+  writer.synchronize();
+  if (cancelled.load()) throw Cancelled{};
+  writer.finish();
+  return print;
+}
+
+}  // namespace wkv

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/packed_sink.h"
+#include "engine/tensor_directory.h"
+#include "engine/tensor_loader.h"
+
+namespace wkv {
+
+// The file that a conversion makes. Its header and the places of its tensors are JavaScript's business:
+// lib/formats/packed.ts.
+struct PackedFile {
+  std::string temporary;  // see FileWriter
+  std::string path;
+  Precision weights = {};
+  // From byte 0 of the file on, with 32 bytes at fingerprint_at that are yet to be known.
+  std::vector<unsigned char> header = {};
+  std::size_t fingerprint_at = 0;
+  // Where tensors begin, by name; a matrix's input scales as NAME.input_scales.
+  std::map<std::string, std::uint64_t> places = {};
+};
+
+// The matrices that the file is to have. Throws Error.
+std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Precision weights);
+
+// Writes the file, and returns the fingerprint of the weights. Where it throws (Error, Cancelled,
+// std::bad_alloc) nothing is left, and what was at the file's path is as it was.
+std::string convert_model(const TensorDirectory& directory, PackedFile file, unsigned threads,
+                          const std::atomic<bool>& cancelled, const LoadProgress& progress);
+
+}  // namespace wkv

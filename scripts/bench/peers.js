@@ -1,0 +1,70 @@
+'use strict';
+
+// Those beside whom wkv is measured: programs that the user has installed, never dependencies.
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { jobs } = require('../lib/build');
+const { run, runNode } = require('../lib/run');
+
+/** Matrices of 7B, and how many tokens are multiplied with them. */
+const products = [
+  { rows: 4096, columns: 4096 },
+  { rows: 14_336, columns: 4096 },
+];
+const tokens = ['1', '16', '128', '256'];
+
+/**
+ * The main file and version of a node-llama-cpp that can be reached from a folder, by default the one that the command
+ * was typed in; undefined where there is none.
+ */
+function findNodeLlamaCpp(folder = process.env.INIT_CWD ?? process.cwd()) {
+  let module;
+  try {
+    module = require.resolve('node-llama-cpp', { paths: [path.resolve(folder)] });
+  } catch (error) {
+    if (error.code === 'MODULE_NOT_FOUND') return undefined;
+    throw error;
+  }
+  const root = module.slice(0, module.lastIndexOf('node-llama-cpp') + 'node-llama-cpp'.length);
+  const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  return { module, version };
+}
+
+/** Measures one model; the file is written where it is not there yet. */
+function runNodeLlamaCpp({ module }, shape, file, args) {
+  if (!fs.existsSync(file)) {
+    runNode('scripts/bench/synthetic-gguf.js', [shape, `${file}.part`]);
+    fs.renameSync(`${file}.part`, file);
+  }
+  const output = runNode('scripts/bench/run-node-llama-cpp.js', [module, shape, file, ...args], {
+    capture: true,
+  });
+  // llama.cpp may write lines of its own.
+  return JSON.parse(output.trim().split('\n').at(-1));
+}
+
+/** Builds the comparison with oneDNN in the folder of a CMake build; undefined where it is not installed. */
+function buildOneDnn(build) {
+  // It may have been installed since the build was configured.
+  run('cmake', [build], { capture: true });
+  const target = 'wkv_bench_onednn';
+  const known = run('cmake', ['--build', build, '--target', 'help'], { capture: true });
+  if (!known.includes(target)) return undefined;
+  run('cmake', ['--build', build, '--target', target, '--parallel', jobs], { capture: true });
+  return path.join(build, target);
+}
+
+/** Spreads of products per second of wkv and of oneDNN, by matrix and number of tokens. */
+function runOneDnn(program, threads) {
+  return products.flatMap(({ rows, columns }) => {
+    const args = [threads, String(rows), String(columns), ...tokens];
+    const output = run(program, args, { capture: true, env: { OMP_NUM_THREADS: threads } });
+    return output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  });
+}
+
+module.exports = { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn };

@@ -1,0 +1,143 @@
+import { demoModel, loadModel } from '../../lib/index';
+import { plainInt4, plainInt4Bits } from '../reference/int4';
+import { describeWithFixtures, fixturePath } from '../support/fixtures';
+import { randomModel, randomTokens, referenceTensors } from '../support/random-model';
+import {
+  distributions,
+  fixtureTexts,
+  heldOutTexts,
+  lossOf,
+  mean,
+  meanDivergence,
+  outlierTwin,
+  tensorsOf,
+  withProduct,
+  type Distributions,
+} from './quality';
+import { allLogits, temporaryFolder, withModel, writeTensors } from './support';
+
+const folder = temporaryFolder();
+const { abs, exp } = Math;
+
+function describeQuality(path: string, readTexts: () => Uint8Array[]): void {
+  let texts: Uint8Array[];
+  let exact: Distributions;
+  let found: Distributions;
+  beforeAll(async () => {
+    texts = readTexts();
+    exact = await withModel(path, { weights: 'f32' }, (model) => distributions(model, texts));
+    found = await withModel(path, { weights: 'int4' }, (model) => distributions(model, texts));
+  });
+
+  test('int4 is nearer to f32 than 0.6 of plain rounding, at no more bits a weight', async () => {
+    const tensors = await tensorsOf(path);
+    const plain = meanDivergence(exact, withProduct(referenceTensors(tensors), plainInt4(), texts));
+    expect(plain).toBeGreaterThan(1e-4); // something to compare with
+    expect(meanDivergence(exact, found)).toBeLessThanOrEqual(0.6 * plain);
+
+    // What is no matrix product is kept as in the file, the embedding, or in 32 bits.
+    const inMatrices = ({ name, shape }: { name: string; shape: number[] }): boolean =>
+      shape.length === 2 && name !== 'emb.weight' && !name.includes('.att.time_');
+    const numbersOf = ({ data }: { data: Float32Array }): number => data.length;
+    const sum = (all: number[]): number => all.reduce((a, b) => a + b, 0);
+    const numbers = sum(tensors.filter(inMatrices).map(numbersOf));
+    const others = sum(
+      tensors
+        .filter((tensor) => !inMatrices(tensor))
+        .map((tensor) => numbersOf(tensor) * (tensor.name === 'emb.weight' && tensor.type !== 'f32' ? 2 : 4)),
+    );
+    const { weightBytes } = await withModel(path, { weights: 'int4' }, ({ info }) => info);
+    expect(((weightBytes - others) * 8) / numbers).toBeLessThanOrEqual(plainInt4Bits);
+  }, 240_000);
+
+  test('the perplexity of held-out text is within 3 %', () => {
+    const change = exp(lossOf(found, texts) - lossOf(exact, texts)) - 1;
+    expect(abs(change)).toBeLessThanOrEqual(0.03);
+  });
+
+  test('outliers make it at most twice as bad', async () => {
+    const twin = await writeTensors(folder, 'twin', 'pth', outlierTwin(await tensorsOf(path)));
+    const ofTwin = await withModel(twin, { weights: 'int4' }, (model) => distributions(model, texts));
+    expect(meanDivergence(exact, ofTwin)).toBeLessThanOrEqual(2 * meanDivergence(exact, found));
+  });
+}
+
+describe('The embedded model in int4', () => {
+  describeQuality(demoModel, heldOutTexts);
+});
+
+describeWithFixtures('A trained model in int4', () => {
+  describeQuality(fixturePath('v5.2', 'tiny.bf16.pth'), fixtureTexts);
+});
+
+const shape = { layers: 2, embedding: 64, headSize: 16, feedForward: 224, vocabulary: 300 } as const;
+
+describe('weights: int4', () => {
+  test('takes about half of what int8 takes, and the same fingerprint', async () => {
+    const tensors = randomModel({ ...shape, embedding: 256, feedForward: 896, type: 'bf16', seed: 3 });
+    const path = await writeTensors(folder, 'sizes', 'pth', tensors);
+    const infoOf = (
+      weights: 'int4' | 'int8',
+    ): ReturnType<typeof loadModel> extends Promise<infer M>
+      ? Promise<M extends { info: infer I } ? I : never>
+      : never => withModel(path, { weights }, (model) => model.info);
+    const [int4, int8] = [await infoOf('int4'), await infoOf('int8')];
+    const embedding = 2 * shape.vocabulary * 256;
+    expect(int4.weightBytes - embedding).toBeLessThan(0.55 * (int8.weightBytes - embedding));
+    expect(int4.fingerprint).toBe(int8.fingerprint);
+    expect(int4.weights).toBe('int4');
+  });
+
+  test.each([
+    ['activations of 1e4', 1e4],
+    ['all zero', 0],
+    ['denormal', 1e-40],
+  ])('gives numbers where norms make %s', async (_what, size) => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 5 }).map((tensor) => {
+      if (!/(ln[12]|ln_out|ln_x)\.weight$/.test(tensor.name)) return tensor;
+      return { ...tensor, data: tensor.data.map((value) => value * size) };
+    });
+    const path = await writeTensors(folder, `sized-${size}`, 'pth', tensors);
+    await withModel(path, { weights: 'int4' }, async (model) => {
+      const logits = await allLogits(model.createSession(), randomTokens(40, shape.vocabulary, 2));
+      expect(logits.every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  test('takes rows and blocks of zeros and denormal weights', async () => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 6 }).map((tensor) => {
+      if (tensor.shape.length !== 2 || tensor.name.includes('time_')) return tensor;
+      const columns = tensor.shape[1]!;
+      return {
+        ...tensor,
+        data: tensor.data.map((value, i) => {
+          const [line, column] = [Math.floor(i / columns), i % columns];
+          if (line % 5 === 0) return 0;
+          if (line % 5 === 1 && column < 16) return 0;
+          return line % 5 === 2 && column >= 32 ? 1e-41 : value;
+        }),
+      };
+    });
+    const path = await writeTensors(folder, 'zeros', 'pth', tensors);
+    const tokens = randomTokens(40, shape.vocabulary, 2);
+    const logits = async (weights: 'int4' | 'f32'): Promise<Float32Array> =>
+      await withModel(path, { weights }, (model) => allLogits(model.createSession(), tokens));
+    const [exact, found] = [await logits('f32'), await logits('int4')];
+    expect(found.every(Number.isFinite)).toBe(true);
+    // Rows of the head that are zero give logits that are zero.
+    expect(found.every((value, i) => (i % shape.vocabulary) % 5 !== 0 || value === 0)).toBe(true);
+    const apart = mean([...exact].map((value, i) => (value - (found[i] ?? NaN)) ** 2));
+    expect(apart).toBeLessThan(0.1 * mean([...exact].map((value) => value ** 2)));
+  });
+
+  test('refuses weights beyond its scales, and says what takes them', async () => {
+    const tensors = randomModel({ ...shape, type: 'f32', seed: 7 });
+    tensors.find(({ name }) => name === 'blocks.1.ffn.key.weight')!.data[70] = 1e4;
+    const path = await writeTensors(folder, 'beyond', 'pth', tensors);
+    await expect(loadModel(path, { weights: 'int4' })).rejects.toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      tensor: 'blocks.1.ffn.key.weight',
+      message: expect.stringContaining("'int8'") as string,
+    });
+  });
+});
