@@ -38,7 +38,10 @@ const quick = [
   { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
   { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
-  { name: 'jest', action: () => runJest(['--testPathIgnorePatterns', '\\.slow\\.test\\.ts$']) },
+  {
+    name: 'jest',
+    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', '\\.slow\\.test\\.ts$']),
+  },
 ];
 
 const full = [
@@ -52,7 +55,9 @@ const full = [
     name: `prebuilt addon, ${name}`,
     action: () => buildPrebuilt(name),
   })),
-  { name: 'jest', action: () => runJest([]) },
+  quick.at(-1),
+  // One at a time: they take much memory, or watch it.
+  { name: 'jest, slow tests', action: () => runJest(['--runInBand', '\\.slow\\.test\\.ts$']) },
   // The oldest and the newest Node; npm run test:prebuilds has those between.
   ...['node20', 'node26', 'no-avx', 'linux-arm64', 'linux-arm64-max', 'win32-x64']
     .filter((name) => Object.hasOwn(runners, name))
