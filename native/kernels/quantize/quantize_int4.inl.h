@@ -75,8 +75,8 @@ inline unsigned char quantize_int4(const QuantizeInt4Arguments& a) {
   }
 
   for_each_16(a.size, [&](int i, auto load_part, auto) {
-    const float step =
-        static_cast<float>(kInt4Multipliers[a.indices[i / kGroupStep]]) * int4_scale(best_scale);
+    const unsigned char index = a.indices[i / kGroupStep];
+    const float step = static_cast<float>(kInt4Multipliers[index]) * int4_scale(best_scale);
     unsigned char codes[kGroupStep];
     store_uint8(codes, add(int4_code(load_part(a.weights + i), 1.0F / step), broadcast(8.0F)));
     for (int lane = 0; lane < kGroupStep && i + lane < a.size; ++lane) a.codes[i + lane] = codes[lane];
