@@ -11,13 +11,14 @@ import type { TokenizerLike } from './tokenizer';
 
 /** What a model is. Dimensions come from the shapes of its tensors. */
 export interface ModelInfo {
-  /** 'rwkv5' */
+  /** 'rwkv4', 'rwkv5', 'rwkv6' or 'rwkv7' */
   readonly architecture: string;
-  /** '5.2' */
+  /** '4', '5.0', '5.1', '5.2' (Eagle), '6' (Finch) or '7' (Goose) */
   readonly version: string;
   readonly layers: number;
   /** Channels of the residual stream. */
   readonly embedding: number;
+  /** In RWKV-4 every channel of the recurrence is one, of size 1. */
   readonly heads: number;
   readonly headSize: number;
   /** Channels inside channel mixing. */

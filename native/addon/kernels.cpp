@@ -171,6 +171,7 @@ void wkv5(const Napi::CallbackInfo& info) {
                                .state = state.data() + item * head_state,
                                .y = y.data() + first,
                                .stride = static_cast<std::ptrdiff_t>(channels),
+                               .forget_stride = 0,
                                .tokens = tokens,
                                .head_size = head_size});
     }

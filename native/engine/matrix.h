@@ -88,6 +88,14 @@ struct Matrix {
   }
   unsigned char* panel(int row) { return const_cast<unsigned char*>(std::as_const(*this).panel(row)); }
 
+  // Where an element of a matrix that is not quantized belongs.
+  unsigned char* place_of(int row, int column) {
+    const int in_panel = row % kPanelRows;
+    const std::ptrdiff_t run = std::ptrdiff_t{column / kPanelColumns} * kPanelColumns * kPanelRows;
+    const std::ptrdiff_t index = run + std::ptrdiff_t{in_panel} * kPanelColumns + column % kPanelColumns;
+    return panel(row - in_panel) + index * bytes_of(stored_type_of(precision));
+  }
+
   // In int8: stores one group of a row, codes with 128 added, and its scale.
   void put_int8(int row, int index, const unsigned char* codes, float scale) {
     const int in_panel = row % kInt8PanelRows;

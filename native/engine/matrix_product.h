@@ -102,8 +102,9 @@ inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsign
   });
 }
 
-// Computes several products, at most MatrixScratch::kMostProducts, in one parallel region. As soon as a block
-// of rows is done, epilogue(product, token, row, rows) is called for each of its tokens, on the same thread.
+// Computes several products in one parallel region; those with quantized weights come first and are at most
+// MatrixScratch::kMostProducts. As soon as a block of rows is done, epilogue(product, token, row, rows) is
+// called for each of its tokens, on the same thread.
 template <class Epilogue>
 void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, MatrixScratch& scratch,
               std::size_t tokens, std::span<const Product> products, Epilogue&& epilogue) {

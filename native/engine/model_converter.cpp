@@ -41,7 +41,6 @@ class FileSink : public PackedSink {
 };
 
 void require_convertible(const TensorDirectory& directory, Precision weights) {
-  require_supported(directory);
   if (directory.packed) {
     throw Error("ERR_WKV_UNSUPPORTED", std::string("the file is packed already, as ") +
                                            name_of(directory.packed->weights) +
@@ -58,7 +57,7 @@ void require_convertible(const TensorDirectory& directory, Precision weights) {
 
 std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Precision weights) {
   require_convertible(directory, weights);
-  return rwkv5::plan(directory, weights);
+  return plan_weights(directory, weights);
 }
 
 std::string convert_model(const TensorDirectory& directory, PackedFile file, unsigned threads,
@@ -67,7 +66,7 @@ std::string convert_model(const TensorDirectory& directory, PackedFile file, uns
   const ModelInfo info = inspect_model(directory, {.weights = file.weights});
   FileWriter writer(file.temporary, file.path);
   FileSink sink(writer, file.places);
-  const auto hashes = rwkv5::pack(directory, file.weights, threads, cancelled, progress, sink);
+  const auto hashes = pack_weights(directory, file.weights, threads, cancelled, progress, sink);
   std::string print = fingerprint(info, directory, hashes);
   std::copy(print.begin(), print.end(),
             file.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));

@@ -6,8 +6,6 @@
 #include <thread>
 #include <unordered_map>
 
-#include "engine/architecture.h"
-#include "engine/error.h"
 #include "engine/fingerprint.h"
 #include "engine/hash.h"
 
@@ -91,22 +89,8 @@ Registry& registry() {
 
 }  // namespace
 
-void require_supported(const TensorDirectory& directory) {
-  const std::string version = detect_version(directory);
-  if (version != "5.2") {
-    throw Error("ERR_WKV_UNSUPPORTED",
-                "this is an RWKV " + version + " model; only RWKV 5.2 is supported so far")
-        .about({}, "RWKV 5.2", "RWKV " + version);
-  }
-  if (directory.packed && !is_fingerprint(directory.packed->fingerprint)) {
-    throw Error("ERR_WKV_FORMAT", "the fingerprint of the packed model is none")
-        .about({}, "32 hex digits", directory.packed->fingerprint);
-  }
-}
-
 ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options) {
-  require_supported(directory);
-  return rwkv5::inspect(directory, options);
+  return inspect_weights(directory, options);
 }
 
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options) {
@@ -119,8 +103,7 @@ std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, 
   const std::string key = key_of(directory, resolved(directory, options));
   if (auto shared = registry().get_or_begin(key, cancelled)) return shared;
   try {
-    require_supported(directory);
-    rwkv5::Loaded loaded = rwkv5::load(directory, options, threads, cancelled, progress);
+    LoadedWeights loaded = load_weights(directory, options, threads, cancelled, progress);
     std::string print = directory.packed ? directory.packed->fingerprint
                                          : fingerprint(loaded.network->info(), directory, loaded.hashes);
     auto model =

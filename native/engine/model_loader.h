@@ -5,9 +5,9 @@
 #include <string>
 
 #include "engine/network.h"
-#include "engine/rwkv5.h"
 #include "engine/tensor_directory.h"
 #include "engine/tensor_loader.h"
+#include "engine/weights_reader.h"
 
 namespace wkv {
 
@@ -16,11 +16,6 @@ struct LoadedModel {
   // Of the stored weights, whatever file held them and in whatever precision they are kept: 32 hex digits.
   std::string fingerprint;
 };
-
-using LoadOptions = rwkv5::Options;
-
-// Throws ERR_WKV_UNSUPPORTED unless it is a model of a version that is supported.
-void require_supported(const TensorDirectory& directory);
 
 // What the directory's tensors are, without reading them. Throws Error.
 ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options);

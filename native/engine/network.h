@@ -19,6 +19,9 @@ namespace wkv {
 
 // The numbers of a state, per layer: the parts one after another. In f16 every group has its own scale.
 struct StatePart {
+  // The group of a part that stays f32.
+  static constexpr std::uint32_t kExact = 0;
+
   const char* name;
   std::uint32_t count;
   std::uint32_t group;
@@ -44,7 +47,7 @@ struct StateLayout {
 };
 
 struct ModelInfo {
-  std::string architecture;  // "rwkv5"
+  std::string architecture;  // "rwkv4", "rwkv5", "rwkv6" or "rwkv7"
   std::string version;       // "5.2"
   int layers = 0;
   int embedding = 0;

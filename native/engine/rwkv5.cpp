@@ -1,25 +1,42 @@
-// The forward pass of RWKV-5.2, a step of up to kMostTokens tokens of any number of sessions.
+// RWKV-5 ("Eagle", arXiv 2404.05892): BlinkDL's tensor names and the equations of his reference code.
+// Versions 5.0 and 5.1 have one decay for all channels of a head, 5.0 has no gate.
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 
 #include "backend/cpu/cpu_features.h"
-#include "engine/activation.h"
-#include "engine/matrix_product.h"
-#include "engine/rwkv5_network.h"
+#include "engine/architectures.h"
+#include "engine/channel_mixing.h"
+#include "engine/error.h"
+#include "engine/wkv5_mixing.h"
 
-namespace wkv::rwkv5 {
+namespace wkv {
 
 namespace {
 
-constexpr float kLayerNormEpsilon = 1e-5F;
-// Tokens whose logits are computed together; bounds the memory for logits.
-constexpr std::size_t kLogitsTokens = 32;
+struct Attention {
+  std::vector<float> mix_k, mix_v, mix_r, mix_g;
+  std::vector<float> forget;  // 1 - w = 1 - exp(-exp(time_decay)), [head][channel]
+  std::vector<float> bonus;   // time_faaaa, [head][channel]
+  Matrix receptance, key, value, gate, output;
+  NormWeights ln_x;
+  std::vector<float> tuned;  // time_state, if there is one
+};
 
-struct Buffers final : Workspace {
+struct Layer {
+  NormWeights ln1, ln2;
+  Attention attention;
+  FeedForward feed_forward;
+};
+
+struct Weights {
+  OuterWeights outer;
+  std::vector<Layer> layers;
+};
+
+struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count)
-      : x(Network::kMostTokens, info.embedding),
-        normed(Network::kMostTokens, info.embedding),
+      : StepBuffers(info, lane_count),
         mixed_k(Network::kMostTokens, info.embedding),
         mixed_v(Network::kMostTokens, info.embedding),
         mixed_r(Network::kMostTokens, info.embedding),
@@ -29,25 +46,11 @@ struct Buffers final : Workspace {
         v(Network::kMostTokens, info.heads * info.head_size),
         g(Network::kMostTokens, info.heads * info.head_size),
         y(Network::kMostTokens, info.heads * info.head_size),
-        gate(Network::kMostTokens, info.embedding),
-        update(Network::kMostTokens, info.embedding),
-        hidden(Network::kMostTokens, info.feed_forward),
-        logits(kLogitsTokens, info.vocabulary),
-        scratch(lane_count, Network::kMostTokens, quantized_columns(info)) {}
+        gate(Network::kMostTokens, info.embedding) {}
 
-  // Of the widest matrix whose input is quantized.
-  static int quantized_columns(const ModelInfo& info) {
-    if (!is_quantized(info.weights)) return 0;
-    return std::max({info.embedding, info.heads * info.head_size, info.feed_forward});
-  }
-
-  Activation x;  // the residual stream
-  Activation normed;
   Activation mixed_k, mixed_v, mixed_r, mixed_g;
   Activation r, k, v, g, y;
-  Activation gate, update, hidden;
-  Activation logits;
-  MatrixScratch scratch;
+  Activation gate;
 };
 
 class Rwkv5 final : public Network {
@@ -64,199 +67,60 @@ class Rwkv5 final : public Network {
     return std::make_unique<Buffers>(info_, lanes);
   }
 
-  void initialize(float* state) const override { std::fill_n(state, info_.state.numbers(), 0.0F); }
+  void initialize(float* state) const override {
+    std::fill_n(state, info_.state.numbers(), 0.0F);
+    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+      initialize_recurrence(info_, layer, weights_.layers[layer].attention.tuned, true, state);
+    }
+  }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
             const LogitsSink& sink, const Abandon& abandon) const override {
-    Step step{*this, segments, static_cast<Buffers&>(workspace), pool, lanes};
-    step.embed();
-    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    auto& b = static_cast<Buffers&>(workspace);
+    Step step(info_, kernels_, segments, b, pool, lanes);
+    step.embed(weights_.outer);
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       if (abandon()) return false;
-      step.time_mixing(weights_.layers[layer].attention, weights_.layers[layer].ln1, layer);
-      step.channel_mixing(weights_.layers[layer].feed_forward, weights_.layers[layer].ln2, layer);
+      const Layer& layer = weights_.layers[i];
+      mix_time(step, b, layer, i);
+      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
+                   b.gate);
     }
-    step.logits(sink);
+    step.logits(weights_.outer, sink);
     return true;
   }
 
  private:
-  // The tokens of a step in a row, and for each where it belongs.
-  struct Step {
-    struct Place {
-      std::size_t segment;
-      std::size_t index;  // in its segment
-    };
-
-    Step(const Rwkv5& network, std::span<const Segment> all, Buffers& workspace, ThreadPool& threads,
-         unsigned lane_count)
-        : net(network),
-          info(network.info_),
-          kernels(network.kernels_),
-          segments(all),
-          b(workspace),
-          pool(threads),
-          lanes(lane_count) {
-      for (std::size_t segment = 0; segment < segments.size(); ++segment) {
-        first_token.push_back(places.size());
-        for (std::size_t i = 0; i < segments[segment].tokens.size(); ++i) places.push_back({segment, i});
-      }
-      wanted.reserve(places.size());
-    }
-
-    // A layer's part of a session's state: att_x [D], ffn_x [D], wkv [head][key][value].
-    float* state(std::size_t segment, std::size_t layer) const {
-      return segments[segment].state + layer * (info.state.numbers() / info.state.layers);
-    }
-    float* att_x(std::size_t segment, std::size_t layer) const { return state(segment, layer); }
-    float* ffn_x(std::size_t segment, std::size_t layer) const {
-      return state(segment, layer) + info.embedding;
-    }
-    float* wkv(std::size_t segment, std::size_t layer) const {
-      return state(segment, layer) + 2 * static_cast<std::size_t>(info.embedding);
-    }
-
-    template <class Task>
-    void for_each_token(Task&& task) {
-      // Element-wise work on few tokens is done before another thread would be awake.
-      const bool small = places.size() * static_cast<std::size_t>(info.embedding) < 32'768;
-      pool.run(small ? 1 : lanes, places.size(), [&](std::size_t token, unsigned) { task(token); });
-    }
-
-    template <class Epilogue>
-    void multiply(std::span<const Product> products, Epilogue&& epilogue) {
-      wkv::multiply(kernels, pool, lanes, b.scratch, places.size(), products, epilogue);
-    }
-
-    // x = LN(embedding[token]; ln0)
-    void embed() {
-      for_each_token([&](std::size_t token) {
-        const Place place = places[token];
-        const auto id = static_cast<int>(segments[place.segment].tokens[place.index]);
-        net.weights_.embedding.read_row(id, b.x.row(token));
-        norm(net.weights_.ln0, b.x.row(token), b.x.row(token));
-      });
-    }
-
-    void norm(const NormWeights& weights, const float* x, float* output) {
-      kernels.layer_norm(x, weights.weight.data(), weights.bias.data(), kLayerNormEpsilon, info.embedding,
-                         output);
-    }
-
-    // normed = LN(x); each mixed = token shift of normed. `previous` finds the last token's LN output in a
-    // state; it is replaced by this segment's last.
-    template <class Previous, std::size_t kCount>
-    void norm_and_shift(const NormWeights& weights, Previous previous,
-                        const std::array<std::pair<const std::vector<float>*, Activation*>, kCount>& mixes) {
-      for_each_token([&](std::size_t token) { norm(weights, b.x.row(token), b.normed.row(token)); });
-      for_each_token([&](std::size_t token) {
-        const Place place = places[token];
-        const float* before = place.index == 0 ? previous(place.segment) : b.normed.row(token - 1);
-        for (const auto& [mix, output] : mixes) {
-          kernels.token_shift(b.normed.row(token), before, mix->data(), info.embedding, output->row(token));
-        }
-      });
-      for (std::size_t segment = 0; segment < segments.size(); ++segment) {
-        const std::size_t last = first_token[segment] + segments[segment].tokens.size() - 1;
-        std::copy_n(b.normed.row(last), info.embedding, previous(segment));
-      }
-    }
-
-    // x += O (GroupNorm(WKV(r, k, v)) * silu(g))
-    void time_mixing(const Layer::Attention& att, const NormWeights& ln, std::size_t layer) {
-      norm_and_shift(
-          ln, [&](std::size_t segment) { return att_x(segment, layer); },
-          std::array{std::pair{&att.mix_k, &b.mixed_k}, std::pair{&att.mix_v, &b.mixed_v},
-                     std::pair{&att.mix_r, &b.mixed_r}, std::pair{&att.mix_g, &b.mixed_g}});
-      const Product inputs[] = {{&att.receptance, &b.mixed_r, &b.r},
-                                {&att.key, &b.mixed_k, &b.k},
-                                {&att.value, &b.mixed_v, &b.v},
-                                {&att.gate, &b.mixed_g, &b.g}};
-      multiply(inputs, [](std::size_t, std::size_t, int, int) {});
-      recurrence(att, layer);
-      const Product output[] = {{&att.output, &b.y, &b.update}};
-      multiply(output, [&](std::size_t, std::size_t token, int row, int rows) {
-        kernels.add(b.x.row(token) + row, b.update.row(token) + row, rows);
-      });
-    }
-
-    // y = GroupNorm(WKV) * silu(g), head by head: a head's state stays in the cache over all tokens.
-    void recurrence(const Layer::Attention& att, std::size_t layer) {
-      const auto heads = static_cast<std::size_t>(info.heads);
-      const std::size_t work = places.size() * info.state.parts[2].count;
-      pool.run(work < 200'000 ? 1 : lanes, segments.size() * heads, [&](std::size_t item, unsigned) {
-        const std::size_t segment = item / heads;
-        const std::size_t first = first_token[segment];
-        const std::ptrdiff_t channel = static_cast<std::ptrdiff_t>(item % heads) * info.head_size;
-        kernels.wkv5({
-            .r = b.r.row(first) + channel,
-            .k = b.k.row(first) + channel,
-            .v = b.v.row(first) + channel,
-            .forget = att.forget.data() + channel,
-            .u = att.bonus.data() + channel,
-            .state = wkv(segment, layer) + channel * info.head_size,
-            .y = b.y.row(first) + channel,
-            .stride = b.r.stride,
-            .tokens = static_cast<int>(segments[segment].tokens.size()),
-            .head_size = info.head_size,
-        });
-        for (std::size_t i = 0; i < segments[segment].tokens.size(); ++i) {
-          float* y = b.y.row(first + i) + channel;
-          kernels.layer_norm(y, att.ln_x.weight.data() + channel, att.ln_x.bias.data() + channel,
-                             net.group_norm_epsilon_, info.head_size, y);
-          kernels.multiply_silu(y, b.g.row(first + i) + channel, info.head_size);
-        }
-      });
-    }
-
-    // x += sigmoid(R xr) * (V relu(K xk)^2)
-    void channel_mixing(const Layer::FeedForward& ffn, const NormWeights& ln, std::size_t layer) {
-      norm_and_shift(
-          ln, [&](std::size_t segment) { return ffn_x(segment, layer); },
-          std::array{std::pair{&ffn.mix_k, &b.mixed_k}, std::pair{&ffn.mix_r, &b.mixed_r}});
-      const Product inputs[] = {{&ffn.key, &b.mixed_k, &b.hidden}, {&ffn.receptance, &b.mixed_r, &b.gate}};
-      multiply(inputs, [&](std::size_t product, std::size_t token, int row, int rows) {
-        if (product == 0) kernels.relu_squared(b.hidden.row(token) + row, rows);
-      });
-      const Product value[] = {{&ffn.value, &b.hidden, &b.update}};
-      multiply(value, [&](std::size_t, std::size_t token, int row, int rows) {
-        kernels.add_gated(b.x.row(token) + row, b.gate.row(token) + row, b.update.row(token) + row, rows);
-      });
-    }
-
-    // head LN(x; ln_out), for the tokens that were asked for.
-    void logits(const LogitsSink& sink) {
-      for (std::size_t token = 0; token < places.size(); ++token) {
-        const Segment& segment = segments[places[token].segment];
-        const bool last = places[token].index + 1 == segment.tokens.size();
-        if (segment.logits == Logits::kAll || (segment.logits == Logits::kLast && last))
-          wanted.push_back(token);
-      }
-      for (std::size_t begin = 0; begin < wanted.size(); begin += kLogitsTokens) {
-        const std::size_t count = std::min(kLogitsTokens, wanted.size() - begin);
-        pool.run(count < 8 ? 1 : lanes, count, [&](std::size_t i, unsigned) {
-          norm(net.weights_.ln_out, b.x.row(wanted[begin + i]), b.normed.row(i));
-        });
-        const Product head[] = {{&net.weights_.head, &b.normed, &b.logits}};
-        wkv::multiply(kernels, pool, lanes, b.scratch, count, head,
-                      [](std::size_t, std::size_t, int, int) {});
-        pool.run(lanes, count, [&](std::size_t i, unsigned) {
-          const Place place = places[wanted[begin + i]];
-          sink(place.segment, place.index, b.logits.row(i));
-        });
-      }
-    }
-
-    const Rwkv5& net;
-    const ModelInfo& info;
-    const KernelTable& kernels;
-    std::span<const Segment> segments;
-    Buffers& b;
-    ThreadPool& pool;
-    unsigned lanes;
-    std::vector<Place> places;
-    std::vector<std::size_t> first_token;
-    std::vector<std::size_t> wanted;  // the tokens whose logits are asked for
-  };
+  // x += O (GroupNorm(WKV(r, k, v)) * silu(g))
+  void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
+    const Attention& att = layer.attention;
+    const bool gated = !att.mix_g.empty();
+    const std::size_t count = gated ? 4 : 3;
+    step.normalize(layer.ln1);
+    const Shift shifts[] = {{&att.mix_k, &b.mixed_k},
+                            {&att.mix_v, &b.mixed_v},
+                            {&att.mix_r, &b.mixed_r},
+                            {&att.mix_g, &b.mixed_g}};
+    step.shift(Step::kAttX, index, Step::ShareOf::kThis, std::span(shifts).first(count));
+    step.remember(Step::kAttX, index);
+    const Product inputs[] = {{&att.receptance, &b.mixed_r, &b.r},
+                              {&att.key, &b.mixed_k, &b.k},
+                              {&att.value, &b.mixed_v, &b.v},
+                              {&att.gate, &b.mixed_g, &b.g}};
+    step.multiply(std::span(inputs).first(count));
+    mix_wkv5(step, index,
+             {.r = b.r,
+              .k = b.k,
+              .v = b.v,
+              .g = gated ? &b.g : nullptr,
+              .forget = att.forget.data(),
+              .forget_stride = 0,
+              .bonus = att.bonus,
+              .ln_x = att.ln_x,
+              .group_norm_epsilon = group_norm_epsilon_,
+              .y = b.y});
+    step.add_product(att.output, b.y);
+  }
 
   ModelInfo info_;
   Weights weights_;
@@ -264,10 +128,112 @@ class Rwkv5 final : public Network {
   const KernelTable& kernels_;
 };
 
+class Rwkv5Blueprint final : public Blueprint {
+ public:
+  Rwkv5Blueprint(const TensorNames& names, const std::string& version)
+      : per_channel_(version == "5.2"), gated_(version != "5.0") {
+    info = common_info(names, "rwkv5", version);
+    const std::string decay = "blocks.0.att.time_decay";
+    if (per_channel_) {
+      const int heads = names.dimension(decay, 0, 2);
+      set_heads(info, heads, names.dimension(decay, 1, 2), decay);
+    } else {
+      // One number for each head, maybe with dimensions of 1 after it.
+      per_head_ = names.get(decay).shape;
+      const int heads = names.dimension(decay, 0, std::max<std::size_t>(per_head_.size(), 1));
+      if (!std::all_of(per_head_.begin() + 1, per_head_.end(), [](std::int64_t size) { return size == 1; })) {
+        throw Error("ERR_WKV_SHAPE", "the tensor " + decay + " has the shape " + shape_text(per_head_))
+            .about(decay, "a number for each head", shape_text(per_head_));
+      }
+      const int channels = names.dimension("blocks.0.att.receptance.weight", 0, 2);
+      if (channels % heads != 0) {
+        throw Error("ERR_WKV_SHAPE", "the channels of blocks.0.att.receptance.weight are no whole heads")
+            .about("blocks.0.att.receptance.weight", "a multiple of " + std::to_string(heads) + " rows",
+                   std::to_string(channels));
+      }
+      set_heads(info, heads, channels / heads, decay);
+      exponential_bonus_ = names.has("blocks.0.att.time_first");
+    }
+    for (int i = 0; i < info.layers; ++i) {
+      tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
+    }
+    weights_.layers.resize(static_cast<std::size_t>(info.layers));
+  }
+
+  std::vector<Slot> slots() override {
+    std::vector<Slot> slots;
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    const Shape per_head = per_channel_ ? Shape{info.heads, info.head_size} : per_head_;
+    add_first(slots, info, weights_.outer);
+    for (int i = 0; i < info.layers; ++i) {
+      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
+      Attention& att = layer.attention;
+      const std::string block = "blocks." + std::to_string(i) + ".";
+      const std::string name = block + "att.";
+      const NormWeights* const ln1 = &layer.ln1;
+      add_norm(slots, block + "ln1", layer.ln1, d);
+      add_norm(slots, block + "ln2", layer.ln2, d);
+      slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
+      slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
+      slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
+      if (gated_) slots.push_back({name + "time_mix_g", {d}, &att.mix_g});
+      slots.push_back({name + "time_decay", per_head, &att.forget});
+      slots.push_back({name + (exponential_bonus_ ? "time_first" : "time_faaaa"), per_head, &att.bonus});
+      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix_r}});
+      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix_k}});
+      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix_v}});
+      if (gated_) slots.push_back({name + "gate.weight", {channels, d}, &att.gate, {ln1, &att.mix_g}});
+      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
+      add_norm(slots, name + "ln_x", att.ln_x, channels);
+      if (tuned_[static_cast<std::size_t>(i)]) {
+        slots.push_back({name + "time_state", {info.heads, info.head_size, info.head_size}, &att.tuned});
+      }
+      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_mix_k", "ffn.time_mix_r");
+    }
+    add_last(slots, info, weights_.outer);
+    return slots;
+  }
+
+  std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) override {
+    for (Layer& layer : weights_.layers) {
+      Attention& att = layer.attention;
+      for (float& decay : att.forget) {
+        decay = static_cast<float>(-std::expm1(-std::exp(static_cast<double>(decay))));
+      }
+      if (exponential_bonus_) {
+        for (float& bonus : att.bonus) bonus = static_cast<float>(std::exp(static_cast<double>(bonus)));
+      }
+      if (!per_channel_) {
+        att.forget = spread(att.forget);
+        att.bonus = spread(att.bonus);
+      }
+    }
+    return std::make_shared<Rwkv5>(std::move(complete), std::move(weights_), group_norm_epsilon);
+  }
+
+ private:
+  // A head's number for each of its channels.
+  std::vector<float> spread(const std::vector<float>& per_head) const {
+    std::vector<float> per_channel;
+    for (const float number : per_head) {
+      per_channel.insert(per_channel.end(), static_cast<std::size_t>(info.head_size), number);
+    }
+    return per_channel;
+  }
+
+  bool per_channel_;
+  bool gated_;
+  bool exponential_bonus_ = false;
+  Shape per_head_;
+  std::vector<bool> tuned_;
+  Weights weights_;
+};
+
 }  // namespace
 
-std::shared_ptr<const Network> make_network(ModelInfo info, Weights weights, float group_norm_epsilon) {
-  return std::make_shared<Rwkv5>(std::move(info), std::move(weights), group_norm_epsilon);
+std::unique_ptr<Blueprint> rwkv5_blueprint(const TensorNames& names, const std::string& version) {
+  return std::make_unique<Rwkv5Blueprint>(names, version);
 }
 
-}  // namespace wkv::rwkv5
+}  // namespace wkv

@@ -82,15 +82,17 @@ float scale_of(const float* values, std::size_t count) {
   return std::ldexp(1.0F, std::clamp(exponent - 15, -126, 126));
 }
 
-// Calls visit(offset, count) for every group of numbers, in order.
+// Calls visit(offset, count, exact) for every group of numbers, in order; a part that stays exact is one.
 template <class Visitor>
 void for_each_group(const StateLayout& layout, Visitor&& visit) {
   std::size_t offset = 0;
   for (std::uint32_t layer = 0; layer < layout.layers; ++layer) {
     for (const StatePart& part : layout.parts) {
-      for (std::uint32_t done = 0; done < part.count; done += part.group) {
-        visit(offset, static_cast<std::size_t>(part.group));
-        offset += part.group;
+      const bool exact = part.group == StatePart::kExact;
+      const std::uint32_t group = exact ? part.count : part.group;
+      for (std::uint32_t done = 0; done < part.count; done += group) {
+        visit(offset, static_cast<std::size_t>(group), exact);
+        offset += group;
       }
     }
   }
@@ -173,7 +175,8 @@ StateLayout read_layout(Reader& reader) {
     }
     const auto count = reader.number<std::uint32_t>();
     const auto group = reader.number<std::uint32_t>();
-    if (known == nullptr || count == 0 || group == 0 || count % group != 0) {
+    const bool whole_groups = group == StatePart::kExact || count % group == 0;
+    if (known == nullptr || count == 0 || !whole_groups) {
       refuse("a part of their layout is unknown", "att_x, ffn_x, wkv, aa, bb or pp", name);
     }
     layout.parts.push_back({known, count, group});
@@ -216,13 +219,20 @@ void SessionState::rest() {
 std::size_t packed_bytes(const StateLayout& layout) {
   std::size_t bytes = 0;
   for (const StatePart& part : layout.parts) {
-    bytes += std::size_t{part.count} * 2 + std::size_t{part.count / part.group} * sizeof(float);
+    bytes += part.group == StatePart::kExact
+                 ? std::size_t{part.count} * sizeof(float)
+                 : std::size_t{part.count} * 2 + std::size_t{part.count / part.group} * sizeof(float);
   }
   return bytes * layout.layers;
 }
 
 void pack(const StateLayout& layout, const float* numbers, unsigned char* out) {
-  for_each_group(layout, [&](std::size_t offset, std::size_t count) {
+  for_each_group(layout, [&](std::size_t offset, std::size_t count, bool exact) {
+    if (exact) {
+      std::memcpy(out, numbers + offset, count * sizeof(float));
+      out += count * sizeof(float);
+      return;
+    }
     const float scale = scale_of(numbers + offset, count);
     std::memcpy(out, &scale, sizeof scale);
     out += sizeof scale;
@@ -235,7 +245,12 @@ void pack(const StateLayout& layout, const float* numbers, unsigned char* out) {
 }
 
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers) {
-  for_each_group(layout, [&](std::size_t offset, std::size_t count) {
+  for_each_group(layout, [&](std::size_t offset, std::size_t count, bool exact) {
+    if (exact) {
+      std::memcpy(numbers + offset, packed, count * sizeof(float));
+      packed += count * sizeof(float);
+      return;
+    }
     float scale;
     std::memcpy(&scale, packed, sizeof scale);
     packed += sizeof scale;

@@ -49,13 +49,14 @@ struct SessionState {
 
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };
 
-// The numbers as f16, group by group: a scale (float), a power of two, then the values divided by it.
+// The numbers as f16, group by group: a scale (float), a power of two, then the values divided by it. Parts
+// that stay exact are floats.
 std::size_t packed_bytes(const StateLayout& layout);
 void pack(const StateLayout& layout, const float* numbers, unsigned char* packed);
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers);
 
-// The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head. The logits are
-// always exact.
+// The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head, and what
+// layouts call exact. The logits are always exact.
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision);
 
 // Throws ERR_WKV_STATE for anything that serialize() did not write.

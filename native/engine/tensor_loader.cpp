@@ -99,12 +99,14 @@ struct TensorLoader::Item {
   RowVisitor visit = {};
   BytesVisitor show = {};
   MatrixVisitor done = {};
+  std::function<void()> vector_done = {};
+  bool irregular = false;       // strides of more than two dimensions: read whole, element by element
   std::size_t pieces_left = 0;  // until it is done
   std::size_t phase = 0;
   std::int64_t piece_rows = 0;
   std::vector<std::uint64_t> piece_hashes = {};
 
-  bool rows_are_contiguous() const { return column_stride == 1 || columns == 1; }
+  bool rows_are_contiguous() const { return !irregular && (column_stride == 1 || columns == 1); }
 };
 
 struct TensorLoader::Piece {
@@ -141,6 +143,7 @@ struct Flat {
   std::int64_t columns = 1;
   std::int64_t row_stride = 0;
   std::int64_t column_stride = 1;
+  bool irregular = false;
 };
 
 Flat flatten(const TensorEntry& tensor) {
@@ -162,11 +165,26 @@ Flat flatten(const TensorEntry& tensor) {
     } else if (stride == flat.rows * flat.row_stride) {
       flat.rows *= size;
     } else {
-      throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor.name + " is laid out too irregularly")
-          .about(tensor.name, "at most two different strides", shape_text(tensor.strides));
+      return {.columns = element_count(tensor), .irregular = true};
     }
   }
   return flat;
+}
+
+// Calls visit(index) for each element in logical order, with its place counted from the first one's.
+template <class Visitor>
+void for_each_element(const TensorEntry& tensor, Visitor&& visit) {
+  std::vector<std::int64_t> at(tensor.shape.size());
+  std::int64_t index = 0;
+  for (std::int64_t left = element_count(tensor); left > 0; --left) {
+    visit(index);
+    for (std::size_t axis = at.size(); axis-- > 0;) {
+      index += tensor.strides[axis];
+      if (++at[axis] < tensor.shape[axis]) break;
+      index -= tensor.strides[axis] * tensor.shape[axis];
+      at[axis] = 0;
+    }
+  }
 }
 
 }  // namespace
@@ -210,15 +228,22 @@ void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destinatio
 }
 
 void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show) {
+  destination.resize(static_cast<std::size_t>(element_count(tensor)));
+  add(tensor, destination, std::move(show), {});
+}
+
+void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
+                       std::function<void()> done) {
   const Flat flat = flatten(tensor);
-  destination.resize(static_cast<std::size_t>(flat.rows * flat.columns));
   add_item({.tensor = &tensor,
             .rows = flat.rows,
             .columns = flat.columns,
             .row_stride = flat.row_stride,
             .column_stride = flat.column_stride,
             .vector = &destination,
-            .show = std::move(show)});
+            .show = std::move(show),
+            .vector_done = std::move(done),
+            .irregular = flat.irregular});
 }
 
 void TensorLoader::show(const TensorEntry& matrix, BytesVisitor show) {
@@ -329,9 +354,13 @@ void TensorLoader::work() {
     Item& item = *pieces_[index].item;
     try {
       if (item.done) begin(item);
+      // A vector is one piece, so nobody else has it.
+      if (item.vector_done) item.vector->resize(static_cast<std::size_t>(item.rows * item.columns));
       load(pieces_[index], buffers);
       // A piece that was called off may be half there.
-      if (item.done && !cancelled_.load()) finish(item);
+      if (cancelled_.load()) return;
+      if (item.done) finish(item);
+      if (item.vector_done) item.vector_done();
     } catch (const Error& error) {
       fail(index, error);
     } catch (const std::exception&) {
@@ -412,6 +441,16 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
     readers_[item.tensor->file]->read(item.tensor->offset + done, raw.data() + done, part);
   }
   const auto width = static_cast<std::size_t>(bytes_of(item.tensor->type));
+  if (item.irregular) {
+    buffers.gathered.resize(static_cast<std::size_t>(item.columns) * width);
+    unsigned char* to = buffers.gathered.data();
+    for_each_element(*item.tensor, [&](std::int64_t index) {
+      std::memcpy(to, raw.data() + static_cast<std::size_t>(index) * width, width);
+      to += width;
+    });
+    store(item, 0, 1, buffers.gathered.data(), buffers);
+    return;
+  }
   for (std::int64_t row = 0; row < item.rows; row += item.piece_rows) {
     const std::int64_t rows = std::min(item.piece_rows, item.rows - row);
     buffers.gathered.resize(static_cast<std::size_t>(rows * item.columns) * width);

@@ -46,6 +46,9 @@ class TensorLoader {
   // order and on any thread.
   using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
   void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show);
+  // A vector that has its numbers only from when they are read; then calls `done`, on any thread.
+  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
+           std::function<void()> done);
   void show(const TensorEntry& matrix, BytesVisitor show);
   // A matrix that has its data only from its first piece on until `done` has seen it whole, on any thread.
   using MatrixVisitor = std::function<void(const Matrix& matrix)>;

@@ -4,6 +4,7 @@
 // header; wkv::reference holds a naive form of each with the same signature.
 
 #include "kernels/activations/activations.h"
+#include "kernels/decay/decay.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm_int4/gemm_int4.h"
 #include "kernels/gemm_int8/gemm_int8.h"
@@ -12,7 +13,9 @@
 #include "kernels/quantize/quantize.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/token_shift/token_shift.h"
+#include "kernels/wkv4/wkv4.h"
 #include "kernels/wkv5/wkv5.h"
+#include "kernels/wkv7/wkv7.h"
 
 namespace wkv {
 
@@ -30,7 +33,11 @@ struct KernelTable {
   const char* name;
   LayerNorm layer_norm;
   TokenShift token_shift;
+  Wkv4 wkv4;
   Wkv5 wkv5;
+  Wkv7 wkv7;
+  Wkv7Keys wkv7_keys;
+  Wkv7Bonus wkv7_bonus;
   Gemm gemm_f32;
   Gemm gemm_f16;
   Gemm gemm_bf16;
@@ -39,9 +46,15 @@ struct KernelTable {
   QuantizeWeights quantize_weights;
   QuantizeInt4 quantize_int4;
   Elementwise relu_squared;
+  Elementwise sigmoid;
+  Elementwise tanh;
+  Forget forget_v6;
+  Forget forget_v7;
   Elementwise2 multiply_silu;
   Elementwise2 add;
+  Elementwise2 multiply;
   Elementwise3 add_gated;
+  Elementwise3 move_towards;
   LogSumExp log_sum_exp;
   CopyFinite copy_finite;
   Maxima maxima;

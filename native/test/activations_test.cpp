@@ -135,6 +135,55 @@ TEST_SUITE("activations") {
     });
   }
 
+  TEST_CASE("sigmoid and tanh agree with their naive forms, and on every instruction set to the bit") {
+    std::mt19937 random(6);
+    for_each_width([&](std::size_t size) {
+      Floats x = wkv::test::random_floats(random, size, -12, 12);
+      // Where tanh x is about x.
+      for (std::size_t i = 0; i < size; i += 3) x[i] *= 1e-5F;
+      for (const auto& [naive, of] : {std::pair{&wkv::reference::sigmoid, &wkv::KernelTable::sigmoid},
+                                      std::pair{&wkv::reference::tanh, &wkv::KernelTable::tanh}}) {
+        const Floats expected = run(naive, x);
+        const Floats portable = run(wkv::portable_kernels().*of, x);
+        // tanh = f / (2 - f) with f = 1 - e^-2|x|: that is off by less than e^ and three roundings, then come
+        // a difference and a quotient.
+        CHECK(wkv::test::beyond(portable, expected, [&](std::size_t i) {
+                return kSigmoid * std::abs(static_cast<double>(expected[i]));
+              }) == "");
+        for (const wkv::KernelTable* table : wkv::available_kernels()) {
+          CAPTURE(table->name);
+          CHECK(wkv::test::bit_difference(run(table->*of, x), portable) == "");
+        }
+      }
+    });
+    for (const wkv::KernelTable* table : wkv::available_kernels()) {
+      const Floats ends = run(table->tanh, {0, -0.0F, 100, -100, kInfinity, -kInfinity, 3.4e38F});
+      CHECK(ends == Floats{0, 0, 1, -1, 1, -1, 1});
+      CHECK(std::isnan(run(table->tanh, {kNaN})[0]));
+      CHECK(std::isnan(run(table->sigmoid, {kNaN})[0]));
+    }
+  }
+
+  TEST_CASE("products and moves agree with their naive forms, and on every instruction set to the bit") {
+    std::mt19937 random(7);
+    for_each_width([&](std::size_t size) {
+      const Floats x = wkv::test::random_floats(random, size, -4, 4);
+      const Floats gate = wkv::test::random_floats(random, size, -30, 30);
+      const Floats y = wkv::test::random_floats(random, size, -4, 4);
+      const Floats product = run(wkv::reference::multiply, x, y);
+      const Floats expected = run(wkv::reference::move_towards, x, gate, y);
+      const Floats portable = run(wkv::portable_kernels().move_towards, x, gate, y);
+      CHECK(wkv::test::beyond(portable, expected, [&](std::size_t) {
+              return (kSigmoid + 2 * wkv::test::kRounding) * 8 + 2 * wkv::test::kRounding * 4;
+            }) == "");
+      for (const wkv::KernelTable* table : wkv::available_kernels()) {
+        CAPTURE(table->name);
+        CHECK(wkv::test::bit_difference(run(table->multiply, x, y), product) == "");
+        CHECK(wkv::test::bit_difference(run(table->move_towards, x, gate, y), portable) == "");
+      }
+    });
+  }
+
   TEST_CASE("silu and sigmoid take extreme gates as a thread that flushes denormals sees them") {
     wkv::test::on_engine_thread([] {
       const std::size_t size = kExtremes.size();

@@ -32,6 +32,9 @@ TEST_SUITE("architecture") {
     CHECK(detect_version(named({"time_decay", "ln_x.weight", "gate.weight", "time_maa_x"}, {1, 1, 256})) ==
           "6");
     CHECK(detect_version(named({"r_k", "k_k"})) == "7");
+    // With one head or without a gate it is a 5.2 all the same: what is missing is for others to say.
+    CHECK(detect_version(named({"time_decay", "ln_x.weight", "gate.weight"}, {1, 64})) == "5.2");
+    CHECK(detect_version(named({"time_decay", "ln_x.weight"}, {4, 64})) == "5.2");
   }
 
   TEST_CASE("a shape of no or of impossible dimensions does not confuse it") {
@@ -44,5 +47,6 @@ TEST_SUITE("architecture") {
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
     CHECK(error.tensor == "blocks.0.att.time_decay");
     CHECK(wkv::test::refusal([] { wkv::detect_version({}); }).code == "ERR_WKV_UNSUPPORTED");
+    CHECK(wkv::test::refusal([] { wkv::detect_version(named({"key.weight"})); }).code == "ERR_WKV_SHAPE");
   }
 }

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/rwkv5.h"
+#include "engine/weights_reader.h"
 #include "test/support/calls.h"
 #include "test/support/model_file.h"
 
@@ -32,7 +32,7 @@ std::shared_ptr<const Network> small_network() {
   const wkv::test::TemporaryDirectory folder;
   const std::atomic<bool> go_on{false};
   const auto tensors = wkv::test::random_model({}, 1);
-  return wkv::rwkv5::load(wkv::test::write_tensors(folder.file("m"), tensors), {}, 2, go_on, {}).network;
+  return wkv::load_weights(wkv::test::write_tensors(folder.file("m"), tensors), {}, 2, go_on, {}).network;
 }
 
 Tokens prompt(std::size_t number) {

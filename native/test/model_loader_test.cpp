@@ -185,14 +185,14 @@ TEST_SUITE("model loader") {
     }
   }
 
-  TEST_CASE("other generations are refused by their names") {
+  TEST_CASE("what is no model of a known generation is refused") {
     const File file;
-    TensorDirectory finch = file.directory;
-    finch.tensors[0].name = "blocks.0.att.time_maa_x";
-    const wkv::Error error = refusal([&] { load(finch); });
+    TensorDirectory next = file.directory;
+    next.tensors.push_back({.name = "blocks.0.ffn.s_emb.weight", .shape = {1}, .strides = {1}});
+    const wkv::Error error = refusal([&] { load(next); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
-    CHECK(error.found == "RWKV 6");
-    CHECK(refusal([&] { wkv::inspect_model(finch, {}); }).code == "ERR_WKV_UNSUPPORTED");
+    CHECK(error.found == "RWKV-8");
+    CHECK(refusal([&] { wkv::inspect_model(next, {}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(refusal([&] { load({}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(wkv::inspect_model(file.directory, {}).parameters > 0);
   }

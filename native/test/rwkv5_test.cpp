@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/rwkv5.h"
+#include "engine/weights_reader.h"
 #include "test/support/calls.h"
 #include "test/support/model_file.h"
 #include "test/support/naive_rwkv5.h"
@@ -30,11 +30,11 @@ using Tokens = std::vector<std::uint32_t>;
 
 namespace {
 
-std::shared_ptr<const Network> load(const wkv::test::Tensors& tensors,
-                                    const wkv::rwkv5::Options& options = {}) {
+std::shared_ptr<const Network> load(const wkv::test::Tensors& tensors, const wkv::LoadOptions& options = {}) {
   const wkv::test::TemporaryDirectory folder;
   const std::atomic<bool> go_on{false};
-  return wkv::rwkv5::load(wkv::test::write_tensors(folder.file("m"), tensors), options, 2, go_on, {}).network;
+  return wkv::load_weights(wkv::test::write_tensors(folder.file("m"), tensors), options, 2, go_on, {})
+      .network;
 }
 
 Tokens random_tokens(unsigned seed, std::size_t count, std::int64_t vocabulary) {

@@ -264,7 +264,10 @@ TEST_SUITE("state") {
     CHECK(code(forge(0, 1, {}, 0, 0, 0)) == "ERR_WKV_STATE");
     CHECK(code(forge(0, 1, std::vector<Part>(9, {"wkv", 1, 1}), 0, 0, 36)) == "ERR_WKV_STATE");
     CHECK(code(forge(0, 1, {{"wkv", 0, 1}}, 0, 0, 0)) == "ERR_WKV_STATE");
-    CHECK(code(forge(0, 1, {{"wkv", 4, 0}}, 0, 0, 16)) == "ERR_WKV_STATE");
+    // A part of group 0 is exact: floats in both precisions.
+    CHECK(code(forge(0, 1, {{"pp", 4, 0}}, 0, 0, 16)) == "none");
+    CHECK(code(forge(1, 1, {{"pp", 4, 0}}, 0, 0, 16)) == "none");
+    CHECK(code(forge(1, 1, {{"pp", 4, 0}}, 0, 0, 12)) == "ERR_WKV_STATE");
     CHECK(code(forge(0, 1, {{"wkv", 4, 3}}, 0, 0, 16)) == "ERR_WKV_STATE");
     CHECK(code(forge(0, 1, {{"", 4, 2}}, 0, 0, 16)) == "ERR_WKV_STATE");
     CHECK(code(forge(0, 1, {{"sixteen letters!", 4, 2}}, 0, 0, 16)) == "ERR_WKV_STATE");

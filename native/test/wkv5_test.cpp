@@ -17,17 +17,21 @@ constexpr int kGap = 5;  // floats between the channels of two tokens
 
 // One head over some tokens, with the channels of other heads, which nobody may touch, between the tokens.
 struct Case {
-  Case(std::mt19937& random, int head, int count)
-      : head_size(head), tokens(count), stride(static_cast<std::size_t>(head) + kGap) {
+  // With a decay of its own for each token (RWKV-6), or one for all.
+  Case(std::mt19937& random, int head, int count, bool varying = false)
+      : head_size(head),
+        tokens(count),
+        stride(static_cast<std::size_t>(head) + kGap),
+        forget_stride(varying ? stride + 2 : 0) {
     const auto n = static_cast<std::size_t>(head);
     const std::size_t channels = stride * static_cast<std::size_t>(count - 1) + n;
     r = wkv::test::random_floats(random, channels);
     k = wkv::test::random_floats(random, channels);
     v = wkv::test::random_floats(random, channels);
-    forget = wkv::test::random_floats(random, n, 0, 1);
+    forget = wkv::test::random_floats(random, forget_stride * static_cast<std::size_t>(count - 1) + n, 0, 1);
     // Some channels hardly forget, as in real models; some forget everything.
-    for (std::size_t i = 0; i < n; i += 3) forget[i] *= 1e-4F;
-    forget[n - 1] = 1;
+    for (std::size_t i = 0; i < forget.size(); i += 3) forget[i] *= 1e-4F;
+    forget.back() = 1;
     u = wkv::test::random_floats(random, n);
     state = wkv::test::random_floats(random, n * n);
   }
@@ -35,6 +39,7 @@ struct Case {
   int head_size;
   int tokens;
   std::size_t stride;
+  std::size_t forget_stride;
   Floats r, k, v, forget, u, state;
 };
 
@@ -58,11 +63,12 @@ Result run(wkv::Wkv5 kernel, const Case& c, const std::vector<int>& pieces) {
     kernel({.r = r.data() + at,
             .k = k.data() + at,
             .v = v.data() + at,
-            .forget = forget.data(),
+            .forget = forget.data() + at / c.stride * c.forget_stride,
             .u = u.data(),
             .state = state.data(),
             .y = y.data() + at,
             .stride = static_cast<std::ptrdiff_t>(c.stride),
+            .forget_stride = static_cast<std::ptrdiff_t>(c.forget_stride),
             .tokens = piece,
             .head_size = c.head_size});
     at += c.stride * static_cast<std::size_t>(piece);
@@ -93,7 +99,7 @@ TEST_SUITE("wkv5") {
       for (const int tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 127, 128}) {
         CAPTURE(head_size);
         CAPTURE(tokens);
-        const Case c(random, head_size, tokens);
+        const Case c(random, head_size, tokens, tokens % 2 == 0);
         const Result expected = run(wkv::reference::wkv5, c);
         const Result portable = run(wkv::portable_kernels().wkv5, c);
         // The same recurrence over magnitudes bounds every partial sum. A step rounds a number of the state
@@ -124,7 +130,7 @@ TEST_SUITE("wkv5") {
   TEST_CASE("runs of any length give the same bits as one long run") {
     std::mt19937 random(2);
     for (const int head_size : kHeadSizes) {
-      const Case c(random, head_size, 24);
+      const Case c(random, head_size, 24, head_size % 20 == 0);
       for (const wkv::KernelTable* table : wkv::available_kernels()) {
         CAPTURE(head_size);
         CAPTURE(table->name);

@@ -182,11 +182,6 @@ describeWithFixtures('wkv generate with a trained model', () => {
     );
     expect(json(outcome)['tokens']).toEqual(expected.greedy);
   });
-
-  test('says of an older model that it is not supported', async () => {
-    const outcome = await wkv(['generate', '-m', fixturePath('v4', 'tiny.bf16.pth'), 'Once']);
-    expectFailure(outcome, /RWKV 4 .*only RWKV 5\.2/);
-  });
 });
 
 describe('a failure of wkv generate', () => {

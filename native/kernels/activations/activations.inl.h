@@ -7,6 +7,23 @@ inline void relu_squared(float* x, int size) {
   });
 }
 
+inline void sigmoid_all(float* x, int size) {
+  for_each_16(size,
+              [&](int i, auto load_part, auto store_part) { store_part(x + i, sigmoid(load_part(x + i))); });
+}
+
+// Of each sign its part, as 1 - e^-2|x| is exact to the last bits however small x is, and 0 for the other.
+inline void tanh_all(float* x, int size) {
+  const F32x16 zero = broadcast(0.0F);
+  const F32x16 two = broadcast(2.0F);
+  for_each_16(size, [&](int i, auto load_part, auto store_part) {
+    const F32x16 part = load_part(x + i);
+    const F32x16 above = one_minus_exp(mul(two, max(zero, part)));
+    const F32x16 below = one_minus_exp(mul(two, max(zero, sub(zero, part))));
+    store_part(x + i, sub(div(above, sub(two, above)), div(below, sub(two, below))));
+  });
+}
+
 inline void multiply_silu(float* x, const float* gate, int size) {
   for_each_16(size, [&](int i, auto load_part, auto store_part) {
     const F32x16 g = load_part(gate + i);
@@ -20,9 +37,22 @@ inline void add_to(float* x, const float* y, int size) {
   });
 }
 
+inline void multiply_by(float* x, const float* y, int size) {
+  for_each_16(size, [&](int i, auto load_part, auto store_part) {
+    store_part(x + i, mul(load_part(x + i), load_part(y + i)));
+  });
+}
+
 inline void add_gated(float* x, const float* gate, const float* y, int size) {
   for_each_16(size, [&](int i, auto load_part, auto store_part) {
     store_part(x + i, fma(sigmoid(load_part(gate + i)), load_part(y + i), load_part(x + i)));
+  });
+}
+
+inline void move_towards(float* x, const float* gate, const float* y, int size) {
+  for_each_16(size, [&](int i, auto load_part, auto store_part) {
+    const F32x16 from = load_part(x + i);
+    store_part(x + i, fma(sigmoid(load_part(gate + i)), sub(load_part(y + i), from), from));
   });
 }
 

@@ -27,4 +27,23 @@ inline F32x16 sigmoid(F32x16 x) {
   return div(one, add(one, exp(sub(broadcast(0.0F), x))));
 }
 
+// 1 - e^-x for x >= 0 (NaN gives NaN), to within a few units in the last place, also where it is close to x.
+// With z = min(x, 1/2) it is (1 - e^(z - x)) + e^(z - x) (1 - e^-z): the series of the last factor loses
+// nothing, and up to 1/2 the rest is exactly 0 and 1.
+inline F32x16 one_minus_exp(F32x16 x) {
+  const F32x16 one = broadcast(1.0F);
+  const F32x16 z = min(broadcast(0.5F), x);
+  F32x16 p = broadcast(1.0F / 362880.0F);
+  p = fma(p, z, broadcast(-1.0F / 40320.0F));
+  p = fma(p, z, broadcast(1.0F / 5040.0F));
+  p = fma(p, z, broadcast(-1.0F / 720.0F));
+  p = fma(p, z, broadcast(1.0F / 120.0F));
+  p = fma(p, z, broadcast(-1.0F / 24.0F));
+  p = fma(p, z, broadcast(1.0F / 6.0F));
+  p = fma(p, z, broadcast(-0.5F));
+  p = fma(p, z, one);
+  const F32x16 rest = exp(sub(z, x));
+  return fma(mul(p, z), rest, sub(one, rest));
+}
+
 }  // namespace wkv::WKV_ISA_NAMESPACE

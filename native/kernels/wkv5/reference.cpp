@@ -7,6 +7,7 @@ void wkv5(const Wkv5Arguments& a) {
     const float* r = a.r + t * a.stride;
     const float* k = a.k + t * a.stride;
     const float* v = a.v + t * a.stride;
+    const float* forget = a.forget + t * a.forget_stride;
     float* y = a.y + t * a.stride;
     for (int j = 0; j < a.head_size; ++j) {
       double sum = 0;
@@ -14,7 +15,7 @@ void wkv5(const Wkv5Arguments& a) {
         float& s = a.state[i * a.head_size + j];
         const double kv = static_cast<double>(k[i]) * static_cast<double>(v[j]);
         sum += static_cast<double>(r[i]) * (static_cast<double>(s) + static_cast<double>(a.u[i]) * kv);
-        s = static_cast<float>((1.0 - static_cast<double>(a.forget[i])) * static_cast<double>(s) + kv);
+        s = static_cast<float>((1.0 - static_cast<double>(forget[i])) * static_cast<double>(s) + kv);
       }
       y[j] = static_cast<float>(sum);
     }

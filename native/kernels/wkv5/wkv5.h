@@ -4,7 +4,8 @@
 
 namespace wkv {
 
-// The recurrence of RWKV-5 for one head over a run of tokens (arXiv 2404.05892, section 3; head size N):
+// The recurrence of RWKV-5 and RWKV-6 for one head over a run of tokens (arXiv 2404.05892, sections 3 and 4;
+// head size N):
 //
 //   y[j]    = sum over i of r[i] * (S[i][j] + u[i] * k[i] * v[j])
 //   S[i][j] = w[i] * S[i][j] + k[i] * v[j]
@@ -12,7 +13,8 @@ namespace wkv {
 // with i the key channel and j the value channel. `r`, `k`, `v` and `y` point at the head's N channels of the
 // first token; the next token's lie `stride` floats further. The decay w = exp(-exp(time_decay)), [N], is
 // given as `forget` = 1 - w: where w is close to 1 a float of w would be off by up to 3e-8, always in the
-// same direction, which a thousand tokens make 3e-5. `u` is the bonus time_faaaa, [N]; `state` is S as
+// same direction, which a thousand tokens make 3e-5. It lies `forget_stride` floats further for the next
+// token: 0 in RWKV-5, whose decay is a weight. `u` is the bonus time_faaaa, [N]; `state` is S as
 // [key][value], N * N floats, updated in place. `y` must not overlap the inputs.
 struct Wkv5Arguments {
   const float* r;
@@ -23,6 +25,7 @@ struct Wkv5Arguments {
   float* state;
   float* y;
   std::ptrdiff_t stride;
+  std::ptrdiff_t forget_stride;
   int tokens;
   int head_size;
 };

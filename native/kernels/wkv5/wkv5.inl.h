@@ -13,8 +13,8 @@ inline float wkv5_bonus(const float* r, const float* k, const float* u, int size
 }
 
 // Head sizes that are a multiple of 64: four registers of value channels at a time.
-inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float* k, const float* v, float* y,
-                             float bonus) {
+inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float* k, const float* v,
+                             const float* forgets, float* y, float bonus) {
   const int size = a.head_size;
   for (int j = 0; j < size; j += 64) {
     F32x16 value[4];
@@ -27,7 +27,7 @@ inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float
     for (int i = 0; i < size; ++i, row += size) {
       const F32x16 receptance = broadcast(r[i]);
       const F32x16 key = broadcast(k[i]);
-      const F32x16 forget = broadcast(-a.forget[i]);
+      const F32x16 forget = broadcast(-forgets[i]);
       for (int c = 0; c < 4; ++c) {
         const F32x16 s = load(row + 16 * c);
         sum[c] = fma(receptance, s, sum[c]);
@@ -38,8 +38,8 @@ inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float
   }
 }
 
-inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, const float* v, float* y,
-                       float bonus) {
+inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, const float* v,
+                       const float* forgets, float* y, float bonus) {
   const int size = a.head_size;
   for_each_16(size, [&](int j, auto load_part, auto store_part) {
     const F32x16 value = load_part(v + j);
@@ -48,7 +48,7 @@ inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, c
     for (int i = 0; i < size; ++i, row += size) {
       const F32x16 s = load_part(row);
       sum = fma(broadcast(r[i]), s, sum);
-      store_part(row, fma(broadcast(k[i]), value, fma(broadcast(-a.forget[i]), s, s)));
+      store_part(row, fma(broadcast(k[i]), value, fma(broadcast(-forgets[i]), s, s)));
     }
     store_part(y + j, sum);
   });
@@ -58,11 +58,12 @@ inline void wkv5(const Wkv5Arguments& a) {
   const bool by_64 = a.head_size % 64 == 0;
   for (int t = 0; t < a.tokens; ++t) {
     const std::ptrdiff_t at = t * a.stride;
+    const float* forgets = a.forget + t * a.forget_stride;
     const float bonus = wkv5_bonus(a.r + at, a.k + at, a.u, a.head_size);
     if (by_64) {
-      wkv5_token_by_64(a, a.r + at, a.k + at, a.v + at, a.y + at, bonus);
+      wkv5_token_by_64(a, a.r + at, a.k + at, a.v + at, forgets, a.y + at, bonus);
     } else {
-      wkv5_token(a, a.r + at, a.k + at, a.v + at, a.y + at, bonus);
+      wkv5_token(a, a.r + at, a.k + at, a.v + at, forgets, a.y + at, bonus);
     }
   }
 }

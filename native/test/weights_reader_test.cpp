@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/rwkv5.h"
+#include "engine/weights_reader.h"
 #include "test/support/model_file.h"
 #include "test/support/refusal.h"
 
@@ -41,16 +41,16 @@ template <class Change>
 wkv::Error inspecting(Change change) {
   TensorDirectory directory = valid();
   change(directory);
-  return refusal([&] { wkv::rwkv5::inspect(directory, {}); });
+  return refusal([&] { wkv::inspect_weights(directory, {}); });
 }
 
 }  // namespace
 
-TEST_SUITE("rwkv5 loading") {
+TEST_SUITE("reading weights") {
   TEST_CASE("dimensions come from the shapes alone") {
     const Dimensions d{
         .layers = 3, .embedding = 20, .heads = 3, .head_size = 10, .feed_forward = 33, .vocabulary = 300};
-    const wkv::ModelInfo info = wkv::rwkv5::inspect(valid(d), {});
+    const wkv::ModelInfo info = wkv::inspect_weights(valid(d), {});
     CHECK(info.architecture == "rwkv5");
     CHECK(info.version == "5.2");
     CHECK(info.layers == 3);
@@ -75,8 +75,8 @@ TEST_SUITE("rwkv5 loading") {
   TEST_CASE("small models are kept in f32 and large ones in int8, unless something else is asked for") {
     TensorDirectory directory = valid();
     for (TensorEntry& entry : directory.tensors) entry.type = StoredType::kBf16;
-    CHECK(wkv::rwkv5::inspect(directory, {}).weights == wkv::Precision::kF32);
-    CHECK(wkv::rwkv5::inspect(directory, {.weights = wkv::Precision::kF16}).weights == wkv::Precision::kF16);
+    CHECK(wkv::inspect_weights(directory, {}).weights == wkv::Precision::kF32);
+    CHECK(wkv::inspect_weights(directory, {.weights = wkv::Precision::kF16}).weights == wkv::Precision::kF16);
 
     // 2 * vocabulary * 24 numbers more than the layers have; the file must be as large as they say.
     for (TensorEntry& entry : directory.tensors) {
@@ -86,7 +86,7 @@ TEST_SUITE("rwkv5 loading") {
       }
     }
     directory.files[0].size = 200'000'000;
-    const auto large = wkv::rwkv5::inspect(directory, {});
+    const auto large = wkv::inspect_weights(directory, {});
     CHECK(large.parameters > 100'000'000);
     CHECK(large.weights == wkv::Precision::kInt8);
     // The embedding stays bf16; the head has a byte per number, a scale per 16, and whole panels of 32
@@ -166,7 +166,7 @@ TEST_SUITE("rwkv5 loading") {
         entry.strides.assign(entry.shape.size(), 0);
       }
       const wkv::Error error = refusal([&] {
-        const wkv::ModelInfo info = wkv::rwkv5::inspect(directory, {.weights = wkv::Precision::kF32});
+        const wkv::ModelInfo info = wkv::inspect_weights(directory, {.weights = wkv::Precision::kF32});
         // 11 matrices of at least (24 scale)^2 numbers.
         CHECK(info.weight_bytes >
               std::uint64_t{11 * 24 * 24 * 4} * static_cast<std::uint64_t>(scale * scale));
@@ -210,11 +210,14 @@ TEST_SUITE("rwkv5 loading") {
       return inspecting(
           [&](TensorDirectory& d) { d.tensors.push_back({.name = name, .shape = {1}, .strides = {1}}); });
     };
-    CHECK(added("blocks.0.att.time_maa_x").code == "ERR_WKV_UNSUPPORTED");
-    CHECK(added("blocks.0.att.time_maa_x").tensor == "blocks.0.att.time_maa_x");
+    CHECK(added("blocks.0.att.time_maa_z").code == "ERR_WKV_UNSUPPORTED");
+    CHECK(added("blocks.0.att.time_maa_z").tensor == "blocks.0.att.time_maa_z");
+    CHECK(added("blocks.0.ffn.s_emb.weight").code == "ERR_WKV_UNSUPPORTED");
+    CHECK(added("blocks.0.ffn.s_emb.weight").message.find("RWKV-8") != std::string::npos);
     CHECK(added("__proto__").code == "ERR_WKV_UNSUPPORTED");
     CHECK(added("blocks.00.ln1.weight").code == "ERR_WKV_UNSUPPORTED");
-    CHECK(added("blocks.0.att.time_state").message.find("tuned initial state") != std::string::npos);
+    // A tuned state belongs, but not with such a shape.
+    CHECK(added("blocks.0.att.time_state").code == "ERR_WKV_SHAPE");
   }
 
   TEST_CASE("vectors may carry leading dimensions of 1, matrices may not") {
@@ -236,7 +239,7 @@ TEST_SUITE("rwkv5 loading") {
     const wkv::test::TemporaryDirectory folder;
     const auto directory = wkv::test::write_tensors(folder.file("m"), wkv::test::random_model({}, 3));
     const std::atomic<bool> go_on{false};
-    const wkv::rwkv5::Loaded loaded = wkv::rwkv5::load(directory, {}, 2, go_on, {});
+    const wkv::LoadedWeights loaded = wkv::load_weights(directory, {}, 2, go_on, {});
     CHECK(loaded.network->info().layers == 2);
     CHECK(loaded.hashes.size() == directory.tensors.size());
   }

@@ -1,0 +1,78 @@
+#pragma once
+
+// What the weights of all architectures have in common, and what is known of a tensor before it is read.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/matrix.h"
+#include "engine/network.h"
+#include "engine/small_matrix.h"
+
+namespace wkv {
+
+using Shape = std::vector<std::int64_t>;
+
+struct NormWeights {
+  std::vector<float> weight;
+  std::vector<float> bias;
+};
+
+// What is before the layers and after them.
+struct OuterWeights {
+  RowMatrix embedding;
+  NormWeights ln0;
+  NormWeights ln_out;
+  Matrix head;
+};
+
+// Where a matrix's inputs come from, as far as that tells how large they will be (engine/input_scales.h).
+struct InputSource {
+  const NormWeights* norm = nullptr;        // this layer norm's output,
+  const std::vector<float>* mix = nullptr;  // mixed with that of the token before; null: as it is
+  const Matrix* matrix = nullptr;           // or the products of that matrix, whose own inputs are known,
+  bool squared = false;                     // squared where they are positive
+};
+
+// A tensor that a model needs, and its place among the model's weights.
+struct Slot {
+  std::string name;
+  Shape shape;
+  std::variant<std::vector<float>*, RowMatrix*, Matrix*, SmallMatrix*> place;
+  InputSource source = {};  // of a Matrix
+};
+
+// A model that is being put together: its weights, still empty at first. One for each architecture.
+class Blueprint {
+ public:
+  virtual ~Blueprint() = default;
+
+  // All but what depends on the weights' precision.
+  ModelInfo info;
+
+  // The tensors that the model needs, always with the same places.
+  virtual std::vector<Slot> slots() = 0;
+
+  // The network, when all places are filled; takes the weights along.
+  virtual std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) = 0;
+};
+
+class TensorNames;
+
+// The dimensions that all architectures have in common, from the shapes of tensors. Throws ERR_WKV_SHAPE.
+ModelInfo common_info(const TensorNames& names, const std::string& architecture, const std::string& version);
+
+// Adds heads to the dimensions, and with them a recurrence whose state is a matrix for each: the state is
+// att_x [embedding], ffn_x [embedding], wkv [heads][head size][head size]. `tensor` is to blame if that is
+// too large: throws ERR_WKV_SHAPE.
+void set_heads(ModelInfo& info, int heads, int head_size, const std::string& tensor);
+
+// The slots of a layer norm, and of what is before the layers and after them.
+void add_norm(std::vector<Slot>& slots, const std::string& name, NormWeights& norm, int size);
+void add_first(std::vector<Slot>& slots, const ModelInfo& info, OuterWeights& outer);
+void add_last(std::vector<Slot>& slots, const ModelInfo& info, OuterWeights& outer);
+
+}  // namespace wkv

@@ -1,0 +1,208 @@
+// RWKV-4 ("Raven", "World"; arXiv 2305.13048): BlinkDL's tensor names and the equations of his reference
+// code.
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cpu/cpu_features.h"
+#include "engine/architectures.h"
+#include "engine/channel_mixing.h"
+
+namespace wkv {
+
+namespace {
+
+// What is before everything that was ever read.
+constexpr float kNothingYet = -1e30F;
+
+struct Attention {
+  std::vector<float> mix_k, mix_v, mix_r;
+  std::vector<float> decay;  // -exp(time_decay)
+  std::vector<float> bonus;  // time_first
+  Matrix receptance, key, value, output;
+};
+
+struct Layer {
+  NormWeights ln1, ln2;
+  Attention attention;
+  FeedForward feed_forward;
+};
+
+struct Weights {
+  OuterWeights outer;
+  std::vector<Layer> layers;
+};
+
+struct Buffers final : StepBuffers {
+  Buffers(const ModelInfo& info, unsigned lane_count)
+      : StepBuffers(info, lane_count),
+        mixed_k(Network::kMostTokens, info.embedding),
+        mixed_v(Network::kMostTokens, info.embedding),
+        mixed_r(Network::kMostTokens, info.embedding),
+        r(Network::kMostTokens, info.heads),
+        k(Network::kMostTokens, info.heads),
+        v(Network::kMostTokens, info.heads),
+        y(Network::kMostTokens, info.heads),
+        gate(Network::kMostTokens, info.embedding) {}
+
+  Activation mixed_k, mixed_v, mixed_r;
+  Activation r, k, v, y;
+  Activation gate;
+};
+
+class Rwkv4 final : public Network {
+ public:
+  Rwkv4(ModelInfo info, Weights weights)
+      : info_(std::move(info)), weights_(std::move(weights)), kernels_(selected_kernels()) {}
+
+  const ModelInfo& info() const override { return info_; }
+
+  std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
+    return std::make_unique<Buffers>(info_, lanes);
+  }
+
+  void initialize(float* state) const override {
+    std::fill_n(state, info_.state.numbers(), 0.0F);
+    const std::size_t numbers = info_.state.numbers() / info_.state.layers;
+    const std::uint32_t channels = info_.state.parts[kPp].count;
+    for (std::size_t layer = 1; layer <= info_.state.layers; ++layer) {
+      std::fill_n(state + layer * numbers - channels, channels, kNothingYet);
+    }
+  }
+
+  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
+            const LogitsSink& sink, const Abandon& abandon) const override {
+    auto& b = static_cast<Buffers&>(workspace);
+    Step step(info_, kernels_, segments, b, pool, lanes);
+    step.embed(weights_.outer);
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      if (abandon()) return false;
+      const Layer& layer = weights_.layers[i];
+      mix_time(step, b, layer, i);
+      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
+                   b.gate);
+    }
+    step.logits(weights_.outer, sink);
+    return true;
+  }
+
+ private:
+  // Parts of a layer's state after att_x and ffn_x.
+  static constexpr std::size_t kAa = 2;
+  static constexpr std::size_t kBb = 3;
+  static constexpr std::size_t kPp = 4;
+  // Channels that a thread takes at a time.
+  static constexpr int kRun = 256;
+
+  // x += O (sigmoid(r) * WKV(k, v))
+  void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
+    const Attention& att = layer.attention;
+    step.normalize(layer.ln1);
+    const Shift shifts[] = {{&att.mix_k, &b.mixed_k}, {&att.mix_v, &b.mixed_v}, {&att.mix_r, &b.mixed_r}};
+    step.shift(Step::kAttX, index, Step::ShareOf::kThis, shifts);
+    step.remember(Step::kAttX, index);
+    const Product inputs[] = {
+        {&att.receptance, &b.mixed_r, &b.r}, {&att.key, &b.mixed_k, &b.k}, {&att.value, &b.mixed_v, &b.v}};
+    step.multiply(inputs);
+    recurrence(step, b, att, index);
+    step.add_product(att.output, b.y);
+  }
+
+  void recurrence(Step& step, Buffers& b, const Attention& att, std::size_t index) const {
+    const int channels = info_.heads;
+    const auto runs = static_cast<std::size_t>((channels + kRun - 1) / kRun);
+    const std::size_t work = step.places.size() * static_cast<std::size_t>(channels);
+    step.pool.run(work < 8192 ? 1 : step.lanes, step.segments.size() * runs, [&](std::size_t item, unsigned) {
+      const std::size_t segment = item / runs;
+      const std::size_t first = step.first_token[segment];
+      const int channel = static_cast<int>(item % runs) * kRun;
+      kernels_.wkv4({
+          .r = b.r.row(first) + channel,
+          .k = b.k.row(first) + channel,
+          .v = b.v.row(first) + channel,
+          .w = att.decay.data() + channel,
+          .u = att.bonus.data() + channel,
+          .aa = step.part(segment, index, kAa) + channel,
+          .bb = step.part(segment, index, kBb) + channel,
+          .pp = step.part(segment, index, kPp) + channel,
+          .y = b.y.row(first) + channel,
+          .stride = b.r.stride,
+          .tokens = static_cast<int>(step.segments[segment].tokens.size()),
+          .size = std::min(kRun, channels - channel),
+      });
+    });
+  }
+
+  ModelInfo info_;
+  Weights weights_;
+  const KernelTable& kernels_;
+};
+
+class Rwkv4Blueprint final : public Blueprint {
+ public:
+  explicit Rwkv4Blueprint(const TensorNames& names) {
+    info = common_info(names, "rwkv4", "4");
+    // Each channel is a head of its own.
+    info.heads = names.dimension("blocks.0.att.receptance.weight", 0, 2);
+    info.head_size = 1;
+    const auto d = static_cast<std::uint32_t>(info.embedding);
+    const auto channels = static_cast<std::uint32_t>(info.heads);
+    // A logarithm has no use for a scale: pp stays f32 where other parts are rounded.
+    info.state = {static_cast<std::uint32_t>(info.layers),
+                  {{"att_x", d, d},
+                   {"ffn_x", d, d},
+                   {"aa", channels, channels},
+                   {"bb", channels, channels},
+                   {"pp", channels, StatePart::kExact}}};
+    weights_.layers.resize(static_cast<std::size_t>(info.layers));
+  }
+
+  std::vector<Slot> slots() override {
+    std::vector<Slot> slots;
+    const int d = info.embedding;
+    const int channels = info.heads;
+    add_first(slots, info, weights_.outer);
+    for (int i = 0; i < info.layers; ++i) {
+      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
+      Attention& att = layer.attention;
+      const std::string block = "blocks." + std::to_string(i) + ".";
+      const std::string name = block + "att.";
+      const NormWeights* const ln1 = &layer.ln1;
+      add_norm(slots, block + "ln1", layer.ln1, d);
+      add_norm(slots, block + "ln2", layer.ln2, d);
+      slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
+      slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
+      slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
+      slots.push_back({name + "time_decay", {channels}, &att.decay});
+      slots.push_back({name + "time_first", {channels}, &att.bonus});
+      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix_r}});
+      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix_k}});
+      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix_v}});
+      // The recurrence averages values: its channels are about as large as theirs.
+      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.matrix = &att.value}});
+      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_mix_k", "ffn.time_mix_r");
+    }
+    add_last(slots, info, weights_.outer);
+    return slots;
+  }
+
+  std::shared_ptr<const Network> build(ModelInfo complete, float) override {
+    for (Layer& layer : weights_.layers) {
+      for (float& decay : layer.attention.decay) {
+        decay = static_cast<float>(-std::exp(static_cast<double>(decay)));
+      }
+    }
+    return std::make_shared<Rwkv4>(std::move(complete), std::move(weights_));
+  }
+
+ private:
+  Weights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<Blueprint> rwkv4_blueprint(const TensorNames& names) {
+  return std::make_unique<Rwkv4Blueprint>(names);
+}
+
+}  // namespace wkv

@@ -1,0 +1,303 @@
+// RWKV-7 ("Goose", arXiv 2503.14456): BlinkDL's tensor names and the equations of his reference code.
+
+#include <algorithm>
+#include <array>
+
+#include "backend/cpu/cpu_features.h"
+#include "engine/architectures.h"
+#include "engine/channel_mixing.h"
+#include "engine/wkv5_mixing.h"
+
+namespace wkv {
+
+namespace {
+
+// What there are token shifts for.
+constexpr int kMixes = 6;
+constexpr std::array<const char*, kMixes> kMixNames = {"r", "w", "k", "v", "a", "g"};
+enum Mix : std::size_t { kR, kW, kK, kV, kA, kG };
+
+// bias + (input down) up, with something between the two
+struct LowRank {
+  std::vector<float> bias;  // none for the gate
+  SmallMatrix down, up;
+};
+
+struct Attention {
+  std::array<std::vector<float>, kMixes> mix;  // x_r and so on: the share of the token before
+  LowRank w;                                   // decay
+  LowRank a;                                   // how much of what the state has for a key is replaced
+  LowRank v;                                   // how much of the first layer's value is taken
+  LowRank g;                                   // gate
+  std::vector<float> k_k, k_a;                 // [head][channel]
+  std::vector<float> r_k;
+  Matrix receptance, key, value, output;
+  NormWeights ln_x;
+  std::vector<float> tuned;  // time_state, if there is one
+};
+
+struct Layer {
+  NormWeights ln1, ln2;
+  Attention attention;
+  FeedForward feed_forward;
+};
+
+struct Weights {
+  OuterWeights outer;
+  std::vector<Layer> layers;
+};
+
+struct Buffers final : StepBuffers {
+  Buffers(const ModelInfo& info, unsigned lane_count, const Attention& att)
+      : StepBuffers(info, lane_count),
+        low_w(Network::kMostTokens, att.w.down.outputs),
+        low_a(Network::kMostTokens, att.a.down.outputs),
+        low_v(Network::kMostTokens, att.v.down.outputs),
+        low_g(Network::kMostTokens, att.g.down.outputs) {
+    for (Activation& activation : mixed) activation = Activation(Network::kMostTokens, info.embedding);
+    for (Activation* activation : {&r, &k, &v, &g, &y, &first_v, &share_v, &forget, &a, &kappa, &b}) {
+      *activation = Activation(Network::kMostTokens, info.heads * info.head_size);
+    }
+  }
+
+  std::array<Activation, kMixes> mixed;
+  Activation low_w, low_a, low_v, low_g;
+  Activation r, k, v, g, y;
+  Activation first_v;  // the first layer's value
+  Activation share_v, forget, a, kappa, b;
+};
+
+class Rwkv7 final : public Network {
+ public:
+  Rwkv7(ModelInfo info, Weights weights, float group_norm_epsilon)
+      : info_(std::move(info)),
+        weights_(std::move(weights)),
+        group_norm_epsilon_(group_norm_epsilon),
+        kernels_(selected_kernels()) {}
+
+  const ModelInfo& info() const override { return info_; }
+
+  std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
+    // The first layer may have no low-rank value.
+    return std::make_unique<Buffers>(info_, lanes, weights_.layers.back().attention);
+  }
+
+  void initialize(float* state) const override {
+    std::fill_n(state, info_.state.numbers(), 0.0F);
+    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+      initialize_recurrence(info_, layer, weights_.layers[layer].attention.tuned, false, state);
+    }
+  }
+
+  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
+            const LogitsSink& sink, const Abandon& abandon) const override {
+    auto& b = static_cast<Buffers&>(workspace);
+    Step step(info_, kernels_, segments, b, pool, lanes);
+    step.embed(weights_.outer);
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      if (abandon()) return false;
+      const Layer& layer = weights_.layers[i];
+      mix_time(step, b, layer, i);
+      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kBefore, b.mixed[kK], b.mixed[kR],
+                   b.share_v);
+    }
+    step.logits(weights_.outer, sink);
+    return true;
+  }
+
+ private:
+  // x += O (g * (GroupNorm(WKV(r, w, k, v, a)) + bonus))
+  void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
+    const Attention& att = layer.attention;
+    step.normalize(layer.ln1);
+    std::array<Shift, kMixes> shifts;
+    for (std::size_t mix = 0; mix < kMixes; ++mix) shifts[mix] = {&att.mix[mix], &b.mixed[mix]};
+    step.shift(Step::kAttX, index, Step::ShareOf::kBefore, shifts);
+    step.remember(Step::kAttX, index);
+    Activation& v = index == 0 ? b.first_v : b.v;
+    project(step, b, att, v, index);
+    recurrence(step, b, att, v, index);
+    step.add_product(att.output, b.y);
+  }
+
+  // Everything that the recurrence takes: r, k, v, and forget, a and g through their low-rank matrices.
+  void project(Step& step, Buffers& b, const Attention& att, Activation& v, std::size_t index) const {
+    // The first layer's value is everyone's.
+    const std::size_t left_out = index == 0 ? 1 : 0;
+    const Product down[] = {{&att.receptance, &b.mixed[kR], &b.r},
+                            {&att.key, &b.mixed[kK], &b.k},
+                            {&att.value, &b.mixed[kV], &v},
+                            {&att.w.down.matrix(), &b.mixed[kW], &b.low_w},
+                            {&att.a.down.matrix(), &b.mixed[kA], &b.low_a},
+                            {&att.g.down.matrix(), &b.mixed[kG], &b.low_g},
+                            {&att.v.down.matrix(), &b.mixed[kV], &b.low_v}};
+    step.multiply(std::span(down).first(7 - left_out),
+                  [&](std::size_t product, std::size_t token, int row, int rows) {
+                    if (product == 3) kernels_.tanh(b.low_w.row(token) + row, rows);
+                    if (product == 5) kernels_.sigmoid(b.low_g.row(token) + row, rows);
+                  });
+    const Product up[] = {{&att.w.up.matrix(), &b.low_w, &b.forget},
+                          {&att.a.up.matrix(), &b.low_a, &b.a},
+                          {&att.g.up.matrix(), &b.low_g, &b.g},
+                          {&att.v.up.matrix(), &b.low_v, &b.share_v}};
+    step.multiply(std::span(up).first(4 - left_out),
+                  [&](std::size_t product, std::size_t token, int row, int rows) {
+                    if (product == 0) {
+                      kernels_.add(b.forget.row(token) + row, att.w.bias.data() + row, rows);
+                      kernels_.forget_v7(b.forget.row(token) + row, rows);
+                    } else if (product == 1) {
+                      kernels_.add(b.a.row(token) + row, att.a.bias.data() + row, rows);
+                      kernels_.sigmoid(b.a.row(token) + row, rows);
+                    } else if (product == 3) {
+                      kernels_.add(b.share_v.row(token) + row, att.v.bias.data() + row, rows);
+                      kernels_.move_towards(v.row(token) + row, b.share_v.row(token) + row,
+                                            b.first_v.row(token) + row, rows);
+                    }
+                  });
+  }
+
+  // y = g * (GroupNorm(WKV) + (sum over i of r[i] k[i] r_k[i]) v), head by head: a head's state stays in the
+  // cache over all tokens.
+  void recurrence(Step& step, Buffers& b, const Attention& att, const Activation& v,
+                  std::size_t index) const {
+    const int size = info_.head_size;
+    step.for_each_head([&](std::size_t segment, std::size_t head) {
+      const std::size_t first = step.first_token[segment];
+      const std::size_t end = first + step.segments[segment].tokens.size();
+      const std::ptrdiff_t channel = static_cast<std::ptrdiff_t>(head) * size;
+      for (std::size_t token = first; token < end; ++token) {
+        kernels_.wkv7_keys({.k = b.k.row(token) + channel,
+                            .a = b.a.row(token) + channel,
+                            .k_k = att.k_k.data() + channel,
+                            .k_a = att.k_a.data() + channel,
+                            .kappa = b.kappa.row(token) + channel,
+                            .b = b.b.row(token) + channel,
+                            .head_size = size});
+      }
+      kernels_.wkv7({.r = b.r.row(first) + channel,
+                     .forget = b.forget.row(first) + channel,
+                     .k = b.k.row(first) + channel,
+                     .v = v.row(first) + channel,
+                     .kappa = b.kappa.row(first) + channel,
+                     .b = b.b.row(first) + channel,
+                     .state = step.part(segment, index, Step::kRecurrence) + channel * size,
+                     .y = b.y.row(first) + channel,
+                     .stride = b.r.stride,
+                     .tokens = static_cast<int>(end - first),
+                     .head_size = size});
+      for (std::size_t token = first; token < end; ++token) {
+        float* y = b.y.row(token) + channel;
+        kernels_.layer_norm(y, att.ln_x.weight.data() + channel, att.ln_x.bias.data() + channel,
+                            group_norm_epsilon_, size, y);
+        kernels_.wkv7_bonus({.y = y,
+                             .r = b.r.row(token) + channel,
+                             .k = b.k.row(token) + channel,
+                             .v = v.row(token) + channel,
+                             .r_k = att.r_k.data() + channel,
+                             .head_size = size});
+        kernels_.multiply(y, b.g.row(token) + channel, size);
+      }
+    });
+  }
+
+  ModelInfo info_;
+  Weights weights_;
+  float group_norm_epsilon_;
+  const KernelTable& kernels_;
+};
+
+class Rwkv7Blueprint final : public Blueprint {
+ public:
+  explicit Rwkv7Blueprint(const TensorNames& names) {
+    info = common_info(names, "rwkv7", "7");
+    const std::string r_k = "blocks.0.att.r_k";
+    const int heads = names.dimension(r_k, 0, 2);
+    set_heads(info, heads, names.dimension(r_k, 1, 2), r_k);
+    first_has_v_ =
+        names.has("blocks.0.att.v0") || names.has("blocks.0.att.v1") || names.has("blocks.0.att.v2");
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    weights_.layers.resize(static_cast<std::size_t>(info.layers));
+    for (int i = 0; i < info.layers; ++i) {
+      const std::string block = "blocks." + std::to_string(i) + ".att.";
+      tuned_.push_back(names.has(block + "time_state"));
+      Attention& att = weights_.layers[static_cast<std::size_t>(i)].attention;
+      const auto shape = [&](LowRank& low, const std::string& name) {
+        // The ranks of all layers are the same; where they are not, taking the tensor says so.
+        const std::string from = "blocks." + std::to_string(name == "v1" && !first_has_v_ ? 1 : 0) + ".att.";
+        const int rank = names.dimension(from + name, 1, 2);
+        low.down = SmallMatrix(d, rank);
+        low.up = SmallMatrix(rank, channels);
+      };
+      shape(att.w, "w1");
+      shape(att.a, "a1");
+      shape(att.g, "g1");
+      if (has_v(i)) shape(att.v, "v1");
+    }
+  }
+
+  std::vector<Slot> slots() override {
+    std::vector<Slot> slots;
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    add_first(slots, info, weights_.outer);
+    for (int i = 0; i < info.layers; ++i) {
+      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
+      Attention& att = layer.attention;
+      const std::string block = "blocks." + std::to_string(i) + ".";
+      const std::string name = block + "att.";
+      const NormWeights* const ln1 = &layer.ln1;
+      add_norm(slots, block + "ln1", layer.ln1, d);
+      add_norm(slots, block + "ln2", layer.ln2, d);
+      for (std::size_t mix = 0; mix < kMixes; ++mix) {
+        slots.push_back({name + "x_" + kMixNames[mix], {d}, &att.mix[mix]});
+      }
+      add_low_rank(slots, name + "w", att.w);
+      add_low_rank(slots, name + "a", att.a);
+      if (has_v(i)) add_low_rank(slots, name + "v", att.v);
+      slots.push_back({name + "g1", {att.g.down.inputs, att.g.down.outputs}, &att.g.down});
+      slots.push_back({name + "g2", {att.g.up.inputs, att.g.up.outputs}, &att.g.up});
+      slots.push_back({name + "k_k", {channels}, &att.k_k});
+      slots.push_back({name + "k_a", {channels}, &att.k_a});
+      slots.push_back({name + "r_k", {info.heads, info.head_size}, &att.r_k});
+      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix[kR]}});
+      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix[kK]}});
+      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix[kV]}});
+      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
+      add_norm(slots, name + "ln_x", att.ln_x, channels);
+      if (tuned_[static_cast<std::size_t>(i)]) {
+        slots.push_back({name + "time_state", {info.heads, info.head_size, info.head_size}, &att.tuned});
+      }
+      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.x_k", nullptr);
+    }
+    add_last(slots, info, weights_.outer);
+    return slots;
+  }
+
+  std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) override {
+    return std::make_shared<Rwkv7>(std::move(complete), std::move(weights_), group_norm_epsilon);
+  }
+
+ private:
+  // Published files have v0, v1 and v2 in the first layer too, where nothing uses them; others leave them
+  // out.
+  bool has_v(int layer) const { return layer > 0 || first_has_v_; }
+
+  static void add_low_rank(std::vector<Slot>& slots, const std::string& name, LowRank& low) {
+    slots.push_back({name + "0", {low.up.outputs}, &low.bias});
+    slots.push_back({name + "1", {low.down.inputs, low.down.outputs}, &low.down});
+    slots.push_back({name + "2", {low.up.inputs, low.up.outputs}, &low.up});
+  }
+
+  bool first_has_v_ = false;
+  std::vector<bool> tuned_;
+  Weights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<Blueprint> rwkv7_blueprint(const TensorNames& names) {
+  return std::make_unique<Rwkv7Blueprint>(names);
+}
+
+}  // namespace wkv

@@ -1,0 +1,272 @@
+#include "engine/weights_reader.h"
+
+#include "engine/architecture.h"
+#include "engine/error.h"
+#include "engine/fingerprint.h"
+#include "engine/input_scales.h"
+#include "engine/packed_matrix.h"
+#include "engine/tensor_names.h"
+
+namespace wkv {
+
+namespace {
+
+// Models from this many parameters on are kept in int8 unless something else is asked for.
+constexpr std::int64_t kInt8From = 100'000'000;
+// What the input scales of a packed file's matrix are called.
+constexpr const char* kInputScales = ".input_scales";
+// In int4 there is room for a head of 8 bits where that leaves all matrices together at this many bits a
+// number, and nothing needs it more.
+constexpr double kInt4Bits = 4.5;
+
+template <class Place>
+Place* place_in(const Slot& slot) {
+  Place* const* place = std::get_if<Place*>(&slot.place);
+  return place == nullptr ? nullptr : *place;
+}
+
+// The embedding is looked up, not multiplied with: beside quantized matrices it stays as the file has it.
+StoredType embedding_type(Precision precision, StoredType own) {
+  return is_quantized(precision) ? own : stored_type_of(precision);
+}
+
+// Small matrices stay as the file has them, but for models that are f32 altogether.
+Precision small_precision(Precision precision, StoredType own) {
+  return precision == Precision::kF32 ? precision : precision_of(own);
+}
+
+Matrix form_of(const Slot& slot, Precision precision) {
+  return Matrix::form(precision, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
+}
+
+Precision head_precision(const std::vector<Slot>& slots, Precision weights) {
+  if (weights != Precision::kInt4) return weights;
+  double numbers = 0;
+  double bytes = 0;
+  for (const Slot& slot : slots) {
+    if (place_in<Matrix>(slot) == nullptr) continue;
+    const bool is_head = slot.name == "head.weight";
+    numbers += static_cast<double>(slot.shape[0]) * static_cast<double>(slot.shape[1]);
+    bytes += static_cast<double>(form_of(slot, is_head ? Precision::kInt8 : weights).size_in_bytes());
+  }
+  return bytes * 8 <= kInt4Bits * numbers ? Precision::kInt8 : weights;
+}
+
+// A packed file has all matrices packed, and nothing else; other files have nothing packed.
+void require_kind(const TensorDirectory& directory, const TensorEntry& tensor, const Slot& slot) {
+  const bool expected = directory.packed.has_value() && place_in<Matrix>(slot) != nullptr;
+  if (tensor.packed.has_value() == expected) return;
+  throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + (expected ? " is not packed" : " is packed"))
+      .about(tensor.name, expected ? "a packed matrix" : "plain numbers",
+             expected ? "plain numbers" : "a packed matrix");
+}
+
+Precision choose_weights(const TensorDirectory& directory, const LoadOptions& options,
+                         std::int64_t parameters) {
+  if (!directory.packed) {
+    return options.weights.value_or(parameters >= kInt8From ? Precision::kInt8 : Precision::kF32);
+  }
+  const Precision own = directory.packed->weights;
+  if (!is_quantized(own)) {
+    throw Error("ERR_WKV_FORMAT", std::string("nothing is packed as ") + name_of(own))
+        .about({}, "int8", name_of(own));
+  }
+  if (options.weights.value_or(own) != own) {
+    throw Error("ERR_WKV_UNSUPPORTED", std::string("the file is packed as ") + name_of(own) +
+                                           " and cannot be loaded as " + name_of(*options.weights) +
+                                           "; load or convert the file that it was made from")
+        .about({}, name_of(own), name_of(*options.weights));
+  }
+  return own;
+}
+
+// A model whose tensors have all been found, none of them read.
+struct Inspected {
+  Inspected(const TensorDirectory& directory, const LoadOptions& options)
+      : names(directory), blueprint(make_blueprint(directory, names)), slots(blueprint->slots()) {
+    if (directory.packed && !is_fingerprint(directory.packed->fingerprint)) {
+      throw Error("ERR_WKV_FORMAT", "the fingerprint of the packed model is none")
+          .about({}, "32 hex digits", directory.packed->fingerprint);
+    }
+    ModelInfo& info = blueprint->info;
+    for (const Slot& slot : slots) {
+      const TensorEntry& tensor = names.take(slot.name, slot.shape);
+      require_kind(directory, tensor, slot);
+      info.parameters += element_count(tensor);
+      if (tensor.packed && names.has(slot.name + kInputScales))
+        names.take(slot.name + kInputScales, {slot.shape[1]});
+    }
+    info.weights = choose_weights(directory, options, info.parameters);
+    head = head_precision(slots, info.weights);
+    for (const Slot& slot : slots) info.weight_bytes += bytes_for(slot);
+    names.refuse_unused("RWKV " + info.version);
+  }
+
+  const ModelInfo& info() const { return blueprint->info; }
+
+  Precision precision_of(const Slot& slot) const {
+    return slot.name == "head.weight" ? head : info().weights;
+  }
+
+  std::size_t bytes_for(const Slot& slot) const {
+    const TensorEntry& tensor = names.get(slot.name);
+    if (tensor.packed) return packed_form(tensor).size_in_bytes();
+    if (place_in<Matrix>(slot) != nullptr) return form_of(slot, precision_of(slot)).size_in_bytes();
+    if (place_in<RowMatrix>(slot) != nullptr) {
+      return RowMatrix::size_in_bytes(embedding_type(info().weights, tensor.type),
+                                      static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
+    }
+    if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+      small->precision = small_precision(info().weights, tensor.type);
+      return small->size_in_bytes();
+    }
+    return static_cast<std::size_t>(element_count(tensor)) * sizeof(float);
+  }
+
+  TensorNames names;
+  std::unique_ptr<Blueprint> blueprint;
+  std::vector<Slot> slots;
+  Precision head = {};
+};
+
+// The places of a model while its file is read: who adds them to the loader decides what becomes of them. The
+// scales of the matrices' inputs follow from vectors, which are read first, and some from other matrices.
+struct Reading {
+  Reading(const TensorDirectory& directory, const LoadOptions& options, unsigned threads,
+          const std::atomic<bool>& cancelled, const LoadProgress& progress)
+      : inspected(directory, options),
+        loader(directory, threads, cancelled, progress),
+        scales(inspected.slots, is_quantized(inspected.info().weights) && !directory.packed) {}
+
+  template <class Add>
+  void add_all(Add&& add) {
+    for (const int phase : {0, 1, 2}) {
+      if (phase == 1) loader.then([this] { scales.from_vectors(); });
+      if (phase == 2) loader.then([this] { scales.from_matrices(); });
+      for (const Slot& slot : inspected.slots) {
+        if (phase == scales.phase_of(slot)) add(slot, inspected.names.get(slot.name));
+      }
+    }
+  }
+
+  Inspected inspected;
+  TensorLoader loader;
+  InputScales scales;
+};
+
+void add_small(Reading& reading, const TensorEntry& tensor, SmallMatrix& small) {
+  reading.loader.add(tensor, small.numbers, {}, [&small] { small.pack(); });
+}
+
+// Reads a tensor of a file that is not packed.
+void add(Reading& reading, const Slot& slot, const TensorEntry& tensor) {
+  const Precision precision = reading.inspected.precision_of(slot);
+  if (Matrix* const matrix = place_in<Matrix>(slot)) {
+    *matrix = Matrix(precision, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
+    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix));
+  } else if (RowMatrix* const rows = place_in<RowMatrix>(slot)) {
+    *rows = RowMatrix(embedding_type(precision, tensor.type), static_cast<int>(slot.shape[0]),
+                      static_cast<int>(slot.shape[1]));
+    reading.loader.add(tensor, *rows);
+  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+    add_small(reading, tensor, *small);
+  } else {
+    reading.loader.add(tensor, *place_in<std::vector<float>>(slot));
+  }
+}
+
+// Takes a tensor of a packed file as it is.
+void keep(Reading& reading, const Slot& slot, const TensorEntry& tensor, bool mapped) {
+  if (Matrix* const matrix = place_in<Matrix>(slot)) {
+    *matrix = packed_form(tensor);
+    if (const std::string name = tensor.name + kInputScales; reading.inspected.names.has(name)) {
+      reading.loader.add(reading.inspected.names.get(name), matrix->input_scales);
+    }
+    reading.loader.keep(tensor, *matrix, mapped);
+  } else if (RowMatrix* const rows = place_in<RowMatrix>(slot)) {
+    *rows = RowMatrix(tensor.type, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]), {});
+    reading.loader.keep(tensor, *rows, mapped);
+  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+    add_small(reading, tensor, *small);
+  } else {
+    reading.loader.add(tensor, *place_in<std::vector<float>>(slot));
+  }
+}
+
+// Packs a tensor, or hands it on as the file has it.
+void pass_on(Reading& reading, const Slot& slot, const TensorEntry& tensor, PackedSink& sink) {
+  const auto show = [&](std::uint64_t offset, std::span<const unsigned char> elements) {
+    sink.put(tensor.name, offset, elements);
+  };
+  if (Matrix* const matrix = place_in<Matrix>(slot)) {
+    *matrix = form_of(slot, reading.inspected.precision_of(slot));
+    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix),
+                       [&](const Matrix& packed) { sink.put(tensor.name, packed); });
+  } else if (place_in<RowMatrix>(slot) != nullptr) {
+    reading.loader.show(tensor, show);
+  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+    reading.loader.add(tensor, small->numbers, show, [small] { small->numbers = {}; });
+  } else {
+    reading.loader.add(tensor, *place_in<std::vector<float>>(slot), show);
+  }
+}
+
+void require_input_scales(const Slot& slot) {
+  const Matrix* const matrix = place_in<Matrix>(slot);
+  if (matrix == nullptr) return;
+  for (const float scale : matrix->input_scales) {
+    if (scale > 0) continue;
+    throw Error("ERR_WKV_FORMAT",
+                "the tensor " + slot.name + kInputScales + " holds " + std::to_string(scale))
+        .about(slot.name + kInputScales, "numbers above 0", std::to_string(scale));
+  }
+}
+
+}  // namespace
+
+ModelInfo inspect_weights(const TensorDirectory& directory, const LoadOptions& options) {
+  return Inspected(directory, options).info();
+}
+
+LoadedWeights load_weights(const TensorDirectory& directory, const LoadOptions& options, unsigned threads,
+                           const std::atomic<bool>& cancelled, const LoadProgress& progress) {
+  Reading reading(directory, options, threads, cancelled, progress);
+  reading.add_all([&](const Slot& slot, const TensorEntry& tensor) {
+    if (directory.packed) {
+      keep(reading, slot, tensor, options.mmap);
+    } else {
+      add(reading, slot, tensor);
+    }
+  });
+  reading.loader.run();
+  for (const Slot& slot : reading.inspected.slots) require_input_scales(slot);
+  const ModelInfo& info = reading.inspected.info();
+  return {reading.inspected.blueprint->build(info, options.group_norm_epsilon), reading.loader.hashes()};
+}
+
+std::vector<PlannedMatrix> plan_weights(const TensorDirectory& directory, Precision weights) {
+  const Inspected inspected(directory, {.weights = weights});
+  std::vector<PlannedMatrix> matrices;
+  for (const Slot& slot : inspected.slots) {
+    if (place_in<Matrix>(slot) == nullptr) continue;
+    const Matrix form = form_of(slot, inspected.precision_of(slot));
+    matrices.push_back({.name = slot.name,
+                        .precision = form.precision,
+                        .rows = form.rows,
+                        .columns = form.columns,
+                        .group = form.group < form.padded_columns ? form.group : 0,
+                        .bytes = form.size_in_bytes()});
+  }
+  return matrices;
+}
+
+std::map<std::string, std::uint64_t> pack_weights(const TensorDirectory& directory, Precision weights,
+                                                  unsigned threads, const std::atomic<bool>& cancelled,
+                                                  const LoadProgress& progress, PackedSink& sink) {
+  Reading reading(directory, {.weights = weights}, threads, cancelled, progress);
+  reading.add_all([&](const Slot& slot, const TensorEntry& tensor) { pass_on(reading, slot, tensor, sink); });
+  reading.loader.run();
+  return reading.loader.hashes();
+}
+
+}  // namespace wkv
