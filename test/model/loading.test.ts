@@ -4,7 +4,6 @@ import { pathToFileURL } from 'node:url';
 import { loadModel, type LoadProgress } from '../../lib/index';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { largestDifference } from '../support/compare';
-import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { randomModel, type RandomTensor } from '../support/random-model';
 import { oracle, smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from './support';
 
@@ -286,22 +285,5 @@ describe('A model that does not fit', () => {
     expectFailure(await rejection(() => loadModel(path)), { code: 'ERR_WKV_MEMORY', message: /GiB/ });
     // Reading it would take minutes.
     expect(performance.now() - start).toBeLessThan(5000);
-  });
-});
-
-describeWithFixtures('Published models of other versions', () => {
-  test.each([
-    ['4', ['v4', 'tiny.bf16.pth']],
-    ['4', ['v4', 'tiny.bf16.safetensors']],
-    ['4', ['v4', 'hf-fp16']],
-    ['5.0', ['v5.0', 'tiny.bf16.pth']],
-    ['5.0', ['v5.0', 'tiny.fp16.safetensors']],
-  ])('are refused by their version: %s (%j)', async (version, parts) => {
-    const number = version.replace('.', '\\.');
-    expectFailure(await rejection(() => loadModel(fixturePath(...parts))), {
-      code: 'ERR_WKV_UNSUPPORTED',
-      found: new RegExp(number),
-      message: new RegExp(`(RWKV|version)[ -]${number}`),
-    });
   });
 });
