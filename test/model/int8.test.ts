@@ -66,8 +66,10 @@ describe('The embedded model in int8', () => {
 });
 
 describeWithFixtures('A trained model in int8', () => {
-  describe.each(['v4', 'v5.0', 'v5.2'])('of %s', (version) => {
-    describeQuality(fixturePath(version, 'tiny.bf16.pth'), fixtureTexts);
+  describeQuality(fixturePath('v5.2', 'tiny.bf16.pth'), fixtureTexts);
+
+  describe.each(['v4', 'v5.0'])('of %s', (version) => {
+    describeQuality(fixturePath(version, 'tiny.bf16.pth'), () => fixtureTexts().slice(0, 6));
   });
 });
 
