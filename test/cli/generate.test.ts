@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
 import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
-import { ReferenceModel } from '../reference/rwkv5';
+import { referenceModel } from '../reference/model';
 import { referenceTensors } from '../support/random-model';
 import { endlessModel, expectFailure, json, testWithDemoModel, writeEndlessModel, wkv } from './support';
 
@@ -13,7 +13,7 @@ let greedy: number[];
 
 /** What the oracle generates after the prompt when the most probable token is always taken. */
 function generateGreedily(tokens: number): number[] {
-  const reference = new ReferenceModel(referenceTensors(endlessModel()));
+  const reference = referenceModel(referenceTensors(endlessModel()));
   const state = reference.initialState();
   let logits: Float64Array = Float64Array.of();
   for (const token of Buffer.from(prompt)) logits = reference.forward(token, state);

@@ -1,5 +1,5 @@
 import { Tokenizer, loadModel, type GenerateOptions, type Model, type SamplerStep } from '../../lib/index';
-import { logSoftmax } from '../reference/rwkv5';
+import { logSoftmax } from '../reference/common';
 import { largestDifference } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, thrown } from '../support/failure';
 import { Pieces } from '../support/pieces';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { demoModel, loadModel, State } from '../../lib/index';
+import type { Product } from '../reference/common';
 import { groupedInt8, plainInt8 } from '../reference/int8';
-import { ReferenceModel, type Product } from '../reference/rwkv5';
+import { referenceModel } from '../reference/model';
 import { largestDifference } from '../support/compare';
 import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
@@ -66,6 +67,10 @@ describe('The embedded model in int8', () => {
 
 describeWithFixtures('A trained model in int8', () => {
   describeQuality(fixturePath('v5.2', 'tiny.bf16.pth'), fixtureTexts);
+
+  describe.each(['v4', 'v5.0'])('of %s', (version) => {
+    describeQuality(fixturePath(version, 'tiny.bf16.pth'), () => fixtureTexts().slice(0, 6));
+  });
 });
 
 const shape = { layers: 2, embedding: 64, headSize: 16, feedForward: 224, vocabulary: 300 } as const;
@@ -88,7 +93,7 @@ describe('weights: int8', () => {
     const map = referenceTensors(tensors);
     const tokens = randomTokens(60, shape.vocabulary, 3);
     const logitsOf = (product?: Product): Float64Array[] => {
-      const model = new ReferenceModel(map, product === undefined ? {} : { product });
+      const model = referenceModel(map, product === undefined ? {} : { product });
       const state = model.initialState();
       return Array.from(tokens, (token) => model.forward(token, state));
     };

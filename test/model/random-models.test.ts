@@ -1,5 +1,5 @@
 import { sameBits, largestDifference } from '../support/compare';
-import { randomModel, randomTokens, type RandomModelShape } from '../support/random-model';
+import { randomModel, randomTokens, type RandomModelShape, type Version } from '../support/random-model';
 import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from './support';
 
 /**
@@ -8,52 +8,77 @@ import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from
  */
 const tolerance = 1e-4;
 
-type Type = RandomModelShape['type'];
 type Model = [
+  version: Version,
   layers: number,
   D: number,
   N: number,
   F: number,
   V: number,
-  type: Type,
+  type: RandomModelShape['type'],
   tokens: number,
-  H?: number,
+  more?: Partial<RandomModelShape>,
 ];
 
+/**
+ * Widths that no vector register divides, one head and many, heads of one channel and of 129, low-rank products of odd
+ * ranks. The attention of versions 4 and 7 is as wide as the embedding; in the others it may be wider or narrower.
+ */
 const models: Model[] = [
-  [1, 64, 8, 224, 256, 'f32', 70],
-  [2, 64, 32, 256, 300, 'f16', 70],
-  [2, 192, 64, 672, 509, 'bf16', 40],
-  [1, 192, 8, 333, 300, 'mixed', 40],
-  [4, 320, 32, 1120, 509, 'f32', 40],
-  [1, 320, 64, 1280, 256, 'f16', 40],
-  [1, 64, 64, 97, 65_536, 'f32', 5],
-  // Fewer and more channels in the heads than in the embedding.
-  [2, 64, 8, 96, 70, 'f32', 40, 3],
-  [2, 40, 16, 96, 70, 'f32', 40, 4],
-  // Widths that no vector register divides, and the smallest of everything.
-  [3, 15, 5, 7, 11, 'f32', 70],
-  [3, 66, 33, 101, 257, 'bf16', 70],
-  [1, 129, 129, 35, 300, 'f16', 40],
-  [1, 2, 2, 1, 1, 'f32', 70],
+  ['5.2', 1, 64, 8, 224, 256, 'f32', 70],
+  ['5.2', 2, 64, 32, 256, 300, 'f16', 70],
+  ['5.2', 2, 192, 64, 672, 509, 'bf16', 40],
+  ['5.2', 1, 192, 8, 333, 300, 'mixed', 40],
+  ['5.2', 4, 320, 32, 1120, 509, 'f32', 40],
+  ['5.2', 1, 320, 64, 1280, 256, 'f16', 40],
+  ['5.2', 1, 64, 64, 97, 65_536, 'f32', 5],
+  ['5.2', 2, 64, 8, 96, 70, 'f32', 40, { heads: 3 }],
+  ['5.2', 2, 40, 16, 96, 70, 'f32', 40, { heads: 4 }],
+  ['5.2', 3, 15, 5, 7, 11, 'f32', 70],
+  ['5.2', 3, 66, 33, 101, 257, 'bf16', 70],
+  ['5.2', 1, 129, 129, 35, 300, 'f16', 40],
+  ['5.2', 1, 2, 2, 1, 1, 'f32', 70],
+
+  ['4', 2, 128, 64, 256, 256, 'f32', 70],
+  ['4', 3, 15, 5, 7, 11, 'mixed', 70],
+  ['4', 2, 66, 33, 101, 257, 'bf16', 70],
+  ['4', 1, 129, 129, 35, 300, 'f16', 40],
+  ['4', 1, 2, 2, 1, 1, 'f32', 70],
+
+  ['5.0', 2, 128, 64, 224, 256, 'f32', 40, { timeFirst: true }],
+  ['5.0', 3, 15, 1, 7, 11, 'mixed', 70],
+  ['5.0', 2, 66, 33, 101, 257, 'bf16', 70, { timeFirst: true }],
+  ['5.0', 1, 129, 129, 35, 300, 'f16', 40],
+  ['5.0', 2, 64, 8, 96, 70, 'f32', 40, { heads: 3 }],
+
+  ['5.1', 2, 128, 64, 224, 256, 'f32', 40],
+  ['5.1', 3, 15, 1, 7, 11, 'mixed', 70],
+  ['5.1', 2, 66, 33, 101, 257, 'bf16', 70],
+  ['5.1', 1, 129, 129, 35, 300, 'f16', 40],
+  ['5.1', 2, 40, 16, 96, 70, 'f32', 40, { heads: 4 }],
+
+  ['6', 2, 128, 64, 224, 256, 'f32', 40, { ranks: { mix: 32, decay: 64 } }],
+  ['6', 3, 15, 1, 7, 11, 'mixed', 70, { ranks: { mix: 1, decay: 1 } }],
+  ['6', 2, 66, 33, 101, 257, 'bf16', 70, { ranks: { mix: 3, decay: 7 } }],
+  ['6', 1, 129, 129, 35, 300, 'f16', 40, { ranks: { mix: 17, decay: 33 } }],
+  ['6', 2, 64, 8, 96, 70, 'f32', 40, { heads: 3 }],
+  ['6', 2, 40, 16, 96, 70, 'f32', 40, { heads: 4 }],
+
+  ['7', 2, 128, 64, 256, 256, 'f32', 40, { ranks: { w: 64, a: 64, v: 32, g: 128 } }],
+  ['7', 3, 15, 1, 7, 11, 'mixed', 70, { ranks: { w: 1, a: 2, v: 3, g: 5 } }],
+  ['7', 3, 66, 33, 101, 257, 'bf16', 70, { ranks: { w: 3, a: 7, v: 33, g: 17 }, unusedValues: false }],
+  ['7', 1, 129, 129, 35, 300, 'f16', 40, { unusedValues: false }],
+  ['7', 4, 40, 8, 96, 70, 'f32', 70],
 ];
 
 const folder = temporaryFolder();
 
 describe.each(models)(
-  'A random model: %d layers, embedding %d, heads of %d, feed-forward %d, vocabulary %d, %s',
-  (layers, embedding, headSize, feedForward, vocabulary, type, count, heads = embedding / headSize) => {
+  'A random model of version %s: %d layers, embedding %d, heads of %d, feed-forward %d, vocabulary %d, %s',
+  (version, layers, embedding, headSize, feedForward, vocabulary, type, count, more = {}) => {
     const seed = layers + embedding + headSize + feedForward;
-    const shape: RandomModelShape = {
-      layers,
-      embedding,
-      headSize,
-      heads,
-      feedForward,
-      vocabulary,
-      type,
-      seed,
-    };
+    const name = `model-${version}-${seed}`;
+    const shape = { version, layers, embedding, headSize, feedForward, vocabulary, type, seed, ...more };
     /** Kept as the file has most of them. */
     const weights = type === 'mixed' ? 'bf16' : type;
     const tensors = randomModel(shape);
@@ -63,10 +88,13 @@ describe.each(models)(
     test.each(['pth', 'safetensors'] as const)(
       'from .%s agrees with the oracle at every position',
       async (container) => {
-        const path = await writeTensors(folder, `model-${seed}`, container, tensors);
+        const path = await writeTensors(folder, name, container, tensors);
         await withModel(path, { weights }, async (model) => {
-          expect(model.info).toMatchObject({ architecture: 'rwkv5', version: '5.2' });
-          expect(model.info).toMatchObject({ layers, embedding, heads, headSize, feedForward, vocabulary });
+          expect(model.info).toMatchObject({ architecture: `rwkv${version.charAt(0)}`, version });
+          expect(model.info).toMatchObject({ layers, embedding, feedForward, vocabulary });
+          if (version !== '4') {
+            expect(model.info).toMatchObject({ heads: more.heads ?? embedding / headSize, headSize });
+          }
           expect(model.info.parameters).toBe(tensors.reduce((sum, { data }) => sum + data.length, 0));
           const session = model.createSession();
           const logits = await allLogits(session, tokens);
@@ -83,7 +111,7 @@ describe.each(models)(
     test('gives the same bits from .pth and .safetensors', async () => {
       const [pth, safetensors] = await Promise.all(
         ['pth', 'safetensors'].map((container) =>
-          withModel(`${folder}/model-${seed}.${container}`, { weights }, async (model) => ({
+          withModel(`${folder}/${name}.${container}`, { weights }, async (model) => ({
             logits: await allLogits(model.createSession(), tokens),
             fingerprint: model.info.fingerprint,
           })),

@@ -1,13 +1,8 @@
 import { State, loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { randomNumbers, randomTokens, type RandomModelShape } from '../support/random-model';
-import { allLogits, temporaryFolder, withModel, writeRandomModel } from './support';
-
-/** Everything that tokens leave behind: the logits of each, and the state. */
-interface Outcome {
-  logits: Float32Array;
-  state: Float32Array;
-}
+import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from './outcomes';
+import { temporaryFolder, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 
@@ -22,38 +17,6 @@ const shape: RandomModelShape = {
   seed: 31,
 };
 const prompt = randomTokens(600, shape.vocabulary, 1);
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
-}
-
-/** Evaluates the tokens in pieces of the lengths that `next` gives. */
-async function inPieces(session: Session, tokens: Uint32Array, next: () => number): Promise<Outcome> {
-  const parts: Float32Array[] = [];
-  for (let start = 0; start < tokens.length;) {
-    const end = Math.min(start + next(), tokens.length);
-    parts.push(await allLogits(session, tokens.subarray(start, end)));
-    start = end;
-  }
-  return { logits: concatenate(parts), state: session.state.values() };
-}
-
-function atOnce(session: Session, tokens: Uint32Array): Promise<Outcome> {
-  return inPieces(session, tokens, () => tokens.length);
-}
-
-function expectSameBits(found: Outcome, expected: Outcome): void {
-  expect(found.logits.length).toBe(expected.logits.length);
-  expect(sameBits(found.logits, expected.logits)).toBe(true);
-  expect(found.state.length).toBe(expected.state.length);
-  expect(sameBits(found.state, expected.state)).toBe(true);
-}
 
 describe.each(['f32', 'f16', 'bf16', 'int8', 'int4'] as const)(
   'With %s weights, the same tokens give the same bits',

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { Tokenizer, loadModel, type Model } from '../../lib/index';
-import { logSoftmax } from '../reference/rwkv5';
+import { logSoftmax } from '../reference/common';
 import { largestDifference, sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { randomModel, randomTokens } from '../support/random-model';

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
-import { ReferenceModel, flattenState, type ReferenceOptions } from '../reference/rwkv5';
+import { flattenState, type ReferenceOptions } from '../reference/common';
+import { referenceModel } from '../reference/model';
 import { writePth } from '../support/pth-writer';
 import {
   randomModel,
@@ -84,7 +85,7 @@ export function oracle(
   tokens: Iterable<number>,
   options: ReferenceOptions = {},
 ): { logits: Float64Array[]; state: Float64Array } {
-  const model = new ReferenceModel(referenceTensors(tensors), options);
+  const model = referenceModel(referenceTensors(tensors), options);
   const state = model.initialState();
   const logits = Array.from(tokens, (token) => model.forward(token, state));
   return { logits, state: flattenState(state) };

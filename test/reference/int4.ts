@@ -1,6 +1,6 @@
 /** Plain rounding to 4 bits, in float64: what `weights: 'int4'` is measured against. Shares no code with the package. */
 import { rounded } from './int8';
-import { matvec, type Product, type ReferenceTensor } from './rwkv5';
+import { matvec, type Product, type ReferenceTensor } from './common';
 
 const columnsOfGroup = 32;
 

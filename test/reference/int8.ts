@@ -2,7 +2,7 @@
  * Matrix products with weights and activations of 8 bits, in float64: what `weights: 'int8'` is meant to compute
  * (docs/quantization.md), and the plain form that it is measured against. Shares no code with the package.
  */
-import { matvec, type Product, type ReferenceTensor } from './rwkv5';
+import { matvec, type Product, type ReferenceTensor } from './common';
 
 const { abs, max, min, round, sqrt } = Math;
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { ReferenceTensor } from '../reference/rwkv5';
+import type { ReferenceTensor } from '../reference/common';
 
 /**
  * The real trained models that this project is checked with. They are no part of the repository: they lie beside

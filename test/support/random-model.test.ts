@@ -1,5 +1,5 @@
-import { ReferenceModel } from '../reference/rwkv5';
-import { randomModel, randomTokens, referenceTensors } from './random-model';
+import { referenceModel } from '../reference/model';
+import { randomModel, randomTokens, referenceTensors, versions } from './random-model';
 
 const shape = { layers: 2, embedding: 64, headSize: 8, feedForward: 224, vocabulary: 300, seed: 1 } as const;
 
@@ -22,15 +22,24 @@ describe('A random model', () => {
     expect(values.filter(tooFine)).toEqual([]);
   });
 
-  test('gives logits that differ from token to token by about 1 to 10', () => {
-    const model = new ReferenceModel(referenceTensors(randomModel({ ...shape, type: 'bf16' })));
-    const state = model.initialState();
-    for (const token of randomTokens(20, shape.vocabulary, 3)) {
-      const logits = model.forward(token, state);
-      const mean = logits.reduce((a, b) => a + b) / logits.length;
-      const deviation = Math.sqrt(logits.reduce((sum, x) => sum + (x - mean) ** 2, 0) / logits.length);
-      expect(deviation).toBeGreaterThan(1);
-      expect(deviation).toBeLessThan(10);
-    }
+  test('is of version 5.2 unless another is asked for', () => {
+    const plain = randomModel({ ...shape, type: 'f32' });
+    expect(randomModel({ ...shape, type: 'f32', version: '5.2' })).toEqual(plain);
+    expect(plain.find(({ name }) => name === 'blocks.1.att.time_decay')?.shape).toEqual([8, 8]);
   });
+
+  test.each(versions)(
+    'of version %s gives logits that differ from token to token by about 1 to 10',
+    (version) => {
+      const model = referenceModel(referenceTensors(randomModel({ ...shape, version, type: 'bf16' })));
+      const state = model.initialState();
+      for (const token of randomTokens(20, shape.vocabulary, 3)) {
+        const logits = model.forward(token, state);
+        const mean = logits.reduce((a, b) => a + b) / logits.length;
+        const deviation = Math.sqrt(logits.reduce((sum, x) => sum + (x - mean) ** 2, 0) / logits.length);
+        expect(deviation).toBeGreaterThan(1);
+        expect(deviation).toBeLessThan(10);
+      }
+    },
+  );
 });

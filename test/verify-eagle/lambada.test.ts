@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { judge, parseLambada, scorePassage, scorePassages, summarize } from '../../scripts/lib/lambada';
-import { logSoftmax } from '../reference/rwkv5';
+import { logSoftmax } from '../reference/common';
 import { oracle, smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
 import { randomModel, randomTokens } from '../support/random-model';
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { demoModel } from '../../lib/index';
-import { logSoftmax } from '../reference/rwkv5';
+import { logSoftmax } from '../reference/common';
 import { oracle, smallShape, temporaryFolder, writeRandomModel, type Ended } from '../model/support';
 import { randomModel } from '../support/random-model';
 import { onWindows, unless } from '../support/unless';
