@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
-import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
 import { referenceModel } from '../reference/model';
-import { referenceTensors } from '../support/random-model';
+import { randomModel, referenceTensors } from '../support/random-model';
 import { endlessModel, expectFailure, json, testWithDemoModel, writeEndlessModel, wkv } from './support';
 
 const folder = temporaryFolder();
@@ -164,19 +164,13 @@ describe('wkv generate', () => {
 });
 
 describeWithFixtures('wkv generate with a trained model', () => {
-  test('continues as another implementation does', async () => {
-    const expected = readExpected('v5.2', 'fp32', 'A');
+  test.each([
+    ['v4', 'bf16', 'tiny.bf16.pth'],
+    ['v5.2', 'fp32', 'tiny.fp32.pth'],
+  ])('continues as another implementation does (%s)', async (version, type, file) => {
+    const expected = readExpected(version, type, 'A');
     const outcome = await wkv(
-      [
-        'generate',
-        '-m',
-        fixturePath('v5.2', 'tiny.fp32.pth'),
-        '--temperature',
-        '0',
-        '--max-tokens',
-        '64',
-        '--json',
-      ],
+      ['generate', '-m', fixturePath(version, file), '--temperature', '0', '--max-tokens', '64', '--json'],
       // The newline is the one that is dropped.
       { input: Buffer.from([...expected.tokens, 0x0a]) },
     );
@@ -185,6 +179,20 @@ describeWithFixtures('wkv generate with a trained model', () => {
 });
 
 describe('a failure of wkv generate', () => {
+  test('names the tensor that a variant has', async () => {
+    const variant = await writeTensors(folder, 'variant', 'safetensors', [
+      ...randomModel({ ...smallShape, version: '7' }),
+      {
+        name: 'blocks.0.ffn.s_emb.weight',
+        type: 'f32',
+        shape: [smallShape.vocabulary, 2],
+        data: new Float32Array(2 * smallShape.vocabulary),
+      },
+    ]);
+    const outcome = await wkv(['generate', '-m', variant, 'Once']);
+    expectFailure(outcome, /blocks\.0\.ffn\.s_emb\.weight/);
+  });
+
   test('names a file that does not exist', async () => {
     const missing = join(folder, 'missing.pth');
     expectFailure(await wkv(['generate', '-m', missing, 'a']), /missing\.pth: no such file/);

@@ -120,8 +120,15 @@ describe('wkv inspect', () => {
 });
 
 describeWithFixtures('wkv inspect with models of others', () => {
-  test('says which versions are not supported', async () => {
-    expectFailure(await wkv(['inspect', fixturePath('v4', 'tiny.bf16.pth')]), /RWKV 4 .*tiny\.bf16\.pth/);
+  test('says what an older model is', async () => {
+    expect(json(await wkv(['inspect', '--json', fixturePath('v4', 'tiny.bf16.pth')]))).toMatchObject({
+      architecture: 'rwkv4',
+      version: '4',
+      layers: 4,
+      embedding: 128,
+      feedForward: 256,
+      stateBytes: 4 * 4 * 5 * 128,
+    });
   });
 
   test('reads a Hugging Face directory', async () => {

@@ -11,6 +11,7 @@ import {
   referenceTensors,
   versions,
   type RandomModelShape,
+  type RandomTensor,
 } from '../support/random-model';
 import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from './outcomes';
 import { distributions, meanDivergence, withProduct } from './quality';
@@ -36,6 +37,22 @@ const prompt = randomTokens(150, usual.vocabulary, 1);
 const { layers, embedding: D, headSize: N } = usual;
 
 const folder = temporaryFolder();
+
+/** Compares a few logits, and the state, with the oracle's. */
+async function expectOracle(name: string, tensors: RandomTensor[], limit: number): Promise<void> {
+  const tokens = prompt.subarray(0, 40);
+  const { logits: references, state } = oracle(tensors, tokens);
+  const file = await writeTensors(folder, name, 'safetensors', tensors);
+  await withModel(file, {}, async (model) => {
+    const session = model.createSession();
+    const logits = await allLogits(session, tokens);
+    const differences = references.map((reference, i) =>
+      largestDifference(row(logits, i, usual.vocabulary), reference),
+    );
+    expect(Math.max(...differences)).toBeLessThanOrEqual(limit);
+    expect(largestDifference(session.state.values(), state)).toBeLessThanOrEqual(limit);
+  });
+}
 
 describe.each(versions)('Version %s', (version) => {
   const tensors = randomModel({ ...usual, version });
@@ -182,6 +199,19 @@ describe.each(versions)('Version %s', (version) => {
     });
   });
 
+  test('takes decays of nothing at all and of everything at once', async () => {
+    // e^d is beyond f32 and below it; version 7 has a sigmoid there.
+    const extreme = tensors.map((tensor) => {
+      if (!/\.(time_decay|w0)$/.test(tensor.name)) return tensor;
+      return {
+        ...tensor,
+        type: 'f32' as const,
+        data: tensor.data.map((_, i) => [-1e4, 1e4, -90, 90][i % 4]!),
+      };
+    });
+    await expectOracle(`extreme-${version}`, extreme, tolerance);
+  });
+
   test('stays as near to f32 with int8 and int4 weights as plain rounding does', async () => {
     const texts = [Uint8Array.from(prompt.subarray(0, 60)), Uint8Array.from(prompt.subarray(60, 120))];
     const map = referenceTensors(tensors);
@@ -240,6 +270,25 @@ describe('Version 7', () => {
       ),
     );
     expect(sameBits(logits[0]!, logits[1]!)).toBe(true);
+  });
+
+  test('divides heads without a direction by no zero', async () => {
+    const tensors = randomModel({ ...usual, version: '7' }).map((tensor) => {
+      if (!tensor.name.endsWith('.k_k')) return tensor;
+      return { ...tensor, data: tensor.data.map((value, i) => (i < N ? 0 : value)) };
+    });
+    await expectOracle('no-direction', tensors, tolerance);
+  });
+});
+
+describe('Version 4', () => {
+  test('overflows nowhere with keys of hundreds', async () => {
+    const tensors = randomModel({ ...usual, version: '4' }).map((tensor) => {
+      if (!tensor.name.endsWith('.att.key.weight')) return tensor;
+      return { ...tensor, data: tensor.data.map((value) => value * 128) };
+    });
+    // A key of 500 is off by 5e-5 in f32, and e^key by as much of itself.
+    await expectOracle('large-keys', tensors, 20 * tolerance);
   });
 });
 
