@@ -15,9 +15,9 @@ const { runSteps } = require('./lib/steps');
 const help = `Usage: npm run check [-- --quick | --sanitize]
 
 Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
-  --quick      without clang-tidy, the clang build, prebuilt addons and slow tests (*.slow.test.ts): for every commit
+  --quick      without clang-tidy, prebuilt addons and slow tests (*.slow.test.ts): for every commit
   --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
-               UndefinedBehaviorSanitizer; the native tests with ThreadSanitizer too`;
+               UndefinedBehaviorSanitizer; the native tests, compiled by clang, with ThreadSanitizer too`;
 
 const setup = [
   { name: 'system packages', action: () => ensureTools(checkTools), required: true },
@@ -46,7 +46,6 @@ const quick = [
 
 const full = [
   ...quick.slice(0, -1),
-  { name: 'native tests, clang', action: () => nativeTests({ name: 'clang', compiler: 'clang++' }) },
   ...(process.arch === 'x64'
     ? [{ name: 'native tests, AVX-512 emulated', action: () => testNative(buildEmulated()) }]
     : []),

@@ -7,11 +7,8 @@ const { jobs } = require('./build');
 const { outdated, walk } = require('./files');
 const { root, run, runAsync, runNode } = require('./run');
 
-/**
- * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and the addon.
- * Returns their paths; `prebuild` is what the variable WKV_PREBUILD takes to load this addon.
- */
-function buildNative({ name, compiler, sanitize = '' }) {
+/** Configures out/NAME/build with one compiler, which writes its compile commands; returns out/NAME. */
+function configureNative({ name, compiler, sanitize = '' }) {
   const out = `out/${name}`;
   const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js'];
   if (outdated(`${out}/build/CMakeCache.txt`, inputs)) {
@@ -20,6 +17,15 @@ function buildNative({ name, compiler, sanitize = '' }) {
     const args = ['configure', '--out', `${out}/build`, '--log-level', 'error', ...options];
     runNode('node_modules/cmake-js/bin/cmake-js', args, { capture: true });
   }
+  return out;
+}
+
+/**
+ * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and the addon.
+ * Returns their paths; `prebuild` is what the variable WKV_PREBUILD takes to load this addon.
+ */
+function buildNative(options) {
+  const out = configureNative(options);
   run('cmake', ['--build', `${out}/build`, '--parallel', jobs], { capture: true });
   return { tests: path.join(root, out, 'build/wkv_test'), prebuild: path.join(root, out) };
 }
@@ -48,8 +54,9 @@ function testNative({ tests }, env = {}) {
 
 const nativeFiles = () => walk('native', (name) => /\.(cpp|h)$/.test(name));
 
-/** clang-tidy over what changed since it was last clean; needs the compile commands of out/clang. */
+/** clang-tidy over what changed since it was last clean; it says what clang would warn of, too. */
 async function lint() {
+  configureNative({ name: 'clang', compiler: 'clang++' });
   const headers = nativeFiles().filter((file) => file.endsWith('.h'));
   const inputs = ['.clang-tidy', ...headers];
   const commands = JSON.parse(
