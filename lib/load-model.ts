@@ -46,7 +46,10 @@ export interface LoadOptions {
    * a call, and a generation is one, everything is f32; at its end the state is rounded once.
    */
   statePrecision?: StatePrecision;
-  /** Turns text into tokens; by default one that fits: a vocabulary file beside the model, the World vocabulary, or bytes. */
+  /**
+   * Turns text into tokens; by default one that fits: the vocabulary of the model's own file (GGUF), a vocabulary file
+   * beside the model, the World vocabulary, or bytes.
+   */
   tokenizer?: TokenizerLike;
   /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
   groupNormEpsilon?: number;
@@ -64,8 +67,9 @@ export interface LoadOptions {
 
 /**
  * Loads a model from an official file as it is: BlinkDL's `.pth`, `.safetensors`, or a directory as Hugging Face
- * lays it out; or from a packed file, which {@link convertModel} makes of these. Nothing of the file is executed. A
- * process holds one copy of the weights per file and options.
+ * lays it out; from a GGUF of llama.cpp or a `.bin` of rwkv.cpp, whose blocks are dequantized; or from a packed file,
+ * which {@link convertModel} makes of these. Nothing of the file is executed. A process holds one copy of the weights
+ * per file and options.
  *
  * @param path a path or `file:` URL of a file, a directory, or an index of shards
  * @throws {WkvError} `ERR_WKV_FORMAT`, `ERR_WKV_UNSUPPORTED` or `ERR_WKV_SHAPE` for a file that is damaged, not
@@ -88,7 +92,7 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const name = path instanceof URL ? fileURLToPath(path) : path;
   try {
     const { vocabulary } = requireMemory(directory, loadOptions, name);
-    const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary);
+    const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary, directory.vocabulary);
     const nativeOptions = {
       ...loadOptions,
       threads: checked.threads ?? usableThreads(),

@@ -1,5 +1,6 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { TensorDirectory } from './formats';
 import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
 
 /** The highest id of the World vocabulary that has bytes; models of it have up to 65,536 ids. */
@@ -7,8 +8,8 @@ const WORLD_HIGHEST_ID = 65_529;
 const WORLD_SIZE = 65_536;
 
 /**
- * Finds the tokenizer of a model that names none itself: a vocabulary file beside the model, else the World
- * vocabulary of the package or the bytes where the number of ids is theirs.
+ * Finds the tokenizer of a model: the model's own, else a vocabulary file beside the model, else the World vocabulary
+ * of the package or the bytes where the number of ids is theirs.
  *
  * A file beside the model is taken only where the model has all of its ids, so that models of several kinds may
  * share a directory; a `vocab.txt` only where it is in the format of the World vocabulary at all, for other
@@ -16,10 +17,16 @@ const WORLD_SIZE = 65_536;
  *
  * @param modelPath the model's file, or its directory
  * @param vocabularySize how many ids the model has
+ * @param own the vocabulary that the model's file holds
  * @returns nothing where none is found
  * @throws {WkvError} `ERR_WKV_FORMAT` where the file that is found is damaged
  */
-export function findTokenizer(modelPath: string, vocabularySize: number): Tokenizer | undefined {
+export function findTokenizer(
+  modelPath: string,
+  vocabularySize: number,
+  own?: TensorDirectory['vocabulary'],
+): Tokenizer | undefined {
+  if (own !== undefined) return Tokenizer.fromParsed(own, modelPath);
   return besideModel(modelPath, vocabularySize) ?? bySize(vocabularySize);
 }
 

@@ -46,18 +46,19 @@ let world: Tokenizer | undefined;
 export class Tokenizer implements TokenizerLike {
   /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. */
   readonly size: number;
-  /** The id that ends a text: 0. */
-  readonly endOfText = 0;
+  /** The id that ends a text: 0, unless a model's file says otherwise. */
+  readonly endOfText: number;
   /** Shared with the engine, which tokenizes on its own threads. @internal */
   readonly vocabulary: InstanceType<typeof native.Vocabulary>;
   private readonly bytes: Uint8Array;
   private readonly offsets: Uint32Array;
 
-  private constructor({ bytes, offsets, size }: ParsedVocabulary) {
+  private constructor({ bytes, offsets, size }: ParsedVocabulary, endOfText = 0) {
     this.vocabulary = new native.Vocabulary(bytes, offsets);
     this.bytes = bytes;
     this.offsets = offsets;
     this.size = size;
+    this.endOfText = endOfText;
   }
 
   /**
@@ -122,8 +123,13 @@ export class Tokenizer implements TokenizerLike {
   private static fromText(text: Uint8Array, path: string): Tokenizer {
     const vocabulary = parseVocabulary(text, path);
     if (sha256OfLines(text) === WORLD_VOCABULARY_SHA256) padWithEmptyIds(vocabulary, WORLD_SIZE);
+    return Tokenizer.fromParsed(vocabulary, path);
+  }
+
+  /** The tokenizer of a vocabulary that the file at `path` holds. @internal */
+  static fromParsed(vocabulary: ParsedVocabulary & { endOfText?: number }, path: string): Tokenizer {
     try {
-      return new Tokenizer(vocabulary);
+      return new Tokenizer(vocabulary, vocabulary.endOfText);
     } catch (cause) {
       throw asWkvError(cause, path);
     }

@@ -3,7 +3,7 @@ export { addonPath } from '../addon';
 export { convertModel } from '../convert';
 export { demoModel } from '../demo-model';
 export { WkvError } from '../errors';
-export { openTensorDirectory, storedTypeBytes } from '../formats';
+export { bytesOfNumbers, isBlockType, openTensorDirectory, storedTypeBytes } from '../formats';
 export { loadModel, usableMemory } from '../load-model';
 export { fromNative, native } from '../native';
 export { randomSeed } from '../random';

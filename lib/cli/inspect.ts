@@ -6,7 +6,7 @@ import { library } from './library';
 import { precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory, mostOf, storedBytes } from './weights';
-import type { StoredType } from '../formats';
+import type { StoredType, TensorDirectory } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
 
 const examples = `
@@ -36,7 +36,7 @@ export function addInspect(program: Command, interruption: Interruption): void {
     .description('Says what a model file is, whether it fits into memory here, and how fast it can be.')
     .argument(
       '[file]',
-      'a .pth or .safetensors file, or a Hugging Face directory (default: the embedded model)',
+      'a .pth, .safetensors, .gguf or rwkv.cpp .bin file, or a Hugging Face directory (default: the embedded model)',
     )
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
@@ -57,7 +57,7 @@ async function inspect(path: string, signal: AbortSignal) {
     const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
     signal.throwIfAborted();
     const stored = storedBytes(directory);
-    const storedAs = directory.packed?.weights ?? mostOf(stored);
+    const storedAs = directory.packed?.weights ?? mostOf(directory);
     const possible = directory.packed === undefined ? precisions : [directory.packed.weights];
     const choices = possible.map((weights): Choice => {
       const { weightBytes } = native.inspectModel(directory, { weights });
@@ -71,7 +71,8 @@ async function inspect(path: string, signal: AbortSignal) {
       storedAs,
       stored,
       auto: model.weights,
-      tokenizer: tokenizerOf(path, model.vocabulary),
+      tokenizer: tokenizerOf(path, model.vocabulary, directory.vocabulary),
+      chatTemplate: directory.metadata['tokenizer.chat_template'] ?? null,
       memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
       choices,
     };
@@ -106,8 +107,12 @@ function choice(
 }
 
 /** How many ids the tokenizer has that loading would find; null where it would find none. */
-function tokenizerOf(path: string, vocabulary: number): { ids: number } | null {
-  const tokenizer = library().findTokenizer(path, vocabulary);
+function tokenizerOf(
+  path: string,
+  vocabulary: number,
+  own: TensorDirectory['vocabulary'],
+): { ids: number } | null {
+  const tokenizer = library().findTokenizer(path, vocabulary, own);
   return tokenizer === undefined ? null : { ids: tokenizer.size };
 }
 
@@ -127,10 +132,18 @@ function describe(report: Report): string {
     ['vocabulary', `${formatCount(vocabulary)} ids; ${tokenizerText(tokenizer)}`],
     ['stored', stored.join(', ')],
     ['session', `${formatBytes(report.stateBytes)} of state, however long the text`],
+    ...(report.chatTemplate === null ? [] : [chatTemplateRow(report.chatTemplate)]),
     ['memory here', `${formatBytes(memory.freeBytes)} free`],
     ['its speed', bandwidthText(memory)],
   ];
   return `${table(rows)}\n${choiceTable(report)}`;
+}
+
+/** Its first line; a template of somebody else's is not used, only shown. */
+function chatTemplateRow(template: string): [string, string] {
+  const [first = ''] = template.trim().split('\n');
+  const text = first.length > 60 ? `${first.slice(0, 57)}...` : first;
+  return ['chat template', `${printable(text)} (not used; --json shows all of it)`];
 }
 
 function tokenizerText(tokenizer: Report['tokenizer']): string {

@@ -1,5 +1,5 @@
 import { library } from './library';
-import type { StoredType, TensorDirectory } from '../formats';
+import type { BlockType, StoredType, TensorDirectory } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
 import { isQuantized } from '../quantized';
 
@@ -20,33 +20,37 @@ export function isSetByMemory(bytesPerToken: number): boolean {
   return bytesPerToken >= cacheable;
 }
 
-/** The type of the embedding in memory, with matrices kept as `weights`: beside quantized ones it is the file's own. */
+/** The type of the embedding in memory, with matrices kept as `weights`: beside quantized ones the file's, blocks as f16. */
 export function embeddingType({ tensors }: TensorDirectory, weights: Precision): StoredType {
   if (!isQuantized(weights)) return weights;
   const type = tensors.find(({ name }) => name === 'emb.weight')?.type;
-  return type === undefined || type === 'packed' ? 'f32' : type;
+  if (type === undefined || type === 'packed') return 'f32';
+  return library().isBlockType(type) ? 'f16' : type;
 }
 
+/** What a file has numbers in. */
+export type Storage = Precision | BlockType;
+
 /** Bytes of the tensors by what the file has them in. */
-export function storedBytes({ tensors }: TensorDirectory): Partial<Record<Precision, number>> {
-  const { storedTypeBytes } = library();
-  const sums: Partial<Record<Precision, number>> = {};
+export function storedBytes({ tensors }: TensorDirectory): Partial<Record<Storage, number>> {
+  const { bytesOfNumbers } = library();
+  const sums: Partial<Record<Storage, number>> = {};
   for (const tensor of tensors) {
     const isPacked = tensor.type === 'packed';
     const type = isPacked ? tensor.weights : tensor.type;
-    const bytes = isPacked
-      ? tensor.bytes
-      : tensor.shape.reduce((a, b) => a * b, storedTypeBytes[tensor.type]);
+    const count = tensor.shape.reduce((a, b) => a * b, 1);
+    const bytes = isPacked ? tensor.bytes : bytesOfNumbers(tensor.type, count);
     sums[type] = (sums[type] ?? 0) + bytes;
   }
   return sums;
 }
 
-/** The type that most of the elements have, where nothing is packed. */
-export function mostOf(stored: Partial<Record<Precision, number>>): StoredType {
-  const { storedTypeBytes } = library();
-  const elements = (type: StoredType): number => (stored[type] ?? 0) / storedTypeBytes[type];
-  return (['f32', 'f16', 'bf16'] as const).reduce((best, type) =>
-    elements(type) > elements(best) ? type : best,
-  );
+/** The type that most of the numbers have, where nothing is packed. */
+export function mostOf({ tensors }: TensorDirectory): StoredType | BlockType {
+  const counts = new Map<StoredType | BlockType, number>([['f32', 0]]);
+  for (const { type, shape } of tensors) {
+    if (type === 'packed') continue;
+    counts.set(type, (counts.get(type) ?? 0) + shape.reduce((a, b) => a * b, 1));
+  }
+  return [...counts].reduce((best, each) => (each[1] > best[1] ? each : best))[0];
 }

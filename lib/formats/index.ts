@@ -8,8 +8,15 @@ import { openModelDirectory, openModelFile } from './model-directory';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
 
-export type { SourceFile, StoredTensor, StoredType, TensorDirectory, TensorEntry } from './tensor-directory';
-export { storedTypeBytes } from './tensor-directory';
+export type {
+  BlockType,
+  SourceFile,
+  StoredTensor,
+  StoredType,
+  TensorDirectory,
+  TensorEntry,
+} from './tensor-directory';
+export { bytesOfNumbers, formOf, isBlockType, storedTypeBytes } from './tensor-directory';
 
 export interface OpenOptions {
   /** Ends the reading; the promise then rejects with the signal's reason. */
@@ -21,9 +28,9 @@ export interface OpenOptions {
  * Formats are recognized by content. Nothing of a file is executed, and of the weights themselves nothing is
  * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes).
  *
- * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not) as path or `file:` URL,
- *   a directory as Hugging Face lays it out (`config.json`, the model in one or several files), or the index of such
- *   a model
+ * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not, `.gguf` of llama.cpp, `.bin`
+ *   of rwkv.cpp) as path or `file:` URL, a directory as Hugging Face lays it out (`config.json`, the model in one or
+ *   several files), or the index of such a model
  * @returns tensors under the names that BlinkDL gives them, each within its file
  * @throws WkvError `ERR_WKV_FORMAT` for what is missing, truncated or corrupt, `ERR_WKV_UNSUPPORTED` for what is
  *   sound but not read here, `ERR_WKV_MEMORY` where there is no room for the temporary file

@@ -18,15 +18,10 @@ function startsWithText(pattern: RegExp): (head: Buffer) => boolean {
 
 const lookalikes: readonly Lookalike[] = [
   {
-    matches: startsWithText(/^GGUF/),
+    // The magic numbers 'ggml', 'ggjt' and 'ggla' as little-endian integers.
+    matches: startsWithText(/^(?:lmgg|tjgg|algg)/),
     code: 'ERR_WKV_UNSUPPORTED',
-    description: 'a GGUF file (llama.cpp), which is not supported',
-  },
-  {
-    // The magic numbers 'ggmf' (rwkv.cpp), 'ggml', 'ggjt' and 'ggla' as little-endian integers.
-    matches: startsWithText(/^(?:fmgg|lmgg|tjgg|algg)/),
-    code: 'ERR_WKV_UNSUPPORTED',
-    description: 'a ggml file (rwkv.cpp), which is not supported',
+    description: 'a ggml file of an early llama.cpp, which is not supported',
   },
   {
     matches: startsWithText(/^version https:\/\/git-lfs/),
@@ -82,6 +77,6 @@ export function describeUnknown(head: Buffer): Pick<Lookalike, 'code' | 'descrip
   const bytes = [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   return {
     code: 'ERR_WKV_FORMAT',
-    description: `neither a torch file (.pth) nor safetensors; it begins with the bytes ${bytes}`,
+    description: `neither a torch file (.pth) nor safetensors, nor GGUF, nor of rwkv.cpp; it begins with the bytes ${bytes}`,
   };
 }

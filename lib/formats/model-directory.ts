@@ -73,8 +73,9 @@ async function openShards(
       const shard = await openShard(path, name, context);
       shards.push(shard);
       checkShard(shard, name, index, path);
-      if (shard.packed !== undefined) {
-        throw unsupported(path, `the index names ${quoted(name)}, but a packed file is a model of its own`);
+      if (shard.format !== 'pth' && shard.format !== 'safetensors') {
+        const kind = shard.packed === undefined ? shard.format : 'packed';
+        throw unsupported(path, `the index names ${quoted(name)}, but a ${kind} file is a model of its own`);
       }
       tensors.push(...shard.tensors.map((tensor) => ({ ...tensor, file: tensor.file + files.length })));
       files.push(...shard.files);
@@ -212,7 +213,7 @@ async function hint(path: string): Promise<string> {
   const names = await readdir(path).catch((cause: unknown) => {
     throw cannotOpen(path, cause);
   });
-  const files = names.filter((name) => /\.(?:pth|safetensors|pt|bin)$/.test(name)).sort();
+  const files = names.filter((name) => /\.(?:pth|safetensors|gguf|pt|bin)$/.test(name)).sort();
   if (files.length === 0) return '';
   return `; to load one of its files, pass its path (${files.slice(0, 5).map(quoted).join(', ')})`;
 }

@@ -2,7 +2,7 @@ import { isQuantized, quantizedPrecisions, type QuantizedPrecision } from '../qu
 import { corrupt, quoted, unsupported } from './failures';
 import { messageOf } from './source';
 import { type JsonValue, parseJson } from './strict-json';
-import { storedTypeBytes, type StoredTensor } from './tensor-directory';
+import { plainType, storedTypeBytes, type StoredTensor } from './tensor-directory';
 
 // Packed files are safetensors with metadata of their own: docs/packed-format.md.
 
@@ -120,7 +120,9 @@ export function layOutPacked(
     ...{ width: 4, bytes: 4 * columns },
   }));
   const sorted = [...others].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const elements = sorted.map(({ name, type, shape }) => {
+  const elements = sorted.map((tensor) => {
+    const { name, shape } = tensor;
+    const type = plainType(tensor);
     const width = storedTypeBytes[type];
     const bytes = shape.reduce((product, size) => product * size, width);
     return { name, dtype: type.toUpperCase(), shape, width, bytes };

@@ -1,10 +1,41 @@
 import type { QuantizedPrecision } from '../quantized';
+import type { ParsedVocabulary } from '../vocabulary';
 
-/** Element types that weights are stored in. */
+/** Element types that weights are stored in, each number by itself. */
 export type StoredType = 'f32' | 'f16' | 'bf16';
 
 /** Bytes of one element. */
 export const storedTypeBytes: Readonly<Record<StoredType, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/** ggml's types, which store blocks of numbers that share scales: native/kernels/dequantize. */
+export type BlockType = 'q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q4_k' | 'q5_k' | 'q6_k';
+
+/** How many numbers a block has, and in how many bytes. */
+export const blockForms: Readonly<Record<BlockType, { numbers: number; bytes: number }>> = {
+  q8_0: { numbers: 32, bytes: 34 },
+  q4_0: { numbers: 32, bytes: 18 },
+  q4_1: { numbers: 32, bytes: 20 },
+  q5_0: { numbers: 32, bytes: 22 },
+  q5_1: { numbers: 32, bytes: 24 },
+  q4_k: { numbers: 256, bytes: 144 },
+  q5_k: { numbers: 256, bytes: 176 },
+  q6_k: { numbers: 256, bytes: 210 },
+};
+
+export function isBlockType(type: string): type is BlockType {
+  return Object.hasOwn(blockForms, type);
+}
+
+/** Numbers and bytes of the smallest part of a type that stands by itself. */
+export function formOf(type: StoredType | BlockType): { numbers: number; bytes: number } {
+  return isBlockType(type) ? blockForms[type] : { numbers: 1, bytes: storedTypeBytes[type] };
+}
+
+/** What so many numbers take. */
+export function bytesOfNumbers(type: StoredType | BlockType, count: number): number {
+  const { numbers, bytes } = formOf(type);
+  return (count / numbers) * bytes;
+}
 
 /** One file that tensors are read from, with what it looked like when its header was read. */
 export interface SourceFile {
@@ -29,11 +60,31 @@ interface TensorPlace {
   offset: number;
 }
 
-/** Where the elements of one tensor lie. */
+/** Where the elements of one tensor lie, and what has to be done to them. */
 export interface StoredTensor extends TensorPlace {
-  type: StoredType;
-  /** Elements between neighbours along each dimension; not negative (0 where a dimension is expanded). */
+  type: StoredType | BlockType;
+  /**
+   * Elements between neighbours along each dimension; not negative (0 where a dimension is expanded). Those of blocks are
+   * counted as if they lay one after another: 1 along one dimension, whole blocks along the others.
+   */
   strides: readonly number[];
+  /** The function that the file's writer has applied to the numbers; loading takes it back. */
+  applied?: 'exp' | '-exp' | 'exp(-exp)';
+  /** A power of two that the numbers have to be multiplied by. */
+  scale?: number;
+}
+
+/** Whether the stored numbers are the tensor's as they are. */
+export function isPlain(tensor: StoredTensor): tensor is StoredTensor & { type: StoredType } {
+  return !isBlockType(tensor.type) && tensor.applied === undefined && (tensor.scale ?? 1) === 1;
+}
+
+/** The type that is left when a tensor's blocks are dequantized, and what was done to its numbers is undone. */
+export function plainType(tensor: StoredTensor): StoredType {
+  if (isPlain(tensor)) return tensor.type;
+  // Rows of the embedding, which are looked up, lose nothing that matters: see shown_type of native/engine.
+  if (tensor.name !== 'emb.weight') return 'f32';
+  return isBlockType(tensor.type) ? 'f16' : tensor.type;
 }
 
 /** A matrix that a packed file has as the engine keeps it, in one block of bytes. */
@@ -49,11 +100,13 @@ export type TensorEntry = StoredTensor | PackedTensor;
 
 /** What a file's header says: names, types, shapes and places of its tensors, all of them inside their files. */
 export interface TensorDirectory {
-  format: 'pth' | 'safetensors' | 'packed safetensors';
+  format: 'pth' | 'safetensors' | 'packed safetensors' | 'gguf' | 'rwkv.cpp';
   files: readonly SourceFile[];
   tensors: readonly TensorEntry[];
-  /** Text pairs that the file carries beside its tensors (safetensors `__metadata__`, Hugging Face config). */
+  /** Text pairs that the file carries beside its tensors (safetensors `__metadata__`, Hugging Face config, GGUF). */
   metadata: Readonly<Record<string, string>>;
+  /** The bytes of the tokens, where the file has them, and the id that ends a text. */
+  vocabulary?: ParsedVocabulary & { endOfText: number };
   /** Of a packed file: what its matrices are kept in, and the fingerprint of the weights that it was made from. */
   packed?: { weights: QuantizedPrecision; fingerprint: string };
   /** Removes temporary files, if reading the header made any; call it once the tensors have been read. */

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -36,10 +37,19 @@ std::vector<std::int64_t> require_integers(const Napi::Value& value, const char*
 
 StoredType require_type(const Napi::Value& value, const char* name) {
   const std::string text = require_string(value, name);
-  for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16}) {
+  for (int i = 0; i < kStoredTypes; ++i) {
+    const auto type = static_cast<StoredType>(i);
     if (text == name_of(type)) return type;
   }
-  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
+  refuse(value.Env(), std::string(name) + " must be a type that weights are stored in");
+}
+
+Applied require_applied(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (const Applied applied : {Applied::kExp, Applied::kNegativeExp, Applied::kExpOfNegativeExp}) {
+    if (text == name_of(applied)) return applied;
+  }
+  refuse(value.Env(), std::string(name) + " must be 'exp', '-exp' or 'exp(-exp)'");
 }
 
 template <class Element>
@@ -195,6 +205,13 @@ TensorEntry to_tensor(const Napi::Object& object) {
   if (require_string(object.Get("type"), "type") != "packed") {
     tensor.type = require_type(object.Get("type"), "type");
     tensor.strides = require_integers(object.Get("strides"), "strides");
+    const Napi::Value applied = object.Get("applied");
+    if (!applied.IsUndefined()) tensor.applied = require_applied(applied, "applied");
+    const Napi::Value scale = object.Get("scale");
+    if (!scale.IsUndefined()) {
+      constexpr double kMost = std::numeric_limits<float>::max();
+      tensor.scale = static_cast<float>(require_number(scale, "scale", 0, kMost));
+    }
   } else {
     tensor.packed = {.bytes = static_cast<std::uint64_t>(
                          require_number(object.Get("bytes"), "bytes", 0, 9007199254740991.0)),

@@ -146,21 +146,21 @@ struct Matrix {
   Memory data;
 };
 
-// A matrix in plain row-major order: the embedding, of which one row a token is read.
+// A matrix in plain row-major order: the embedding, of which one row a token is read. Blocks are kept as f16.
 struct RowMatrix {
   RowMatrix() = default;
-  RowMatrix(StoredType element_type, int row_count, int column_count)
-      : type(element_type),
+  RowMatrix(StoredType stored_as, int row_count, int column_count)
+      : type(row_type(stored_as)),
         rows(row_count),
         columns(column_count),
-        data(size_in_bytes(element_type, row_count, column_count)) {}
+        data(size_in_bytes(stored_as, row_count, column_count)) {}
   // Of elements that are there already.
-  RowMatrix(StoredType element_type, int row_count, int column_count, Memory elements)
-      : type(element_type), rows(row_count), columns(column_count), data(std::move(elements)) {}
+  RowMatrix(StoredType stored_as, int row_count, int column_count, Memory elements)
+      : type(row_type(stored_as)), rows(row_count), columns(column_count), data(std::move(elements)) {}
 
-  static std::size_t size_in_bytes(StoredType type, int rows, int columns) {
+  static std::size_t size_in_bytes(StoredType stored_as, int rows, int columns) {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) *
-           static_cast<std::size_t>(bytes_of(type));
+           static_cast<std::size_t>(bytes_of(row_type(stored_as)));
   }
 
   // Widens one row to `output`, `columns` floats.

@@ -36,6 +36,9 @@ inline bool is_quantized(Precision precision) {
   return precision == Precision::kInt8 || precision == Precision::kInt4;
 }
 
+// What rows that are looked up one at a time are kept as: as stored, blocks as f16.
+inline StoredType row_type(StoredType stored) { return is_of_blocks(stored) ? StoredType::kF16 : stored; }
+
 // What a file could store numbers of that precision as; not for quantized ones.
 inline StoredType stored_type_of(Precision precision) {
   return precision == Precision::kF16    ? StoredType::kF16

@@ -1,5 +1,7 @@
 #include "engine/tensor_directory.h"
 
+#include <cmath>
+
 #include "engine/error.h"
 
 namespace wkv {
@@ -34,6 +36,29 @@ namespace {
       .about(tensor.name, "all elements inside the file", found);
 }
 
+// One dimension has the elements of blocks as neighbours, and as many of them as fill blocks; the others step
+// from block to block.
+void require_whole_blocks(const TensorEntry& tensor) {
+  const std::int64_t numbers = form_of(tensor.type).numbers;
+  if (numbers == 1) return;
+  bool has_blocks = false;
+  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+    if (tensor.shape[i] == 1) continue;
+    if (tensor.strides[i] == 1 && tensor.shape[i] % numbers == 0 && !has_blocks) {
+      has_blocks = true;
+    } else if (tensor.strides[i] % numbers != 0 || tensor.strides[i] == 0) {
+      has_blocks = false;
+      break;
+    }
+  }
+  if (has_blocks) return;
+  throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + " is not made of whole blocks of " +
+                                    name_of(tensor.type) + ": its shape is " + shape_text(tensor.shape) +
+                                    ", its strides " + shape_text(tensor.strides))
+      .about(tensor.name, "rows of a multiple of " + std::to_string(numbers) + " numbers",
+             shape_text(tensor.shape));
+}
+
 // Bytes from the first to the last element, inclusive.
 std::uint64_t spanned_bytes(const TensorEntry& tensor) {
   if (tensor.strides.size() != tensor.shape.size()) {
@@ -50,13 +75,24 @@ std::uint64_t spanned_bytes(const TensorEntry& tensor) {
     }
     last += steps * static_cast<std::uint64_t>(stride);
   }
-  return (last + 1) * static_cast<std::uint64_t>(bytes_of(tensor.type));
+  require_whole_blocks(tensor);
+  const auto numbers = static_cast<std::uint64_t>(form_of(tensor.type).numbers);
+  return (last + 1) / numbers * static_cast<std::uint64_t>(bytes_of(tensor.type));
+}
+
+void require_power_of_two(const TensorEntry& tensor) {
+  int exponent = 0;
+  if (std::isnormal(tensor.scale) && std::frexp(tensor.scale, &exponent) == 0.5F) return;
+  throw Error("ERR_WKV_FORMAT",
+              "the tensor " + tensor.name + " has the scale " + std::to_string(tensor.scale))
+      .about(tensor.name, "a power of two", std::to_string(tensor.scale));
 }
 
 }  // namespace
 
 std::uint64_t checked_extent(const TensorDirectory& directory, const TensorEntry& tensor) {
   static_cast<void>(element_count(tensor));
+  require_power_of_two(tensor);
   if (tensor.file >= directory.files.size()) {
     refuse_place(tensor, "file number " + std::to_string(tensor.file));
   }

@@ -21,8 +21,12 @@ namespace wkv {
 // Called from loading threads, often; bytes read so far and in all. An Error that it throws ends the loading.
 using LoadProgress = std::function<void(std::uint64_t completed, std::uint64_t total)>;
 
+// What a conversion is shown of a tensor, and so what a packed file has it as (lib/formats/packed.ts knows
+// it, too): what the file has, unless that is blocks or numbers that something was done to.
+StoredType shown_type(const TensorEntry& tensor);
+
 // Reads tensors in pieces of about a megabyte, in parallel and in the order of the file, checks that every
-// number is finite, converts and packs. Beside the destinations it holds a few pieces at a time.
+// number is finite, dequantizes, converts and packs. Beside the destinations it holds a few pieces at a time.
 class TensorLoader {
  public:
   TensorLoader(const TensorDirectory& directory, unsigned threads, const std::atomic<bool>& cancelled,
@@ -42,8 +46,8 @@ class TensorLoader {
   void keep(const TensorEntry& tensor, Matrix& destination, bool mapped);
   void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped);
 
-  // For conversions: shows the stored elements, where in the tensor's bytes each run of them belongs, in any
-  // order and on any thread.
+  // For conversions: shows the elements as shown_type, where in the tensor's bytes each run of them belongs,
+  // in any order and on any thread.
   using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
   void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show);
   // A vector that has its numbers only from when they are read; then calls `done`, on any thread.
@@ -61,13 +65,15 @@ class TensorLoader {
   // Throws Error, Cancelled or std::bad_alloc; the destinations are then undefined.
   void run();
 
-  // After run(): a hash of each tensor's stored elements in logical order, whatever the file's layout.
+  // After run(): a hash of each tensor's stored elements in logical order, whatever the file's layout, and of
+  // what was done to them. Blocks are hashed in the order of the file.
   std::map<std::string, std::uint64_t> hashes() const;
 
  private:
   struct Item;
   struct Piece;
   struct Buffers;
+  struct Elements;
 
   Item& add_item(Item item);
   void cut(Item& item);
@@ -76,14 +82,17 @@ class TensorLoader {
   void finish(Item& item);
   void load(const Piece& piece, Buffers& buffers);
   void load_whole(Item& item, Buffers& buffers);
+  void store_gathered(Item& item, Elements whole, Buffers& buffers);
   void load_kept(Item& item, std::int64_t row, std::int64_t rows);
-  static void require_finite(const Item& item, std::int64_t row, std::int64_t rows,
-                             const unsigned char* elements);
-  void store(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
-             Buffers& buffers);
-  void store_quantized(Item& item, std::int64_t row, std::int64_t rows, const unsigned char* elements,
-                       Buffers& buffers);
-  static void quantize_row(Matrix& matrix, int row, Buffers& buffers);
+
+  // `elements` are those of whole rows. (tensor_loader_store.cpp)
+  static void require_finite(const Item& item, std::int64_t row, std::int64_t rows, Elements elements);
+  static void store(Item& item, std::int64_t row, std::int64_t rows, Elements elements, Buffers& buffers);
+  static void show(const Item& item, std::int64_t row, std::int64_t rows, Elements elements,
+                   Buffers& buffers);
+  static void store_rows(Item& item, std::int64_t row, std::int64_t rows, Elements elements);
+  static void store_quantized(Item& item, std::int64_t row, std::int64_t rows, Elements elements,
+                              Buffers& buffers);
   void run_phase(std::size_t phase);
   void work();
   void advance(std::uint64_t bytes);

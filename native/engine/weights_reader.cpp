@@ -30,9 +30,10 @@ StoredType embedding_type(Precision precision, StoredType own) {
   return is_quantized(precision) ? own : stored_type_of(precision);
 }
 
-// Small matrices stay as the file has them, but for models that are f32 altogether.
-Precision small_precision(Precision precision, StoredType own) {
-  return precision == Precision::kF32 ? precision : precision_of(own);
+// Small matrices stay as the file has them, but for models that are f32 altogether, and what files have in
+// blocks or otherwise than as it is: no 16 bits would be those numbers.
+Precision small_precision(Precision precision, const TensorEntry& tensor) {
+  return precision == Precision::kF32 || !is_plain(tensor) ? Precision::kF32 : precision_of(tensor.type);
 }
 
 Matrix form_of(const Slot& slot, Precision precision) {
@@ -117,7 +118,7 @@ struct Inspected {
                                       static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
     }
     if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-      small->precision = small_precision(info().weights, tensor.type);
+      small->precision = small_precision(info().weights, tensor);
       return small->size_in_bytes();
     }
     return static_cast<std::size_t>(element_count(tensor)) * sizeof(float);

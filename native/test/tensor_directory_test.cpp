@@ -115,6 +115,57 @@ TEST_SUITE("tensor directory") {
     CHECK(code(tensor(Shape(9, 1), Shape(9, 1))) == "ERR_WKV_FORMAT");
   }
 
+  TEST_CASE("blocks are counted whole, along rows or along columns") {
+    const auto blocks = [](Shape shape, Shape strides, StoredType type = StoredType::kQ8_0) {
+      return tensor(std::move(shape), std::move(strides), 0, type);
+    };
+    CHECK(extent(blocks({64}, {1}), 68) == 68);
+    CHECK(extent(blocks({3, 64}, {64, 1}), 204) == 204);
+    CHECK(extent(blocks({3, 64}, {96, 1}), 272) == 272);  // a block between rows
+    CHECK(extent(blocks({64, 3}, {1, 64}), 204) == 204);  // transposed
+    CHECK(extent(blocks({1, 1, 32}, {5, 7, 1}), 34) == 34);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ6K), 420) == 420);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ4K), 288) == 288);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ5K), 352) == 352);
+    CHECK(extent(blocks({32}, {1}, StoredType::kQ4_0), 18) == 18);
+    CHECK(extent(blocks({32}, {1}, StoredType::kQ4_1), 20) == 20);
+    CHECK(extent(blocks({32}, {1}, StoredType::kQ5_0), 22) == 22);
+    CHECK(extent(blocks({32}, {1}, StoredType::kQ5_1), 24) == 24);
+    CHECK(code(blocks({3, 64}, {64, 1}), 203) == "ERR_WKV_FORMAT");
+  }
+
+  TEST_CASE("refuses rows of blocks that are not whole") {
+    const auto blocks = [](Shape shape, Shape strides, StoredType type = StoredType::kQ8_0) {
+      return code(tensor(std::move(shape), std::move(strides), 0, type));
+    };
+    CHECK(blocks({31}, {1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({33}, {1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({}, {}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({1}, {1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({2, 16}, {16, 1}) == "ERR_WKV_FORMAT");  // a row in the middle of a block
+    CHECK(blocks({2, 32}, {33, 1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({2, 32}, {0, 1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({32, 32}, {1, 1}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({32}, {32}) == "ERR_WKV_FORMAT");  // one number of each block
+    CHECK(blocks({2, 32}, {1, 2}) == "ERR_WKV_FORMAT");
+    CHECK(blocks({2, 128}, {128, 1}, StoredType::kQ6K) == "ERR_WKV_FORMAT");
+    CHECK(blocks({2, 32}, {32, 1}) == "none");
+  }
+
+  TEST_CASE("scales are powers of two") {
+    const auto scaled = [](float scale) {
+      TensorEntry entry = tensor({4}, {1});
+      entry.scale = scale;
+      return code(entry);
+    };
+    for (const float scale : {1.0F, 2.0F, 0.25F, 0x1p127F, 0x1p-126F}) CHECK(scaled(scale) == "none");
+    for (const float scale : {0.0F, -0.0F, -1.0F, -2.0F, 3.0F, 0.1F, 0x1p-149F, 0x1p-127F,
+                              std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                              std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::max()}) {
+      CHECK(scaled(scale) == "ERR_WKV_FORMAT");
+    }
+  }
+
   TEST_CASE("refuses files that the directory does not have") {
     TensorEntry entry = tensor({1}, {1});
     entry.file = 1;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/tensor_loader.h"
+#include "test/support/matrices.h"
 #include "test/support/model_file.h"
 #include "test/support/numbers.h"
 #include "test/support/refusal.h"
@@ -21,64 +22,18 @@ using wkv::TensorDirectory;
 using wkv::TensorEntry;
 using wkv::TensorLoader;
 using wkv::test::Floats;
+using wkv::test::kTypes;
 using wkv::test::Layout;
 using wkv::test::refusal;
+using wkv::test::rounded;
+using wkv::test::rows_of;
 using wkv::test::TemporaryDirectory;
 using wkv::test::Tensors;
+using wkv::test::unpacked;
 
 namespace {
 
-constexpr StoredType kTypes[] = {StoredType::kF32, StoredType::kF16, StoredType::kBf16};
 const std::atomic<bool> kGoOn{false};
-
-float rounded(StoredType type, float value) {
-  if (type == StoredType::kF16) return wkv::f16_to_f32(wkv::f32_to_f16(value));
-  return type == StoredType::kBf16 ? wkv::bf16_to_f32(wkv::f32_to_bf16(value)) : value;
-}
-
-float element(const wkv::Memory& memory, StoredType type, std::size_t index) {
-  const auto* bytes = static_cast<const unsigned char*>(memory.data());
-  std::uint16_t half = 0;
-  float value = 0;
-  if (type == StoredType::kF32) {
-    std::memcpy(&value, bytes + index * 4, 4);
-    return value;
-  }
-  std::memcpy(&half, bytes + index * 2, 2);
-  return type == StoredType::kF16 ? wkv::f16_to_f32(half) : wkv::bf16_to_f32(half);
-}
-
-// The matrix that the panels hold, row by row; says so if the padding is not zero.
-Floats unpacked(const Matrix& matrix) {
-  const auto rows = static_cast<std::size_t>(matrix.rows);
-  const auto columns = static_cast<std::size_t>(matrix.columns);
-  const auto padded = static_cast<std::size_t>(matrix.padded_columns);
-  Floats values(rows * columns);
-  bool padding_is_zero = true;
-  for (std::size_t row = 0; row < (rows + 3) / 4 * 4; ++row) {
-    for (std::size_t column = 0; column < padded; ++column) {
-      const std::size_t group = row / 4 * (padded / 16) + column / 16;
-      const float value = element(matrix.data, wkv::stored_type_of(matrix.precision),
-                                  (group * 4 + row % 4) * 16 + column % 16);
-      if (row < rows && column < columns) {
-        values[row * columns + column] = value;
-      } else {
-        padding_is_zero &= value == 0;
-      }
-    }
-  }
-  CHECK(padding_is_zero);
-  return values;
-}
-
-Floats rows_of(const RowMatrix& matrix) {
-  const auto columns = static_cast<std::size_t>(matrix.columns);
-  Floats values(static_cast<std::size_t>(matrix.rows) * columns);
-  for (int row = 0; row < matrix.rows; ++row) {
-    matrix.read_row(row, values.data() + static_cast<std::size_t>(row) * columns);
-  }
-  return values;
-}
 
 const TensorEntry& entry(const TensorDirectory& directory, const std::string& name) {
   for (const TensorEntry& tensor : directory.tensors) {
@@ -231,7 +186,9 @@ TEST_SUITE("tensor loader") {
     CHECK(view({2, 1, 2}, {5, 99, 2}) == Floats{0, 2, 5, 7});
     CHECK(view({4}, {0}) == Floats{0, 0, 0, 0});
     CHECK(view({2, 2, 2}, {20, 5, 1}) == Floats{0, 1, 5, 6, 20, 21, 25, 26});
-    CHECK(view({2, 3, 2}, {1, 2, 9}) == Floats{0, 9, 2, 11, 4, 13, 1, 10, 3, 12, 5, 14});
+    CHECK(view({2, 2, 2}, {1, 2, 5}) == Floats{0, 5, 2, 7, 1, 6, 3, 8});
+    CHECK(view({2, 3, 4}, {12, 1, 3}) ==
+          Floats{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, 12, 15, 18, 21, 13, 16, 19, 22, 14, 17, 20, 23});
   }
 
   TEST_CASE("names the tensor and the element that is not a number, in any piece, layout and type") {

@@ -1,12 +1,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { WkvError } from '../../lib/errors';
 import { openTensorDirectory } from '../../lib/formats';
-import { type StoredTensor, storedTypeBytes, type TensorDirectory } from '../../lib/formats/tensor-directory';
+import { bytesOfNumbers, type StoredTensor, type TensorDirectory } from '../../lib/formats/tensor-directory';
+import { ggufMetadata } from '../support/gguf-models';
+import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
 import { pthBytes } from '../support/pth-writer';
 import { safetensorsBytes } from '../support/safetensors-writer';
 import { leavingNothing, smallModel, useScratchDirectory } from './support';
 
 const scratch = useScratchDirectory();
+
+const vocabulary: Record<string, GgufEntry> = {
+  'tokenizer.ggml.model': ['string', 'rwkv'],
+  'tokenizer.ggml.tokens': ['array', 'string', ['<s>', 'a', '\\n']],
+};
 
 const files: [string, Buffer][] = [
   ['a .pth', pthBytes(smallModel, { alignment: 1, folder: 'm' })],
@@ -18,6 +25,22 @@ const files: [string, Buffer][] = [
   ['a deflated .pth', pthBytes(smallModel, { alignment: 1, folder: 'm', compression: 'deflated' })],
   ['a .pth of before 1.6', pthBytes(smallModel, { container: 'legacy' })],
   ['a .safetensors', safetensorsBytes(smallModel, { metadata: { format: 'pt' } })],
+  [
+    'a .gguf',
+    ggufBytes(
+      [
+        { name: 'output_norm.bias', type: 'f32', shape: [3], data: [1, 2, 3] },
+        { name: 'blk.0.time_mix_w1.weight', type: 'f16', shape: [2, 4], data: [1, 2, 3, 4, 5, 6, 7, 8] },
+        {
+          name: 'blk.1.time_mix_output.weight',
+          type: 'q4_0',
+          shape: [1, 32],
+          data: Array<number>(32).fill(1),
+        },
+      ],
+      { metadata: { ...ggufMetadata('rwkv6', undefined, 1), ...vocabulary }, padEnd: false },
+    ),
+  ],
 ];
 
 /** What became of a file: the code of its refusal, or that its tensors all lie within its files. */
@@ -41,7 +64,7 @@ async function outcome(path: string): Promise<string> {
 /** Bytes from the first element to the last. */
 function spannedBytes({ type, shape, strides }: StoredTensor): number {
   const last = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 0);
-  return (last + 1) * storedTypeBytes[type];
+  return bytesOfNumbers(type, last + 1);
 }
 
 /** Marsaglia's xorshift32: the same damage in every run. */

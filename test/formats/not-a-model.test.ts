@@ -11,13 +11,24 @@ import { refusal, refusalOf, useScratchDirectory } from './support';
 const scratch = useScratchDirectory();
 
 describe('a file that is no model is refused, saying what it looks like:', () => {
-  const ggml = Buffer.concat([Buffer.from('fmgg'), Buffer.alloc(60, 1)]);
+  const ggml = Buffer.concat([Buffer.from('tjgg'), Buffer.alloc(60, 1)]);
   // A GGUF file with 123 tensors has a "{" where a safetensors header would begin.
   const gguf = Buffer.concat([Buffer.from('GGUF\x03\0\0\0\x7b\0\0\0'), Buffer.alloc(60)]);
 
   test.each<[string, string, Buffer, RegExp]>([
-    ['GGUF', 'ERR_WKV_UNSUPPORTED', gguf, /GGUF/],
-    ['rwkv.cpp', 'ERR_WKV_UNSUPPORTED', ggml, /rwkv\.cpp/],
+    [
+      'GGUF that is cut off',
+      'ERR_WKV_FORMAT',
+      gguf,
+      /ends inside the description of a tensor|the name of a tensor/,
+    ],
+    ['ggml of an early llama.cpp', 'ERR_WKV_UNSUPPORTED', ggml, /early llama\.cpp/],
+    [
+      'ggml of another kind',
+      'ERR_WKV_UNSUPPORTED',
+      Buffer.concat([Buffer.from('fmgg'), Buffer.alloc(60, 1)]),
+      /ggml file of version 16843009/,
+    ],
     ['a web page', 'ERR_WKV_FORMAT', Buffer.from('\n<!doctype html><html>...'), /web page/],
     ['a web page with a byte order mark', 'ERR_WKV_FORMAT', Buffer.from('\ufeff<HTML><body>...'), /web page/],
     [

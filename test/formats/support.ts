@@ -1,10 +1,13 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../../lib/errors';
 import { openTensorDirectory } from '../../lib/formats';
+import { bytesOf } from '../support/compare';
 import { call, global, type Python, tuple } from '../support/pickle-writer';
 import type { WritableTensor } from '../support/pth-writer';
+import { readTensors } from '../support/read-tensors';
 
 /** A directory for the files of one test file, removed after its last test. */
 export function useScratchDirectory(): (name: string) => string {
@@ -94,4 +97,23 @@ export function pickledTensor({
     false,
     call(global('collections', 'OrderedDict')),
   );
+}
+
+/** Names, shapes and numbers, in the order of names; of the numbers the first ones, and a digest of all. */
+export function summaryOf(
+  tensors: Iterable<{ name: string; shape: readonly number[]; numbers: ArrayLike<number> }>,
+) {
+  return [...tensors]
+    .map(({ name, shape, numbers }) => {
+      const values = Float64Array.from(numbers);
+      const digest = createHash('sha256').update(bytesOf(values)).digest('hex');
+      return { name, shape, first: [...values.subarray(0, 4)], digest };
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The same of a file. */
+export async function summaryOfFile(path: string) {
+  const tensors = [...(await readTensors(path)).values()];
+  return summaryOf(tensors.map(({ name, shape, values }) => ({ name, shape, numbers: values })));
 }

@@ -1,0 +1,30 @@
+#pragma once
+
+// Blocks of ggml's types: numbers of few bits that share scales in f16. Each function widens one block. A
+// scale times a code is exact in f32, and there is one addition at most, so a result is the exact value,
+// rounded once.
+//
+//   type   numbers  bytes  value of a number with the code q
+//   q8_0        32     34  d q                      q from -128 to 127
+//   q4_0        32     18  d (q - 8)                q from 0 to 15
+//   q4_1        32     20  d q + m
+//   q5_0        32     22  d (q - 16)               q from 0 to 31
+//   q5_1        32     24  d q + m
+//   q4_k       256    144  d s q - e n              s and n of 6 bits, for 32 numbers each
+//   q5_k       256    176  d s q - e n
+//   q6_k       256    210  d s (q - 32)             s from -128 to 127, for 16 numbers each; q from 0 to 63
+
+namespace wkv {
+
+using Dequantize = void (*)(const unsigned char* block, float* numbers);
+
+void dequantize_q8_0(const unsigned char* block, float* numbers);
+void dequantize_q4_0(const unsigned char* block, float* numbers);
+void dequantize_q4_1(const unsigned char* block, float* numbers);
+void dequantize_q5_0(const unsigned char* block, float* numbers);
+void dequantize_q5_1(const unsigned char* block, float* numbers);
+void dequantize_q4_k(const unsigned char* block, float* numbers);
+void dequantize_q5_k(const unsigned char* block, float* numbers);
+void dequantize_q6_k(const unsigned char* block, float* numbers);
+
+}  // namespace wkv

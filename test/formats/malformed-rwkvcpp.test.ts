@@ -1,0 +1,104 @@
+import { writeFileSync } from 'node:fs';
+import { openTensorDirectory } from '../../lib/formats';
+import { rwkvCppBytes, rwkvCppHeader, rwkvCppTensor } from '../support/rwkvcpp-writer';
+import { uint32 } from '../support/zip-writer';
+import { refusalOf, useScratchDirectory } from './support';
+
+const scratch = useScratchDirectory();
+const header = { vocabulary: 2, embedding: 4, layers: 1 };
+const embedding = { name: 'emb.weight', type: 'f32' as const, shape: [2, 4], data: new Float64Array(8) };
+const norm = { name: 'blocks.0.ln1.weight', type: 'f32' as const, shape: [4], data: new Float64Array(4) };
+const sound = rwkvCppBytes(header, [embedding, norm]);
+
+async function refuse(bytes: Uint8Array) {
+  return await refusalOf(scratch('malformed.bin'), bytes);
+}
+
+/** A file whose last tensor is described so, followed by 64 bytes. */
+const ending = (...description: readonly Buffer[]): Buffer =>
+  Buffer.concat([sound, ...description, Buffer.alloc(64)]);
+
+describe('a file of rwkv.cpp is refused', () => {
+  test.each<[string, Buffer]>([
+    ['without tensors', rwkvCppHeader(header)],
+    ['with another vocabulary', rwkvCppBytes({ ...header, vocabulary: 3 }, [embedding, norm])],
+    ['with another embedding', rwkvCppBytes({ ...header, embedding: 2 ** 32 - 1 }, [embedding, norm])],
+    ['with other layers', rwkvCppBytes({ ...header, layers: 2 }, [embedding, norm])],
+    ['without an embedding', rwkvCppBytes(header, [norm])],
+    ['with a tensor twice', rwkvCppBytes(header, [embedding, norm, norm])],
+    ['with no dimensions', ending(rwkvCppTensor('a', [], 0))],
+    ['with four dimensions', ending(rwkvCppTensor('a', [1, 1, 1, 16], 0))],
+    ['with four billion dimensions', ending(uint32(0xffffffff, 1, 0))],
+    ['with a name of no bytes', ending(rwkvCppTensor('', [16], 0))],
+    ['with a name of four billion bytes', ending(uint32(1, 0xffffffff, 0, 16))],
+    ['with a name that is not UTF-8', ending(rwkvCppTensor(Uint8Array.of(0xff), [16], 0))],
+    ['with more elements than the file has', ending(rwkvCppTensor('a', [17], 0))],
+    ['with fewer elements than the file has', ending(rwkvCppTensor('a', [15], 0))],
+    ['with dimensions whose product is 2^64', ending(rwkvCppTensor('a', [2 ** 31, 2 ** 31, 4], 0))],
+    ['with half a block', ending(rwkvCppTensor('a', [16], 9))],
+    ['with rows in the middle of blocks', ending(rwkvCppTensor('a', [2, 16], 9))],
+    [
+      'with five vectors for the token shift of RWKV-7',
+      Buffer.concat([
+        rwkvCppBytes(header, [embedding, { ...norm, name: 'blocks.0.att.k_k' }]),
+        rwkvCppTensor('blocks.0.att.x_rwkvag', [5, 1, 4], 0),
+        Buffer.alloc(80),
+      ]),
+    ],
+  ])('%s', async (_, bytes) => {
+    expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test.each([0, 1, 99, 102, 0xffffffff])('of version %d (not supported)', async (version) => {
+    expect(await refuse(rwkvCppBytes({ ...header, version }, [embedding, norm]))).toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      found: `version ${version}`,
+    });
+  });
+
+  test.each<[number, string]>([
+    [4, 'Q4_1_O'],
+    [5, 'Q4_2'],
+    [6, 'Q4_3'],
+    [10, 'type 10'],
+    [0xffffffff, 'type 4294967295'],
+  ])('with numbers of type %d (not supported)', async (type, found) => {
+    expect(await refuse(ending(rwkvCppTensor('a', [16], type)))).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', tensor: 'a', found },
+    });
+    expect(await refuse(rwkvCppBytes({ ...header, type }, [embedding, norm]))).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', found },
+    });
+  });
+
+  test('of version 100 with blocks, which were others then (not supported)', async () => {
+    const old = { ...header, version: 100 };
+    expect(await refuse(rwkvCppBytes({ ...old, type: 2 }, [embedding, norm]))).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', found: 'Q4_0 of version 100' },
+    });
+    const blocks = { ...norm, name: 'a', type: 'q5_1' as const, shape: [32], data: new Float64Array(32) };
+    expect(await refuse(rwkvCppBytes(old, [embedding, blocks]))).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', tensor: 'a', found: 'Q5_1 of version 100' },
+    });
+  });
+
+  test('with no elements (not supported)', async () => {
+    expect((await refuse(ending(rwkvCppTensor('a', [0], 0)))).code).toBe('ERR_WKV_UNSUPPORTED');
+  });
+
+  test('wherever it is cut off, but between tensors', async () => {
+    const whole = rwkvCppBytes(header, [embedding, norm, { ...norm, name: 'blocks.0.ln1.bias' }]);
+    for (let length = 0; length < whole.length; length++) {
+      if (length === sound.length) continue;
+      expect((await refuse(whole.subarray(0, length))).code).toBe('ERR_WKV_FORMAT');
+    }
+  });
+});
+
+test('a file of many small tensors is read in a moment', async () => {
+  const bias = { ...norm, shape: [1], data: [0] };
+  const many = Array.from({ length: 20_000 }, (_, i) => ({ ...bias, name: `blocks.0.a${i}` }));
+  const path = scratch('many.bin');
+  writeFileSync(path, rwkvCppBytes(header, [embedding, ...many]));
+  expect((await openTensorDirectory(path)).tensors).toHaveLength(20_001);
+});
