@@ -2,9 +2,8 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unpacked } from '../unpacked';
-import { corrupt, quoted } from './failures';
-import { areHuggingFaceNames, canonicalName } from './hugging-face';
 import { openModelDirectory, openModelFile } from './model-directory';
+import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
 
@@ -65,16 +64,4 @@ async function isDirectory(path: string): Promise<boolean> {
   } catch (cause) {
     throw cannotOpen(path, cause);
   }
-}
-
-function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
-  if (!areHuggingFaceNames(directory.tensors.map(({ name }) => name))) return directory;
-  const names = new Set<string>();
-  const tensors = directory.tensors.map((tensor) => {
-    const name = canonicalName(tensor.name);
-    if (names.has(name)) throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
-    names.add(name);
-    return { ...tensor, name };
-  });
-  return { ...directory, tensors };
 }
