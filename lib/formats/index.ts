@@ -20,7 +20,7 @@ export interface OpenOptions {
  * Formats are recognized by content. Nothing of a file is executed, and of the weights themselves nothing is
  * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes).
  *
- * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not) as path or `file:` URL,
+ * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not, `.st`) as path or `file:` URL,
  *   a directory as Hugging Face lays it out (`config.json`, the model in one or several files), or the index of such
  *   a model
  * @returns tensors under the names that BlinkDL gives them, each within its file

@@ -34,14 +34,6 @@ std::vector<std::int64_t> require_integers(const Napi::Value& value, const char*
   return numbers;
 }
 
-StoredType require_type(const Napi::Value& value, const char* name) {
-  const std::string text = require_string(value, name);
-  for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16}) {
-    if (text == name_of(type)) return type;
-  }
-  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
-}
-
 template <class Element>
 std::vector<Element> copy_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
@@ -70,6 +62,14 @@ Napi::Error to_javascript(Napi::Env env, const Error& error) {
 std::string require_string(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuse(value.Env(), std::string(name) + " must be a string");
   return value.As<Napi::String>().Utf8Value();
+}
+
+StoredType require_type(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16}) {
+    if (text == name_of(type)) return type;
+  }
+  refuse(value.Env(), std::string(name) + " must be 'f32', 'f16' or 'bf16'");
 }
 
 Precision require_precision(const Napi::Value& value, const char* name) {
