@@ -31,4 +31,7 @@ export { Sampler, type SamplerOptions } from './sampler';
 export type { SamplerStep, SamplingOptions } from './sampling';
 export { Session, type EvaluateOptions, type ForkOptions, type Input } from './session';
 export { State, type SerializeOptions, type StatePrecision } from './state';
+export type { StateLayoutOptions, StateTensor } from './state-exchange';
+export type { StateLayout } from './state-layouts';
 export { Tokenizer, type TokenizerLike } from './tokenizer';
+export type { TunedStateOptions } from './tuned-state';

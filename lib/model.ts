@@ -1,13 +1,16 @@
 import type { Chat } from './chat';
 import { createChat, type ChatOptions } from './chat/create';
+import { WkvError } from './errors';
 import { fromNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';
 import { toNativeSampling, type Drawing } from './sampling';
 import { Session } from './session';
 import { State } from './state';
+import { exportValues, importValues, type StateLayoutOptions, type StateTensor } from './state-exchange';
 import { classifyTokens, type TokenClasses } from './token-classes';
 import type { TokenizerLike } from './tokenizer';
+import { readTunedState, type TunedStateOptions } from './tuned-state';
 
 /** What a model is. Dimensions come from the shapes of its tensors. */
 export interface ModelInfo {
@@ -112,6 +115,55 @@ export class Model {
   }
 
   /**
+   * A state of this model as another program lays it out: for 'rwkv.cpp' and 'web-rwkv' (and ai00) as one array, for
+   * 'ChatRWKV' as its list of tensors. The logits after the last token, and how many tokens there were, stay behind.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE` where the state belongs to other weights
+   */
+  exportState(state: State, options: { layout: 'ChatRWKV' }): StateTensor[];
+  exportState(state: State, options: { layout: 'rwkv.cpp' | 'web-rwkv' }): Float32Array;
+  exportState(state: State, options: StateLayoutOptions): Float32Array | StateTensor[];
+  exportState(state: State, options: StateLayoutOptions): Float32Array | StateTensor[] {
+    if (!State.is(state)) throw wrongType('state', 'a State', state);
+    if (state.fingerprint !== this.info.fingerprint) {
+      throw new WkvError('ERR_WKV_STATE', "the state belongs to other weights than this model's", {
+        expected: `fingerprint ${this.info.fingerprint}`,
+        found: `fingerprint ${state.fingerprint}`,
+      });
+    }
+    return exportValues(state.values(), this.info, options);
+  }
+
+  /**
+   * The state that another program has of this model; {@link Model.exportState} gives the same. How many tokens it has
+   * seen, and the logits after the last of them, are not known: a session that begins with it has to evaluate at least
+   * one token before it generates. Whether it is of the same weights, nobody can tell.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE` for a state of another size, or with a number that is not finite;
+   *   `ERR_WKV_MEMORY`, `ERR_WKV_DISPOSED`
+   * @throws {TypeError} for wrong arguments
+   */
+  importState(values: readonly StateTensor[], options: { layout: 'ChatRWKV' }): State;
+  importState(values: Float32Array, options: { layout: 'rwkv.cpp' | 'web-rwkv' }): State;
+  importState(values: Float32Array | readonly StateTensor[], options: StateLayoutOptions): State;
+  importState(values: Float32Array | readonly StateTensor[], options: StateLayoutOptions): State {
+    return this.#stateOf(importValues(values, this.info, options));
+  }
+
+  /**
+   * The state that a file of tuned states begins sessions with: a `.pth`, `.safetensors` or `.st` that has nothing but
+   * `blocks.N.att.time_state` [heads, headSize, headSize] for each layer. A session that begins with it has seen nothing.
+   *
+   * @throws {WkvError} `ERR_WKV_STATE` or `ERR_WKV_SHAPE` for a state of another model, or no tuned state;
+   *   `ERR_WKV_FORMAT` or `ERR_WKV_UNSUPPORTED` for a file that is damaged or not supported; `ERR_WKV_MEMORY`,
+   *   `ERR_WKV_DISPOSED`
+   * @throws {TypeError} for wrong arguments
+   */
+  async loadTunedState(path: string | URL, options?: TunedStateOptions): Promise<State> {
+    return this.#stateOf(await readTunedState(path, this.info, options));
+  }
+
+  /**
    * Frees the weights. Sessions of the model are disposed with it, their pending calls reject with
    * `ERR_WKV_DISPOSED`. Resolves when the memory is free; calling it again does nothing more.
    */
@@ -156,6 +208,14 @@ export class Model {
   createNative(state: State | undefined): NativeSession {
     try {
       return this.#native.createSession(state && State.unwrap(state), randomSeed());
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  #stateOf(values: Float32Array): State {
+    try {
+      return new State(this.#native.importState(values, randomSeed()));
     } catch (error) {
       throw fromNative(error);
     }

@@ -3,7 +3,7 @@ import { loadAddon } from './addon';
 import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 import type { StoredType, TensorDirectory } from './formats';
 import type { PlannedMatrix } from './formats/packed';
-import type { QuantizedPrecision } from './quantized';
+import type { ElementType, QuantizedPrecision } from './quantized';
 import { archiveHint } from './unpacked';
 
 /** What weight matrices are kept in. */
@@ -131,6 +131,8 @@ export interface NativeModel {
   /** Sums over the engine's steps; empty once the model is disposed. */
   statistics(): Partial<Record<'steps' | 'tokens' | 'sessions' | 'most', number>>;
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;
+  /** A state of these numbers that has seen no tokens. */
+  importState(values: Float32Array, seed: bigint): NativeState;
   dispose(): Promise<void>;
 }
 
@@ -160,6 +162,16 @@ export interface NativePackedFile {
   threads: number;
 }
 
+/** The same without packed matrices; see ElementsFile there. */
+export interface NativeElementsFile {
+  temporary: string;
+  path: string;
+  type: ElementType;
+  header: Uint8Array;
+  places: Readonly<Record<string, number>>;
+  threads: number;
+}
+
 export interface NativeBinding {
   Vocabulary: new (bytes: Uint8Array, offsets: Uint32Array) => NativeVocabulary;
   Sampler: new (sampling: NativeSampling, state: NativeSamplerState) => NativeSampler;
@@ -180,6 +192,14 @@ export interface NativeBinding {
     file: NativePackedFile,
     onProgress: NativeProgress,
   ): NativeJob<string>;
+  /** Writes all tensors' elements; gives `true`. */
+  convertElements(
+    directory: TensorDirectory,
+    file: NativeElementsFile,
+    onProgress: NativeProgress,
+  ): NativeJob<true>;
+  /** The elements of all tensors, one after the other in the directory's order. */
+  readElements(directory: TensorDirectory): Promise<Float32Array>;
   /** Passes on to the engines what sessions were asked to evaluate; see lib/turn.ts. */
   flush(): void;
   /** See native/addon/kernels.cpp: arguments by name, checked before; arrays for results are filled. */

@@ -4,36 +4,39 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { LoadingBar } from './progress';
 import { formatBytes, formatJson, printable } from './terminal';
-import { quantizedPrecisions, type QuantizedPrecision } from '../quantized';
+import { writtenAs, type ElementType, type QuantizedPrecision } from '../quantized';
 
 interface Options {
-  weights: QuantizedPrecision;
+  weights: ElementType | QuantizedPrecision;
   threads?: number;
   force?: true;
   json?: true;
 }
 
 const examples = `
-The packed file is used where it lies on the disk: it loads in a moment, and
-processes share its memory. The model's answers are those of the original with
-the same --weights. What was at OUT stays until the new file is whole.
+With int8 or int4, the file is packed: it is used where it lies on the disk,
+loads in a moment, and processes share its memory. The model's answers are those
+of the original with the same --weights.
+
+With f32, f16 or bf16, it is a plain .safetensors of all tensors, with the names
+of the original RWKV releases. f32 is exact; f16 and bf16 are rounded, and
+numbers too large for f16 are refused.
+
+What was at OUT stays until the new file is whole.
 
 Examples:
   $ wkv convert RWKV-5-World-7B.pth eagle.int8.safetensors
-  $ wkv convert --weights int8 --force model/ eagle.int8.safetensors`;
+  $ wkv convert --weights int8 --force model/ eagle.int8.safetensors
+  $ wkv convert --weights bf16 model/ eagle.safetensors`;
 
 export function addConvert(program: Command, interruption: Interruption): void {
   program
     .command('convert')
-    .summary('quantize a model once, into a file that loads in a moment')
-    .description('Quantizes a model once, into a .safetensors file that loads in a moment.')
-    .argument('<in>', 'a .pth or .safetensors file, or a Hugging Face directory')
+    .summary('write a model as one file: quantized, to load in a moment, or plain')
+    .description('Writes a model as one .safetensors file: quantized, to load in a moment, or plain.')
+    .argument('<in>', 'a .pth, .safetensors or .st file, or a Hugging Face directory')
     .argument('<out>', 'the file to write')
-    .addOption(
-      new Option('--weights <type>', 'pack the matrices as this')
-        .choices(quantizedPrecisions)
-        .default('int8'),
-    )
+    .addOption(new Option('--weights <type>', 'write the weights as this').choices(writtenAs).default('int8'))
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
     .option('--force', 'replace OUT if it is there')
     .option('--json', 'print one JSON object')

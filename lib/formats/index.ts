@@ -2,9 +2,8 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unpacked } from '../unpacked';
-import { corrupt, quoted } from './failures';
-import { areHuggingFaceNames, canonicalName } from './hugging-face';
 import { openModelDirectory, openModelFile } from './model-directory';
+import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
 
@@ -28,9 +27,9 @@ export interface OpenOptions {
  * Formats are recognized by content. Nothing of a file is executed, and of the weights themselves nothing is
  * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes).
  *
- * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not, `.gguf` of llama.cpp, `.bin`
- *   of rwkv.cpp) as path or `file:` URL, a directory as Hugging Face lays it out (`config.json`, the model in one or
- *   several files), or the index of such a model
+ * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not, `.st` of web-rwkv, `.gguf` of
+ *   llama.cpp, `.bin` of rwkv.cpp) as path or `file:` URL, a directory as Hugging Face lays it out (`config.json`, the
+ *   model in one or several files), or the index of such a model
  * @returns tensors under the names that BlinkDL gives them, each within its file
  * @throws WkvError `ERR_WKV_FORMAT` for what is missing, truncated or corrupt, `ERR_WKV_UNSUPPORTED` for what is
  *   sound but not read here, `ERR_WKV_MEMORY` where there is no room for the temporary file
@@ -72,16 +71,4 @@ async function isDirectory(path: string): Promise<boolean> {
   } catch (cause) {
     throw cannotOpen(path, cause);
   }
-}
-
-function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
-  if (!areHuggingFaceNames(directory.tensors.map(({ name }) => name))) return directory;
-  const names = new Set<string>();
-  const tensors = directory.tensors.map((tensor) => {
-    const name = canonicalName(tensor.name);
-    if (names.has(name)) throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
-    names.add(name);
-    return { ...tensor, name };
-  });
-  return { ...directory, tensors };
 }

@@ -160,7 +160,7 @@ export function layOutPacked(
 }
 
 /** The header with its length in front, filled up with spaces so that what follows begins a page. */
-function withLength(text: string): Buffer {
+export function withLength(text: string): Buffer {
   const bytes = 8 + Buffer.byteLength(text);
   const header = Buffer.alloc(Math.ceil(bytes / pageBytes) * pageBytes, ' ');
   header.writeBigUInt64LE(BigInt(header.length - 8));

@@ -35,15 +35,6 @@ std::vector<std::int64_t> require_integers(const Napi::Value& value, const char*
   return numbers;
 }
 
-StoredType require_type(const Napi::Value& value, const char* name) {
-  const std::string text = require_string(value, name);
-  for (int i = 0; i < kStoredTypes; ++i) {
-    const auto type = static_cast<StoredType>(i);
-    if (text == name_of(type)) return type;
-  }
-  refuse(value.Env(), std::string(name) + " must be a type that weights are stored in");
-}
-
 Applied require_applied(const Napi::Value& value, const char* name) {
   const std::string text = require_string(value, name);
   for (const Applied applied : {Applied::kExp, Applied::kNegativeExp, Applied::kExpOfNegativeExp}) {
@@ -80,6 +71,15 @@ Napi::Error to_javascript(Napi::Env env, const Error& error) {
 std::string require_string(const Napi::Value& value, const char* name) {
   if (!value.IsString()) refuse(value.Env(), std::string(name) + " must be a string");
   return value.As<Napi::String>().Utf8Value();
+}
+
+StoredType require_type(const Napi::Value& value, const char* name) {
+  const std::string text = require_string(value, name);
+  for (int i = 0; i < kStoredTypes; ++i) {
+    const auto type = static_cast<StoredType>(i);
+    if (text == name_of(type)) return type;
+  }
+  refuse(value.Env(), std::string(name) + " must be a type that weights are stored in");
 }
 
 Precision require_precision(const Napi::Value& value, const char* name) {

@@ -19,6 +19,7 @@ namespace wkv::addon {
 Napi::Error to_javascript(Napi::Env env, const Error& error);
 
 std::string require_string(const Napi::Value& value, const char* name);
+StoredType require_type(const Napi::Value& value, const char* name);
 Precision require_precision(const Napi::Value& value, const char* name);
 Napi::Object require_object(const Napi::Value& value, const char* name);
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest);

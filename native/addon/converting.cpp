@@ -1,14 +1,19 @@
-// planConversion and convertModel: from a tensor directory to a packed file.
+// planConversion, convertModel and convertElements: from a tensor directory to a file, packed or not; and
+// readElements, from a tensor directory to numbers.
 
 #include "addon/converting.h"
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "addon/arguments.h"
+#include "addon/background.h"
 #include "addon/job.h"
+#include "engine/elements.h"
 #include "engine/model_converter.h"
 
 namespace wkv::addon {
@@ -16,6 +21,18 @@ namespace wkv::addon {
 namespace {
 
 constexpr double kMostExact = 9007199254740991.0;
+
+std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
+  std::map<std::string, std::uint64_t> result;
+  const Napi::Array names = places.GetPropertyNames();
+  for (std::uint32_t i = 0; i < names.Length(); ++i) {
+    const Napi::HandleScope scope(places.Env());
+    const std::string name = require_string(names.Get(i), "name");
+    const double place = require_number(places.Get(name), "place", 0, kMostExact);
+    result[name] = static_cast<std::uint64_t>(place);
+  }
+  return result;
+}
 
 PackedFile to_packed_file(const Napi::Object& object) {
   PackedFile file{.temporary = require_string(object.Get("temporary"), "temporary"),
@@ -25,15 +42,16 @@ PackedFile to_packed_file(const Napi::Object& object) {
   const double last = static_cast<double>(file.header.size()) - 32;
   file.fingerprint_at =
       static_cast<std::size_t>(require_number(object.Get("fingerprintAt"), "fingerprintAt", 0, last));
-  const Napi::Object places = require_object(object.Get("places"), "places");
-  const Napi::Array names = places.GetPropertyNames();
-  for (std::uint32_t i = 0; i < names.Length(); ++i) {
-    const Napi::HandleScope scope(object.Env());
-    const std::string name = require_string(names.Get(i), "name");
-    const double place = require_number(places.Get(name), "place", 0, kMostExact);
-    file.places[name] = static_cast<std::uint64_t>(place);
-  }
+  file.places = to_places(require_object(object.Get("places"), "places"));
   return file;
+}
+
+ElementsFile to_elements_file(const Napi::Object& object) {
+  return {.temporary = require_string(object.Get("temporary"), "temporary"),
+          .path = require_string(object.Get("path"), "path"),
+          .type = require_type(object.Get("type"), "type"),
+          .header = copy_uint8_array(object.Get("header"), "header"),
+          .places = to_places(require_object(object.Get("places"), "places"))};
 }
 
 // planConversion(directory, weights): [{ name, rows, columns, group, weights, bytes }]
@@ -74,11 +92,37 @@ Napi::Value convert_model_call(const Napi::CallbackInfo& info) {
       [](Napi::Env env, const std::string& fingerprint) { return Napi::String::New(env, fingerprint); });
 }
 
+// convertElements(directory, { temporary, path, type, header, places, threads }, onProgress?):
+// { promise of true, or of undefined if cancelled; cancel() }
+Napi::Value convert_elements_call(const Napi::CallbackInfo& info) {
+  auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
+  const Napi::Object object = require_object(info[1], "file");
+  auto file = std::make_shared<const ElementsFile>(to_elements_file(object));
+  return start_job<bool>(
+      info.Env(), info[2],
+      [directory, file, threads = to_threads(object)](const std::atomic<bool>& cancelled,
+                                                      const LoadProgress& progress) {
+        convert_elements(*directory, *file, threads, cancelled, progress);
+        return true;
+      },
+      [](Napi::Env env, bool) { return Napi::Boolean::New(env, true); });
+}
+
+// readElements(directory): promise of a Float32Array
+Napi::Value read_elements_call(const Napi::CallbackInfo& info) {
+  auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
+  return in_background(
+      info.Env(), [directory] { return read_floats(*directory); },
+      [](Napi::Env env, const std::vector<float>& numbers) { return to_float32_array(env, numbers); });
+}
+
 }  // namespace
 
 void init_converting(Napi::Env env, Napi::Object exports) {
   exports.Set("planConversion", Napi::Function::New(env, plan_conversion_call));
   exports.Set("convertModel", Napi::Function::New(env, convert_model_call));
+  exports.Set("convertElements", Napi::Function::New(env, convert_elements_call));
+  exports.Set("readElements", Napi::Function::New(env, read_elements_call));
 }
 
 }  // namespace wkv::addon

@@ -1,6 +1,7 @@
 #include "addon/model.h"
 
 #include "addon/arguments.h"
+#include "addon/background.h"
 #include "addon/session.h"
 #include "addon/state.h"
 
@@ -26,11 +27,23 @@ ModelHandle::Remains ModelHandle::close() {
   return {std::move(engine), std::move(loaded)};
 }
 
+SessionState ModelHandle::blank_state(std::uint64_t seed) const {
+  SessionState state;
+  state.layout = info.state;
+  state.fingerprint = fingerprint;
+  state.vocabulary = static_cast<std::uint32_t>(info.vocabulary);
+  state.numbers = std::make_shared<Memory>(info.state.numbers() * sizeof(float),
+                                           resting ? SessionState::kMapRestingFrom : Memory::kMapFrom);
+  state.seed = seed;
+  return state;
+}
+
 Napi::Function Model::constructor(Napi::Env env) {
   return DefineClass(env, "Model",
                      {
                          InstanceMethod<&Model::info>("info"),
                          InstanceMethod<&Model::create_session>("createSession"),
+                         InstanceMethod<&Model::import_state>("importState"),
                          InstanceMethod<&Model::statistics>("statistics"),
                          InstanceMethod<&Model::dispose>("dispose"),
                      });
@@ -76,6 +89,18 @@ Napi::Value Model::statistics(const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto outcome = attempt([&] {
+    if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
+    SessionState state = handle_->blank_state(require_bigint(info[1], "seed"));
+    import_numbers(state, copy_float32_array(info[0], "values"));
+    return state;
+  });
+  if (outcome.error) throw to_javascript(env, *outcome.error);
+  return State::create(env, std::move(*outcome.result));
+}
+
 Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const ModelInfo& model = handle_->info;
@@ -83,14 +108,8 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
   try {
     if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
     if (info[0].IsUndefined()) {
-      value.layout = model.state;
-      value.fingerprint = handle_->fingerprint;
-      value.vocabulary = static_cast<std::uint32_t>(model.vocabulary);
-      value.numbers =
-          std::make_shared<Memory>(model.state.numbers() * sizeof(float),
-                                   handle_->resting ? SessionState::kMapRestingFrom : Memory::kMapFrom);
+      value = handle_->blank_state(require_bigint(info[1], "seed"));
       handle_->loaded->network->initialize(value.numbers->floats());
-      value.seed = require_bigint(info[1], "seed");
     } else {
       const State* state = State::from(info[0]);
       if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");

@@ -8,6 +8,7 @@
 #include "addon/environment.h"
 #include "engine/engine.h"
 #include "engine/model_loader.h"
+#include "engine/state.h"
 
 namespace wkv::addon {
 
@@ -29,6 +30,9 @@ struct ModelHandle {
   };
   Remains close();
 
+  // A state that has seen nothing, and whose numbers are yet to be written. Throws std::bad_alloc.
+  SessionState blank_state(std::uint64_t seed) const;
+
   ModelInfo info;
   std::string fingerprint;
   std::shared_ptr<const LoadedModel> loaded;
@@ -40,7 +44,8 @@ struct ModelHandle {
   std::shared_ptr<Environment::Engines> engines_;
 };
 
-// JavaScript's Model: { info(), statistics(), createSession(state, seed), dispose() }.
+// JavaScript's Model: { info(), statistics(), createSession(state, seed), importState(values, seed),
+// dispose() }.
 class Model : public Napi::ObjectWrap<Model> {
  public:
   static Napi::Function constructor(Napi::Env env);
@@ -53,6 +58,7 @@ class Model : public Napi::ObjectWrap<Model> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
+  Napi::Value import_state(const Napi::CallbackInfo& info);
   Napi::Value statistics(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 

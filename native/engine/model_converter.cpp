@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/elements.h"
 #include "engine/error.h"
 #include "engine/file_writer.h"
 #include "engine/fingerprint.h"
@@ -12,32 +13,41 @@ namespace wkv {
 
 namespace {
 
+using Places = std::map<std::string, std::uint64_t>;
+
+std::uint64_t place_of(const Places& places, const std::string& name) {
+  const auto found = places.find(name);
+  if (found != places.end()) return found->second;
+  throw Error("ERR_WKV_SHAPE", "the file has no place for the tensor " + name).about(name, "a place", "none");
+}
+
+// What is left when the tensors have been written.
+void finish(FileWriter& writer, const std::vector<unsigned char>& header,
+            const std::atomic<bool>& cancelled) {
+  writer.write(0, header.data(), header.size());
+  writer.synchronize();
+  if (cancelled.load()) throw Cancelled{};
+  writer.finish();
+}
+
 class FileSink : public PackedSink {
  public:
-  FileSink(const FileWriter& writer, const std::map<std::string, std::uint64_t>& places)
-      : writer_(writer), places_(places) {}
+  FileSink(const FileWriter& writer, const Places& places) : writer_(writer), places_(places) {}
 
   void put(const std::string& name, const Matrix& matrix) override {
-    writer_.write(place_of(name), matrix.data.data(), matrix.data.size());
+    writer_.write(place_of(places_, name), matrix.data.data(), matrix.data.size());
     if (matrix.input_scales.empty()) return;
     const std::size_t bytes = matrix.input_scales.size() * sizeof(float);
-    writer_.write(place_of(name + ".input_scales"), matrix.input_scales.data(), bytes);
+    writer_.write(place_of(places_, name + ".input_scales"), matrix.input_scales.data(), bytes);
   }
 
   void put(const std::string& name, std::uint64_t offset, std::span<const unsigned char> elements) override {
-    writer_.write(place_of(name) + offset, elements.data(), elements.size());
+    writer_.write(place_of(places_, name) + offset, elements.data(), elements.size());
   }
 
  private:
-  std::uint64_t place_of(const std::string& name) const {
-    const auto found = places_.find(name);
-    if (found != places_.end()) return found->second;
-    throw Error("ERR_WKV_SHAPE", "the packed file has no place for the tensor " + name)
-        .about(name, "a place", "none");
-  }
-
   const FileWriter& writer_;
-  const std::map<std::string, std::uint64_t>& places_;
+  const Places& places_;
 };
 
 void require_convertible(const TensorDirectory& directory, Precision weights) {
@@ -70,11 +80,21 @@ std::string convert_model(const TensorDirectory& directory, PackedFile file, uns
   std::string print = fingerprint(info, directory, hashes);
   std::copy(print.begin(), print.end(),
             file.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));
-  writer.write(0, file.header.data(), file.header.size());
-  writer.synchronize();
-  if (cancelled.load()) throw Cancelled{};
-  writer.finish();
+  finish(writer, file.header, cancelled);
   return print;
+}
+
+void convert_elements(const TensorDirectory& directory, const ElementsFile& file, unsigned threads,
+                      const std::atomic<bool>& cancelled, const LoadProgress& progress) {
+  std::vector<std::uint64_t> places;
+  for (const TensorEntry& tensor : directory.tensors) places.push_back(place_of(file.places, tensor.name));
+  const auto width = static_cast<std::uint64_t>(bytes_of(file.type));
+  FileWriter writer(file.temporary, file.path);
+  read_elements(directory, file.type, threads, cancelled, progress,
+                [&](std::size_t tensor, std::uint64_t first, std::span<const unsigned char> elements) {
+                  writer.write(places[tensor] + first * width, elements.data(), elements.size());
+                });
+  finish(writer, file.header, cancelled);
 }
 
 }  // namespace wkv

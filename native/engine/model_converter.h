@@ -25,6 +25,15 @@ struct PackedFile {
   std::map<std::string, std::uint64_t> places = {};
 };
 
+// A file of elements alone, all of one type.
+struct ElementsFile {
+  std::string temporary;
+  std::string path;
+  StoredType type = StoredType::kF32;
+  std::vector<unsigned char> header = {};
+  std::map<std::string, std::uint64_t> places = {};
+};
+
 // The matrices that the file is to have. Throws Error.
 std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Precision weights);
 
@@ -32,5 +41,9 @@ std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Pre
 // std::bad_alloc) nothing is left, and what was at the file's path is as it was.
 std::string convert_model(const TensorDirectory& directory, PackedFile file, unsigned threads,
                           const std::atomic<bool>& cancelled, const LoadProgress& progress);
+
+// Writes the file, of any model's tensors. Where it throws, as convert_model().
+void convert_elements(const TensorDirectory& directory, const ElementsFile& file, unsigned threads,
+                      const std::atomic<bool>& cancelled, const LoadProgress& progress);
 
 }  // namespace wkv

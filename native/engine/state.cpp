@@ -263,6 +263,21 @@ void unpack(const StateLayout& layout, const unsigned char* packed, float* numbe
   });
 }
 
+void import_numbers(SessionState& state, std::span<const float> numbers) {
+  const std::size_t expected = state.layout.numbers();
+  if (numbers.size() != expected) {
+    throw Error("ERR_WKV_STATE", "the state is not of this model: it has another number of values")
+        .about({}, std::to_string(expected) + " values", std::to_string(numbers.size()) + " values");
+  }
+  for (std::size_t i = 0; i < expected; ++i) {
+    if (!std::isfinite(numbers[i])) {
+      throw Error("ERR_WKV_STATE", "the state holds a number that is not finite")
+          .about({}, "finite numbers", "another at " + std::to_string(i) + " of state.values()");
+    }
+  }
+  std::memcpy(state.numbers->data(), numbers.data(), numbers.size_bytes());
+}
+
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision) {
   const std::size_t logits = state.logits == nullptr ? 0 : state.logits->size();
   Writer writer;

@@ -55,6 +55,9 @@ std::size_t packed_bytes(const StateLayout& layout);
 void pack(const StateLayout& layout, const float* numbers, unsigned char* packed);
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers);
 
+// Takes over the layout's numbers. Throws ERR_WKV_STATE where they are too few, too many or not finite.
+void import_numbers(SessionState& state, std::span<const float> numbers);
+
 // The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head, and what
 // layouts call exact. The logits are always exact.
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision);

@@ -100,6 +100,30 @@ std::string code(const Bytes& bytes) {
 }  // namespace
 
 TEST_SUITE("state") {
+  TEST_CASE("takes over numbers that fit, and refuses any others") {
+    std::mt19937 random(21);
+    SessionState state = some_state(random, false);
+    const Floats before = numbers_of(state);
+    Floats numbers = wkv::test::random_floats(random, state.layout.numbers(), -3, 3);
+    wkv::import_numbers(state, numbers);
+    CHECK(numbers_of(state) == numbers);
+    const Floats kept = numbers;
+    for (const std::size_t size : {std::size_t{0}, numbers.size() - 1, numbers.size() + 1}) {
+      const Floats other(size);
+      const wkv::Error error = refusal([&] { wkv::import_numbers(state, other); });
+      CHECK(error.code == "ERR_WKV_STATE");
+      CHECK(error.found == std::to_string(size) + " values");
+    }
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+      numbers[5] = bad;
+      const wkv::Error error = refusal([&] { wkv::import_numbers(state, numbers); });
+      CHECK(error.code == "ERR_WKV_STATE");
+      CHECK(error.found == "another at 5 of state.values()");
+    }
+    CHECK(numbers_of(state) == kept);
+    CHECK(before != kept);
+  }
+
   TEST_CASE("f32 comes back exactly, with everything that continues the session") {
     std::mt19937 random(1);
     for (const bool with_logits : {true, false}) {

@@ -42,6 +42,18 @@ describe('wkv convert', () => {
     expect(json(outcome)).toEqual({ path, weights: 'int8', bytes: statSync(path).size, fingerprint });
   });
 
+  test('writes a plain file, too, which the other commands take', async () => {
+    const path = join(place(), 'a.safetensors');
+    const { code, stdout, stderr } = await wkv(['convert', source, path, '--weights', 'bf16']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(String(stdout)).toMatch(/a\.safetensors: bf16, \d+\.\d KiB\n$/);
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({
+      ...{ format: 'safetensors', storedAs: 'bf16' },
+    });
+    const again = await wkv(['convert', '--force', '--json', '--weights', 'f32', source, path]);
+    expect(json(again)).toEqual({ path, weights: 'f32', bytes: statSync(path).size });
+  });
+
   test('replaces a file with --force alone', async () => {
     const path = join(place(), 'a.safetensors');
     writeFileSync(path, 'precious');

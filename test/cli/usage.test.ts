@@ -67,7 +67,10 @@ describe('wkv', () => {
     [['bench', '--vocabulary', 'a.txt'], /unknown option '--vocabulary'/],
     [['convert', 'a.pth'], /missing required argument 'out'/],
     [['convert', 'a.pth', 'b', 'c'], /too many arguments/],
-    [['convert', '--weights', 'f32', 'a.pth', 'b'], /--weights.*Allowed choices are int8/],
+    [
+      ['convert', '--weights', 'auto', 'a.pth', 'b'],
+      /--weights.*Allowed choices are f32, f16, bf16, int8, int4/,
+    ],
     [['doctor', 'me'], /too many arguments/],
   ])('refuses %j as wrong usage', async (parameters, message) => {
     const { code, stdout, stderr } = await wkv(parameters);

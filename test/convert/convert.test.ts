@@ -332,11 +332,14 @@ describe('convertModel', () => {
       await rejection(() => callUnchecked({ convertModel }, 'convertModel', parameters));
     expectFailure(
       await calling(source, path),
-      invalidArgument(/options\.weights: expected 'int8' or 'int4'/),
+      invalidArgument(/options\.weights: expected 'f32' or 'f16' or 'bf16' or 'int8' or 'int4'/),
     );
     expectFailure(await calling(source, path, {}), invalidArgument(/options\.weights/));
     for (const [options, failure] of [
-      [{ weights: 'f32' }, invalidArgument(/options\.weights: expected one of 'int8', 'int4'/)],
+      [
+        { weights: 'auto' },
+        invalidArgument(/options\.weights: expected one of 'f32', 'f16', 'bf16', 'int8', 'int4'/),
+      ],
       [{ ...int8, threads: 0 }, outOfRange(/options\.threads/)],
       [{ ...int8, overwrite: 'yes' }, invalidArgument(/options\.overwrite: expected a boolean/)],
       [{ ...int8, onProgress: 1 }, invalidArgument(/options\.onProgress: expected a function/)],

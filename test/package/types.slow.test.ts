@@ -42,6 +42,13 @@ export async function main(): Promise<void> {
   const values: Float32Array = session.state.values();
   const again = model.createSession({ state: State.deserialize(bytes) });
   again.dispose();
+  const exported: Float32Array = model.exportState(session.state, { layout: 'rwkv.cpp' });
+  const imported: State = model.importState(exported, { layout: 'rwkv.cpp' });
+  const shape: readonly number[] | undefined = model.exportState(imported, { layout: 'ChatRWKV' })[0]?.shape;
+  const tuned: State = await model.loadTunedState('tuned.st', { layout: 'web-rwkv' });
+  console.log(shape, tuned);
+  // @ts-expect-error there is no such layout
+  model.exportState(imported, { layout: 'rwkv' });
   const tokens: Uint32Array = Tokenizer.bytes().encode('text');
   console.log(layers, logits, scores, values, tokens);
   // @ts-expect-error a path is text or a URL

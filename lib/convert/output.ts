@@ -1,0 +1,55 @@
+import type { BigIntStats } from 'node:fs';
+import { realpath, stat, statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { WkvError } from '../errors';
+import { wrongType } from '../options';
+
+/** Where the file is to be, and what is there; where that is a link, what it points to. */
+export async function findOutput(
+  output: unknown,
+  overwrite: boolean,
+): Promise<{ path: string; existing: BigIntStats | undefined }> {
+  const path = output instanceof URL ? fileURLToPath(output) : output;
+  if (typeof path !== 'string' || path === '') throw wrongType('output', 'a path or a file: URL', output);
+  const absolute = resolve(path);
+  let existing: BigIntStats;
+  try {
+    existing = await stat(absolute, { bigint: true });
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return { path: absolute, existing: undefined };
+    throw error;
+  }
+  if (existing.isDirectory()) throw unwritable(absolute, 'EISDIR', 'it is a directory');
+  if (!existing.isFile()) throw unwritable(absolute, 'EINVAL', 'it is no regular file');
+  if (!overwrite) {
+    throw unwritable(absolute, 'EEXIST', 'it exists; the option overwrite (wkv convert --force) replaces it');
+  }
+  return { path: await realpath(absolute), existing };
+}
+
+/** Refuses what the disk has no room for, where it says how much it has. */
+export async function requireRoom(path: string, bytes: number): Promise<void> {
+  let free: number;
+  try {
+    const { bavail, bsize } = await statfs(dirname(path));
+    free = bavail * bsize;
+  } catch {
+    return; // writing will say what is wrong
+  }
+  if (bytes <= free) return;
+  const gib = (count: number): string => `${(count / 2 ** 30).toFixed(2)} GiB`;
+  throw new WkvError(
+    'ERR_WKV_MEMORY',
+    `${path}: the file takes ${gib(bytes)}, but the disk has only ${gib(free)} free`,
+    { path, expected: `${bytes} bytes`, found: `${free} bytes` },
+  );
+}
+
+function unwritable(path: string, code: string, why: string): Error {
+  return Object.assign(new Error(`${path}: cannot be written: ${why}`), { code, path });
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+}

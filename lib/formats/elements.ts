@@ -1,0 +1,47 @@
+import type { ElementType } from '../quantized';
+import { quoted, unsupported } from './failures';
+import { withLength } from './packed';
+import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
+
+/** Where everything of a plain `.safetensors` file lies. */
+export interface ElementsLayout {
+  /** The file's first bytes, up to the first element. */
+  header: Buffer;
+  /** Byte offsets in the file. */
+  places: Record<string, number>;
+  /** The file's size in bytes. */
+  bytes: number;
+}
+
+const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\./;
+
+/**
+ * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights give the
+ * same file, whatever held them.
+ *
+ * @throws WkvError `ERR_WKV_UNSUPPORTED` for a tensor that no RWKV model has
+ */
+export function layOutElements(type: ElementType, { tensors, files }: TensorDirectory): ElementsLayout {
+  const entries = new Map<string, unknown>();
+  const begins: [string, number][] = [];
+  let end = 0;
+  for (const { name, shape } of [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (!names.test(name)) {
+      throw unsupported(files[0]?.path ?? '', `this is no RWKV model: it has a tensor ${quoted(name)}`, {
+        ...{ tensor: name, expected: 'the tensors of an RWKV model', found: name },
+      });
+    }
+    const begin = end;
+    end += shape.reduce((product, size) => product * size, storedTypeBytes[type]);
+    entries.set(name, { dtype: type.toUpperCase(), shape, data_offsets: [begin, end] });
+    begins.push([name, begin]);
+  }
+  const header = withLength(
+    JSON.stringify({ __metadata__: { format: 'pt' }, ...Object.fromEntries(entries) }),
+  );
+  return {
+    header,
+    places: Object.fromEntries(begins.map(([name, begin]) => [name, header.length + begin])),
+    bytes: header.length + end,
+  };
+}

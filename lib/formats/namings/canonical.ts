@@ -1,0 +1,32 @@
+import { corrupt, quoted } from '../failures';
+import type { TensorDirectory, TensorEntry } from '../tensor-directory';
+import { flashLinearAttention } from './fla';
+import { huggingFace } from './hugging-face';
+import type { Naming } from './naming';
+import { webRwkv } from './web-rwkv';
+
+/** Every naming but BlinkDL's; the first that a directory is in counts. */
+const namings: readonly Naming[] = [huggingFace, flashLinearAttention, webRwkv];
+
+/**
+ * The directory with the names, shapes and strides that BlinkDL gives its tensors. Packed files have his names already.
+ *
+ * @throws WkvError `ERR_WKV_FORMAT` where two tensors come out with the same name
+ */
+export function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
+  if (directory.packed !== undefined) return directory;
+  for (const naming of namings) {
+    const translate = naming(directory);
+    if (translate === undefined) continue;
+    const tensors = directory.tensors.flatMap((tensor): TensorEntry[] =>
+      tensor.type === 'packed' ? [tensor] : translate(tensor),
+    );
+    const names = new Set<string>();
+    for (const { name } of tensors) {
+      if (names.has(name)) throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
+      names.add(name);
+    }
+    return { ...directory, tensors };
+  }
+  return directory;
+}

@@ -1,0 +1,34 @@
+import type { Naming } from './naming';
+
+/**
+ * Names that transformers gives to the weights of RWKV-4, RWKV-5 and RWKV-6, as BlinkDL calls them. What RWKV-6 has
+ * anew (`time_maa_x`, `time_decay_w1` and so on) is called alike.
+ */
+const modules: ReadonlyMap<string, string> = new Map([
+  ['embeddings', 'emb'],
+  ['pre_ln', 'ln0'],
+  ['attention', 'att'],
+  ['feed_forward', 'ffn'],
+  ['time_mix_key', 'time_mix_k'],
+  ['time_mix_value', 'time_mix_v'],
+  ['time_mix_receptance', 'time_mix_r'],
+  ['time_mix_gate', 'time_mix_g'],
+]);
+
+const prefix = 'rwkv.';
+
+/** Of transformers: everything but the head begins with `rwkv.` there. */
+export const huggingFace: Naming = ({ tensors }) => {
+  if (!tensors.some(({ name }) => name.startsWith(`${prefix}blocks.`))) return undefined;
+  return (tensor) => [{ ...tensor, name: canonicalName(tensor.name) }];
+};
+
+/** `rwkv.blocks.0.attention.time_mix_key` -> `blocks.0.att.time_mix_k`. */
+function canonicalName(name: string): string {
+  if (!name.startsWith(prefix)) return name;
+  return name
+    .slice(prefix.length)
+    .split('.')
+    .map((part) => modules.get(part) ?? part)
+    .join('.');
+}

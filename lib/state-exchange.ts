@@ -1,0 +1,122 @@
+import { isFloat32Array } from 'node:util/types';
+import { WkvError } from './errors';
+import { checkOptions, oneOf, wrongType } from './options';
+import {
+  chatRwkvShapes,
+  fromLayout,
+  layerNumbers,
+  stateLayouts,
+  toLayout,
+  type StateDimensions,
+  type StateLayout,
+} from './state-layouts';
+
+/** A tensor of a state, as ChatRWKV keeps it: its elements in order, the last dimension first. */
+export interface StateTensor {
+  shape: readonly number[];
+  data: Float32Array;
+}
+
+export interface StateLayoutOptions {
+  /** The program whose layout it is; docs/state-format.md describes them. */
+  layout: StateLayout;
+}
+
+/** The numbers of a state in another program's layout. */
+export function exportValues(
+  values: Float32Array,
+  dimensions: StateDimensions,
+  options: unknown,
+): Float32Array | StateTensor[] {
+  const layout = checkLayout(options, dimensions);
+  const numbers = toLayout(values, dimensions, layout);
+  if (layout !== 'ChatRWKV') return numbers;
+  let begin = 0;
+  return chatRwkvShapes(dimensions).map((shape) => {
+    const first = begin;
+    begin += elementsOf(shape);
+    return { shape, data: numbers.slice(first, begin) };
+  });
+}
+
+/** The numbers that another program's state has, in the order of `State.values()`; always a copy. */
+export function importValues(values: unknown, dimensions: StateDimensions, options: unknown): Float32Array {
+  const layout = checkLayout(options, dimensions);
+  const numbers =
+    layout === 'ChatRWKV' ? joinTensors(values, dimensions) : checkNumbers(values, dimensions, layout);
+  return fromLayout(numbers, dimensions, layout);
+}
+
+function checkLayout(options: unknown, { embedding, heads, headSize, architecture }: StateDimensions) {
+  const { layout } = checkOptions<StateLayoutOptions>(options, { layout: oneOf(...stateLayouts) });
+  if (layout === undefined) {
+    throw wrongType('options.layout', stateLayouts.map((name) => `'${name}'`).join(' or '), layout);
+  }
+  if (layout === 'web-rwkv' && architecture !== 'rwkv4' && heads * headSize !== embedding) {
+    throw new WkvError(
+      'ERR_WKV_STATE',
+      `web-rwkv has no layout for heads that are not as wide as the model`,
+      {
+        expected: `${embedding} channels in all heads`,
+        found: `${heads} heads of ${headSize}`,
+      },
+    );
+  }
+  return layout;
+}
+
+function checkNumbers(values: unknown, dimensions: StateDimensions, layout: StateLayout): Float32Array {
+  if (!isFloat32Array(values)) throw wrongType('values', 'a Float32Array', values);
+  const expected = dimensions.layers * layerNumbers(dimensions);
+  if (values.length !== expected) {
+    throw otherState(`the state of ${layout}`, `${expected} numbers`, `${values.length} numbers`);
+  }
+  return values;
+}
+
+function joinTensors(tensors: unknown, dimensions: StateDimensions): Float32Array {
+  if (!Array.isArray(tensors)) throw wrongType('values', 'an array of tensors, { shape, data }', tensors);
+  const shapes = chatRwkvShapes(dimensions);
+  if (tensors.length !== shapes.length) {
+    throw otherState('the state of ChatRWKV', `${shapes.length} tensors`, `${tensors.length} tensors`);
+  }
+  const numbers = new Float32Array(dimensions.layers * layerNumbers(dimensions));
+  let end = 0;
+  for (const [index, shape] of shapes.entries()) {
+    numbers.set(checkTensor(`values[${index}]`, tensors[index], shape), end);
+    end += elementsOf(shape);
+  }
+  return numbers;
+}
+
+function checkTensor(name: string, tensor: unknown, expected: readonly number[]): Float32Array {
+  if (typeof tensor !== 'object' || tensor === null) {
+    throw wrongType(name, 'a tensor, { shape, data }', tensor);
+  }
+  const shape: unknown = Reflect.get(tensor, 'shape');
+  const data: unknown = Reflect.get(tensor, 'data');
+  if (!Array.isArray(shape)) throw wrongType(`${name}.shape`, 'an array', shape);
+  if (!isFloat32Array(data)) throw wrongType(`${name}.data`, 'a Float32Array', data);
+  if (shape.length !== expected.length || expected.some((size, axis) => size !== shape[axis])) {
+    throw otherState(name, shapeText(expected), shapeText(shape));
+  }
+  if (data.length !== elementsOf(expected)) {
+    throw otherState(`${name}.data`, `${elementsOf(expected)} numbers`, `${data.length} numbers`);
+  }
+  return data;
+}
+
+function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+function shapeText(shape: readonly unknown[]): string {
+  return `[${shape.slice(0, 8).join(', ')}]`;
+}
+
+function otherState(what: string, expected: string, found: string): WkvError {
+  return new WkvError('ERR_WKV_STATE', `${what} is not of this model: expected ${expected}, found ${found}`, {
+    expected,
+    found,
+  });
+}

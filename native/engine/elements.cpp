@@ -1,0 +1,189 @@
+#include "engine/elements.h"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "engine/error.h"
+#include "engine/stored_numbers.h"
+
+namespace wkv {
+
+namespace {
+
+// The most elements of a row that is read at once.
+constexpr std::int64_t kMostColumns = std::int64_t{1} << 16;
+// The most parts that an irregular tensor is read in; and the most bytes, where parts lie between each other.
+constexpr std::size_t kMostViews = std::size_t{1} << 16;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 30;
+
+struct Axis {
+  std::int64_t size;
+  std::int64_t stride;
+};
+
+// The tensor's axes, outermost first, without those of one element; axes that lie like one are one.
+std::vector<Axis> axes_of(const TensorEntry& tensor) {
+  std::vector<Axis> axes;
+  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+    const Axis axis{tensor.shape[i], tensor.strides[i]};
+    if (axis.size == 1) continue;
+    if (!axes.empty() && axes.back().stride == axis.size * axis.stride) {
+      axes.back() = {axes.back().size * axis.size, axis.stride};
+    } else {
+      axes.push_back(axis);
+    }
+  }
+  return axes;
+}
+
+// A matrix that is a part of a tensor, and how many of the tensor's elements come before.
+struct View {
+  TensorEntry matrix;
+  std::uint64_t first;
+};
+
+// Cuts a tensor into matrices with rows of a bearable length.
+class Cutter {
+ public:
+  Cutter(const TensorDirectory& directory, const TensorEntry& tensor)
+      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)) {
+    cut(0, 0, 0);
+  }
+
+  std::vector<View> views;
+
+ private:
+  // What is left of the axes from `axis` on, from the element at `offset`.
+  void cut(std::size_t axis, std::int64_t offset, std::int64_t first) {
+    const std::size_t left = axes_.size() - axis;
+    if (left < 2) {
+      cut_run(left == 0 ? Axis{1, 1} : axes_.back(), offset, first);
+    } else if (left == 2 && (axes_.back().size <= kMostColumns || axes_.back().stride != 1)) {
+      add(axes_[axis], axes_.back(), offset, first);
+    } else {
+      std::int64_t inner = 1;
+      for (std::size_t i = axis + 1; i < axes_.size(); ++i) inner *= axes_[i].size;
+      for (std::int64_t i = 0; i < axes_[axis].size; ++i) {
+        cut(axis + 1, offset + i * axes_[axis].stride, first + i * inner);
+      }
+    }
+  }
+
+  void cut_run(Axis run, std::int64_t offset, std::int64_t first) {
+    const std::int64_t rows = run.size / kMostColumns;
+    const std::int64_t done = rows * kMostColumns;
+    if (rows > 0) add({rows, kMostColumns * run.stride}, {kMostColumns, run.stride}, offset, first);
+    if (done < run.size) {
+      add({1, 0}, {run.size - done, run.stride}, offset + done * run.stride, first + done);
+    }
+  }
+
+  void add(Axis rows, Axis columns, std::int64_t offset, std::int64_t first) {
+    const StoredType type = tensor_.type;
+    if (offset % form_of(type).numbers != 0) refuse_layout();
+    TensorEntry matrix{.name = tensor_.name,
+                       .type = type,
+                       .shape = {rows.size, columns.size},
+                       .strides = {rows.stride, columns.stride},
+                       .file = tensor_.file,
+                       .offset = tensor_.offset + static_cast<std::uint64_t>(bytes_of(type, offset)),
+                       .applied = tensor_.applied,
+                       .scale = tensor_.scale};
+    // Where columns are not side by side, all that lies between the first and the last element is read.
+    if (columns.stride != 1) bytes_ += checked_extent(directory_, matrix);
+    if (views.size() == kMostViews || bytes_ > kMostBytes) refuse_layout();
+    views.push_back({std::move(matrix), static_cast<std::uint64_t>(first)});
+  }
+
+  [[noreturn]] void refuse_layout() const {
+    throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor_.name + " is laid out too irregularly")
+        .about(tensor_.name, "rows that are contiguous", "strides " + shape_text(tensor_.strides));
+  }
+
+  const TensorDirectory& directory_;
+  const TensorEntry& tensor_;
+  const std::vector<Axis> axes_;
+  std::uint64_t bytes_ = 0;
+};
+
+void require_readable(const TensorDirectory& directory, const TensorEntry& tensor) {
+  if (tensor.packed) {
+    const std::string found = name_of(tensor.packed->precision);
+    throw Error("ERR_WKV_UNSUPPORTED",
+                "the tensor " + tensor.name + " is packed as " + found + ", which cannot be converted")
+        .about(tensor.name, "weights that are not packed", found);
+  }
+  static_cast<void>(checked_extent(directory, tensor));
+}
+
+[[noreturn]] void refuse_number(const std::string& tensor, StoredType type, float number,
+                                std::uint64_t index) {
+  throw Error("ERR_WKV_UNSUPPORTED",
+              "the tensor " + tensor + " holds numbers that " + name_of(type) +
+                  " cannot; use weights: " + (type == StoredType::kF16 ? "'bf16' or 'f32'" : "'f32'"))
+      .about(tensor, type == StoredType::kF16 ? "at most 65504" : "at most 3.389e38",
+             std::to_string(number) + " at element " + std::to_string(index));
+}
+
+// Elements of a view, as `type`.
+std::vector<unsigned char> converted(const View& view, std::uint64_t first,
+                                     std::span<const unsigned char> elements, StoredType type) {
+  const StoredType from = shown_type(view.matrix);
+  std::vector<float> numbers(elements.size() / static_cast<std::size_t>(bytes_of(from)));
+  widen(from, elements.data(), numbers);
+  std::vector<unsigned char> result(numbers.size() * static_cast<std::size_t>(bytes_of(type)));
+  narrow(numbers, type, result.data());
+  const std::int64_t bad = first_not_finite(type, result.data(), static_cast<std::int64_t>(numbers.size()));
+  if (bad >= 0) {
+    refuse_number(view.matrix.name, type, numbers[static_cast<std::size_t>(bad)],
+                  first + static_cast<std::uint64_t>(bad));
+  }
+  return result;
+}
+
+}  // namespace
+
+void read_elements(const TensorDirectory& directory, StoredType type, unsigned threads,
+                   const std::atomic<bool>& cancelled, const LoadProgress& progress,
+                   const ElementsVisitor& visit) {
+  std::vector<std::vector<View>> views;  // of each tensor
+  for (const TensorEntry& tensor : directory.tensors) {
+    require_readable(directory, tensor);
+    views.push_back(Cutter(directory, tensor).views);
+  }
+  TensorLoader loader(directory, threads, cancelled, progress);
+  for (std::size_t tensor = 0; tensor < views.size(); ++tensor) {
+    for (const View& view : views[tensor]) {
+      loader.show(view.matrix, [&visit, &view, tensor, type](std::uint64_t offset,
+                                                             std::span<const unsigned char> elements) {
+        const StoredType from = shown_type(view.matrix);
+        const std::uint64_t first = view.first + offset / static_cast<std::uint64_t>(bytes_of(from));
+        if (from == type) {
+          visit(tensor, first, elements);
+        } else {
+          visit(tensor, first, converted(view, first, elements, type));
+        }
+      });
+    }
+  }
+  loader.run();
+}
+
+std::vector<float> read_floats(const TensorDirectory& directory) {
+  std::vector<std::uint64_t> begins;
+  std::uint64_t end = 0;
+  for (const TensorEntry& tensor : directory.tensors) {
+    begins.push_back(end);
+    end += static_cast<std::uint64_t>(element_count(tensor));
+  }
+  std::vector<float> numbers(static_cast<std::size_t>(end));
+  const std::atomic<bool> cancelled{false};
+  read_elements(directory, StoredType::kF32, 1, cancelled, {},
+                [&](std::size_t tensor, std::uint64_t first, std::span<const unsigned char> elements) {
+                  std::memcpy(numbers.data() + begins[tensor] + first, elements.data(), elements.size());
+                });
+  return numbers;
+}
+
+}  // namespace wkv
