@@ -1,6 +1,7 @@
 #include "engine/elements.h"
 
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,9 +27,9 @@ Number number_at(const unsigned char* elements, std::int64_t index) {
 
 // How a stored type has its elements: in blocks of so many, each of so many bytes.
 struct Form {
-  float (*read)(const unsigned char* blocks, std::int64_t element);  // null for types that are not known here
+  float (*read)(const unsigned char* blocks, std::int64_t element);
   std::int64_t elements = 1;
-  std::int64_t bytes = 0;
+  std::int64_t bytes = 1;
 
   std::int64_t elements_of(std::uint64_t byte_count) const {
     return static_cast<std::int64_t>(byte_count) / bytes * elements;
@@ -38,19 +39,20 @@ struct Form {
   }
 };
 
-Form form_of(StoredType type) {
-  if (type == StoredType::kF32) return {.read = number_at<float>, .bytes = 4};
+// None for types that are not known here.
+std::optional<Form> form_of(StoredType type) {
+  if (type == StoredType::kF32) return Form{.read = number_at<float>, .bytes = 4};
   if (type == StoredType::kF16) {
-    return {.read = [](const unsigned char* blocks,
-                       std::int64_t i) { return f16_to_f32(number_at<std::uint16_t>(blocks, i)); },
-            .bytes = 2};
+    return Form{.read = [](const unsigned char* blocks,
+                           std::int64_t i) { return f16_to_f32(number_at<std::uint16_t>(blocks, i)); },
+                .bytes = 2};
   }
   if (type == StoredType::kBf16) {
-    return {.read = [](const unsigned char* blocks,
-                       std::int64_t i) { return bf16_to_f32(number_at<std::uint16_t>(blocks, i)); },
-            .bytes = 2};
+    return Form{.read = [](const unsigned char* blocks,
+                           std::int64_t i) { return bf16_to_f32(number_at<std::uint16_t>(blocks, i)); },
+                .bytes = 2};
   }
-  return {.read = nullptr};
+  return std::nullopt;
 }
 
 struct Axis {
@@ -77,13 +79,14 @@ std::vector<Axis> axes_of(const TensorEntry& tensor) {
 struct View {
   TensorEntry matrix;
   std::uint64_t first;
+  Form form;
 };
 
 // Cuts a tensor into matrices with rows of a bearable length.
 class Cutter {
  public:
-  Cutter(const TensorDirectory& directory, const TensorEntry& tensor)
-      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)) {
+  Cutter(const TensorDirectory& directory, const TensorEntry& tensor, const Form& form)
+      : directory_(directory), tensor_(tensor), form_(form), axes_(axes_of(tensor)) {
     cut(0, 0, 0);
   }
 
@@ -121,30 +124,33 @@ class Cutter {
                        .shape = {rows.size, columns.size},
                        .strides = {rows.stride, columns.stride},
                        .file = tensor_.file,
-                       .offset = tensor_.offset + form_of(tensor_.type).bytes_of(offset)};
+                       .offset = tensor_.offset + form_.bytes_of(offset)};
     // Where columns are not side by side, all that lies between the first and the last element is read.
     if (columns.stride != 1) bytes_ += checked_extent(directory_, matrix);
     if (views.size() == kMostViews || bytes_ > kMostBytes) {
       throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor_.name + " is laid out too irregularly")
           .about(tensor_.name, "rows that are contiguous", "strides " + shape_text(tensor_.strides));
     }
-    views.push_back({std::move(matrix), static_cast<std::uint64_t>(first)});
+    views.push_back({std::move(matrix), static_cast<std::uint64_t>(first), form_});
   }
 
   const TensorDirectory& directory_;
   const TensorEntry& tensor_;
+  const Form form_;
   const std::vector<Axis> axes_;
   std::uint64_t bytes_ = 0;
 };
 
-void require_readable(const TensorDirectory& directory, const TensorEntry& tensor) {
-  if (tensor.packed || form_of(tensor.type).read == nullptr) {
+Form require_form(const TensorDirectory& directory, const TensorEntry& tensor) {
+  const std::optional<Form> form = form_of(tensor.type);
+  if (tensor.packed || !form) {
     const std::string found = tensor.packed ? name_of(tensor.packed->precision) : name_of(tensor.type);
     throw Error("ERR_WKV_UNSUPPORTED",
                 "the tensor " + tensor.name + " is stored as " + found + ", which cannot be converted")
         .about(tensor.name, "f32, f16 or bf16", found);
   }
   static_cast<void>(checked_extent(directory, tensor));
+  return *form;
 }
 
 [[noreturn]] void refuse_number(const std::string& tensor, StoredType type, float number,
@@ -159,12 +165,11 @@ void require_readable(const TensorDirectory& directory, const TensorEntry& tenso
 // Stored elements of a view, as `type`.
 std::vector<unsigned char> converted(const View& view, std::uint64_t first,
                                      std::span<const unsigned char> elements, StoredType type) {
-  const Form form = form_of(view.matrix.type);
-  const std::int64_t count = form.elements_of(elements.size());
+  const std::int64_t count = view.form.elements_of(elements.size());
   std::vector<unsigned char> result(static_cast<std::size_t>(count * bytes_of(type)));
   unsigned char* to = result.data();
   for (std::int64_t i = 0; i < count; ++i, to += bytes_of(type)) {
-    const float number = form.read(elements.data(), i);
+    const float number = view.form.read(elements.data(), i);
     if (type == StoredType::kF32) {
       std::memcpy(to, &number, sizeof number);
       continue;
@@ -186,16 +191,14 @@ void read_elements(const TensorDirectory& directory, StoredType type, unsigned t
                    const ElementsVisitor& visit) {
   std::vector<std::vector<View>> views;  // of each tensor
   for (const TensorEntry& tensor : directory.tensors) {
-    require_readable(directory, tensor);
-    views.push_back(Cutter(directory, tensor).views);
+    views.push_back(Cutter(directory, tensor, require_form(directory, tensor)).views);
   }
   TensorLoader loader(directory, threads, cancelled, progress);
   for (std::size_t tensor = 0; tensor < views.size(); ++tensor) {
     for (const View& view : views[tensor]) {
       loader.show(view.matrix, [&visit, &view, tensor, type](std::uint64_t offset,
                                                              std::span<const unsigned char> elements) {
-        const std::uint64_t first =
-            view.first + static_cast<std::uint64_t>(form_of(view.matrix.type).elements_of(offset));
+        const std::uint64_t first = view.first + static_cast<std::uint64_t>(view.form.elements_of(offset));
         if (view.matrix.type == type) {
           visit(tensor, first, elements);
         } else {
