@@ -57,6 +57,7 @@ std::vector<Floats> shown(const TensorDirectory& directory, StoredType type, uns
                                    elements.data(), elements.size());
                      });
   std::vector<Floats> values;
+  values.reserve(bytes.size());
   for (const auto& tensor : bytes) values.push_back(widened(type, tensor));
   return values;
 }

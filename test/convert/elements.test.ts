@@ -4,10 +4,12 @@ import { convertModel, demoModel, type ConvertOptions } from '../../lib/index';
 import { smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from '../model/support';
 import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
+import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { encodeFloats } from '../support/float16';
 import { asFlashLinearAttention, asWebRwkv } from '../support/foreign-names';
 import { readParts, resultsOf, unfinished } from '../support/packed';
 import { writePth, type WritableTensor } from '../support/pth-writer';
+import { readTensors } from '../support/read-tensors';
 import { randomModel, randomNumbers, randomTokens } from '../support/random-model';
 import { smallModelOf, versions } from '../support/small-models';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
@@ -73,7 +75,8 @@ describe('convertModel to f32, f16 or bf16', () => {
   test.each(types)('writes the tensors of every version as %s', async (type) => {
     for (const version of versions) {
       const model = smallModelOf(version);
-      const path = await writeTensors(folder, `v${version}-${type}`, 'pth', model as never);
+      const path = join(folder, `v${version}-${type}.pth`);
+      await writePth(path, model);
       expectTensors(await converted(path, type), type, model);
     }
   });
@@ -84,13 +87,15 @@ describe('convertModel to f32, f16 or bf16', () => {
       files.set(name, await converted(path, 'f32'));
     };
     const six = smallModelOf('6');
-    await add('6 own', await writeTensors(folder, 'own-6', 'safetensors', six as never));
+    await writeSafetensors(join(folder, '6.safetensors'), six);
+    await add('6 own', join(folder, '6.safetensors'));
     await writeHuggingFaceDirectory(join(folder, 'hf-6'), six, { shards: 2 });
     await add('6 transformers', join(folder, 'hf-6'));
     await writeSafetensors(join(folder, '6.st'), asWebRwkv(six));
     await add('6 web-rwkv', join(folder, '6.st'));
     const seven = smallModelOf('7').filter(({ name }) => !/^blocks\.0\.att\.v[012]$/.test(name));
-    await add('7 own', await writeTensors(folder, 'own-7', 'pth', seven as never));
+    await writePth(join(folder, '7.pth'), seven);
+    await add('7 own', join(folder, '7.pth'));
     await writeSafetensors(join(folder, '7-fla.safetensors'), asFlashLinearAttention(seven));
     await add('7 fla', join(folder, '7-fla.safetensors'));
     await writeSafetensors(join(folder, '7.st'), asWebRwkv(seven));
@@ -269,5 +274,24 @@ describe('convertModel to f32, f16 or bf16', () => {
     expect(seen).toHaveLength(1);
     expect(readFileSync(path, 'utf8')).toBe('precious');
     expect(readdirSync(place)).toEqual(['plain.safetensors']);
+  });
+});
+
+describeWithFixtures('convertModel of trained models', () => {
+  test.each([
+    ['v4', 'f16', ['tiny.fp16.pth', 'hf-fp16']],
+    ['v5.2', 'bf16', ['tiny.bf16.safetensors', 'tiny.bf16.legacy.pth', 'hf-bf16']],
+  ] as const)('of %s writes %s of whatever held the weights, the same file', async (version, type, names) => {
+    const files: Buffer[] = [];
+    for (const name of names) files.push(await converted(fixturePath(version, name), type));
+    for (const file of files) expect(file.equals(files[0]!)).toBe(true);
+    const source = fixturePath(version, names[0]);
+    const told = (name: string, shape: readonly number[], bytes: Buffer): string =>
+      `${name} [${shape.join()}] ${bytes.toString('base64')}`;
+    const stored = [...(await readTensors(source)).values()].map(({ name, shape, bytes }) =>
+      told(name, shape, bytes),
+    );
+    const written = [...contents(files[0]!)].map(([name, { shape, bytes }]) => told(name, shape, bytes));
+    expect(written.sort()).toEqual(stored.sort());
   });
 });

@@ -2,6 +2,7 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { convertModel, loadModel, type Model, type State } from '../../lib/index';
+import { readTunedState } from '../../lib/tuned-state';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection } from '../support/failure';
 import { roundTo } from '../support/float16';
@@ -106,6 +107,29 @@ describe('A tuned state', () => {
     expect(sameBits(await model.createSession().evaluate(tokens), logits)).toBe(false);
     const session = model.createSession({ state });
     expectFailure(await rejection(() => session.complete('')), { code: 'ERR_WKV_STATE' });
+  });
+});
+
+describe('A tuned state of RWKV-7, whose recurrence is [value][key],', () => {
+  const dimensions = { architecture: 'rwkv7', layers, embedding, heads: H, headSize: N };
+  const numbers = Float32Array.from(
+    tuned().flatMap(({ data }) => [...new Array<number>(2 * embedding).fill(0), ...Array.from(data)]),
+  );
+
+  test('is taken as it is, and turned where web-rwkv has turned it', async () => {
+    const [own, theirs] = [path('pth'), path('st')];
+    await writePth(own, tuned());
+    await writeSafetensors(theirs, asWebRwkv(tuned()));
+    for (const file of [own, theirs]) {
+      expect(sameBits(await readTunedState(file, dimensions, {}), numbers)).toBe(true);
+    }
+  });
+
+  test('of RWKV-4 there is none', async () => {
+    const rwkv4 = { ...dimensions, architecture: 'rwkv4' };
+    expectFailure(await rejection(() => readTunedState(path('pth'), rwkv4, {})), {
+      ...{ code: 'ERR_WKV_UNSUPPORTED', message: /RWKV-4/ },
+    });
   });
 });
 
