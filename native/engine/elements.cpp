@@ -126,10 +126,15 @@ void require_readable(const TensorDirectory& directory, const TensorEntry& tenso
              std::to_string(number) + " at element " + std::to_string(index));
 }
 
+// What elements are before they are converted: nothing is rounded twice.
+StoredType type_before(const TensorEntry& tensor) {
+  return is_plain(tensor) ? tensor.type : StoredType::kF32;
+}
+
 // Elements of a view, as `type`.
 std::vector<unsigned char> converted(const View& view, std::uint64_t first,
                                      std::span<const unsigned char> elements, StoredType type) {
-  const StoredType from = shown_type(view.matrix);
+  const StoredType from = type_before(view.matrix);
   std::vector<float> numbers(elements.size() / static_cast<std::size_t>(bytes_of(from)));
   widen(from, elements.data(), numbers);
   std::vector<unsigned char> result(numbers.size() * static_cast<std::size_t>(bytes_of(type)));
@@ -155,16 +160,17 @@ void read_elements(const TensorDirectory& directory, StoredType type, unsigned t
   TensorLoader loader(directory, threads, cancelled, progress);
   for (std::size_t tensor = 0; tensor < views.size(); ++tensor) {
     for (const View& view : views[tensor]) {
-      loader.show(view.matrix, [&visit, &view, tensor, type](std::uint64_t offset,
-                                                             std::span<const unsigned char> elements) {
-        const StoredType from = shown_type(view.matrix);
-        const std::uint64_t first = view.first + offset / static_cast<std::uint64_t>(bytes_of(from));
-        if (from == type) {
-          visit(tensor, first, elements);
-        } else {
-          visit(tensor, first, converted(view, first, elements, type));
-        }
-      });
+      const StoredType from = type_before(view.matrix);
+      loader.show(
+          view.matrix, from,
+          [&visit, &view, tensor, type, from](std::uint64_t offset, std::span<const unsigned char> elements) {
+            const std::uint64_t first = view.first + offset / static_cast<std::uint64_t>(bytes_of(from));
+            if (from == type) {
+              visit(tensor, first, elements);
+            } else {
+              visit(tensor, first, converted(view, first, elements, type));
+            }
+          });
     }
   }
   loader.run();

@@ -122,16 +122,18 @@ void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destinatio
             .row_stride = flat.row_stride,
             .column_stride = flat.column_stride,
             .vector = &destination,
+            .shown = shown_type(tensor),
             .show = std::move(show),
             .vector_done = std::move(done)});
 }
 
-void TensorLoader::show(const TensorEntry& matrix, BytesVisitor show) {
+void TensorLoader::show(const TensorEntry& matrix, StoredType type, BytesVisitor show) {
   add_item({.tensor = &matrix,
             .rows = matrix.shape[0],
             .columns = matrix.shape[1],
             .row_stride = matrix.strides[0],
             .column_stride = matrix.strides[1],
+            .shown = type,
             .show = std::move(show)});
 }
 

@@ -46,14 +46,14 @@ class TensorLoader {
   void keep(const TensorEntry& tensor, Matrix& destination, bool mapped);
   void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped);
 
-  // For conversions: shows the elements as shown_type, where in the tensor's bytes each run of them belongs,
-  // in any order and on any thread.
+  // For conversions: shows the elements, of a vector as shown_type, of a matrix as a type that the caller
+  // says; where in the tensor's bytes each run of them belongs, in any order and on any thread.
   using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
   void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show);
   // A vector that has its numbers only from when they are read; then calls `done`, on any thread.
   void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
            std::function<void()> done);
-  void show(const TensorEntry& matrix, BytesVisitor show);
+  void show(const TensorEntry& matrix, StoredType type, BytesVisitor show);
   // A matrix that has its data only from its first piece on until `done` has seen it whole, on any thread.
   using MatrixVisitor = std::function<void(const Matrix& matrix)>;
   void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, MatrixVisitor done);

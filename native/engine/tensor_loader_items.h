@@ -23,6 +23,7 @@ struct TensorLoader::Item {
   std::vector<float>* vector = nullptr;
   bool kept = false;  // as the file has it
   RowVisitor visit = {};
+  StoredType shown = {};
   BytesVisitor show = {};
   MatrixVisitor done = {};
   std::function<void()> vector_done = {};

@@ -104,7 +104,7 @@ void TensorLoader::store(Item& item, std::int64_t row, std::int64_t rows, Elemen
 
 void TensorLoader::show(const Item& item, std::int64_t row, std::int64_t rows, Elements elements,
                         Buffers& buffers) {
-  const StoredType type = shown_type(*item.tensor);
+  const StoredType type = item.shown;
   const std::int64_t count = rows * item.columns;
   buffers.shown.resize(static_cast<std::size_t>(bytes_of(type, count)));
   convert(*item.tensor, elements.type, elements.bytes, count, type, buffers.shown.data());

@@ -204,7 +204,7 @@ void pass_on(Reading& reading, const Slot& slot, const TensorEntry& tensor, Pack
     reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix),
                        [&](const Matrix& packed) { sink.put(tensor.name, packed); });
   } else if (place_in<RowMatrix>(slot) != nullptr) {
-    reading.loader.show(tensor, show);
+    reading.loader.show(tensor, shown_type(tensor), show);
   } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
     reading.loader.add(tensor, small->numbers, show, [small] { small->numbers = {}; });
   } else {
