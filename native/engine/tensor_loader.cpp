@@ -289,6 +289,9 @@ std::map<std::string, std::uint64_t> TensorLoader::hashes() const {
     if (item->kept) continue;
     const TensorEntry& tensor = *item->tensor;
     std::vector<std::uint64_t> parts = item->piece_hashes;
+    if (is_of_blocks(tensor.type) && !item->rows_are_contiguous()) {
+      parts.insert(parts.end(), tensor.strides.begin(), tensor.strides.end());
+    }
     if (tensor.applied != Applied::kNothing || tensor.scale != 1) {
       parts.insert(parts.end(), {static_cast<std::uint64_t>(tensor.applied), bits_of(tensor.scale)});
     }

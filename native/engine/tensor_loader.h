@@ -66,7 +66,8 @@ class TensorLoader {
   void run();
 
   // After run(): a hash of each tensor's stored elements in logical order, whatever the file's layout, and of
-  // what was done to them. Blocks are hashed in the order of the file.
+  // what was done to them. Blocks that do not lie along rows are hashed in the order of the file, with their
+  // strides.
   std::map<std::string, std::uint64_t> hashes() const;
 
  private:

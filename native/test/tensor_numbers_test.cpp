@@ -136,7 +136,7 @@ TEST_SUITE("tensor numbers") {
     const std::uint64_t hash = hash_of(view);
     const std::uint64_t piece = wkv::xxh64(blocks.bytes.data(), blocks.bytes.size());
     CHECK(hash == wkv::xxh64(&piece, sizeof piece));
-    CHECK(hash_of(blocks.view(true)) == hash);
+    CHECK(hash_of(blocks.view(true)) != hash);
     view.scale = 2;
     CHECK(hash_of(view) != hash);
     wkv::TensorEntry other = view;

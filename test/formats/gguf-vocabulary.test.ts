@@ -2,10 +2,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openTensorDirectory } from '../../lib/formats';
 import { findTokenizer } from '../../lib/tokenizer-search';
-import type { Tokenizer } from '../../lib/tokenizer';
+import { Tokenizer } from '../../lib/tokenizer';
 import { expectFailure, thrown } from '../support/failure';
 import { ggufMetadata, ggufTensors, rwkv7 } from '../support/gguf-models';
 import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
+import { describeWithWorld } from '../tokenizer/support';
 import { refusal, useScratchDirectory } from './support';
 
 const scratch = useScratchDirectory();
@@ -127,5 +128,38 @@ describe('a vocabulary is refused', () => {
     const { vocabulary } = await openTensorDirectory(path);
     const error = thrown(() => findTokenizer(path, 1000, vocabulary));
     expectFailure(error, { code: 'ERR_WKV_FORMAT', path, message });
+  });
+});
+
+describeWithWorld('the World vocabulary in a GGUF', () => {
+  /** As `repr` of Python writes bytes, without what encloses them. */
+  function written(bytes: Uint8Array): string {
+    const quote = bytes.includes(0x27) && !bytes.includes(0x22) ? '"' : "'";
+    const escapes: Readonly<Record<string, string>> = { '\t': '\\t', '\n': '\\n', '\r': '\\r', '\\': '\\\\' };
+    return Array.from(bytes, (byte) => {
+      const character = String.fromCharCode(byte);
+      if (character === quote) return `\\${quote}`;
+      const plain = byte >= 0x20 && byte < 0x7f ? character : `\\x${byte.toString(16).padStart(2, '0')}`;
+      return escapes[character] ?? plain;
+    }).join('');
+  }
+
+  test('is the one that the package has', async () => {
+    const world = Tokenizer.world();
+    const ids = Array.from({ length: world.size }, (_, id) => id);
+    const types = ids.map((id) =>
+      world.decodeBytes([id]).length > 0 ? normal : id === 0 ? control : unused,
+    );
+    const texts = ids.map((id) =>
+      types[id] === normal ? written(world.decodeBytes([id])) : id === 0 ? '<s>' : `[PAD${id}]`,
+    );
+    const tokenizer = await tokenizerOf({
+      'tokenizer.ggml.tokens': strings(...texts),
+      'tokenizer.ggml.token_type': ['array', 'int32', types],
+    });
+    expect(tokenizer?.size).toBe(world.size);
+    expect(Buffer.from(tokenizer!.decodeBytes(ids)).equals(world.decodeBytes(ids))).toBe(true);
+    const text = 'Hello "World"! It\'s <s> [PAD65530] \\ \t\n\n 你好 😀 \u0000';
+    expect(tokenizer!.encode(text)).toEqual(world.encode(text));
   });
 });

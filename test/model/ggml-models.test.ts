@@ -9,9 +9,9 @@ import { runJob } from '../../lib/job';
 import { native } from '../../lib/native';
 import { wkv, json } from '../cli/support';
 import { sameBits } from '../support/compare';
-import { expectFailure, rejection } from '../support/failure';
+import { expectFailure, rejection, thrown } from '../support/failure';
 import { roundTo } from '../support/float16';
-import { type BlockType, blockTypes, decodeBlocks, encodeBlocks } from '../support/ggml-blocks';
+import { blockTypes, decodeBlocks, encodeBlocks } from '../support/ggml-blocks';
 import { encodeNumbers, type GgmlType } from '../support/gguf-writer';
 import { randomModel, type RandomModelShape, type RandomTensor, randomTokens } from '../support/random-model';
 import { rwkvCppBytes, rwkvCppTensors5, type RwkvCppWritable } from '../support/rwkvcpp-writer';
@@ -125,23 +125,20 @@ describe('The engine', () => {
   const hasBlocks = ({ name, shape: own }: RandomTensor): boolean =>
     own[1] === 256 && !name.includes('.time_');
 
-  /** A model whose matrices are stored as blocks, described by hand: no format has RWKV-5 with all of them. */
-  async function directoryOf(type: BlockType): Promise<TensorDirectory> {
-    const contents = tensors.map((tensor) => encodeNumbers(hasBlocks(tensor) ? type : 'f32', tensor.data));
-    const path = join(folder, `${type}.raw`);
+  /** A model described by hand: no format has RWKV-5 with all of this. */
+  async function directoryOf(
+    typeOf: (tensor: RandomTensor) => GgmlType,
+    change: (tensor: StoredTensor) => StoredTensor = (tensor) => tensor,
+    written: readonly RandomTensor[] = tensors,
+  ): Promise<TensorDirectory> {
+    const contents = written.map((tensor) => encodeNumbers(typeOf(tensor), tensor.data));
+    const path = join(folder, 'model.raw');
     writeFileSync(path, Buffer.concat(contents));
     let offset = 0;
-    const entries = tensors.map((tensor, i): StoredTensor => {
+    const entries = written.map((tensor, i): StoredTensor => {
       const { name, shape: own } = tensor;
       const strides = own.map((_, axis) => own.slice(axis + 1).reduce((a, b) => a * b, 1));
-      const entry = {
-        name,
-        shape: own,
-        strides,
-        file: 0,
-        offset,
-        type: hasBlocks(tensor) ? type : ('f32' as const),
-      };
+      const entry = change({ name, shape: own, strides, file: 0, offset, type: typeOf(tensor) });
       offset += contents[i]!.length;
       return entry;
     });
@@ -154,6 +151,20 @@ describe('The engine', () => {
     }
   }
 
+  async function logitsOfDirectory(directory: TensorDirectory): Promise<Float32Array> {
+    const options = { weights: 'f32' as const, threads: 2, maxBatch: 1, resting: false };
+    const model = await runJob((report) => native.loadModel(directory, options, report), {
+      discard: (unwanted) => unwanted.dispose(),
+    });
+    const session = model.createSession(undefined, 1n);
+    const evaluated = session.evaluate({ tokens: Uint32Array.from(tokens), output: 2, abandonable: false });
+    native.flush();
+    const { values } = await evaluated;
+    session.dispose();
+    await model.dispose();
+    return values!;
+  }
+
   test.each(['q4_k', 'q5_k', 'q6_k'] as const)('reads matrices of %s', async (type) => {
     const plain = join(folder, `${type}.safetensors`);
     await writeSafetensors(
@@ -162,17 +173,39 @@ describe('The engine', () => {
         hasBlocks(tensor) ? { ...tensor, type: 'f32' as const, data: rounded(type, tensor.data) } : tensor,
       ),
     );
-    const options = { weights: 'f32' as const, threads: 2, maxBatch: 1, resting: false };
-    const directory = await directoryOf(type);
-    const model = await runJob((report) => native.loadModel(directory, options, report), {
-      discard: (unwanted) => unwanted.dispose(),
-    });
-    const session = model.createSession(undefined, 1n);
-    const evaluated = session.evaluate({ tokens: Uint32Array.from(tokens), output: 2, abandonable: false });
-    native.flush();
-    const { values } = await evaluated;
-    expect(sameBits(values!, await logitsOf(plain, 'f32'))).toBe(true);
-    session.dispose();
-    await model.dispose();
+    const directory = await directoryOf((tensor) => (hasBlocks(tensor) ? type : 'f32'));
+    expect(sameBits(await logitsOfDirectory(directory), await logitsOf(plain, 'f32'))).toBe(true);
+  });
+
+  test('multiplies numbers by their scale', async () => {
+    const plain = join(folder, 'unscaled.safetensors');
+    await writeSafetensors(plain, tensors);
+    const isScaled = (name: string): boolean => name.endsWith('.weight') && name.includes('.att.');
+    const divided = tensors.map((tensor) =>
+      isScaled(tensor.name) ? { ...tensor, data: tensor.data.map((value) => value / 8) } : tensor,
+    );
+    const change = (tensor: StoredTensor): StoredTensor =>
+      isScaled(tensor.name) ? { ...tensor, scale: 8 } : tensor;
+    const directory = await directoryOf(() => 'f32', change, divided);
+    expect(sameBits(await logitsOfDirectory(directory), await logitsOf(plain, 'f32'))).toBe(true);
+  });
+
+  test.each<[string, string, object]>([
+    ['a scale that is no power of two', 'ERR_WKV_FORMAT', { scale: 3 }],
+    ['a scale of 0', 'ERR_WKV_FORMAT', { scale: 0 }],
+    ['a negative scale', 'ERR_INVALID_ARG_TYPE', { scale: -2 }],
+    ['a scale beyond f32', 'ERR_INVALID_ARG_TYPE', { scale: 2 ** 200 }],
+    ['a scale that is no number', 'ERR_INVALID_ARG_TYPE', { scale: 'two' }],
+    ['a function that there is not', 'ERR_INVALID_ARG_TYPE', { applied: 'sin' }],
+    ['a type that there is not', 'ERR_INVALID_ARG_TYPE', { type: 'q2_k' }],
+    ['blocks where there is not a whole one', 'ERR_WKV_FORMAT', { type: 'q8_0' }],
+  ])('refuses %s', async (_, code, wrong) => {
+    const change = (tensor: StoredTensor): StoredTensor =>
+      tensor.name === 'blocks.0.att.output.weight' ? Object.assign(tensor, wrong) : tensor;
+    const directory = await directoryOf(() => 'f32', change);
+    expectFailure(
+      thrown(() => native.inspectModel(directory, {})),
+      { code },
+    );
   });
 });
