@@ -1,0 +1,16 @@
+#pragma once
+
+#include <memory>
+
+#include "backend/cuda/api.h"
+#include "engine/network.h"
+#include "engine/rwkv5_weights.h"
+
+namespace wkv::rwkv5 {
+
+// The model on a GPU: copies the weights there, in int8. Nothing of `weights` is needed afterwards.
+// Throws ERR_WKV_DEVICE, or ERR_WKV_UNSUPPORTED for weights that are kept in something else.
+std::shared_ptr<const Network> make_cuda_network(ModelInfo info, const Weights& weights,
+                                                 float group_norm_epsilon, const WkvCudaApi& api, int device);
+
+}  // namespace wkv::rwkv5
