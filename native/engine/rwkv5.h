@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/api.h"
 #include "engine/network.h"
 #include "engine/packed_sink.h"
 #include "engine/tensor_directory.h"
@@ -22,6 +23,9 @@ struct Options {
   float group_norm_epsilon = 64e-5F;
   // Whether matrices of a packed file stay where they are, mapped, or are copied.
   bool mmap = true;
+  // The functions of the CUDA backend, where the model is to be on one of its devices.
+  const WkvCudaApi* cuda = nullptr;
+  int cuda_device = 0;
 };
 
 // Checks names and shapes against each other and derives the dimensions; reads no weights.

@@ -19,6 +19,13 @@ void check(std::int32_t code, const WkvCudaFailure& failure) {
   throw Error(code == WKV_CUDA_UNSUPPORTED ? "ERR_WKV_UNSUPPORTED" : "ERR_WKV_DEVICE", failure.text);
 }
 
+void require_int8(Precision precision) {
+  if (precision == Precision::kInt8) return;
+  throw Error("ERR_WKV_UNSUPPORTED",
+              std::string("the CUDA backend takes weights in int8, not in ") + name_of(precision))
+      .about({}, "int8", name_of(precision));
+}
+
 struct DestroyModel {
   const WkvCudaApi* api;
   void operator()(WkvCudaModel* model) const { api->destroy_model(model); }
@@ -79,11 +86,7 @@ class Upload {
     vector(weight + 1, norm.bias);
   }
   void matrix(int name, const Matrix& matrix) {
-    if (matrix.precision != Precision::kInt8) {
-      throw Error("ERR_WKV_UNSUPPORTED",
-                  std::string("the CUDA backend takes weights in int8, not in ") + name_of(matrix.precision))
-          .about({}, "int8", name_of(matrix.precision));
-    }
+    require_int8(matrix.precision);
     const WkvCudaMatrix panels{
         .panels = matrix.data.data(),
         .bytes = matrix.size_in_bytes(),
@@ -197,6 +200,20 @@ class CudaRwkv5 final : public Network {
 };
 
 }  // namespace
+
+void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
+  require_int8(info.weights);
+  WkvCudaDevice description{};
+  WkvCudaFailure failure{};
+  check(api.describe_device(device, &description, &failure), failure);
+  if (info.weight_bytes <= description.free_memory) return;
+  const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20U) + " MiB"; };
+  throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + ", but only " +
+                                    mib(description.free_memory) + " of the " + description.name +
+                                    "'s memory are free")
+      .about({}, std::to_string(info.weight_bytes) + " bytes",
+             std::to_string(description.free_memory) + " bytes");
+}
 
 std::shared_ptr<const Network> make_cuda_network(ModelInfo info, const Weights& weights,
                                                  float group_norm_epsilon, const WkvCudaApi& api,

@@ -12,6 +12,7 @@
 #include "engine/error.h"
 #include "engine/packed_matrix.h"
 #include "engine/rwkv5.h"
+#include "engine/rwkv5_cuda.h"
 #include "engine/rwkv5_input_scales.h"
 #include "engine/rwkv5_network.h"
 #include "engine/rwkv5_weights.h"
@@ -407,6 +408,7 @@ Loaded load(const TensorDirectory& directory, const Options& options, unsigned t
             const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   Reading reading(directory, options, threads, cancelled, progress);
   const ModelInfo& info = reading.inspected.info;
+  if (options.cuda != nullptr) require_cuda(info, *options.cuda, options.cuda_device);
   reading.add_all([&](const TensorEntry& tensor, const Shape& shape, auto& place) {
     if (directory.packed) {
       keep(reading, tensor, place, options.mmap);
@@ -427,8 +429,11 @@ Loaded load(const TensorDirectory& directory, const Options& options, unsigned t
       decay = static_cast<float>(-std::expm1(-std::exp(static_cast<double>(decay))));
     }
   }
-  return {make_network(info, std::move(reading.weights), options.group_norm_epsilon),
-          reading.loader.hashes()};
+  const auto network = options.cuda != nullptr
+                           ? make_cuda_network(info, reading.weights, options.group_norm_epsilon,
+                                               *options.cuda, options.cuda_device)
+                           : make_network(info, std::move(reading.weights), options.group_norm_epsilon);
+  return {network, reading.loader.hashes()};
 }
 
 std::vector<PlannedMatrix> plan(const TensorDirectory& directory, Precision weights) {
