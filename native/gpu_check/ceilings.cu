@@ -126,7 +126,7 @@ cudaError_t measure(WkvCeilings& ceilings, void*& memory, void*& other, void*& h
 
 }  // namespace wkv::gpu_check
 
-extern "C" std::int32_t wkv_measure_ceilings(WkvCeilings* ceilings) {
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_measure_ceilings(WkvCeilings* ceilings) {
   void* memory = nullptr;
   void* other = nullptr;
   void* host = nullptr;

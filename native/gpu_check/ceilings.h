@@ -13,5 +13,6 @@ struct WkvCeilings {
 
 extern "C" {
 // Returns 0, or an error of the runtime.
-std::int32_t wkv_measure_ceilings(WkvCeilings* ceilings);
+using WkvMeasureCeilings = std::int32_t (*)(WkvCeilings* ceilings);
+#define WKV_MEASURE_CEILINGS "wkv_measure_ceilings"
 }
