@@ -1,4 +1,5 @@
 import { isFloat32Array, isTypedArray } from 'node:util/types';
+import { cudaDevices, type CudaDevice } from './cuda';
 import { WkvError } from './errors';
 import { fromNative, native } from './native';
 import { checkOptions, integer, oneOf, outOfRange, wrongType, type Checks } from './options';
@@ -54,8 +55,10 @@ export interface KernelFeatures {
   readonly isa: readonly string[];
   /** The one in use: the best, or what the environment variable WKV_ISA names. */
   readonly selected: string;
-  /** Why there is no CUDA. */
-  readonly cuda: { readonly available: false; readonly reason: string };
+  /** The NVIDIA GPUs that models can be on, or why there is none. */
+  readonly cuda:
+    | { readonly available: true; readonly devices: readonly CudaDevice[] }
+    | { readonly available: false; readonly reason: string };
 }
 
 const most = 2 ** 24;
@@ -178,9 +181,18 @@ export const kernels = Object.freeze({
   /** What the kernels run on here. */
   features(): KernelFeatures {
     const { isa, selected } = native.features();
-    return { isa, selected, cuda: { available: false, reason: 'this version has no CUDA backend' } };
+    return { isa, selected, cuda: cudaFeatures() };
   },
 });
+
+function cudaFeatures(): KernelFeatures['cuda'] {
+  try {
+    return { available: true, devices: cudaDevices() };
+  } catch (error) {
+    if (error instanceof WkvError) return { available: false, reason: error.message };
+    throw error;
+  }
+}
 
 function call(body: () => void): void {
   try {
@@ -246,6 +258,9 @@ function anyWeights(name: string, value: unknown): GemmInt8Arguments['weights'] 
 
 function requireCpu(wanted: string | undefined): void {
   if (wanted === 'cuda') {
-    throw new WkvError('ERR_WKV_DEVICE', "device: 'cuda' is not supported yet; use 'cpu' or 'auto'");
+    throw new WkvError(
+      'ERR_WKV_DEVICE',
+      "device: 'cuda' is for models; kernels run on the CPU, 'cpu' or 'auto'",
+    );
   }
 }

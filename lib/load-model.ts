@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { cudaDevices, cudaLibrary } from './cuda';
 import { WkvError } from './errors';
 import { openTensorDirectory, type TensorDirectory } from './formats';
 import { runJob } from './job';
@@ -29,7 +30,10 @@ export interface LoadProgress {
 }
 
 export interface LoadOptions {
-  /** Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far. */
+  /**
+   * Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far; 'cuda' or 'cuda:1' and so on for an
+   * NVIDIA GPU, which keeps its weights in int8.
+   */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
   /**
    * What to keep matrices in. 'auto' (the default) is what a packed file has, else 'int8' from 100 million parameters
@@ -80,15 +84,16 @@ export interface LoadOptions {
 export async function loadModel(path: string | URL, options?: LoadOptions): Promise<Model> {
   const checked = checkLoadOptions(options);
   const { device, weights, signal, onProgress } = checked;
-  if (device?.startsWith('cuda') === true) {
-    throw new WkvError('ERR_WKV_DEVICE', `device: '${device}' is not supported yet; use 'cpu' or 'auto'`);
-  }
+  const gpu = device?.startsWith('cuda') === true ? chooseGpu(device) : undefined;
+  const directory = await openTensorDirectory(path, { signal });
+  // A packed file has weights of its own.
+  const automatic = gpu === undefined || directory.packed !== undefined ? undefined : 'int8';
   const loadOptions: NativeLoadOptions = {
-    weights: weights === 'auto' ? undefined : weights,
+    weights: weights === undefined || weights === 'auto' ? automatic : weights,
     groupNormEpsilon: checked.groupNormEpsilon,
     mmap: checked.mmap,
+    cuda: gpu && { library: gpu.library, device: gpu.index },
   };
-  const directory = await openTensorDirectory(path, { signal });
   const name = path instanceof URL ? fileURLToPath(path) : path;
   try {
     const { vocabulary } = requireMemory(directory, loadOptions, name);
@@ -104,7 +109,11 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
       signal,
       discard: (unwanted) => unwanted.dispose(),
     });
-    const info: ModelInfo = { ...model.info(), device: 'cpu', isa: native.features().selected };
+    const info: ModelInfo = {
+      ...model.info(),
+      device: gpu === undefined ? 'cpu' : `cuda:${gpu.index}`,
+      isa: gpu?.name ?? native.features().selected,
+    };
     return new Model(model, info, tokenizer, checked.statePrecision === 'f16');
   } catch (error) {
     throw fromNative(error, { path: name });
@@ -127,6 +136,18 @@ export async function inspectModel(path: string | URL, options: NativeLoadOption
   } finally {
     await directory.close();
   }
+}
+
+/** @throws {WkvError} `ERR_WKV_DEVICE` where it cannot be used */
+function chooseGpu(device: string) {
+  const devices = cudaDevices();
+  const index = device === 'cuda' ? 0 : Number(device.slice('cuda:'.length));
+  const gpu = devices[index];
+  if (gpu === undefined) {
+    const names = devices.map(({ name }, i) => `cuda:${i} (${name})`).join(', ');
+    throw new WkvError('ERR_WKV_DEVICE', `there is no device '${device}'; there is ${names}`);
+  }
+  return { index, library: cudaLibrary(), name: `${gpu.name}, compute capability ${gpu.computeCapability}` };
 }
 
 function checkLoadOptions(options: unknown) {

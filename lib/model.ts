@@ -36,10 +36,10 @@ export interface ModelInfo {
   readonly weightBytes: number;
   /** Memory that a session's state takes, in bytes, whatever the session has seen. */
   readonly stateBytes: number;
-  readonly device: 'cpu';
+  readonly device: 'cpu' | `cuda:${number}`;
   /**
    * The instruction set in use: 'avx512vnni', 'avx512', 'avxvnni', 'avx2', 'i8mm', 'dotprod', 'neon' or 'portable'.
-   * Results do not depend on it.
+   * Results do not depend on it. On a GPU: its name and compute capability.
    */
   readonly isa: string;
   /** Identifies the weights, whatever file they came from. */

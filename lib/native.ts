@@ -140,6 +140,8 @@ export interface NativeLoadOptions {
   weights?: Precision | undefined;
   groupNormEpsilon?: number | undefined;
   mmap?: boolean | undefined;
+  /** The device of the CUDA backend's library that the model is to be on. */
+  cuda?: { library: string; device: number } | undefined;
 }
 
 /** Work on another thread; the promise is of `undefined` where it was called off. */
@@ -207,6 +209,13 @@ export interface NativeBinding {
   /** Operations per second of so many threads with the selected instruction set; 0 where no ceiling is known. */
   measurePeak(of: 'int8' | 'f32', threads: number): Promise<number>;
   features(): { isa: string[]; selected: string; note: string };
+  /** Opens the CUDA backend's library at this path, once. */
+  cudaDevices(library: string): {
+    name: string;
+    computeCapability: string;
+    memory: number;
+    freeMemory: number;
+  }[];
 }
 
 /** The addon. */

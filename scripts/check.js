@@ -3,11 +3,12 @@
 require('./lib/require-node').requireNode();
 
 const { build } = require('./lib/build');
+const { checkCuda } = require('./lib/cuda');
 const { runJest } = require('./lib/jest');
 const { prebuild, targets } = require('./lib/prebuild');
 const { runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
-const { buildEmulated, buildNative, lint, testNative } = require('./lib/native');
+const { buildCudaSimulated, buildEmulated, buildNative, lint, testNative } = require('./lib/native');
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 const { runSteps } = require('./lib/steps');
@@ -26,6 +27,12 @@ const setup = [
 
 const nativeTests = (options) => testNative(buildNative(options));
 
+function cudaTests() {
+  const counts = buildCudaSimulated().map((built) => testNative(built));
+  const sum = (key) => counts.reduce((total, each) => total + each[key], 0);
+  return { passed: sum('passed'), failed: sum('failed') };
+}
+
 const quick = [
   { name: 'build', action: build, required: true },
   { name: 'prettier', action: checkPrettier },
@@ -38,6 +45,7 @@ const quick = [
   { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
   { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
+  ...(process.platform === 'win32' ? [] : [{ name: 'CUDA on a simulated GPU', action: cudaTests }]),
   {
     name: 'jest',
     action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', '\\.slow\\.test\\.ts$']),
@@ -50,6 +58,7 @@ const full = [
     ? [{ name: 'native tests, AVX-512 emulated', action: () => testNative(buildEmulated()) }]
     : []),
   { name: 'clang-tidy', action: lint },
+  { name: 'nvcc', action: checkCuda },
   ...Object.keys(targets).map((name) => ({
     name: `prebuilt addon, ${name}`,
     action: () => buildPrebuilt(name),

@@ -5,6 +5,7 @@ export { demoModel } from '../demo-model';
 export { WkvError } from '../errors';
 export { bytesOfNumbers, isBlockType, openTensorDirectory, storedTypeBytes } from '../formats';
 export { loadModel, usableMemory } from '../load-model';
+export { kernels } from '../kernels';
 export { fromNative, native } from '../native';
 export { randomSeed } from '../random';
 export { usableThreads } from '../threads';

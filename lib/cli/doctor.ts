@@ -92,8 +92,13 @@ function instructionSet(): Finding {
 }
 
 function device(): Finding {
-  const found = 'cpu; cuda is not in this version';
-  return { name: 'device', status: 'ok', found, details: { cpu: true, cuda: false } };
+  const { cuda } = library().kernels.features();
+  const found = cuda.available
+    ? cuda.devices
+        .map(({ name, computeCapability }, i) => `cuda:${i} (${name}, ${computeCapability})`)
+        .join(', ')
+    : `no cuda: ${cuda.reason}`;
+  return { name: 'device', status: 'ok', found: printable(`cpu; ${found}`), details: { cpu: true, cuda } };
 }
 
 function threads(): Finding {

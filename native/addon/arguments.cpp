@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include "backend/cuda/library.h"
+
 namespace wkv::addon {
 
 namespace {
@@ -262,7 +264,19 @@ LoadOptions to_load_options(const Napi::Value& value) {
   }
   const Napi::Value mmap = object.Get("mmap");
   if (!mmap.IsUndefined()) options.mmap = mmap.ToBoolean();
+  const Napi::Value cuda = object.Get("cuda");
+  if (!cuda.IsUndefined()) {
+    const Napi::Object target = require_object(cuda, "cuda");
+    options.cuda = &open_cuda(target.Get("library"));
+    options.cuda_device = static_cast<int>(require_number(target.Get("device"), "device", 0, 999));
+  }
   return options;
+}
+
+const WkvCudaApi& open_cuda(const Napi::Value& path) {
+  const cuda::Library library = cuda::open_library(require_string(path, "library"));
+  if (library.api == nullptr) throw to_javascript(path.Env(), Error("ERR_WKV_DEVICE", library.reason));
+  return *library.api;
 }
 
 unsigned to_threads(const Napi::Object& options) {

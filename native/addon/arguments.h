@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/api.h"
 #include "engine/error.h"
 #include "engine/model_loader.h"
 #include "engine/sampler.h"
@@ -36,6 +37,8 @@ Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values
 TensorDirectory to_directory(const Napi::Value& value);
 Sampling to_sampling(const Napi::Value& value);
 LoadOptions to_load_options(const Napi::Value& value);
+// The CUDA backend's library at a path; throws ERR_WKV_DEVICE.
+const WkvCudaApi& open_cuda(const Napi::Value& path);
 // The option `threads`.
 unsigned to_threads(const Napi::Object& options);
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info);

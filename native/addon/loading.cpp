@@ -40,8 +40,8 @@ Napi::Value create_model(Napi::Env env, Loaded loaded, const ModelOptions& optio
   }
 }
 
-// loadModel(directory, { weights?, groupNormEpsilon?, mmap?, threads, maxBatch, resting }, onProgress?):
-// { promise of Model, or of undefined if cancelled; cancel() }
+// loadModel(directory, { weights?, groupNormEpsilon?, mmap?, cuda?: { library, device }, threads, maxBatch,
+// resting }, onProgress?): { promise of Model, or of undefined if cancelled; cancel() }
 Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
@@ -85,6 +85,31 @@ Napi::Value features(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// cudaDevices(library): { name, computeCapability, memory, freeMemory } of each; throws ERR_WKV_DEVICE.
+Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const WkvCudaApi& api = open_cuda(info[0]);
+  WkvCudaFailure failure{};
+  const auto check = [&](std::int32_t code) {
+    if (code != WKV_CUDA_OK) throw to_javascript(env, Error("ERR_WKV_DEVICE", failure.text));
+  };
+  std::int32_t count = 0;
+  check(api.count_devices(&count, &failure));
+  Napi::Array devices = Napi::Array::New(env);
+  for (std::int32_t i = 0; i < count; ++i) {
+    WkvCudaDevice description{};
+    check(api.describe_device(i, &description, &failure));
+    Napi::Object device = Napi::Object::New(env);
+    device.Set("name", description.name);
+    device.Set("computeCapability",
+               std::to_string(description.major) + "." + std::to_string(description.minor));
+    device.Set("memory", static_cast<double>(description.memory));
+    device.Set("freeMemory", static_cast<double>(description.free_memory));
+    devices.Set(static_cast<std::uint32_t>(i), device);
+  }
+  return devices;
+}
+
 }  // namespace
 
 void init_loading(Napi::Env env, Napi::Object exports) {
@@ -93,6 +118,7 @@ void init_loading(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectModel", Napi::Function::New(env, inspect_model_call));
   exports.Set("loadModel", Napi::Function::New(env, load_model_call));
   exports.Set("features", Napi::Function::New(env, features));
+  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices));
 }
 
 }  // namespace wkv::addon

@@ -93,6 +93,8 @@ void Engine::work() {
       } catch (const std::bad_alloc&) {
         // Thrown before anything is changed: steps and networks allocate first.
         fail(active, Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
+      } catch (const Error& error) {
+        fail(active, error);
       }
     } else if (stopping) {
       // Nothing is submitted after stop().

@@ -30,6 +30,10 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
   key += hexadecimal(xxh64(tensors.data(), tensors.size())) + ":";
   key += name_of(options.weights.value());
   if (directory.packed) key += options.mmap ? ":mapped" : ":copied";
+  if (options.cuda != nullptr) {
+    key += ":cuda" + std::to_string(reinterpret_cast<std::uintptr_t>(options.cuda)) + ":" +
+           std::to_string(options.cuda_device);
+  }
   return key + ":" + std::to_string(std::bit_cast<std::uint32_t>(options.group_norm_epsilon));
 }
 

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/load_options.h"
 #include "engine/matrix.h"
 #include "engine/network.h"
 #include "engine/small_matrix.h"
@@ -56,8 +57,8 @@ class Blueprint {
   // The tensors that the model needs, always with the same places.
   virtual std::vector<Slot> slots() = 0;
 
-  // The network, when all places are filled; takes the weights along.
-  virtual std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) = 0;
+  // The network, when all places are filled; takes the weights along, or copies them to the device.
+  virtual std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) = 0;
 };
 
 class TensorNames;

@@ -186,7 +186,7 @@ class Rwkv4Blueprint final : public Blueprint {
     return slots;
   }
 
-  std::shared_ptr<const Network> build(ModelInfo complete, float) override {
+  std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions&) override {
     for (Layer& layer : weights_.layers) {
       for (float& decay : layer.attention.decay) {
         decay = static_cast<float>(-std::exp(static_cast<double>(decay)));

@@ -8,31 +8,17 @@
 #include "engine/architectures.h"
 #include "engine/channel_mixing.h"
 #include "engine/error.h"
+#include "engine/rwkv5_cuda.h"
+#include "engine/rwkv5_weights.h"
 #include "engine/wkv5_mixing.h"
 
 namespace wkv {
 
 namespace {
 
-struct Attention {
-  std::vector<float> mix_k, mix_v, mix_r, mix_g;
-  std::vector<float> forget;  // 1 - w = 1 - exp(-exp(time_decay)), [head][channel]
-  std::vector<float> bonus;   // time_faaaa, [head][channel]
-  Matrix receptance, key, value, gate, output;
-  NormWeights ln_x;
-  std::vector<float> tuned;  // time_state, if there is one
-};
-
-struct Layer {
-  NormWeights ln1, ln2;
-  Attention attention;
-  FeedForward feed_forward;
-};
-
-struct Weights {
-  OuterWeights outer;
-  std::vector<Layer> layers;
-};
+using rwkv5::Attention;
+using rwkv5::Layer;
+using rwkv5::Weights;
 
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count)
@@ -195,7 +181,7 @@ class Rwkv5Blueprint final : public Blueprint {
     return slots;
   }
 
-  std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) override {
+  std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
     for (Layer& layer : weights_.layers) {
       Attention& att = layer.attention;
       for (float& decay : att.forget) {
@@ -209,7 +195,11 @@ class Rwkv5Blueprint final : public Blueprint {
         att.bonus = spread(att.bonus);
       }
     }
-    return std::make_shared<Rwkv5>(std::move(complete), std::move(weights_), group_norm_epsilon);
+    if (options.cuda != nullptr) {
+      return make_cuda_network(std::move(complete), weights_, options.group_norm_epsilon, *options.cuda,
+                               options.cuda_device);
+    }
+    return rwkv5::make_network(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
  private:
@@ -231,6 +221,11 @@ class Rwkv5Blueprint final : public Blueprint {
 };
 
 }  // namespace
+
+std::shared_ptr<const Network> rwkv5::make_network(ModelInfo info, Weights weights,
+                                                   float group_norm_epsilon) {
+  return std::make_shared<Rwkv5>(std::move(info), std::move(weights), group_norm_epsilon);
+}
 
 std::unique_ptr<Blueprint> rwkv5_blueprint(const TensorNames& names, const std::string& version) {
   return std::make_unique<Rwkv5Blueprint>(names, version);

@@ -274,8 +274,8 @@ class Rwkv7Blueprint final : public Blueprint {
     return slots;
   }
 
-  std::shared_ptr<const Network> build(ModelInfo complete, float group_norm_epsilon) override {
-    return std::make_shared<Rwkv7>(std::move(complete), std::move(weights_), group_norm_epsilon);
+  std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
+    return std::make_shared<Rwkv7>(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
  private:

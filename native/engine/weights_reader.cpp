@@ -5,6 +5,7 @@
 #include "engine/fingerprint.h"
 #include "engine/input_scales.h"
 #include "engine/packed_matrix.h"
+#include "engine/rwkv5_cuda.h"
 #include "engine/tensor_names.h"
 
 namespace wkv {
@@ -232,6 +233,7 @@ ModelInfo inspect_weights(const TensorDirectory& directory, const LoadOptions& o
 LoadedWeights load_weights(const TensorDirectory& directory, const LoadOptions& options, unsigned threads,
                            const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   Reading reading(directory, options, threads, cancelled, progress);
+  if (options.cuda != nullptr) require_cuda(reading.inspected.info(), *options.cuda, options.cuda_device);
   reading.add_all([&](const Slot& slot, const TensorEntry& tensor) {
     if (directory.packed) {
       keep(reading, slot, tensor, options.mmap);
@@ -242,7 +244,7 @@ LoadedWeights load_weights(const TensorDirectory& directory, const LoadOptions& 
   reading.loader.run();
   for (const Slot& slot : reading.inspected.slots) require_input_scales(slot);
   const ModelInfo& info = reading.inspected.info();
-  return {reading.inspected.blueprint->build(info, options.group_norm_epsilon), reading.loader.hashes()};
+  return {reading.inspected.blueprint->build(info, options), reading.loader.hashes()};
 }
 
 std::vector<PlannedMatrix> plan_weights(const TensorDirectory& directory, Precision weights) {

@@ -5,24 +5,16 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/load_options.h"
 #include "engine/network.h"
 #include "engine/packed_sink.h"
 #include "engine/tensor_directory.h"
 #include "engine/tensor_loader.h"
 
 namespace wkv {
-
-struct LoadOptions {
-  // What to keep matrices in; without it, int8 from 100 million parameters on, f32 below.
-  std::optional<Precision> weights = {};
-  float group_norm_epsilon = 64e-5F;
-  // Whether matrices of a packed file stay where they are, mapped, or are copied.
-  bool mmap = true;
-};
 
 // Checks names and shapes against each other and derives the dimensions; reads no weights.
 // Throws ERR_WKV_SHAPE, ERR_WKV_FORMAT or ERR_WKV_UNSUPPORTED.

@@ -240,10 +240,11 @@ TEST_SUITE("tensor numbers") {
       std::vector<unsigned char> bytes(blocks.values(false).size() * 4);
       std::size_t end = 0;
       TensorLoader loader(blocks.directory, 1, kGoOn, {});
-      loader.show(view, wkv::shown_type(view), [&](std::uint64_t offset, std::span<const unsigned char> elements) {
-        std::copy(elements.begin(), elements.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset));
-        end = std::max(end, static_cast<std::size_t>(offset) + elements.size());
-      });
+      loader.show(
+          view, wkv::shown_type(view), [&](std::uint64_t offset, std::span<const unsigned char> elements) {
+            std::copy(elements.begin(), elements.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset));
+            end = std::max(end, static_cast<std::size_t>(offset) + elements.size());
+          });
       loader.run();
       bytes.resize(end);
       return bytes;

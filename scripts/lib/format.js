@@ -11,7 +11,7 @@ const systemFormatters = {
   'clang-format': {
     version: '14',
     files: () => [
-      ...walk('native', (name) => /\.(cpp|h)$/.test(name)),
+      ...walk('native', (name) => /\.(cpp|cu|cuh|h)$/.test(name)),
       ...walk('scripts', (name) => name.endsWith('.c')),
     ],
     check: ['--dry-run', '--Werror'],

@@ -38,6 +38,18 @@ function buildEmulated() {
   return { tests: path.join(build, 'wkv_emulated_test') };
 }
 
+/**
+ * Builds the tests of the CUDA backend on a simulated GPU, the same with a look-out for races, and the library that
+ * the addon opens, of the build in out/gcc.
+ */
+function buildCudaSimulated() {
+  const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
+  const build = path.dirname(tests);
+  const names = ['wkv_cuda_test', 'wkv_cuda_races_test', 'wkv_cuda'];
+  run('cmake', ['--build', build, '--target', ...names, '--parallel', jobs], { capture: true });
+  return names.slice(0, 2).map((name) => ({ tests: path.join(build, name) }));
+}
+
 /** Runs the native tests and returns how many test cases passed and failed. */
 function testNative({ tests }, env = {}) {
   let output;
@@ -85,4 +97,4 @@ async function lint() {
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }
 
-module.exports = { buildEmulated, buildNative, testNative, lint };
+module.exports = { buildCudaSimulated, buildEmulated, buildNative, testNative, lint };

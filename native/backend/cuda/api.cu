@@ -1,0 +1,249 @@
+// The table of functions: checks arguments, and lets nothing but codes out.
+
+#include "backend/cuda/api.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "backend/cuda/devices.h"
+#include "backend/cuda/model.h"
+
+#if defined(_WIN32)
+#define WKV_EXPORT __declspec(dllexport)
+#else
+#define WKV_EXPORT __attribute__((visibility("default")))
+#endif
+
+namespace {
+
+using wkv::cuda::Failed;
+
+[[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
+
+void require(const void* pointer, const char* name) {
+  if (pointer == nullptr) refuse(std::string(name) + " is null");
+}
+
+int32_t report(WkvCudaFailure* failure, WkvCudaCode code, const char* text) {
+  if (failure != nullptr) {
+    failure->code = code;
+    const std::size_t length = std::min(std::strlen(text), sizeof failure->text - 1);
+    std::memcpy(failure->text, text, length);
+    failure->text[length] = 0;
+  }
+  return code;
+}
+
+template <class Body>
+int32_t guarded(WkvCudaFailure* failure, Body&& body) noexcept {
+  try {
+    body();
+    return WKV_CUDA_OK;
+  } catch (const Failed& failed) {
+    return report(failure, failed.code, failed.text.c_str());
+  } catch (const std::bad_alloc&) {
+    return report(failure, WKV_CUDA_MEMORY, "there is not enough memory on the host");
+  } catch (const std::exception& error) {
+    // The simulated GPU's kernels say so what they do wrong.
+    return report(failure, WKV_CUDA_LOST, error.what());
+  } catch (...) {
+    return report(failure, WKV_CUDA_LOST, "the library failed");
+  }
+}
+
+// On the model's device, one at a time.
+template <class Body>
+int32_t with_model(WkvCudaModel* model, WkvCudaFailure* failure, Body&& body) noexcept {
+  return guarded(failure, [&] {
+    require(model, "the model");
+    const std::lock_guard lock{model->mutex};
+    model->enter();
+    body();
+  });
+}
+
+int32_t count_devices(int32_t* count, WkvCudaFailure* failure) {
+  return guarded(failure, [&] {
+    require(count, "count");
+    *count = wkv::cuda::count_devices();
+  });
+}
+
+int32_t describe_device(int32_t device, WkvCudaDevice* description, WkvCudaFailure* failure) {
+  return guarded(failure, [&] {
+    require(description, "description");
+    wkv::cuda::use_device(device);
+    *description = wkv::cuda::describe_device(device);
+  });
+}
+
+int32_t create_model(int32_t device, const WkvCudaShape* shape, uint64_t weight_bytes, WkvCudaModel** model,
+                     WkvCudaFailure* failure) {
+  return guarded(failure, [&] {
+    require(shape, "shape");
+    require(model, "model");
+    *model = new WkvCudaModel(device, *shape, weight_bytes);
+  });
+}
+
+void destroy_model(WkvCudaModel* model) {
+  static_cast<void>(guarded(nullptr, [&] {
+    if (model == nullptr) return;
+    // What is freed belongs to that device; one that was lost has freed it already.
+    static_cast<void>(cudaSetDevice(model->device));
+    delete model;
+  }));
+}
+
+int32_t put_vector(WkvCudaModel* model, int32_t vector, int32_t layer, const float* numbers, uint64_t count,
+                   WkvCudaFailure* failure) {
+  return with_model(model, failure, [&] {
+    require(numbers, "numbers");
+    model->weights.put_vector(vector, layer, numbers, count, model->stream);
+  });
+}
+
+int32_t put_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const WkvCudaMatrix* weights,
+                   WkvCudaFailure* failure) {
+  return with_model(model, failure, [&] {
+    require(weights, "weights");
+    require(weights->panels, "panels");
+    model->weights.put_matrix(matrix, layer, *weights, model->stream);
+  });
+}
+
+int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, uint64_t bytes,
+                      WkvCudaFailure* failure) {
+  return with_model(model, failure, [&] {
+    require(numbers, "numbers");
+    model->weights.put_embedding(type, numbers, bytes, model->stream);
+  });
+}
+
+std::size_t page_bytes(const WkvCudaModel& model) { return model.pages.page_floats() * sizeof(float); }
+
+int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* failure) {
+  return with_model(model, failure, [&] {
+    require(page, "page");
+    auto created = std::make_unique<WkvCudaPage>(WkvCudaPage{model, nullptr});
+    created->numbers = model->pages.take();
+    const cudaError_t error = cudaMemsetAsync(created->numbers, 0, page_bytes(*model), model->stream.get());
+    if (error != cudaSuccess) model->pages.give_back(created->numbers);
+    wkv::cuda::check(error, "making room for a session");
+    *page = created.release();
+  });
+}
+
+void destroy_page(WkvCudaPage* page) {
+  static_cast<void>(guarded(nullptr, [&] {
+    if (page == nullptr) return;
+    const std::lock_guard lock{page->model->mutex};
+    page->model->pages.give_back(page->numbers);
+    delete page;
+  }));
+}
+
+int32_t copy_page(WkvCudaPage* to, const WkvCudaPage* from, WkvCudaFailure* failure) {
+  return with_model(to == nullptr ? nullptr : to->model, failure, [&] {
+    require(from, "from");
+    if (from->model != to->model) refuse("the pages are of different models");
+    wkv::cuda::check(cudaMemcpyAsync(to->numbers, from->numbers, page_bytes(*to->model),
+                                     cudaMemcpyDeviceToDevice, to->model->stream.get()),
+                     "copying a state");
+  });
+}
+
+int32_t read_page(const WkvCudaPage* page, float* numbers, WkvCudaFailure* failure) {
+  return with_model(page == nullptr ? nullptr : page->model, failure, [&] {
+    require(numbers, "numbers");
+    wkv::cuda::check(cudaMemcpyAsync(numbers, page->numbers, page_bytes(*page->model), cudaMemcpyDeviceToHost,
+                                     page->model->stream.get()),
+                     "reading a state");
+    page->model->stream.wait("reading a state");
+  });
+}
+
+int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* failure) {
+  return with_model(page == nullptr ? nullptr : page->model, failure, [&] {
+    require(numbers, "numbers");
+    wkv::cuda::check(cudaMemcpyAsync(page->numbers, numbers, page_bytes(*page->model), cudaMemcpyHostToDevice,
+                                     page->model->stream.get()),
+                     "writing a state");
+    page->model->stream.wait("writing a state");
+  });
+}
+
+wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& segment) {
+  require(segment.page, "a segment's page");
+  require(segment.tokens, "a segment's tokens");
+  if (segment.page->model != &model) refuse("a segment's page is of another model");
+  if (segment.count < 1) refuse("a segment has no tokens");
+  if (segment.logits < WKV_CUDA_LOGITS_NONE || segment.logits > WKV_CUDA_LOGITS_ALL) {
+    refuse("a segment wants logits of kind " + std::to_string(segment.logits));
+  }
+  for (int32_t i = 0; i < std::min(segment.count, model.shape.most_tokens); ++i) {
+    if (segment.tokens[i] >= static_cast<std::uint32_t>(model.shape.vocabulary)) {
+      refuse("the token " + std::to_string(segment.tokens[i]) + " is beyond the vocabulary of " +
+             std::to_string(model.shape.vocabulary));
+    }
+  }
+  return {segment.page->numbers, segment.tokens, segment.count, static_cast<WkvCudaLogits>(segment.logits)};
+}
+
+int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count, float* logits,
+             WkvCudaFailure* failure) {
+  return with_model(model, failure, [&] {
+    require(segments, "segments");
+    if (count < 1 || count > model->shape.most_segments) {
+      refuse("a step of " + std::to_string(count) + " segments, expected 1 to " +
+             std::to_string(model->shape.most_segments));
+    }
+    std::vector<wkv::cuda::StepSegment> all;
+    std::vector<const float*> states;
+    std::int64_t tokens = 0;
+    bool any_logits = false;
+    for (int32_t i = 0; i < count; ++i) {
+      all.push_back(checked(*model, segments[i]));
+      states.push_back(all.back().state);
+      tokens += all.back().count;
+      any_logits = any_logits || all.back().logits != WKV_CUDA_LOGITS_NONE;
+    }
+    if (tokens > model->shape.most_tokens) {
+      refuse("a step of " + std::to_string(tokens) + " tokens, expected at most " +
+             std::to_string(model->shape.most_tokens));
+    }
+    std::sort(states.begin(), states.end());
+    if (std::adjacent_find(states.begin(), states.end()) != states.end()) {
+      refuse("two segments of a step have the same page");
+    }
+    if (any_logits) require(logits, "logits");
+    model->weights.require_complete();
+    model->step.run(model->weights, all, logits, model->stream);
+  });
+}
+
+constexpr WkvCudaApi kApi{
+    .version = WKV_CUDA_API_VERSION,
+    .count_devices = count_devices,
+    .describe_device = describe_device,
+    .create_model = create_model,
+    .destroy_model = destroy_model,
+    .put_vector = put_vector,
+    .put_matrix = put_matrix,
+    .put_embedding = put_embedding,
+    .create_page = create_page,
+    .destroy_page = destroy_page,
+    .copy_page = copy_page,
+    .read_page = read_page,
+    .write_page = write_page,
+    .step = step,
+};
+
+}  // namespace
+
+extern "C" WKV_EXPORT const WkvCudaApi* wkv_cuda_api(uint32_t version) {
+  return version == WKV_CUDA_API_VERSION ? &kApi : nullptr;
+}

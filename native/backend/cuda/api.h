@@ -1,0 +1,163 @@
+#ifndef WKV_CUDA_API_H
+#define WKV_CUDA_API_H
+
+/*
+ * The library of the CUDA backend, as a program that does not know CUDA sees it: one exported function,
+ * wkv_cuda_api, which returns a table of functions. Plain C: nothing is thrown or exited, every function
+ * returns a code, and on anything but WKV_CUDA_OK says in `failure` what was wrong.
+ *
+ * A model is an RWKV 5.2 with matrices in int8, in the panels of native/kernels/gemm_int8. Its sessions'
+ * states are pages in the GPU's memory. The functions of one model may be called from any thread; they wait
+ * for each other.
+ */
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WKV_CUDA_API_VERSION 1
+
+enum WkvCudaCode {
+  WKV_CUDA_OK = 0,
+  WKV_CUDA_NO_DRIVER = 1,
+  WKV_CUDA_OLD_DRIVER = 2,
+  WKV_CUDA_NO_DEVICE = 3,
+  WKV_CUDA_ARCHITECTURE = 4, /* the library has no code for this GPU */
+  WKV_CUDA_MEMORY = 5,       /* of the GPU or of the host; what was asked for was not done */
+  WKV_CUDA_LOST = 6,         /* the GPU no longer answers; the model is of no more use */
+  WKV_CUDA_ARGUMENT = 7,     /* the call makes no sense */
+  WKV_CUDA_UNSUPPORTED = 8   /* dimensions that the kernels do not take */
+};
+
+struct WkvCudaFailure {
+  int32_t code;
+  char text[508]; /* one sentence, ends with 0 */
+};
+
+struct WkvCudaDevice {
+  char name[256];
+  int32_t major; /* compute capability */
+  int32_t minor;
+  uint64_t memory; /* bytes */
+  uint64_t free_memory;
+};
+
+struct WkvCudaShape {
+  int32_t layers;
+  int32_t channels;
+  int32_t heads;
+  int32_t head_size;
+  int32_t feed_forward;
+  int32_t vocabulary;
+  int32_t most_tokens;   /* of one step */
+  int32_t most_segments; /* of one step */
+  float group_norm_epsilon;
+};
+
+/* Tensors; those of a layer are told apart by its number, others have the layer 0. */
+enum WkvCudaVector {
+  WKV_CUDA_LN0_WEIGHT, /* not of a layer, [channels] */
+  WKV_CUDA_LN0_BIAS,
+  WKV_CUDA_LN_OUT_WEIGHT,
+  WKV_CUDA_LN_OUT_BIAS,
+  WKV_CUDA_LN1_WEIGHT, /* of a layer, [channels] */
+  WKV_CUDA_LN1_BIAS,
+  WKV_CUDA_LN2_WEIGHT,
+  WKV_CUDA_LN2_BIAS,
+  WKV_CUDA_ATT_MIX_K,
+  WKV_CUDA_ATT_MIX_V,
+  WKV_CUDA_ATT_MIX_R,
+  WKV_CUDA_ATT_MIX_G,
+  WKV_CUDA_FFN_MIX_K,
+  WKV_CUDA_FFN_MIX_R,
+  WKV_CUDA_ATT_FORGET, /* 1 - exp(-exp(time_decay)), [heads][head_size], as are the rest */
+  WKV_CUDA_ATT_BONUS,
+  WKV_CUDA_LN_X_WEIGHT,
+  WKV_CUDA_LN_X_BIAS,
+  WKV_CUDA_VECTORS
+};
+enum WkvCudaMatrixName {
+  WKV_CUDA_HEAD, /* not of a layer */
+  WKV_CUDA_ATT_RECEPTANCE,
+  WKV_CUDA_ATT_KEY,
+  WKV_CUDA_ATT_VALUE,
+  WKV_CUDA_ATT_GATE,
+  WKV_CUDA_ATT_OUTPUT,
+  WKV_CUDA_FFN_KEY,
+  WKV_CUDA_FFN_RECEPTANCE,
+  WKV_CUDA_FFN_VALUE,
+  WKV_CUDA_MATRICES
+};
+enum WkvCudaEmbeddingType { WKV_CUDA_F32 = 0, WKV_CUDA_F16 = 1, WKV_CUDA_BF16 = 2 };
+
+struct WkvCudaMatrix {
+  const void* panels;
+  uint64_t bytes; /* those of the panels, perhaps up to 63 more */
+  int32_t rows;
+  int32_t columns;
+  int32_t group;             /* a multiple of 16 */
+  const float* input_scales; /* [columns], or null: all 1 */
+};
+
+struct WkvCudaModel;
+struct WkvCudaPage;
+
+enum WkvCudaLogits { WKV_CUDA_LOGITS_NONE = 0, WKV_CUDA_LOGITS_LAST = 1, WKV_CUDA_LOGITS_ALL = 2 };
+
+/* Tokens of one session, taken in after one another. */
+struct WkvCudaSegment {
+  struct WkvCudaPage* page; /* read and replaced */
+  const uint32_t* tokens;
+  int32_t count;
+  int32_t logits; /* of which tokens logits are wanted */
+};
+
+struct WkvCudaApi {
+  uint32_t version;
+
+  int32_t (*count_devices)(int32_t* count, struct WkvCudaFailure* failure);
+  int32_t (*describe_device)(int32_t device, struct WkvCudaDevice* description,
+                             struct WkvCudaFailure* failure);
+
+  /* `weight_bytes` are what will be put into the model: refused here if there is no room. */
+  int32_t (*create_model)(int32_t device, const struct WkvCudaShape* shape, uint64_t weight_bytes,
+                          struct WkvCudaModel** model, struct WkvCudaFailure* failure);
+  /* Its pages must have been destroyed. Takes null. */
+  void (*destroy_model)(struct WkvCudaModel* model);
+  int32_t (*put_vector)(struct WkvCudaModel* model, int32_t vector, int32_t layer, const float* numbers,
+                        uint64_t count, struct WkvCudaFailure* failure);
+  int32_t (*put_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
+                        const struct WkvCudaMatrix* weights, struct WkvCudaFailure* failure);
+  /* [vocabulary][channels] */
+  int32_t (*put_embedding)(struct WkvCudaModel* model, int32_t type, const void* numbers, uint64_t bytes,
+                           struct WkvCudaFailure* failure);
+
+  /* A page is the state of a session, as the engine has it: layer by layer att_x, ffn_x [channels], and the
+     recurrence [head][key][value]; a new one is all zeros. */
+  int32_t (*create_page)(struct WkvCudaModel* model, struct WkvCudaPage** page,
+                         struct WkvCudaFailure* failure);
+  void (*destroy_page)(struct WkvCudaPage* page); /* takes null */
+  int32_t (*copy_page)(struct WkvCudaPage* to, const struct WkvCudaPage* from,
+                       struct WkvCudaFailure* failure);
+  int32_t (*read_page)(const struct WkvCudaPage* page, float* numbers, struct WkvCudaFailure* failure);
+  int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);
+
+  /* One step. A segment's results have the same bits whatever other segments there are, and however a
+     session's tokens are cut into segments. `logits` takes those that are wanted, [vocabulary] each, in the
+     order of the segments and their tokens. Where the step fails, pages are undefined unless the code is
+     WKV_CUDA_ARGUMENT. */
+  int32_t (*step)(struct WkvCudaModel* model, const struct WkvCudaSegment* segments, int32_t count,
+                  float* logits, struct WkvCudaFailure* failure);
+};
+
+/* Null if the library is of another version. */
+typedef const struct WkvCudaApi* (*WkvCudaEntry)(uint32_t version);
+#define WKV_CUDA_ENTRY "wkv_cuda_api"
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "backend/cuda/api.h"
+#include "kernels/cuda/arch.cuh"
+
+namespace wkv::cuda {
+
+// What a function of the table returns; thrown within the library only.
+struct Failed {
+  WkvCudaCode code;
+  std::string text;
+};
+
+// Throws Failed unless it is cudaSuccess; `doing` completes "while ...".
+void check(cudaError_t error, const char* doing);
+
+}  // namespace wkv::cuda

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "backend/cuda/failure.h"
+
+namespace wkv::cuda {
+
+// Memory of the GPU, or of the host where the GPU can read it. Throws Failed.
+template <class Element, cudaError_t (*kTake)(void**, std::size_t), cudaError_t (*kFree)(void*)>
+class Array {
+ public:
+  Array() = default;
+  Array(std::size_t size, const char* doing) : size_(size) {
+    void* memory = nullptr;
+    check(kTake(&memory, size * sizeof(Element)), doing);
+    data_ = static_cast<Element*>(memory);
+  }
+  Array(Array&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Array& operator=(Array&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Array() {
+    // A device that was lost has freed everything already.
+    if (data_ != nullptr) static_cast<void>(kFree(data_));
+  }
+
+  Element* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  Element* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+inline cudaError_t take_device(void** memory, std::size_t bytes) { return cudaMalloc(memory, bytes); }
+inline cudaError_t take_pinned(void** memory, std::size_t bytes) { return cudaMallocHost(memory, bytes); }
+
+template <class Element>
+using DeviceArray = Array<Element, take_device, cudaFree>;
+template <class Element>
+using PinnedArray = Array<Element, take_pinned, cudaFreeHost>;
+
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream"); }
+  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  cudaStream_t get() const { return stream_; }
+  void wait(const char* doing) const { check(cudaStreamSynchronize(stream_), doing); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace wkv::cuda

@@ -1,0 +1,68 @@
+#include "backend/cuda/model.h"
+
+#include <cstdint>
+#include <limits>
+
+#include "backend/cuda/devices.h"
+#include "kernels/wkv5/cuda.h"
+
+namespace {
+
+using wkv::cuda::Failed;
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+
+void require(bool fits, const std::string& what, std::int64_t value, std::int64_t most) {
+  if (fits) return;
+  throw Failed{WKV_CUDA_UNSUPPORTED, "the CUDA backend takes models with " + what + " from 1 to " +
+                                         std::to_string(most) + ", not " + std::to_string(value)};
+}
+
+void require_between(const std::string& what, std::int64_t value, std::int64_t most) {
+  require(value >= 1 && value <= most, what, value, most);
+}
+
+// Checks everything that kernels count in 32 bits.
+const WkvCudaShape& checked(const WkvCudaShape& shape) {
+  require_between("layers", shape.layers, 1024);
+  require_between("channels", shape.channels, wkv::cuda::kMostChannels);
+  require_between("heads", shape.heads, 65'535);
+  require_between("channels in a head", shape.head_size, wkv::cuda::kMostHeadSize);
+  require_between("channels in attention", std::int64_t{shape.heads} * shape.head_size, 1 << 20);
+  require_between("channels in channel mixing", shape.feed_forward, 1 << 20);
+  require_between("tokens in the vocabulary", shape.vocabulary, 1 << 24);
+  require_between("tokens in a step", shape.most_tokens, 4096);
+  require_between("sessions in a step", shape.most_segments, 4096);
+  return shape;
+}
+
+std::size_t page_floats_of(const WkvCudaShape& shape) {
+  const std::int64_t state = std::int64_t{shape.heads} * shape.head_size * shape.head_size;
+  const std::int64_t floats = shape.layers * (2 * std::int64_t{shape.channels} + state);
+  require_between("numbers in a state", floats, kMost);
+  return static_cast<std::size_t>(floats);
+}
+
+// Becomes the thread's device before anything is created on it.
+int entered(int device) {
+  wkv::cuda::use_device(device);
+  return device;
+}
+
+}  // namespace
+
+WkvCudaModel::WkvCudaModel(int device_index, const WkvCudaShape& model_shape, std::uint64_t weight_bytes)
+    : device(entered(device_index)),
+      shape(checked(model_shape)),
+      weights(shape),
+      pages(page_floats_of(shape)),
+      step(shape) {
+  const std::uint64_t free = wkv::cuda::describe_device(device).free_memory;
+  if (weight_bytes > free) {
+    throw Failed{WKV_CUDA_MEMORY, "the weights take " + std::to_string(weight_bytes >> 20) +
+                                      " MiB, but only " + std::to_string(free >> 20) +
+                                      " MiB of the GPU's memory are free"};
+  }
+}
+
+void WkvCudaModel::enter() const { wkv::cuda::check(cudaSetDevice(device), "choosing the GPU"); }

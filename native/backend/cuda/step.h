@@ -1,0 +1,67 @@
+#pragma once
+
+#include <vector>
+
+#include "backend/cuda/memory.h"
+#include "backend/cuda/weights.h"
+#include "kernels/cuda/segment.h"
+
+namespace wkv::cuda {
+
+// Tokens of one session, as the library has them.
+struct StepSegment {
+  float* state;
+  const std::uint32_t* tokens;
+  int count;
+  WkvCudaLogits logits;
+};
+
+// The forward pass of RWKV-5.2 ("Eagle", arXiv 2404.05892), with the buffers of one step. Throws Failed.
+class Step {
+ public:
+  explicit Step(const WkvCudaShape& shape);
+
+  // Checked by the caller: at most most_segments segments of most_tokens tokens in all, token ids below the
+  // vocabulary's size. Returns when the logits are there.
+  void run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
+           const Stream& stream);
+
+ private:
+  // Quantized inputs of matrices.
+  struct Quantized {
+    Quantized(int tokens, int columns);
+    QuantizedTokens of(const WeightMatrix& matrix) const;
+
+    int stride;
+    DeviceArray<std::int8_t> codes;
+    DeviceArray<float> scales;
+    DeviceArray<std::int32_t> offsets;
+  };
+
+  // A step's input, in one block that is copied at once.
+  struct Input {
+    Input(int tokens, int segments);
+    void copy(const Stream& stream) const;
+
+    int most_tokens;
+    PinnedArray<unsigned char> host;
+    DeviceArray<unsigned char> device;
+
+    Segment* segments(unsigned char* block) const { return reinterpret_cast<Segment*>(block); }
+    int* tokens(unsigned char* block) const;
+    int* segment_of(unsigned char* block) const { return tokens(block) + most_tokens; }
+    int* wanted(unsigned char* block) const { return segment_of(block) + most_tokens; }
+
+    std::size_t segment_bytes;
+  };
+
+  struct Call;
+
+  WkvCudaShape shape_;
+  Input input_;
+  DeviceArray<float> x_, r_, k_, v_, g_, y_, gate_, hidden_, logits_;
+  std::vector<Quantized> mixed_;  // of channels
+  Quantized wide_;                // of attention's or channel mixing's own channels
+};
+
+}  // namespace wkv::cuda

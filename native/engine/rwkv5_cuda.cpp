@@ -1,0 +1,240 @@
+// RWKV-5.2 by the library of the CUDA backend. Sessions' states travel with each step.
+
+#include "engine/rwkv5_cuda.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/wkv5_mixing.h"
+
+namespace wkv {
+
+namespace {
+
+using rwkv5::Attention;
+using rwkv5::Layer;
+using rwkv5::Weights;
+
+// Throws unless the call succeeded.
+void check(std::int32_t code, const WkvCudaFailure& failure) {
+  if (code == WKV_CUDA_OK) return;
+  throw Error(code == WKV_CUDA_UNSUPPORTED ? "ERR_WKV_UNSUPPORTED" : "ERR_WKV_DEVICE", failure.text);
+}
+
+void require_int8(Precision precision) {
+  if (precision == Precision::kInt8) return;
+  throw Error("ERR_WKV_UNSUPPORTED",
+              std::string("the CUDA backend takes weights in int8, not in ") + name_of(precision))
+      .about({}, "int8", name_of(precision));
+}
+
+struct DestroyModel {
+  const WkvCudaApi* api;
+  void operator()(WkvCudaModel* model) const { api->destroy_model(model); }
+};
+using ModelOnDevice = std::unique_ptr<WkvCudaModel, DestroyModel>;
+
+struct DestroyPage {
+  const WkvCudaApi* api;
+  void operator()(WkvCudaPage* page) const { api->destroy_page(page); }
+};
+using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
+
+class Upload {
+ public:
+  Upload(const WkvCudaApi& api, WkvCudaModel* model) : api_(api), model_(model) {}
+
+  void all(const Weights& weights) {
+    norm(WKV_CUDA_LN0_WEIGHT, weights.outer.ln0);
+    norm(WKV_CUDA_LN_OUT_WEIGHT, weights.outer.ln_out);
+    matrix(WKV_CUDA_HEAD, weights.outer.head);
+    embedding(weights.outer.embedding);
+    for (const Layer& each : weights.layers) {
+      layer(each);
+      ++layer_;
+    }
+  }
+
+ private:
+  void layer(const Layer& each) {
+    norm(WKV_CUDA_LN1_WEIGHT, each.ln1);
+    norm(WKV_CUDA_LN2_WEIGHT, each.ln2);
+    const Attention& att = each.attention;
+    vector(WKV_CUDA_ATT_MIX_K, att.mix_k);
+    vector(WKV_CUDA_ATT_MIX_V, att.mix_v);
+    vector(WKV_CUDA_ATT_MIX_R, att.mix_r);
+    vector(WKV_CUDA_ATT_MIX_G, att.mix_g);
+    vector(WKV_CUDA_ATT_FORGET, att.forget);
+    vector(WKV_CUDA_ATT_BONUS, att.bonus);
+    norm(WKV_CUDA_LN_X_WEIGHT, att.ln_x);
+    matrix(WKV_CUDA_ATT_RECEPTANCE, att.receptance);
+    matrix(WKV_CUDA_ATT_KEY, att.key);
+    matrix(WKV_CUDA_ATT_VALUE, att.value);
+    matrix(WKV_CUDA_ATT_GATE, att.gate);
+    matrix(WKV_CUDA_ATT_OUTPUT, att.output);
+    const FeedForward& ffn = each.feed_forward;
+    vector(WKV_CUDA_FFN_MIX_K, ffn.mix_k);
+    vector(WKV_CUDA_FFN_MIX_R, ffn.mix_r);
+    matrix(WKV_CUDA_FFN_KEY, ffn.key);
+    matrix(WKV_CUDA_FFN_RECEPTANCE, ffn.receptance);
+    matrix(WKV_CUDA_FFN_VALUE, ffn.value);
+  }
+
+  void vector(int name, const std::vector<float>& numbers) {
+    check(api_.put_vector(model_, name, layer_, numbers.data(), numbers.size(), &failure_), failure_);
+  }
+  void norm(int weight, const NormWeights& norm) {
+    vector(weight, norm.weight);
+    vector(weight + 1, norm.bias);
+  }
+  void matrix(int name, const Matrix& matrix) {
+    require_int8(matrix.precision);
+    const WkvCudaMatrix panels{
+        .panels = matrix.data.data(),
+        .bytes = matrix.size_in_bytes(),
+        .rows = matrix.rows,
+        .columns = matrix.columns,
+        .group = matrix.group,
+        .input_scales = matrix.input_scales.empty() ? nullptr : matrix.input_scales.data(),
+    };
+    check(api_.put_matrix(model_, name, layer_, &panels, &failure_), failure_);
+  }
+  void embedding(const RowMatrix& table) {
+    const int type = table.type == StoredType::kF32   ? WKV_CUDA_F32
+                     : table.type == StoredType::kF16 ? WKV_CUDA_F16
+                                                      : WKV_CUDA_BF16;
+    check(api_.put_embedding(model_, type, table.data.data(), table.data.size(), &failure_), failure_);
+  }
+
+  const WkvCudaApi& api_;
+  WkvCudaModel* model_;
+  int layer_ = 0;
+  WkvCudaFailure failure_{};
+};
+
+struct Buffers final : Workspace {
+  std::vector<Page> pages;
+  std::vector<WkvCudaSegment> segments;
+  Memory logits;
+};
+
+class CudaRwkv5 final : public Network {
+ public:
+  CudaRwkv5(ModelInfo info, const Weights& weights, float group_norm_epsilon, const WkvCudaApi& api,
+            int device)
+      : info_(std::move(info)), api_(api), model_(nullptr, DestroyModel{&api}) {
+    const WkvCudaShape shape{
+        .layers = info_.layers,
+        .channels = info_.embedding,
+        .heads = info_.heads,
+        .head_size = info_.head_size,
+        .feed_forward = info_.feed_forward,
+        .vocabulary = info_.vocabulary,
+        .most_tokens = static_cast<std::int32_t>(kMostTokens),
+        .most_segments = static_cast<std::int32_t>(kMostTokens),
+        .group_norm_epsilon = group_norm_epsilon,
+    };
+    WkvCudaModel* created = nullptr;
+    WkvCudaFailure failure{};
+    check(api_.create_model(device, &shape, info_.weight_bytes, &created, &failure), failure);
+    model_.reset(created);
+    Upload(api_, created).all(weights);
+    for (const Layer& layer : weights.layers) tuned_.push_back(layer.attention.tuned);
+  }
+
+  const ModelInfo& info() const override { return info_; }
+
+  std::unique_ptr<Workspace> create_workspace(unsigned) const override { return std::make_unique<Buffers>(); }
+
+  void initialize(float* state) const override {
+    std::fill_n(state, info_.state.numbers(), 0.0F);
+    for (std::size_t layer = 0; layer < tuned_.size(); ++layer) {
+      initialize_recurrence(info_, layer, tuned_[layer], true, state);
+    }
+  }
+
+  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool&, unsigned,
+            const LogitsSink& sink, const Abandon& abandon) const override {
+    if (abandon()) return false;
+    auto& b = static_cast<Buffers&>(workspace);
+    const auto vocabulary = static_cast<std::size_t>(info_.vocabulary);
+    std::size_t wanted = 0;
+    b.segments.clear();
+    for (const Segment& segment : segments) {
+      wanted += segment.logits == Logits::kAll    ? segment.tokens.size()
+                : segment.logits == Logits::kLast ? 1
+                                                  : 0;
+    }
+    if (b.logits.size() < wanted * vocabulary * sizeof(float)) {
+      b.logits = Memory(wanted * vocabulary * sizeof(float));
+    }
+    WkvCudaFailure failure{};
+    while (b.pages.size() < segments.size()) {
+      WkvCudaPage* page = nullptr;
+      check(api_.create_page(model_.get(), &page, &failure), failure);
+      b.pages.emplace_back(page, DestroyPage{&api_});
+    }
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      WkvCudaPage* const page = b.pages[i].get();
+      check(api_.write_page(page, segments[i].state, &failure), failure);
+      b.segments.push_back({.page = page,
+                            .tokens = segments[i].tokens.data(),
+                            .count = static_cast<std::int32_t>(segments[i].tokens.size()),
+                            .logits = segments[i].logits == Logits::kAll    ? WKV_CUDA_LOGITS_ALL
+                                      : segments[i].logits == Logits::kLast ? WKV_CUDA_LOGITS_LAST
+                                                                            : WKV_CUDA_LOGITS_NONE});
+    }
+    check(api_.step(model_.get(), b.segments.data(), static_cast<std::int32_t>(b.segments.size()),
+                    b.logits.floats(), &failure),
+          failure);
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      check(api_.read_page(b.pages[i].get(), segments[i].state, &failure), failure);
+    }
+    const float* logits = b.logits.floats();
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      const std::size_t count = segments[i].tokens.size();
+      const std::size_t first = segments[i].logits == Logits::kAll    ? 0
+                                : segments[i].logits == Logits::kLast ? count - 1
+                                                                      : count;
+      for (std::size_t token = first; token < count; ++token, logits += vocabulary) sink(i, token, logits);
+    }
+    return true;
+  }
+
+ private:
+  ModelInfo info_;
+  const WkvCudaApi& api_;
+  ModelOnDevice model_;
+  std::vector<std::vector<float>> tuned_;  // time_state of each layer, if there is one
+};
+
+}  // namespace
+
+void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
+  if (info.version != "5.2") {
+    throw Error("ERR_WKV_UNSUPPORTED", "the CUDA backend runs RWKV 5.2, not " + info.version)
+        .about({}, "RWKV 5.2", "RWKV " + info.version);
+  }
+  require_int8(info.weights);
+  WkvCudaDevice description{};
+  WkvCudaFailure failure{};
+  check(api.describe_device(device, &description, &failure), failure);
+  if (info.weight_bytes <= description.free_memory) return;
+  const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20U) + " MiB"; };
+  throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + ", but only " +
+                                    mib(description.free_memory) + " of the " + description.name +
+                                    "'s memory are free")
+      .about({}, std::to_string(info.weight_bytes) + " bytes",
+             std::to_string(description.free_memory) + " bytes");
+}
+
+std::shared_ptr<const Network> make_cuda_network(ModelInfo info, const Weights& weights,
+                                                 float group_norm_epsilon, const WkvCudaApi& api,
+                                                 int device) {
+  return std::make_shared<CudaRwkv5>(std::move(info), weights, group_norm_epsilon, api, device);
+}
+
+}  // namespace wkv

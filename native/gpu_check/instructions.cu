@@ -1,0 +1,98 @@
+#include "gpu_check/instructions.h"
+
+#include "kernels/activations/cuda.cuh"
+#include "kernels/cuda/arch.cuh"
+
+namespace wkv::gpu_check {
+
+namespace {
+
+using cuda::float_of;
+
+struct Arguments {
+  const std::uint32_t* input;
+  std::uint32_t* output;
+};
+
+struct Shared {
+  cuda::Words4 words[cuda::kWarp];
+};
+
+// All NaNs are one: which one an operation gives is nobody's promise.
+WKV_DEVICE std::uint32_t bits(float value) { return value == value ? cuda::bits_of(value) : 0x7fc00000U; }
+
+// A number of moderate size.
+WKV_DEVICE float moderate(std::uint32_t word) {
+  return static_cast<float>(static_cast<std::int32_t>(word)) / 16'777'216.0F;
+}
+
+WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
+  const int lane = cuda::block_x() * cuda::kWarp + cuda::thread_index();
+  const std::uint32_t* const in = a.input + static_cast<std::ptrdiff_t>(lane) * kInputWords;
+  std::uint32_t* const out = a.output + static_cast<std::ptrdiff_t>(lane) * kOutputWords;
+
+  cuda::Words4* const words = cuda::shared_memory<Shared>().words;
+  cuda::begin_copy(&words[cuda::thread_index()], reinterpret_cast<const unsigned char*>(in));
+  cuda::commit_copies();
+
+  std::int32_t sums[4];
+  for (int i = 0; i < 4; ++i) sums[i] = static_cast<std::int32_t>(in[i]) / 256;
+  cuda::multiply_add(sums, in[4], in[5], in[6], in[7], in[8], in[9]);
+  for (int i = 0; i < 4; ++i) out[kProduct + i] = static_cast<std::uint32_t>(sums[i]);
+  for (int i = 0; i < 5; ++i) out[kShuffled + i] = cuda::shuffle_xor(in[10], 1 << i);
+
+  // Any bits: denormal numbers, infinities and NaN among them.
+  const float x = float_of(in[11]);
+  const float y = float_of(in[12]);
+  out[kFused] = bits(cuda::fused(x, y, float_of(in[13])));
+  out[kQuotient] = bits(x / y);
+  out[kRoot] = bits(cuda::root(float_of(in[11] & 0x7fffffffU)));
+  out[kTimes] = bits(x * y);
+  out[kPlus] = bits(x + y);
+  // Halves between two integers, too.
+  out[kNearest] = static_cast<std::uint32_t>(
+      cuda::nearest(static_cast<float>(static_cast<std::int32_t>(in[14]) / 65'536) / 2));
+  out[kFromF16] = bits(cuda::from_f16(static_cast<std::uint16_t>(in[15])));
+  out[kExponential] = bits(cuda::exponential(moderate(in[14])));
+  out[kSigmoid] = bits(cuda::sigmoid(moderate(in[13])));
+  out[kFromInteger] = bits(static_cast<float>(static_cast<std::int32_t>(in[12])));
+  out[kWarpSum] = bits(cuda::warp_sum(moderate(in[11])));
+
+  cuda::wait_copies<0>();
+  const cuda::Words4 copied = words[cuda::thread_index()];
+  out[kCopied] = copied.x;
+  out[kCopied + 1] = copied.y;
+  out[kCopied + 2] = copied.z;
+  out[kCopied + 3] = copied.w;
+}
+
+cudaError_t run(const std::uint32_t* input, std::uint32_t* output, std::size_t lanes, void*& in, void*& out) {
+  const std::size_t in_bytes = lanes * kInputWords * sizeof(std::uint32_t);
+  const std::size_t out_bytes = lanes * kOutputWords * sizeof(std::uint32_t);
+  cudaError_t error = cudaMalloc(&in, in_bytes);
+  if (error == cudaSuccess) error = cudaMalloc(&out, out_bytes);
+  if (error == cudaSuccess) error = cudaMemcpyAsync(in, input, in_bytes, cudaMemcpyHostToDevice, nullptr);
+  if (error != cudaSuccess) return error;
+  const auto blocks = static_cast<unsigned>(lanes / kLaneCount);
+  const Arguments arguments{static_cast<const std::uint32_t*>(in), static_cast<std::uint32_t*>(out)};
+  cuda::launch(instructions, {blocks, 1, cuda::kWarp, sizeof(Shared)}, nullptr, arguments);
+  error = cudaGetLastError();
+  if (error == cudaSuccess) error = cudaMemcpyAsync(output, out, out_bytes, cudaMemcpyDeviceToHost, nullptr);
+  return error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error;
+}
+
+}  // namespace
+
+}  // namespace wkv::gpu_check
+
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_run_instructions(
+    const std::uint32_t* input, std::uint32_t* output, std::int32_t cases) {
+  void* in = nullptr;
+  void* out = nullptr;
+  const std::size_t lanes = static_cast<std::size_t>(cases) * wkv::gpu_check::kLaneCount;
+  const cudaError_t error = wkv::gpu_check::run(input, output, lanes, in, out);
+  // What could not be freed is reported by the next call.
+  static_cast<void>(cudaFree(in));
+  static_cast<void>(cudaFree(out));
+  return error;
+}

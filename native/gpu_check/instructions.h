@@ -1,0 +1,40 @@
+#pragma once
+
+// Every instruction that kernels use and the harness emulates, on random operands: the same source for the
+// GPU and for the simulated one, whose outputs must be equal bit by bit.
+
+#include <cstdint>
+
+namespace wkv::gpu_check {
+
+constexpr int kInputWords = 16;   // of a lane
+constexpr int kOutputWords = 24;  // of a lane
+constexpr int kLaneCount = 32;
+
+// What the words of a lane's output are.
+enum Output : int {
+  kProduct = 0,   // four sums of multiply_add
+  kShuffled = 4,  // by the masks 1, 2, 4, 8, 16
+  kFused = 9,
+  kQuotient = 10,
+  kRoot = 11,
+  kTimes = 12,
+  kPlus = 13,
+  kNearest = 14,
+  kFromF16 = 15,
+  kExponential = 16,
+  kSigmoid = 17,
+  kFromInteger = 18,
+  kCopied = 19,  // four words that came through shared memory
+  kWarpSum = 23,
+};
+
+}  // namespace wkv::gpu_check
+
+extern "C" {
+// `input` is [cases][32 lanes][kInputWords], `output` [cases][32 lanes][kOutputWords]. Returns 0, or an error
+// of the runtime.
+using WkvRunInstructions = std::int32_t (*)(const std::uint32_t* input, std::uint32_t* output,
+                                            std::int32_t cases);
+#define WKV_RUN_INSTRUCTIONS "wkv_run_instructions"
+}

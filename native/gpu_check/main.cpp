@@ -1,0 +1,278 @@
+// scripts/gpu-check builds and runs this: what a GPU computes, bit by bit beside the simulated one, and how
+// fast it is beside what it can do at most.
+//
+//   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small]
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <string>
+
+#include "gpu_check/sessions.h"
+
+namespace wkv::gpu_check {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// What was found, for the terminal and as JSON. Names and texts are this program's own: nothing needs escapes
+// but what the driver calls a GPU.
+struct Report {
+  std::string checks;
+  std::string speeds;
+  int failed = 0;
+
+  void check(const std::string& name, const std::string& problem) {
+    std::printf("%-7s %s%s%s\n", problem.empty() ? "ok" : "FAILED", name.c_str(), problem.empty() ? "" : ": ",
+                problem.c_str());
+    std::fflush(stdout);
+    failed += problem.empty() ? 0 : 1;
+    append(checks, "{\"name\": \"" + name + "\", \"problem\": \"" + escaped(problem) + "\"}");
+  }
+  void speed(const std::string& name, double value, const std::string& unit, double ceiling) {
+    const bool has_ceiling = ceiling > 0;
+    std::printf("%-52s %12.4g %-12s", name.c_str(), value, unit.c_str());
+    if (has_ceiling) std::printf(" %5.1f %% of the ceiling", 100 * value / ceiling);
+    std::printf("\n");
+    std::fflush(stdout);
+    append(speeds, "{\"name\": \"" + name + "\", \"value\": " + std::to_string(value) + ", \"unit\": \"" +
+                       unit + "\", \"ceiling\": " + (has_ceiling ? std::to_string(ceiling) : "null") + "}");
+  }
+  static std::string escaped(const std::string& text) {
+    std::string result;
+    for (const char c : text) {
+      if (c == '"' || c == '\\') result += '\\';
+      if (c >= ' ') result += c;
+    }
+    return result;
+  }
+
+ private:
+  static void append(std::string& list, const std::string& item) {
+    list += (list.empty() ? "\n    " : ",\n    ") + item;
+  }
+};
+
+const char* name_of_output(int word) {
+  constexpr std::pair<int, const char*> kNames[] = {{kWarpSum, "warp_sum"},
+                                                    {kCopied, "begin_copy"},
+                                                    {kFromInteger, "integer to float"},
+                                                    {kSigmoid, "sigmoid"},
+                                                    {kExponential, "exp"},
+                                                    {kFromF16, "from_f16"},
+                                                    {kNearest, "nearest"},
+                                                    {kPlus, "+"},
+                                                    {kTimes, "*"},
+                                                    {kRoot, "root"},
+                                                    {kQuotient, "/"},
+                                                    {kFused, "fused"},
+                                                    {kShuffled, "shuffle_xor"},
+                                                    {kProduct, "multiply_add"}};
+  for (const auto& [first, name] : kNames) {
+    if (word >= first) return name;
+  }
+  return "";
+}
+
+// Every instruction on random operands: equal bit by bit.
+void check_instructions(const Library& tested, const Library& simulated, bool small, Report& report) {
+  const int cases = small ? 64 : 4096;
+  Random random(3);
+  std::vector<std::uint32_t> input(static_cast<std::size_t>(cases) * kLaneCount * kInputWords);
+  for (std::uint32_t& word : input) word = random.word();
+  std::vector<std::uint32_t> actual(static_cast<std::size_t>(cases) * kLaneCount * kOutputWords);
+  std::vector<std::uint32_t> expected(actual.size());
+  const int error = tested.run_instructions(input.data(), actual.data(), cases);
+  if (error != 0) {
+    report.check("instructions", "CUDA error " + std::to_string(error));
+    return;
+  }
+  static_cast<void>(simulated.run_instructions(input.data(), expected.data(), cases));
+  std::string problem;
+  for (int word = 0; word < kOutputWords; ++word) {
+    int wrong = 0;
+    for (std::size_t lane = 0; lane < actual.size() / kOutputWords; ++lane) {
+      const std::size_t place = lane * kOutputWords + static_cast<std::size_t>(word);
+      wrong += actual[place] == expected[place] ? 0 : 1;
+    }
+    if (wrong > 0)
+      problem += std::string(name_of_output(word)) + " differs " + std::to_string(wrong) + " times; ";
+  }
+  report.check("instructions, " + std::to_string(cases * kLaneCount) + " lanes", problem);
+}
+
+std::string difference(const std::vector<float>& actual, const std::vector<float>& expected) {
+  if (actual.size() != expected.size()) return "sizes differ";
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (std::memcmp(&actual[i], &expected[i], sizeof(float)) == 0) continue;
+    return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", simulated " +
+           std::to_string(expected[i]);
+  }
+  return "";
+}
+
+// A whole model, prompts and single tokens of several sessions, on both: equal bit by bit.
+void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
+                 const std::string& name, Report& report) {
+  const RandomModel on_gpu(tested, shape, false);
+  const RandomModel on_cpu(simulated, shape, false);
+  Sessions of_gpu(tested, on_gpu, 3);
+  Sessions of_cpu(simulated, on_cpu, 3);
+  std::string problem;
+  for (const std::vector<int>& counts : {std::vector<int>{1, 0, 0}, {7, 20, 1}, {1, 1, 1}, {0, 9, 1}}) {
+    const std::vector<float>& actual = of_gpu.step(counts, WKV_CUDA_LOGITS_ALL);
+    const std::vector<float>& expected = of_cpu.step(counts, WKV_CUDA_LOGITS_ALL);
+    if (problem.empty()) problem = difference(actual, expected);
+  }
+  for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
+    problem = difference(of_gpu.state(session), of_cpu.state(session));
+    if (!problem.empty()) problem = "state " + problem;
+  }
+  report.check(name, problem);
+}
+
+// A session beside others has the bits that it has alone.
+void check_batches(const Library& tested, const WkvCudaShape& shape, Report& report) {
+  const RandomModel model(tested, shape, true);
+  const int others = shape.most_segments - 1;
+  std::string problem;
+  std::vector<float> alone;
+  for (const int beside : {0, 1, 7, 8, others}) {
+    // The same tokens for the first session: it draws them first.
+    Sessions sessions(tested, model, beside + 1);
+    const std::vector<float>& logits =
+        sessions.step(std::vector<int>(static_cast<std::size_t>(beside + 1), 1), WKV_CUDA_LOGITS_LAST);
+    const std::vector<float> first(logits.begin(), logits.begin() + shape.vocabulary);
+    if (beside == 0) alone = first;
+    if (problem.empty()) problem = difference(first, alone);
+  }
+  report.check("a session alone and beside up to " + std::to_string(others) + " others", problem);
+}
+
+// The mean of steps over about a second, after two that warm up.
+double mean_seconds(const std::function<void()>& step) {
+  for (int i = 0; i < 2; ++i) step();
+  const auto begin = Clock::now();
+  int steps = 0;
+  do {
+    step();
+    ++steps;
+  } while (seconds_since(begin) < 1);
+  return seconds_since(begin) / steps;
+}
+
+void measure_model(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                   const WkvCeilings& ceilings, Report& report) {
+  const RandomModel model(tested, shape, true);
+  const double weights = static_cast<double>(model.weight_bytes());
+  const double state = 2.0 * static_cast<double>(model.page_floats()) * sizeof(float);
+  report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
+  for (const int sessions : {1, 8, 32, 128, 512}) {
+    if (sessions > shape.most_segments) break;
+    try {
+      Sessions all(tested, model, sessions);
+      const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
+      const std::string decoding = name + ", decoding " + std::to_string(sessions);
+      for (const auto& [logits, what] : {std::pair{WKV_CUDA_LOGITS_NONE, ", without logits"},
+                                         {WKV_CUDA_LOGITS_LAST, ", logits to the host"}}) {
+        const double seconds = mean_seconds([&] { all.step(counts, logits); });
+        // Each weight is read once for all sessions (without logits, but for the head), each state read and
+        // written.
+        const double head = logits == WKV_CUDA_LOGITS_NONE
+                                ? static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels)
+                                : 0;
+        const double least = (weights - head) / ceilings.read + sessions * state / ceilings.copy;
+        report.speed(decoding + what, sessions / seconds, "tokens/s",
+                     ceilings.read > 0 ? sessions / least : 0);
+      }
+    } catch (const std::exception& error) {
+      std::printf("%s, decoding %d: not measured, because %s\n", name.c_str(), sessions, error.what());
+    }
+  }
+  Sessions one(tested, model, 1);
+  const double seconds = mean_seconds([&] { one.step({shape.most_tokens}, WKV_CUDA_LOGITS_NONE); });
+  const double head = static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels);
+  const double operations = 2 * (weights - head) * shape.most_tokens;
+  report.speed(name + ", a prompt by " + std::to_string(shape.most_tokens), shape.most_tokens / seconds,
+               "tokens/s",
+               ceilings.operations > 0 ? shape.most_tokens / (operations / ceilings.operations) : 0);
+}
+
+int run(const std::string& library, const std::string& simulated_library, const std::string& path,
+        bool small) {
+  const Library tested(library);
+  const Library simulated(simulated_library);
+  WkvCudaFailure failure{};
+  WkvCudaDevice device{};
+  must(tested.api->describe_device(0, &device, &failure), failure);
+  std::printf("%s, compute capability %d.%d, %.1f GiB\n\n", device.name, device.major, device.minor,
+              static_cast<double>(device.memory) / (1 << 30));
+  Report report;
+  check_instructions(tested, simulated, small, report);
+  const auto shape = [](int layers, int channels, int heads, int head_size, int feed_forward, int vocabulary,
+                        int tokens) {
+    return WkvCudaShape{layers, channels, heads, head_size, feed_forward, vocabulary, tokens, tokens, 64e-5F};
+  };
+  check_model(tested, simulated, shape(2, 128, 2, 64, 448, 300, 40), "heads of 64", report);
+  check_model(tested, simulated, shape(1, 72, 3, 20, 250, 101, 40), "heads of 20, odd widths", report);
+  if (!small)
+    check_model(tested, simulated, shape(1, 1024, 16, 64, 3584, 2000, 40), "1,024 channels", report);
+  check_batches(tested, shape(1, 512, 8, 64, 1792, 1000, small ? 12 : 64), report);
+
+  WkvCeilings ceilings{};
+  if (tested.measure_ceilings != nullptr) {
+    const int error = tested.measure_ceilings(&ceilings);
+    report.check("ceilings", error == 0 ? "" : "CUDA error " + std::to_string(error));
+    std::printf("\n");
+    report.speed("ceiling: reading memory", ceilings.read, "bytes/s", 0);
+    report.speed("ceiling: reading and writing memory", ceilings.copy, "bytes/s", 0);
+    report.speed("ceiling: from the host", ceilings.upload, "bytes/s", 0);
+    report.speed("ceiling: products of bytes", ceilings.operations, "operations/s", 0);
+    std::printf("\n");
+  }
+  const std::pair<const char*, WkvCudaShape> models[] = {
+      {"1.5B", shape(24, 2048, 32, 64, 7168, 65'536, 512)},
+      {"7B", shape(32, 4096, 64, 64, 14'336, 65'536, 512)}};
+  for (const auto& [name, model] : models) {
+    if (small) break;
+    try {
+      measure_model(tested, model, name, ceilings, report);
+    } catch (const std::exception& error) {
+      std::printf("%s: not measured, because %s\n", name, error.what());
+    }
+  }
+  std::ofstream json(path);
+  json << "{\n  \"device\": \"" << Report::escaped(device.name) << "\",\n  \"computeCapability\": \""
+       << device.major << '.' << device.minor << "\",\n  \"memory\": " << device.memory
+       << ",\n  \"checks\": [" << report.checks << "\n  ],\n  \"speeds\": [" << report.speeds << "\n  ]\n}\n";
+  json.close();
+  if (!json) throw std::runtime_error("cannot write " + path);
+  std::printf("\n%s; %s\n", report.failed == 0 ? "All checks passed" : "SOME CHECKS FAILED", path.c_str());
+  return report.failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace wkv::gpu_check
+
+int main(int count, char** arguments) {
+  const bool small = count == 5 && std::strcmp(arguments[4], "--small") == 0;
+  if (count != 4 && !small) {
+    std::fprintf(stderr, "Usage: %s LIBRARY SIMULATED REPORT.json [--small]\n", arguments[0]);
+    return 2;
+  }
+  try {
+    return wkv::gpu_check::run(arguments[1], arguments[2], arguments[3], small);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

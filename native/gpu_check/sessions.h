@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "gpu_check/random_model.h"
+
+namespace wkv::gpu_check {
+
+// Some sessions of a model that are stepped together.
+class Sessions {
+ public:
+  Sessions(const Library& library, const RandomModel& model, int count)
+      : api_(*library.api), model_(model), random_(99) {
+    WkvCudaFailure failure{};
+    for (int i = 0; i < count; ++i) {
+      WkvCudaPage* page = nullptr;
+      must(api_.create_page(model_.get(), &page, &failure), failure);
+      pages_.push_back(page);
+    }
+  }
+  ~Sessions() {
+    for (WkvCudaPage* const page : pages_) api_.destroy_page(page);
+  }
+  Sessions(const Sessions&) = delete;
+  Sessions& operator=(const Sessions&) = delete;
+
+  // One step: so many random tokens of each session that has any. Returns the logits that were asked for.
+  const std::vector<float>& step(const std::vector<int>& counts, WkvCudaLogits logits) {
+    std::vector<WkvCudaSegment> segments;
+    std::vector<std::vector<std::uint32_t>> tokens(counts.size());
+    std::size_t wanted = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (counts[i] == 0) continue;
+      for (int t = 0; t < counts[i]; ++t) {
+        tokens[i].push_back(random_.word() % static_cast<std::uint32_t>(model_.shape().vocabulary));
+      }
+      segments.push_back({pages_[i], tokens[i].data(), counts[i], logits});
+      wanted += logits == WKV_CUDA_LOGITS_ALL ? static_cast<std::size_t>(counts[i]) : 1;
+    }
+    if (logits == WKV_CUDA_LOGITS_NONE) wanted = 0;
+    logits_.resize(wanted * static_cast<std::size_t>(model_.shape().vocabulary));
+    WkvCudaFailure failure{};
+    must(api_.step(model_.get(), segments.data(), static_cast<std::int32_t>(segments.size()), logits_.data(),
+                   &failure),
+         failure);
+    return logits_;
+  }
+
+  std::vector<float> state(std::size_t session) const {
+    std::vector<float> numbers(model_.page_floats());
+    WkvCudaFailure failure{};
+    must(api_.read_page(pages_[session], numbers.data(), &failure), failure);
+    return numbers;
+  }
+
+ private:
+  const WkvCudaApi& api_;
+  const RandomModel& model_;
+  Random random_;
+  std::vector<WkvCudaPage*> pages_;
+  std::vector<float> logits_;
+};
+
+}  // namespace wkv::gpu_check

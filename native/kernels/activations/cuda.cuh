@@ -1,0 +1,30 @@
+#pragma once
+
+// exp and sigmoid on the GPU, operation by operation those of exp.inl.h, with the same bits.
+
+#include "kernels/cuda/arch.cuh"
+
+namespace wkv::cuda {
+
+WKV_DEVICE float exponential(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  x = x > 88.0F ? 88.0F : x;
+  const float shift = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
+  const float shifted = fused(x, 1.44269504F, shift);
+  const float n = shifted - shift;
+  float r = fused(n, -0.693359375F, x);
+  r = fused(n, 2.12194440e-4F, r);
+  float p = 1.0F / 5040.0F;
+  p = fused(p, r, 1.0F / 720.0F);
+  p = fused(p, r, 1.0F / 120.0F);
+  p = fused(p, r, 1.0F / 24.0F);
+  p = fused(p, r, 1.0F / 6.0F);
+  p = fused(p, r, 0.5F);
+  p = fused(p, r, 1.0F);
+  p = fused(p, r, 1.0F);
+  return float_of(bits_of(p) + (bits_of(shifted) << 23U));
+}
+
+WKV_DEVICE float sigmoid(float x) { return 1.0F / (1.0F + exponential(-x)); }
+
+}  // namespace wkv::cuda

@@ -1,0 +1,244 @@
+#pragma once
+
+// Everything of CUDA that is no C++: the keywords of kernels, the instructions that C++ has no words for, and
+// launches. Kernels are written with these alone, so that the same source is compiled twice: by nvcc for a
+// GPU, and by any C++ compiler with simt/ in a GPU's place, for tests on machines without one.
+//
+// All shared memory is dynamic: a kernel's struct, shared_memory<Struct>(), or an array,
+// shared_array<Element>(), of the bytes that the launch says, at most kMostSharedBytes. Kernels take one
+// struct of arguments. Blocks have whole warps, and every lane of a warp takes part in what the warp does.
+//
+// Nothing is contracted (--fmad=false): what is one rounding says fused(). Divisions, roots and fused() are
+// those of IEEE 754 on both sides, and so are the bits.
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+
+#define WKV_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define WKV_ARGUMENTS const __grid_constant__
+#define WKV_DEVICE __device__ __forceinline__
+#define WKV_UNROLL _Pragma("unroll")
+#else
+#include "kernels/cuda/simt/runtime.h"
+#include "kernels/cuda/simt/simt.h"
+
+#define WKV_KERNEL(threads) void
+#define WKV_ARGUMENTS const
+#define WKV_DEVICE inline
+#define WKV_UNROLL
+#endif
+
+namespace wkv::cuda {
+
+constexpr int kWarp = 32;
+// What every GPU gives a block that does not ask for more.
+constexpr std::size_t kMostSharedBytes = std::size_t{48} << 10;
+
+// Sixteen bytes that are loaded and stored at once.
+struct alignas(16) Words4 {
+  std::uint32_t x, y, z, w;
+};
+struct alignas(16) Floats4 {
+  float x, y, z, w;
+};
+struct alignas(8) Floats2 {
+  float x, y;
+};
+struct alignas(8) Integers2 {
+  std::int32_t x, y;
+};
+
+struct Grid {
+  unsigned x;        // blocks
+  unsigned y;        // blocks
+  unsigned threads;  // of a block: whole warps
+  std::size_t shared_bytes;
+};
+
+#if defined(__CUDACC__)
+
+WKV_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+WKV_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
+WKV_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
+WKV_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
+
+template <class Shared>
+WKV_DEVICE Shared& shared_memory() {
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return *reinterpret_cast<Shared*>(bytes);
+}
+
+template <class Element>
+WKV_DEVICE Element* shared_array() {
+  return &shared_memory<Element>();
+}
+
+WKV_DEVICE void sync_block() { __syncthreads(); }
+
+WKV_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+WKV_DEVICE int shuffle_xor(int value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
+WKV_DEVICE unsigned shuffle_xor(unsigned value, int mask) {
+  return __shfl_xor_sync(0xffffffffU, value, mask);
+}
+
+WKV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+WKV_DEVICE float root(float a) { return __fsqrt_rn(a); }
+// To the nearest integer, ties to even.
+WKV_DEVICE int nearest(float a) { return __float2int_rn(a); }
+WKV_DEVICE std::uint32_t bits_of(float a) { return __float_as_uint(a); }
+WKV_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
+WKV_DEVICE float from_f16(std::uint16_t half) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+  return value;
+}
+
+#if __CUDA_ARCH__ >= 800
+// sums += weights * codes for 16 rows, 32 columns and 8 tokens, of unsigned and signed bytes (PTX ISA,
+// mma.m16n8k32). With row = lane / 4 and quad = lane % 4 a lane has
+//   weights  the bytes [row][4 quad ...], [row + 8][4 quad ...], [row][16 + 4 quad ...], [row + 8][16 + 4
+//            quad ...]
+//   low      the bytes of the token `row`, columns 4 quad ...; high: 16 columns further
+//   sums     [row][2 quad], [row][2 quad + 1], [row + 8][2 quad], [row + 8][2 quad + 1]; the second is the
+//            token
+WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
+                             std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+                             std::uint32_t high) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+      : "r"(weights0), "r"(weights1), "r"(weights2), "r"(weights3), "r"(low), "r"(high));
+}
+#else
+// The same for 8 rows and 16 columns (mma.m8n8k16), of which the above is four.
+WKV_DEVICE void multiply_add_8(std::int32_t& first, std::int32_t& second, std::uint32_t weights,
+                               std::uint32_t codes) {
+  asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+      : "+r"(first), "+r"(second)
+      : "r"(weights), "r"(codes));
+}
+WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
+                             std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+                             std::uint32_t high) {
+  multiply_add_8(sums[0], sums[1], weights0, low);
+  multiply_add_8(sums[2], sums[3], weights1, low);
+  multiply_add_8(sums[0], sums[1], weights2, high);
+  multiply_add_8(sums[2], sums[3], weights3, high);
+}
+#endif
+
+#if __CUDA_ARCH__ >= 800
+// Begins to copy sixteen bytes to shared memory, past the first-level cache. They are there for this thread
+// once wait_copies() has returned, for others after a barrier as well.
+WKV_DEVICE void begin_copy(Words4* shared, const unsigned char* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+}
+// What was begun since the last call is a batch; also one of nothing.
+WKV_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Returns once at most the last kPending batches are still on their way.
+template <int kPending>
+WKV_DEVICE void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+#else
+WKV_DEVICE void begin_copy(Words4* shared, const unsigned char* global) {
+  *shared = *reinterpret_cast<const Words4*>(global);
+}
+WKV_DEVICE void commit_copies() {}
+template <int kPending>
+WKV_DEVICE void wait_copies() {}
+#endif
+
+template <class Arguments>
+void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
+  kernel<<<dim3(grid.x, grid.y), grid.threads, grid.shared_bytes, stream>>>(arguments);
+}
+
+#else
+
+inline int thread_index() { return simt::place().thread; }
+inline int block_threads() { return simt::place().threads; }
+inline int block_x() { return simt::place().block_x; }
+inline int block_y() { return simt::place().block_y; }
+
+template <class Shared>
+Shared& shared_memory() {
+  return *static_cast<Shared*>(simt::shared_memory(sizeof(Shared)));
+}
+
+template <class Element>
+Element* shared_array() {
+  return static_cast<Element*>(simt::shared_memory(0));
+}
+
+inline void sync_block(int line = __builtin_LINE()) { simt::sync_block(line); }
+
+template <class Number>
+Number shuffle_xor(Number value, int mask, int line = __builtin_LINE()) {
+  static_assert(sizeof value == sizeof(std::uint32_t));
+  return __builtin_bit_cast(Number, simt::shuffle_xor(__builtin_bit_cast(std::uint32_t, value), mask, line));
+}
+
+inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline float root(float a) { return __builtin_sqrtf(a); }
+inline int nearest(float a) { return static_cast<int>(__builtin_rintf(a)); }
+inline std::uint32_t bits_of(float a) { return __builtin_bit_cast(std::uint32_t, a); }
+inline float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
+inline float from_f16(std::uint16_t half) { return simt::from_f16(half); }
+
+inline void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
+                         std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+                         std::uint32_t high, int line = __builtin_LINE()) {
+  if (simt::architecture() >= 80) {
+    simt::mma_m16n8k32({sums, {weights0, weights1, weights2, weights3}, {low, high}}, line);
+    return;
+  }
+  simt::mma_m8n8k16({sums, weights0, low}, line);
+  simt::mma_m8n8k16({sums + 2, weights1, low}, line);
+  simt::mma_m8n8k16({sums, weights2, high}, line);
+  simt::mma_m8n8k16({sums + 2, weights3, high}, line);
+}
+
+inline void begin_copy(Words4* shared, const unsigned char* global) { simt::begin_copy(shared, global); }
+inline void commit_copies() { simt::commit_copies(); }
+template <int kPending>
+void wait_copies() {
+  simt::wait_copies(kPending);
+}
+
+// `name` is what messages call the kernel: the function that launches it.
+template <class Arguments>
+void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arguments& arguments,
+            const char* name = __builtin_FUNCTION()) {
+  simt::Run run{name, static_cast<int>(grid.x), static_cast<int>(grid.y), static_cast<int>(grid.threads),
+                grid.shared_bytes};
+  run.arguments = &arguments;
+  run.kernel = reinterpret_cast<void (*)()>(kernel);
+  run.call = [](const simt::Run& self) {
+    reinterpret_cast<void (*)(Arguments)>(self.kernel)(*static_cast<const Arguments*>(self.arguments));
+  };
+  simt::launch(run);
+}
+
+#endif
+
+// Sums, and the largest, over the lanes of a warp; every lane gets the same bits.
+template <class Number>
+WKV_DEVICE Number warp_sum(Number value) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
+  return value;
+}
+WKV_DEVICE std::uint32_t warp_largest(std::uint32_t value) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const std::uint32_t other = shuffle_xor(value, mask);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+}  // namespace wkv::cuda

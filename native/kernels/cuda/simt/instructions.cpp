@@ -1,0 +1,113 @@
+// What a warp's instructions compute, and copies in the background.
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cuda/simt/block.h"
+#include "kernels/cuda/simt/races.h"
+#include "kernels/simd/half.h"
+
+namespace wkv::cuda::simt {
+
+namespace {
+
+int byte_of(std::uint32_t word, int index) { return static_cast<int>(word >> (8 * index) & 0xffU); }
+int signed_byte_of(std::uint32_t word, int index) {
+  return static_cast<std::int8_t>(static_cast<std::uint8_t>(byte_of(word, index)));
+}
+
+struct Shuffled {
+  std::uint32_t value;
+  int mask;
+  std::uint32_t* result;
+};
+
+void shuffle(const void* const* lanes) {
+  const auto of = [&](int lane) { return static_cast<const Shuffled*>(lanes[lane]); };
+  for (int lane = 0; lane < kLanes; ++lane) *of(lane)->result = of((lane ^ of(lane)->mask) % kLanes)->value;
+}
+
+// A product of some rows of unsigned bytes with 8 tokens of signed ones. `weight(row, column)` and
+// `code(token, column)` find an operand, `sum(row, token)` the place that it is added to.
+template <class Weight, class Code, class Sum>
+void multiply(int rows, int columns, Weight weight, Code code, Sum sum) {
+  for (int row = 0; row < rows; ++row) {
+    for (int token = 0; token < 8; ++token) {
+      std::int32_t products = 0;
+      for (int column = 0; column < columns; ++column) products += weight(row, column) * code(token, column);
+      sum(row, token) += products;
+    }
+  }
+}
+
+void multiply_m16n8k32(const void* const* lanes) {
+  const auto of = [&](int lane) -> const Mma16832& { return *static_cast<const Mma16832*>(lanes[lane]); };
+  multiply(
+      16, 32,
+      [&](int row, int column) {
+        return byte_of(of(row % 8 * 4 + column % 16 / 4).weights[row / 8 + column / 16 * 2], column % 4);
+      },
+      [&](int token, int column) {
+        return signed_byte_of(of(token * 4 + column % 16 / 4).codes[column / 16], column % 4);
+      },
+      [&](int row, int token) -> std::int32_t& {
+        return of(row % 8 * 4 + token / 2).sums[row / 8 * 2 + token % 2];
+      });
+}
+
+void multiply_m8n8k16(const void* const* lanes) {
+  const auto of = [&](int lane) -> const Mma8816& { return *static_cast<const Mma8816*>(lanes[lane]); };
+  multiply(
+      8, 16, [&](int row, int column) { return byte_of(of(row * 4 + column / 4).weights, column % 4); },
+      [&](int token, int column) { return signed_byte_of(of(token * 4 + column / 4).codes, column % 4); },
+      [&](int row, int token) -> std::int32_t& { return of(row * 4 + token / 2).sums[token % 2]; });
+}
+
+bool is_aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(place) % 16 == 0; }
+
+}  // namespace
+
+std::uint32_t shuffle_xor(std::uint32_t value, int mask, int line) {
+  std::uint32_t result = 0;
+  const Shuffled lane{value, mask, &result};
+  meet_warp(shuffle, &lane, line);
+  return result;
+}
+
+void mma_m16n8k32(const Mma16832& lane, int line) { meet_warp(multiply_m16n8k32, &lane, line); }
+void mma_m8n8k16(const Mma8816& lane, int line) { meet_warp(multiply_m8n8k16, &lane, line); }
+
+void begin_copy(void* shared, const void* global) {
+  Thread& self = *current_thread();
+  const Block& own = *current_block();
+  auto* const to = static_cast<unsigned char*>(shared);
+  if (to < own.shared || to + 16 > own.shared + own.run->shared_bytes) {
+    fail("copies to what is not shared memory");
+  }
+  if (!is_aligned(shared) || !is_aligned(global)) fail("copies to or from a place that is not aligned");
+  races::on_read(global, 16);
+  races::on_write(shared, 16);
+  Copy copy{to, {}, self.batch};
+  std::memcpy(copy.bytes.data(), global, 16);
+  if (architecture() < 80) {
+    std::memcpy(to, copy.bytes.data(), 16);
+    return;
+  }
+  std::memset(to, 0xcd, 16);
+  self.copies.push_back(copy);
+}
+
+void commit_copies() { ++current_thread()->batch; }
+
+void wait_copies(int pending) {
+  Thread& self = *current_thread();
+  std::erase_if(self.copies, [&](const Copy& copy) {
+    if (copy.batch >= self.batch - pending) return false;
+    std::memcpy(copy.to, copy.bytes.data(), 16);
+    return true;
+  });
+}
+
+float from_f16(std::uint16_t half) { return f16_to_f32(half); }
+
+}  // namespace wkv::cuda::simt

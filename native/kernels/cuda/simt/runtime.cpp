@@ -1,0 +1,180 @@
+#include "kernels/cuda/simt/runtime.h"
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+
+#include "kernels/cuda/simt/device_memory.h"
+
+namespace {
+
+using wkv::cuda::simt::DeviceMemory;
+using wkv::cuda::simt::Machine;
+
+constexpr int kRuntime = 13'000;
+
+std::mutex mutex;  // guards what follows
+Machine machine;
+std::map<void*, std::unique_ptr<DeviceMemory>> blocks;
+std::size_t taken = 0;
+int waits = 0;
+
+cudaError_t state_of_machine() {
+  if (machine.driver < kRuntime) return cudaErrorInsufficientDriver;
+  if (machine.devices == 0) return cudaErrorNoDevice;
+  return machine.lost_after >= 0 && waits > machine.lost_after ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+// A block of a copy lies within what was taken, from `place` on.
+bool is_taken(const void* place, std::size_t bytes) {
+  auto after = blocks.upper_bound(const_cast<void*>(place));
+  if (after == blocks.begin()) return false;
+  const auto& [begin, block] = *--after;
+  const auto offset = static_cast<std::size_t>(static_cast<const char*>(place) - static_cast<char*>(begin));
+  return offset <= block->size() && bytes <= block->size() - offset;
+}
+
+cudaError_t take(void** memory, std::size_t bytes, bool of_device) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  if (of_device && bytes > machine.memory - taken) return cudaErrorMemoryAllocation;
+  try {
+    auto block = std::make_unique<DeviceMemory>(bytes);
+    *memory = block->data();
+    blocks.emplace(*memory, std::move(block));
+    taken += of_device ? bytes : 0;
+    return cudaSuccess;
+  } catch (const std::bad_alloc&) {
+    return cudaErrorMemoryAllocation;
+  }
+}
+
+cudaError_t give_back(void* memory, bool of_device) {
+  const std::lock_guard lock{mutex};
+  if (memory == nullptr) return cudaSuccess;
+  const auto found = blocks.find(memory);
+  if (found == blocks.end()) return cudaErrorInvalidValue;
+  taken -= of_device ? found->second->size() : 0;
+  blocks.erase(found);
+  return cudaSuccess;
+}
+
+}  // namespace
+
+namespace wkv::cuda::simt {
+
+void set_machine(const Machine& wanted) {
+  const std::lock_guard lock{mutex};
+  machine = wanted;
+  waits = 0;
+}
+
+std::size_t blocks_in_use() {
+  const std::lock_guard lock{mutex};
+  return blocks.size();
+}
+
+}  // namespace wkv::cuda::simt
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+  }
+  return "unrecognized error code";
+}
+const char* cudaGetErrorString(cudaError_t) { return "as simulated"; }
+cudaError_t cudaGetLastError() {
+  const std::lock_guard lock{mutex};
+  return state_of_machine();
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  const std::lock_guard lock{mutex};
+  *version = machine.driver;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = kRuntime;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  const std::lock_guard lock{mutex};
+  *count = machine.devices;
+  return state_of_machine();
+}
+cudaError_t cudaSetDevice(int device) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  return device >= 0 && device < machine.devices ? cudaSuccess : cudaErrorInvalidDevice;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  const std::lock_guard lock{mutex};
+  std::strcpy(properties->name, "Simulated GPU");
+  properties->totalGlobalMem = machine.memory;
+  return state_of_machine();
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  const std::lock_guard lock{mutex};
+  *value =
+      attribute == cudaDevAttrComputeCapabilityMajor ? machine.architecture / 10 : machine.architecture % 10;
+  return state_of_machine();
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  const std::lock_guard lock{mutex};
+  attributes->binaryVersion = machine.architecture;
+  // Kernels are built from 7.5 on.
+  return machine.architecture < 75 ? cudaErrorNoKernelImageForDevice : state_of_machine();
+}
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  const std::lock_guard lock{mutex};
+  *total = machine.memory;
+  *free = machine.memory - taken;
+  return state_of_machine();
+}
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) { return take(memory, bytes, true); }
+cudaError_t cudaFree(void* memory) { return give_back(memory, true); }
+cudaError_t cudaMallocHost(void** memory, std::size_t bytes) { return take(memory, bytes, false); }
+cudaError_t cudaFreeHost(void* memory) { return give_back(memory, false); }
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  if (kind != cudaMemcpyHostToDevice && !is_taken(from, bytes)) return cudaErrorInvalidValue;
+  if (kind != cudaMemcpyDeviceToHost && !is_taken(to, bytes)) return cudaErrorInvalidValue;
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* memory, int byte, std::size_t bytes, cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  if (!is_taken(memory, bytes)) return cudaErrorInvalidValue;
+  std::memset(memory, byte, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  const std::lock_guard lock{mutex};
+  return state_of_machine();
+}
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  ++waits;
+  return state_of_machine();
+}

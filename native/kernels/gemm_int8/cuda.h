@@ -1,0 +1,42 @@
+#pragma once
+
+// Products of weights of 8 bits with activations of 8 bits on tensor cores, for one token or many.
+//
+// Weights are the panels of gemm_int8.h, as they are in memory and in packed files. Activations are in tiles
+// of eight tokens. The row's groups are dealt to eight slices, ceil(groups / 8) to each:
+//
+//   slice[s] = sum over its groups g, in order, of fma(float(sum of g) * scale_w[r][g], scale_x[t][g], ...)
+//   output[t][r] = slice[0] + slice[1] + ... + slice[7], in order
+//
+// So the bits of a token's output do not depend on how many others there are.
+
+#include "kernels/quantize/cuda.h"
+
+namespace wkv::cuda {
+
+enum class Epilogue : int {
+  kStore,        // output = sum
+  kReluSquared,  // output = max(sum, 0)^2
+  kAdd,          // output += sum
+  kAddGated,     // output += sigmoid(gate) * sum
+};
+
+struct Int8Product {
+  const unsigned char* panels;
+  QuantizedTokens x;
+  float* output;      // [tokens][rows]
+  const float* gate;  // [tokens][rows], of kAddGated
+  int rows;
+  Epilogue epilogue;
+};
+
+constexpr int kMostProducts = 4;
+
+struct GemmInt8Arguments {
+  Int8Product products[kMostProducts];
+  int count;
+  int tokens;
+};
+void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream);
+
+}  // namespace wkv::cuda

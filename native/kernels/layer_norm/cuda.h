@@ -1,0 +1,41 @@
+#pragma once
+
+#include "kernels/cuda/arch.cuh"
+#include "kernels/quantize/cuda.h"
+
+namespace wkv::cuda {
+
+// A row is normalized in shared memory, two of them in the token shift.
+constexpr int kMostChannels = 6'112;
+
+struct Norm {
+  const float* weight;
+  const float* bias;
+};
+
+enum class EmbeddingType : int { kF32 = 0, kF16 = 1, kBf16 = 2 };
+
+// x[t] = layer norm of the embedding's row tokens[t].
+struct EmbedArguments {
+  const void* embedding;  // [vocabulary][channels]
+  EmbeddingType type;
+  const int* tokens;
+  Norm norm;
+  float* x;  // [count][channels]
+  int count;
+  int channels;
+};
+void embed(const EmbedArguments& arguments, cudaStream_t stream);
+
+// Quantizes the layer norm of some rows of x: out's token i is that of the row rows[i].
+struct NormQuantizeArguments {
+  const float* x;  // [...][channels]
+  const int* rows;
+  Norm norm;
+  const float* input_scales;  // or null: all 1
+  QuantizedTokens out;
+  int count;
+};
+void norm_quantize(const NormQuantizeArguments& arguments, cudaStream_t stream);
+
+}  // namespace wkv::cuda

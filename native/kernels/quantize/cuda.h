@@ -1,0 +1,31 @@
+#pragma once
+
+// Activations of 8 bits on the GPU: the codes, scales and offsets of quantize.h, with the same bits, in tiles
+// of eight tokens, the width of the tensor cores' products.
+
+#include "kernels/cuda/arch.cuh"
+
+namespace wkv::cuda {
+
+constexpr int kTileTokens = 8;
+// Buffers have room for a multiple of this many tokens: products read whole tiles, and use what is there.
+constexpr int kTokenStep = 32;
+
+struct QuantizedTokens {
+  std::int8_t* codes;     // [tile][padded_columns / 16][token of the tile][16]
+  float* scales;          // [group][stride]
+  std::int32_t* offsets;  // [group][stride]: -128 * the sum of the group's codes
+  int stride;             // a multiple of kTokenStep
+  int columns;
+  int group;
+};
+
+struct QuantizeArguments {
+  const float* x;             // [tokens][columns]
+  const float* input_scales;  // [columns], or null: all 1
+  QuantizedTokens out;
+  int tokens;
+};
+void quantize(const QuantizeArguments& arguments, cudaStream_t stream);
+
+}  // namespace wkv::cuda

@@ -1,0 +1,279 @@
+// The table of functions, on the simulated GPU.
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+
+#include "backend/cuda/api.h"
+#include "engine/rwkv5_cuda.h"
+#include "kernels/cuda/simt/runtime.h"
+#include "kernels/cuda/simt/simt.h"
+#include "test/cuda/random_weights.h"
+#include "test/support/refusal.h"
+
+extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
+
+using wkv::cuda::simt::Machine;
+using wkv::test::Floats;
+using wkv::test::RandomWeights;
+
+namespace {
+
+const WkvCudaApi& api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
+
+constexpr WkvCudaShape kShape{.layers = 1,
+                              .channels = 20,
+                              .heads = 2,
+                              .head_size = 8,
+                              .feed_forward = 30,
+                              .vocabulary = 11,
+                              .most_tokens = 16,
+                              .most_segments = 4,
+                              .group_norm_epsilon = 64e-5F};
+constexpr std::size_t kPageFloats = 2 * 20 + 2 * 8 * 8;
+
+// A machine that is as it was before when the test ends.
+struct With {
+  explicit With(const Machine& machine) { wkv::cuda::simt::set_machine(machine); }
+  ~With() { wkv::cuda::simt::set_machine({}); }
+};
+
+struct Answer {
+  int code;
+  std::string text;
+};
+
+struct DestroyModel {
+  void operator()(WkvCudaModel* model) const { api().destroy_model(model); }
+};
+using Model = std::unique_ptr<WkvCudaModel, DestroyModel>;
+struct DestroyPage {
+  void operator()(WkvCudaPage* page) const { api().destroy_page(page); }
+};
+using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
+
+Answer create(const WkvCudaShape& shape, Model& model, std::uint64_t weight_bytes = 0, int device = 0) {
+  WkvCudaFailure failure{};
+  WkvCudaModel* created = nullptr;
+  const int code = api().create_model(device, &shape, weight_bytes, &created, &failure);
+  CHECK((created == nullptr) == (code != WKV_CUDA_OK));
+  model.reset(created);
+  return {code, failure.text};
+}
+
+Page page_of(const Model& model) {
+  WkvCudaPage* page = nullptr;
+  REQUIRE(api().create_page(model.get(), &page, nullptr) == WKV_CUDA_OK);
+  return Page(page);
+}
+
+Answer answer_of_machine(const Machine& machine) {
+  const With with(machine);
+  Model model;
+  return create(kShape, model);
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_SUITE("CUDA library") {
+  TEST_CASE("is of one version") {
+    CHECK(api().version == WKV_CUDA_API_VERSION);
+    CHECK(wkv_cuda_api(WKV_CUDA_API_VERSION + 1) == nullptr);
+    CHECK(wkv_cuda_api(0) == nullptr);
+  }
+
+  TEST_CASE("says what is wrong with the machine") {
+    const Answer none = answer_of_machine({.driver = 0});
+    CHECK(none.code == WKV_CUDA_NO_DRIVER);
+    CHECK(none.text == "there is no NVIDIA driver on this machine");
+    const Answer old = answer_of_machine({.driver = 12'040});
+    CHECK(old.code == WKV_CUDA_OLD_DRIVER);
+    CHECK(old.text == "the NVIDIA driver is too old: it supports CUDA 12.4, and the library needs CUDA 13.0");
+    const Answer no_device = answer_of_machine({.devices = 0});
+    CHECK(no_device.code == WKV_CUDA_NO_DEVICE);
+    CHECK(no_device.text == "there is no NVIDIA GPU on this machine");
+    const Answer architecture = answer_of_machine({.architecture = 61});
+    CHECK(architecture.code == WKV_CUDA_ARCHITECTURE);
+    CHECK(architecture.text ==
+          "the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later");
+    const Answer small = answer_of_machine({.memory = 5000});
+    CHECK(small.code == WKV_CUDA_MEMORY);
+    CHECK(has(small.text, "not enough memory on the GPU while making room for a step"));
+    Model model;
+    const Answer other = create(kShape, model, 0, 3);
+    CHECK(other.code == WKV_CUDA_NO_DEVICE);
+    CHECK(other.text == "there is no CUDA device 3: there is 1");
+    const Answer weights = create(kShape, model, std::uint64_t{1} << 40);
+    CHECK(weights.code == WKV_CUDA_MEMORY);
+    CHECK(has(weights.text, "the weights take 1048576 MiB, but only 10"));
+    CHECK(wkv::cuda::simt::blocks_in_use() == 0);
+  }
+
+  TEST_CASE("describes devices") {
+    const With with({.devices = 2, .architecture = 90, .memory = std::size_t{1} << 30});
+    std::int32_t count = 0;
+    CHECK(api().count_devices(&count, nullptr) == WKV_CUDA_OK);
+    CHECK(count == 2);
+    WkvCudaDevice device{};
+    CHECK(api().describe_device(1, &device, nullptr) == WKV_CUDA_OK);
+    CHECK(std::string(device.name) == "Simulated GPU");
+    CHECK(device.major == 9);
+    CHECK(device.minor == 0);
+    CHECK(device.memory == std::uint64_t{1} << 30);
+    CHECK(api().describe_device(2, &device, nullptr) == WKV_CUDA_NO_DEVICE);
+    CHECK(api().describe_device(-1, &device, nullptr) == WKV_CUDA_NO_DEVICE);
+  }
+
+  TEST_CASE("refuses models that the kernels do not take, by name") {
+    const auto refused = [](auto change) {
+      WkvCudaShape shape = kShape;
+      change(shape);
+      Model model;
+      const Answer answer = create(shape, model);
+      CHECK(answer.code == WKV_CUDA_UNSUPPORTED);
+      return answer.text;
+    };
+    CHECK(refused([](WkvCudaShape& s) { s.channels = 7000; }) ==
+          "the CUDA backend takes models with channels from 1 to 6112, not 7000");
+    CHECK(has(refused([](WkvCudaShape& s) { s.head_size = 1025; }), "channels in a head from 1 to 1024"));
+    CHECK(has(refused([](WkvCudaShape& s) { s.layers = 0; }), "layers"));
+    CHECK(has(refused([](WkvCudaShape& s) { s.heads = -1; }), "heads"));
+    CHECK(has(refused([](WkvCudaShape& s) {
+                s.heads = 1024;
+                s.head_size = 1024;
+                s.layers = 1024;
+              }),
+              "numbers in a state"));
+  }
+
+  TEST_CASE("refuses tensors that do not fit, and steps before all are there") {
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Floats numbers(64);
+    WkvCudaFailure failure{};
+    const auto vector = [&](int name, int layer, std::uint64_t count) {
+      return api().put_vector(model.get(), name, layer, numbers.data(), count, &failure);
+    };
+    CHECK(vector(WKV_CUDA_LN0_WEIGHT, 0, 20) == WKV_CUDA_OK);
+    CHECK(vector(WKV_CUDA_LN0_WEIGHT, 0, 21) == WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) == "the vector 0 has 21 numbers, not 20");
+    CHECK(vector(WKV_CUDA_ATT_FORGET, 0, 20) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_ATT_FORGET, 1, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_ATT_FORGET, -1, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_VECTORS, 0, 20) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(-1, 0, 20) == WKV_CUDA_ARGUMENT);
+    CHECK(api().put_vector(model.get(), WKV_CUDA_LN0_BIAS, 0, nullptr, 20, &failure) == WKV_CUDA_ARGUMENT);
+
+    const std::vector<unsigned char> panels(8192);
+    const auto matrix = [&](std::uint64_t bytes, int rows, int group) {
+      const WkvCudaMatrix weights{panels.data(), bytes, rows, 20, group, nullptr};
+      return api().put_matrix(model.get(), WKV_CUDA_FFN_KEY, 0, &weights, &failure);
+    };
+    // Of 30 x 20 in groups of 16: one panel of 32 columns and two scales.
+    CHECK(matrix(32 * 40, 30, 16) == WKV_CUDA_OK);
+    CHECK(matrix(32 * 40 - 1, 30, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(matrix(32 * 40 + 64, 30, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(matrix(32 * 40, 31, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(matrix(32 * 40, 30, 0) == WKV_CUDA_ARGUMENT);
+    CHECK(matrix(32 * 40, 30, 24) == WKV_CUDA_ARGUMENT);
+    CHECK(api().put_embedding(model.get(), WKV_CUDA_BF16, panels.data(), 11 * 20 * 2, &failure) ==
+          WKV_CUDA_OK);
+    CHECK(api().put_embedding(model.get(), WKV_CUDA_F32, panels.data(), 11 * 20 * 2, &failure) ==
+          WKV_CUDA_ARGUMENT);
+    CHECK(api().put_embedding(model.get(), 3, panels.data(), 11 * 20 * 4, &failure) == WKV_CUDA_ARGUMENT);
+
+    const Page page = page_of(model);
+    const std::uint32_t token = 1;
+    const WkvCudaSegment segment{page.get(), &token, 1, WKV_CUDA_LOGITS_NONE};
+    CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) == "the model has no vector 1 of layer 0 yet");
+  }
+
+  TEST_CASE("refuses steps that make no sense") {
+    Model model;
+    Model other_model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    REQUIRE(create(kShape, other_model).code == WKV_CUDA_OK);
+    const Page page = page_of(model);
+    const Page second = page_of(model);
+    const Page other = page_of(other_model);
+    const std::uint32_t tokens[17] = {};
+    const std::uint32_t beyond[2] = {1, 11};
+    Floats logits(11);
+    const auto refused = [&](const std::vector<WkvCudaSegment>& segments, float* to) {
+      WkvCudaFailure failure{};
+      CHECK(api().step(model.get(), segments.data(), static_cast<std::int32_t>(segments.size()), to,
+                       &failure) == WKV_CUDA_ARGUMENT);
+      return std::string(failure.text);
+    };
+    CHECK(refused({}, logits.data()) == "segments is null");
+    CHECK(refused({{page.get(), tokens, 0, 0}}, logits.data()) == "a segment has no tokens");
+    CHECK(refused({{page.get(), tokens, 17, 0}}, logits.data()) ==
+          "a step of 17 tokens, expected at most 16");
+    CHECK(refused({{page.get(), tokens, 2, 0}, {page.get(), tokens, 2, 0}}, logits.data()) ==
+          "two segments of a step have the same page");
+    CHECK(refused({{other.get(), tokens, 2, 0}}, logits.data()) == "a segment's page is of another model");
+    CHECK(refused({{nullptr, tokens, 2, 0}}, logits.data()) == "a segment's page is null");
+    CHECK(refused({{page.get(), beyond, 2, 0}}, logits.data()) ==
+          "the token 11 is beyond the vocabulary of 11");
+    CHECK(refused({{page.get(), tokens, 2, 3}}, logits.data()) == "a segment wants logits of kind 3");
+    CHECK(refused({{page.get(), tokens, 2, 1}}, nullptr) == "logits is null");
+    CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0}), logits.data()) ==
+          "a step of 5 segments, expected 1 to 4");
+    CHECK(api().step(nullptr, nullptr, 0, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+  }
+
+  TEST_CASE("pages begin as zeros, are written, copied and read, and are used again") {
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    std::mt19937 random(1);
+    const Floats numbers = wkv::test::random_floats(random, kPageFloats);
+    Floats read(kPageFloats, 5);
+    std::vector<Page> pages;
+    for (int i = 0; i < 9; ++i) pages.push_back(page_of(model));
+    CHECK(api().read_page(pages[4].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    CHECK(api().write_page(pages[4].get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().copy_page(pages[7].get(), pages[4].get(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().read_page(pages[7].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == numbers);
+    CHECK(api().read_page(pages[5].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    const std::size_t blocks = wkv::cuda::simt::blocks_in_use();
+    pages.erase(pages.begin() + 4);
+    const Page again = page_of(model);
+    CHECK(api().read_page(again.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    CHECK(wkv::cuda::simt::blocks_in_use() == blocks);
+    CHECK(api().read_page(nullptr, read.data(), nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().copy_page(again.get(), nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+  }
+
+  TEST_CASE("a GPU that is lost is named so, and everything ends in order") {
+    const RandomWeights random({}, 1);
+    {
+      const auto network = wkv::make_cuda_network(random.info, random.weights, 64e-5F, api(), 0);
+      const auto workspace = network->create_workspace(1);
+      Floats state(random.info.state.numbers());
+      const std::uint32_t token = 3;
+      const wkv::Segment segment{{&token, 1}, state.data(), wkv::Logits::kNone};
+      const auto step = [&] {
+        static_cast<void>(network->step({&segment, 1}, *workspace, wkv::ThreadPool::process(), 1, {},
+                                        [] { return false; }));
+      };
+      step();
+      const Floats before = state;
+      // The step writes the state and waits, computes and waits.
+      const With with({.lost_after = 1});
+      const wkv::Error error = wkv::test::refusal(step);
+      CHECK(error.code == "ERR_WKV_DEVICE");
+      CHECK(error.message == "the GPU failed while computing a step: cudaErrorLaunchFailure, as simulated");
+      CHECK(state == before);
+      CHECK(wkv::test::refusal(step).code == "ERR_WKV_DEVICE");
+    }
+    CHECK(wkv::cuda::simt::blocks_in_use() == 0);
+  }
+}

@@ -1,0 +1,62 @@
+#include "test/cuda/faulty.h"
+
+namespace wkv::test {
+
+namespace {
+
+struct Rotated {
+  int numbers[kRotateThreads];
+};
+
+WKV_KERNEL(kRotateThreads) rotate_kernel(WKV_ARGUMENTS RotateArguments a) {
+  int* const numbers = cuda::shared_memory<Rotated>().numbers;
+  const int thread = cuda::thread_index();
+  const int place = cuda::block_x() * static_cast<int>(kRotateThreads) + thread;
+  numbers[thread] = a.input[place];
+  if (a.fault != Fault::kNoBarrier) cuda::sync_block();
+  if (a.fault == Fault::kDivergentBarrier && thread < 40) cuda::sync_block();
+  if (a.fault == Fault::kDivergentShuffle && thread % 32 < 16) {
+    numbers[thread] += cuda::shuffle_xor(0, 1);
+  }
+  if (a.fault == Fault::kTwoShuffles) {
+    if (thread % 2 == 0) {
+      numbers[thread] += cuda::shuffle_xor(0, 1);
+    } else {
+      numbers[thread] += cuda::shuffle_xor(0, 1);
+    }
+  }
+  const int value = numbers[(thread + 1) % static_cast<int>(kRotateThreads)];
+  a.output[a.fault == Fault::kBlocksShare ? thread : place] = value;
+}
+
+struct Copied {
+  cuda::Words4 words[cuda::kWarp];
+};
+
+WKV_KERNEL(cuda::kWarp) copy_kernel(WKV_ARGUMENTS CopyArguments a) {
+  cuda::Words4* const words = cuda::shared_memory<Copied>().words;
+  const int thread = cuda::thread_index();
+  cuda::begin_copy(&words[thread], a.input + thread * 16);
+  cuda::commit_copies();
+  if (a.fault == Fault::kReturnsEarly) return;
+  if (a.fault == Fault::kNoWait) {
+    cuda::wait_copies<1>();
+  } else {
+    cuda::wait_copies<0>();
+  }
+  *reinterpret_cast<cuda::Words4*>(a.output + thread * 16) = words[thread];
+  cuda::wait_copies<0>();
+}
+
+}  // namespace
+
+void rotate(const RotateArguments& arguments, unsigned blocks) {
+  const std::size_t bytes = arguments.fault == Fault::kTooMuchShared ? 32 : sizeof(Rotated);
+  cuda::launch(rotate_kernel, {blocks, 1, kRotateThreads, bytes}, nullptr, arguments);
+}
+
+void copy(const CopyArguments& arguments) {
+  cuda::launch(copy_kernel, {1, 1, cuda::kWarp, sizeof(Copied)}, nullptr, arguments);
+}
+
+}  // namespace wkv::test

@@ -1,0 +1,270 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "backend/cpu/memory.h"
+#include "kernels/gemm_int8/cuda.h"
+#include "kernels/gemm_int8/gemm_int8.h"
+#include "test/cuda/on_device.h"
+#include "test/support/numbers.h"
+
+using wkv::cuda::Epilogue;
+using wkv::cuda::kTileTokens;
+using wkv::cuda::kTokenStep;
+using wkv::test::Floats;
+using wkv::test::OnDevice;
+
+namespace {
+
+int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// A matrix and activations, in the layouts that kernels of both sides take. Beyond its tokens there are
+// numbers that nobody may use.
+struct Case {
+  // Scales are 1, 1/2 (and so on) of `scales` kinds: with few, sums are exact in whatever order.
+  Case(std::mt19937& random, int row_count, int column_count, int columns_of_a_group, int token_count,
+       bool exact, bool extreme = false)
+      : rows(row_count),
+        columns(column_count),
+        group(columns_of_a_group),
+        tokens(token_count),
+        padded(round_up(columns, 16)),
+        stride(round_up(tokens, kTokenStep) + kTokenStep) {
+    std::uniform_int_distribution<int> any(-127, 127);
+    std::bernoulli_distribution coin;
+    const auto code = [&] { return extreme ? (coin(random) ? 127 : -127) : any(random); };
+    std::uniform_real_distribution<float> real(0.001F, 0.1F);
+    const auto scale = [&] { return exact ? (coin(random) ? 1.0F : 0.5F) : real(random); };
+    const int groups = (padded + group - 1) / group;
+    for (int panel = 0; panel * wkv::kInt8PanelRows < rows; ++panel) {
+      for (int index = 0; index < groups; ++index) {
+        const int size = std::min(group, padded - index * group);
+        for (int i = 0; i < size * wkv::kInt8PanelRows; ++i) {
+          panels.push_back(static_cast<unsigned char>(code() + 128));
+        }
+        for (int row = 0; row < wkv::kInt8PanelRows; ++row) {
+          const float value = scale();
+          const auto* const bytes = reinterpret_cast<const unsigned char*>(&value);
+          panels.insert(panels.end(), bytes, bytes + sizeof value);
+        }
+      }
+    }
+    codes.resize(static_cast<std::size_t>(stride * padded));
+    scales.resize(static_cast<std::size_t>(groups * stride), std::nanf(""));
+    offsets.resize(scales.size(), 12345);
+    for (int t = 0; t < round_up(tokens, kTileTokens); ++t) {
+      for (int index = 0; index < groups; ++index) {
+        int sum = 0;
+        for (int column = index * group; column < std::min((index + 1) * group, padded); ++column) {
+          const int value = column < columns ? code() : 0;
+          sum += value;
+          codes[place_of(t, column)] = static_cast<std::int8_t>(value);
+        }
+        scales[static_cast<std::size_t>(index * stride + t)] = scale();
+        offsets[static_cast<std::size_t>(index * stride + t)] = -128 * sum;
+      }
+    }
+  }
+
+  std::size_t place_of(int token, int column) const {
+    return static_cast<std::size_t>(token / kTileTokens * kTileTokens * padded +
+                                    (column / 16 * kTileTokens + token % kTileTokens) * 16 + column % 16);
+  }
+
+  // The tokens from `first` on, a multiple of a tile, by the naive form.
+  Floats expected(int first, int count) {
+    Floats output(static_cast<std::size_t>(count * rows));
+    wkv::Memory scratch(wkv::kGemmInt8ScratchFloats * sizeof(float));
+    const std::size_t panel_bytes = wkv::int8_panel_bytes(padded, group);
+    for (int row = 0; row < rows; row += wkv::kInt8PanelRows) {
+      // Whole tiles: where a tile is not full, the naive form would have another layout.
+      const int whole = round_up(count, kTileTokens);
+      const int own_rows = std::min(rows - row, wkv::kInt8PanelRows);
+      Floats part(static_cast<std::size_t>(whole * own_rows));
+      wkv::reference::gemm_int8({
+          .weights = panels.data() + static_cast<std::size_t>(row / wkv::kInt8PanelRows) * panel_bytes,
+          .x = {.tile_tokens = kTileTokens,
+                .codes = codes.data() + place_of(first, 0),
+                .scales = scales.data() + first,
+                .offsets = offsets.data() + first,
+                .stride = stride},
+          .output = part.data(),
+          .scratch = scratch.floats(),
+          .output_stride = own_rows,
+          .tokens = whole,
+          .rows = own_rows,
+          .padded_columns = padded,
+          .group = group,
+      });
+      for (int t = 0; t < count; ++t) {
+        for (int r = 0; r < own_rows; ++r) {
+          output[static_cast<std::size_t>(t * rows + row + r)] =
+              part[static_cast<std::size_t>(t * own_rows + r)];
+        }
+      }
+    }
+    return output;
+  }
+
+  struct Buffers {
+    explicit Buffers(const Case& c)
+        : panels(c.panels), codes(c.codes), scales(c.scales), offsets(c.offsets) {}
+    OnDevice<unsigned char> panels;
+    OnDevice<std::int8_t> codes;
+    OnDevice<float> scales;
+    OnDevice<std::int32_t> offsets;
+  };
+
+  wkv::cuda::Int8Product product(Buffers& buffers, float* output, int first = 0,
+                                 Epilogue epilogue = Epilogue::kStore, const float* gate = nullptr) const {
+    return {buffers.panels.data(),
+            {buffers.codes.data() + place_of(first, 0), buffers.scales.data() + first,
+             buffers.offsets.data() + first, stride, columns, group},
+            output,
+            gate,
+            rows,
+            epilogue};
+  }
+
+  Floats run(int first, int count) const {
+    Buffers buffers(*this);
+    OnDevice<float> output(static_cast<std::size_t>(count * rows));
+    wkv::cuda::gemm_int8({{product(buffers, output.data(), first)}, 1, count}, nullptr);
+    return output.values();
+  }
+  Floats run() const { return run(0, tokens); }
+
+  int rows, columns, group, tokens, padded, stride;
+  std::vector<unsigned char> panels;
+  std::vector<std::int8_t> codes;
+  Floats scales;
+  std::vector<std::int32_t> offsets;
+};
+
+}  // namespace
+
+TEST_SUITE("CUDA gemm_int8") {
+  TEST_CASE("has the numbers of the naive form where no sum is rounded, in every shape") {
+    std::mt19937 random(1);
+    wkv::test::on_every_architecture([&](int architecture) {
+      for (const auto& [rows, columns, group] : {std::tuple{32, 32, 16},
+                                                 {5, 16, 16},
+                                                 {40, 100, 16},
+                                                 {33, 200, 32},
+                                                 {64, 304, 48},
+                                                 {32, 1040, 64},
+                                                 {70, 520, 256},
+                                                 {32, 48, 48},
+                                                 {17, 1024, 1024}}) {
+        for (const int tokens : {1, 8, 9, 35}) {
+          INFO("sm_", architecture, ", ", rows, " x ", columns, ", group ", group, ", ", tokens, " tokens");
+          Case c(random, rows, columns, group, tokens, true);
+          CHECK(wkv::test::bit_difference(c.run(), c.expected(0, tokens)) == "");
+        }
+      }
+    });
+  }
+
+  TEST_CASE("does not depend on the order of the threads") {
+    std::mt19937 random(2);
+    const Case c(random, 40, 700, 32, 11, false);
+    const Floats forward = c.run();
+    wkv::test::in_every_order([&](const std::string& order) {
+      CAPTURE(order);
+      CHECK(wkv::test::bit_difference(c.run(), forward) == "");
+    });
+  }
+
+  TEST_CASE("rounds no more than a sum of that many terms may, and each token alone has the same bits") {
+    std::mt19937 random(3);
+    for (const bool extreme : {false, true}) {
+      Case c(random, 33, 1536, 64, 41, false, extreme);
+      const Floats all = c.run();
+      const Floats expected = c.expected(0, c.tokens);
+      // 24 groups, each with two roundings, and eight slices; terms are at most 64 * 127^2 * 0.1^2.
+      const double most = 24 * 64 * 127.0 * 127.0 * 0.1 * 0.1;
+      CHECK(wkv::test::beyond(all, expected, [&](std::size_t) { return 56 * wkv::test::kRounding * most; }) ==
+            "");
+      for (const int first : {0, 8, 40}) {
+        const std::span<const float> one = std::span(all).subspan(static_cast<std::size_t>(first * c.rows),
+                                                                  static_cast<std::size_t>(c.rows));
+        CHECK(wkv::test::bit_difference(c.run(first, 1), one) == "");
+      }
+    }
+  }
+
+  TEST_CASE("the largest sum of a group fits") {
+    std::mt19937 random(4);
+    Case c(random, 32, wkv::kMostGroup, wkv::kMostGroup, 1, true);
+    std::fill(c.codes.begin(), c.codes.end(), static_cast<std::int8_t>(127));
+    for (int t = 0; t < kTileTokens; ++t)
+      c.offsets[static_cast<std::size_t>(t)] = -128 * 127 * wkv::kMostGroup;
+    for (const int sign : {1, -1}) {
+      std::fill_n(c.panels.begin(), wkv::kMostGroup * wkv::kInt8PanelRows,
+                  static_cast<unsigned char>(128 + sign * 127));
+      const Floats expected = c.expected(0, 1);
+      CHECK(expected[0] * static_cast<float>(sign) > 5e8F);
+      CHECK(wkv::test::bit_difference(c.run(), expected) == "");
+    }
+  }
+
+  TEST_CASE("a NaN among a token's scales is a NaN in its outputs, and in no other's") {
+    std::mt19937 random(5);
+    Case c(random, 32, 64, 32, 10, true);
+    const Floats before = c.run();
+    c.scales[static_cast<std::size_t>(c.stride + 3)] = std::nanf("");
+    const Floats after = c.run();
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      if (i / 32 == 3) {
+        CHECK(std::isnan(after[i]));
+      } else {
+        CHECK(after[i] == before[i]);
+      }
+    }
+  }
+
+  TEST_CASE("several products in one launch, each with what becomes of its sums") {
+    std::mt19937 random(6);
+    Case first(random, 40, 64, 16, 9, true);
+    Case second(random, 32, 96, 32, 9, true);
+    Case third(random, 7, 64, 64, 9, true);
+    Case fourth(random, 7, 32, 16, 9, true);
+    Case::Buffers buffers[] = {Case::Buffers(first), Case::Buffers(second), Case::Buffers(third),
+                               Case::Buffers(fourth)};
+    const Floats base = wkv::test::random_floats(random, 9 * 32);
+    const Floats gates = wkv::test::random_floats(random, 9 * 7, -4, 4);
+    const Floats gated = wkv::test::random_floats(random, 9 * 7);
+    OnDevice<float> stored(std::size_t{9} * 7);
+    OnDevice<float> squared(std::size_t{9} * 40);
+    OnDevice<float> added(base);
+    OnDevice<float> gate(gates);
+    OnDevice<float> added_gated(gated);
+    wkv::cuda::gemm_int8({{first.product(buffers[0], squared.data(), 0, Epilogue::kReluSquared),
+                           second.product(buffers[1], added.data(), 0, Epilogue::kAdd),
+                           third.product(buffers[2], added_gated.data(), 0, Epilogue::kAddGated, gate.data()),
+                           fourth.product(buffers[3], stored.data())},
+                          4,
+                          9},
+                         nullptr);
+    CHECK(wkv::test::bit_difference(stored.values(), fourth.expected(0, 9)) == "");
+    Floats expected = first.expected(0, 9);
+    for (float& value : expected) value = value > 0 ? value * value : 0;
+    CHECK(wkv::test::bit_difference(squared.values(), expected) == "");
+    expected = second.expected(0, 9);
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += base[i];
+    CHECK(wkv::test::bit_difference(added.values(), expected) == "");
+    const Floats sums = third.expected(0, 9);
+    expected = gated;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      expected[i] =
+          static_cast<float>(static_cast<double>(gated[i]) +
+                             static_cast<double>(sums[i]) / (1 + std::exp(-static_cast<double>(gates[i]))));
+    }
+    // exp and a division of floats: a few units in the last place of the product.
+    CHECK(wkv::test::beyond(added_gated.values(), expected, [&](std::size_t i) {
+            return 8 * wkv::test::kRounding * (1 + std::abs(static_cast<double>(sums[i])));
+          }) == "");
+  }
+}

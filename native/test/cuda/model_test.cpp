@@ -1,0 +1,193 @@
+// Whole models on the simulated GPU, against the engine on the CPU.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "backend/cuda/api.h"
+#include "engine/rwkv5_cuda.h"
+#include "kernels/cuda/simt/simt.h"
+#include "test/cuda/on_device.h"
+#include "test/cuda/random_weights.h"
+#include "test/support/calls.h"
+#include "test/support/refusal.h"
+
+extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
+
+using wkv::Engine;
+using wkv::Network;
+using wkv::Output;
+using wkv::SessionState;
+using wkv::test::evaluate;
+using wkv::test::Floats;
+using wkv::test::fresh_state;
+using wkv::test::ModelShape;
+using wkv::test::RandomWeights;
+using Tokens = std::vector<std::uint32_t>;
+
+namespace {
+
+constexpr float kEpsilon = 64e-5F;
+
+std::shared_ptr<const Network> on_gpu(const RandomWeights& random) {
+  return wkv::make_cuda_network(random.info, random.weights, kEpsilon,
+                                       *wkv_cuda_api(WKV_CUDA_API_VERSION), 0);
+}
+std::shared_ptr<const Network> on_cpu(const ModelShape& shape, unsigned seed, int group = 0) {
+  RandomWeights random(shape, seed, group);
+  return wkv::rwkv5::make_network(random.info, std::move(random.weights), kEpsilon);
+}
+
+Tokens random_tokens(unsigned seed, std::size_t count, int vocabulary) {
+  std::mt19937 random(seed);
+  Tokens tokens(count);
+  for (std::uint32_t& token : tokens) {
+    token = static_cast<std::uint32_t>(random() % static_cast<unsigned>(vocabulary));
+  }
+  return tokens;
+}
+
+Floats numbers_of(const SessionState& state) {
+  return {state.numbers->floats(), state.numbers->floats() + state.layout.numbers()};
+}
+
+// Of the distribution of `actual` from that of `expected`, in nats.
+double divergence(std::span<const float> actual, std::span<const float> expected) {
+  const auto log_sum = [](std::span<const float> logits) {
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    return std::log(sum);
+  };
+  const double actual_sum = log_sum(actual);
+  const double expected_sum = log_sum(expected);
+  double total = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double p = static_cast<double>(expected[i]) - expected_sum;
+    total += std::exp(p) * (p - (static_cast<double>(actual[i]) - actual_sum));
+  }
+  return total;
+}
+
+// A number that lies between two codes may be rounded either way: one code of a group then differs, which
+// these small models feel. Where none does, what remains is the rounding of sums.
+void check_near(const Floats& actual, const Floats& expected, int vocabulary) {
+  const auto row = static_cast<std::size_t>(vocabulary);
+  REQUIRE(actual.size() == expected.size());
+  CHECK(wkv::test::beyond(actual, expected, [](std::size_t) { return 2e-2; }) == "");
+  double total = 0;
+  for (std::size_t i = 0; i < actual.size(); i += row) {
+    total += divergence(std::span(actual).subspan(i, row), std::span(expected).subspan(i, row));
+  }
+  CHECK(total / static_cast<double>(actual.size() / row) <= 1e-5);
+}
+
+}  // namespace
+
+TEST_SUITE("CUDA model") {
+  TEST_CASE("each token's logits and state are those of the CPU but for rounding, on every architecture") {
+    for (const ModelShape& shape :
+         {ModelShape{},
+          ModelShape{.channels = 136, .heads = 5, .head_size = 24, .feed_forward = 300, .vocabulary = 70}}) {
+      const RandomWeights random(shape, 3);
+      const auto network = on_gpu(random);
+      Engine cpu(on_cpu(shape, 3), 1, 4);
+      wkv::test::on_every_architecture([&](int architecture) {
+        CAPTURE(architecture);
+        Engine gpu(network, 1, 4);
+        SessionState state = fresh_state(*network);
+        Floats actual;
+        Floats expected;
+        int exact = 0;
+        const Tokens tokens = random_tokens(4, 12, shape.vocabulary);
+        for (const std::uint32_t token : tokens) {
+          const std::uint64_t before = wkv::cuda::simt::threads_run();
+          const auto of_gpu = evaluate(gpu, state, {token});
+          CHECK(wkv::cuda::simt::threads_run() > before);
+          // The next token goes on from here, so that differences do not add up.
+          const auto of_cpu = evaluate(cpu, state, {token});
+          state = of_cpu->state;
+          const auto near = [](std::size_t) { return 1e-4; };
+          if (wkv::test::beyond(of_gpu->values, of_cpu->values, near) == "" &&
+              wkv::test::beyond(numbers_of(of_gpu->state), numbers_of(state), near) == "") {
+            ++exact;
+          }
+          actual.insert(actual.end(), of_gpu->values.begin(), of_gpu->values.end());
+          expected.insert(expected.end(), of_cpu->values.begin(), of_cpu->values.end());
+        }
+        check_near(actual, expected, shape.vocabulary);
+        CHECK(exact >= 9);
+      });
+    }
+  }
+
+  TEST_CASE("a session has the same bits however it is cut, and whatever runs beside it") {
+    const RandomWeights random({}, 5);
+    const auto network = on_gpu(random);
+    Engine engine(network, 1, 16);
+    const Tokens tokens = random_tokens(6, 40, random.info.vocabulary);
+    const auto whole = evaluate(engine, fresh_state(*network), tokens);
+    for (const std::vector<std::size_t>& chunks : {std::vector<std::size_t>{1, 39}, {31, 1, 8}}) {
+      SessionState state = fresh_state(*network);
+      auto at = tokens.begin();
+      for (const std::size_t chunk : chunks) {
+        const auto end = at + static_cast<std::ptrdiff_t>(chunk);
+        state = evaluate(engine, state, {at, end})->state;
+        at = end;
+      }
+      CHECK(wkv::test::bit_difference(*state.logits, *whole->state.logits) == "");
+      CHECK(wkv::test::bit_difference(numbers_of(state), numbers_of(whole->state)) == "");
+    }
+    std::vector<wkv::test::Call> calls;
+    for (unsigned other = 0; other < 4; ++other) {
+      calls.push_back(wkv::test::prepare(
+          fresh_state(*network),
+          other == 2 ? tokens : random_tokens(other, 1 + other * 7, random.info.vocabulary)));
+    }
+    std::vector<std::shared_ptr<wkv::Evaluation>> together;
+    for (const auto& call : calls) together.push_back(call.evaluation);
+    engine.submit(together);
+    for (auto& call : calls) call.done.wait();
+    CHECK(wkv::test::bit_difference(*together[2]->state.logits, *whole->state.logits) == "");
+    CHECK(wkv::test::bit_difference(numbers_of(together[2]->state), numbers_of(whole->state)) == "");
+  }
+
+  TEST_CASE("a session moves between the CPU and the GPU, both ways") {
+    const ModelShape shape{.head_size = 16};
+    const RandomWeights random(shape, 7);
+    const auto network = on_gpu(random);
+    Engine gpu(network, 1, 4);
+    Engine cpu(on_cpu(shape, 7), 1, 4);
+    const Tokens tokens = random_tokens(8, 30, shape.vocabulary);
+    const Tokens first(tokens.begin(), tokens.begin() + 14);
+    const Tokens rest(tokens.begin() + 14, tokens.end());
+    const Floats expected = evaluate(cpu, fresh_state(*network), tokens)->values;
+    const auto half_on_cpu = evaluate(cpu, fresh_state(*network), first);
+    const auto half_on_gpu = evaluate(gpu, fresh_state(*network), first);
+    check_near(evaluate(gpu, half_on_cpu->state, rest)->values, expected, shape.vocabulary);
+    check_near(evaluate(cpu, half_on_gpu->state, rest)->values, expected, shape.vocabulary);
+  }
+
+  TEST_CASE("groups of any size, whole rows included") {
+    const ModelShape shape{.layers = 1, .head_size = 20};
+    for (const int group : {16, 48, 256}) {
+      CAPTURE(group);
+      const RandomWeights random(shape, 9, group);
+      Engine gpu(on_gpu(random), 1, 4);
+      Engine cpu(on_cpu(shape, 9, group), 1, 4);
+      const Tokens tokens = random_tokens(10, 12, shape.vocabulary);
+      const SessionState state = fresh_state(cpu.network());
+      check_near(evaluate(gpu, state, tokens, Output::kAll)->values,
+                 evaluate(cpu, state, tokens, Output::kAll)->values, shape.vocabulary);
+    }
+  }
+
+  TEST_CASE("weights that are not kept in int8 are refused") {
+    RandomWeights random({}, 11);
+    random.weights.head = wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
+    const wkv::Error error = wkv::test::refusal([&] { static_cast<void>(on_gpu(random)); });
+    CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+    CHECK(error.message == "the CUDA backend takes weights in int8, not in f32");
+  }
+}

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "engine/network.h"
+#include "engine/rwkv5_weights.h"
+#include "kernels/quantize/quantize.h"
+#include "test/support/numbers.h"
+
+namespace wkv::test {
+
+struct ModelShape {
+  int layers = 2;
+  int channels = 72;
+  int heads = 2;
+  int head_size = 64;
+  int feed_forward = 250;
+  int vocabulary = 101;
+};
+
+// An RWKV-5.2 with random weights in int8, in the groups that `group` gives, or the usual ones.
+class RandomWeights {
+ public:
+  RandomWeights(const ModelShape& shape, unsigned seed, int columns_of_a_group = 0)
+      : random_(seed), group_(columns_of_a_group) {
+    const int attention = shape.heads * shape.head_size;
+    info.architecture = "rwkv5";
+    info.version = "5.2";
+    info.layers = shape.layers;
+    info.embedding = shape.channels;
+    info.heads = shape.heads;
+    info.head_size = shape.head_size;
+    info.feed_forward = shape.feed_forward;
+    info.vocabulary = shape.vocabulary;
+    info.weights = Precision::kInt8;
+    const auto channels = static_cast<std::uint32_t>(shape.channels);
+    const auto head_state = static_cast<std::uint32_t>(shape.head_size * shape.head_size);
+    info.state = {static_cast<std::uint32_t>(shape.layers),
+                  {{"att_x", channels, channels},
+                   {"ffn_x", channels, channels},
+                   {"wkv", head_state * static_cast<std::uint32_t>(shape.heads), head_state}}};
+    weights.outer.embedding = RowMatrix(StoredType::kBf16, shape.vocabulary, shape.channels);
+    auto* const embeddings = static_cast<std::uint16_t*>(weights.outer.embedding.data.data());
+    for (std::size_t i = 0; i < weights.outer.embedding.data.size() / 2; ++i)
+      embeddings[i] = f32_to_bf16(number(-1, 1));
+    weights.outer.ln0 = norm(shape.channels);
+    weights.outer.ln_out = norm(shape.channels);
+    weights.outer.head = matrix(shape.vocabulary, shape.channels);
+    for (int i = 0; i < shape.layers; ++i) {
+      Layer layer;
+      layer.ln1 = norm(shape.channels);
+      layer.ln2 = norm(shape.channels);
+      auto& att = layer.attention;
+      for (auto* mix : {&att.mix_k, &att.mix_v, &att.mix_r, &att.mix_g, &layer.feed_forward.mix_k,
+                        &layer.feed_forward.mix_r}) {
+        *mix = random_floats(random_, channels, 0, 1);
+      }
+      att.forget = random_floats(random_, static_cast<std::size_t>(attention), 0, 0.5F);
+      att.bonus = random_floats(random_, static_cast<std::size_t>(attention), -1, 1);
+      for (auto* each : {&att.receptance, &att.key, &att.value, &att.gate})
+        *each = matrix(attention, shape.channels);
+      att.output = matrix(shape.channels, attention);
+      att.ln_x = norm(attention);
+      layer.feed_forward.key = matrix(shape.feed_forward, shape.channels);
+      layer.feed_forward.receptance = matrix(shape.channels, shape.channels);
+      layer.feed_forward.value = matrix(shape.channels, shape.feed_forward);
+      weights.layers.push_back(std::move(layer));
+    }
+  }
+
+  ModelInfo info;
+  rwkv5::Weights weights;
+
+ private:
+  using Layer = rwkv5::Layer;
+
+  float number(float low, float high) { return std::uniform_real_distribution<float>(low, high)(random_); }
+
+  NormWeights norm(int size) {
+    const auto count = static_cast<std::size_t>(size);
+    return {random_floats(random_, count, 0.5F, 1.5F), random_floats(random_, count, -0.2F, 0.2F)};
+  }
+
+  Matrix matrix(int rows, int columns) {
+    const int group = group_ == 0 ? int8_group(columns) : group_;
+    Matrix result(Precision::kInt8, rows, columns, group);
+    result.input_scales = random_floats(random_, static_cast<std::size_t>(columns), 0.5F, 2);
+    const float size = 1.5F / std::sqrt(static_cast<float>(columns));
+    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
+    for (int row = 0; row < rows; ++row) {
+      const Floats numbers = random_floats(random_, static_cast<std::size_t>(columns), -size, size);
+      for (int index = 0; index * group < columns; ++index) {
+        const int count = std::min(group, columns - index * group);
+        const float scale = reference::quantize_weights(numbers.data() + index * group, count, codes.data());
+        result.put_int8(row, index, codes.data(), scale);
+      }
+    }
+    info.weight_bytes += result.size_in_bytes();
+    return result;
+  }
+
+  std::mt19937 random_;
+  int group_;
+};
+
+}  // namespace wkv::test

@@ -1,0 +1,118 @@
+#include <doctest/doctest.h>
+
+#include <numeric>
+#include <string>
+
+#include "test/cuda/faulty.h"
+#include "test/cuda/on_device.h"
+
+using wkv::test::Fault;
+using wkv::test::in_every_order;
+using wkv::test::OnDevice;
+
+namespace {
+
+constexpr unsigned kBlocks = 3;
+constexpr std::size_t kNumbers = kBlocks * wkv::test::kRotateThreads;
+
+std::vector<int> numbered() {
+  std::vector<int> numbers(kNumbers);
+  std::iota(numbers.begin(), numbers.end(), 100);
+  return numbers;
+}
+
+std::vector<int> rotated() {
+  std::vector<int> numbers = numbered();
+  for (std::size_t block = 0; block < kBlocks; ++block) {
+    const auto begin = numbers.begin() + static_cast<std::ptrdiff_t>(block * wkv::test::kRotateThreads);
+    std::rotate(begin, begin + 1, begin + static_cast<std::ptrdiff_t>(wkv::test::kRotateThreads));
+  }
+  return numbers;
+}
+
+struct Result {
+  std::string failure;
+  std::vector<int> output;
+};
+
+Result rotate(Fault fault) {
+  OnDevice<int> input(numbered());
+  OnDevice<int> output(kNumbers);
+  try {
+    wkv::test::rotate({input.data(), output.data(), fault}, kBlocks);
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return {failure.what(), {}};
+  }
+  return {"", output.values()};
+}
+
+std::string failure_of_copy(Fault fault, bool& same) {
+  std::vector<unsigned char> bytes(512);
+  std::iota(bytes.begin(), bytes.end(), static_cast<unsigned char>(1));
+  OnDevice<unsigned char> input(bytes);
+  OnDevice<unsigned char> output(bytes.size());
+  try {
+    wkv::test::copy({input.data(), output.data(), fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  same = output.values() == bytes;
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_SUITE("simulated GPU") {
+  TEST_CASE("a right kernel gives the same in every order of its threads") {
+    in_every_order([](const std::string& order) {
+      CAPTURE(order);
+      const Result result = rotate(Fault::kNone);
+      CHECK(result.failure == "");
+      CHECK(result.output == rotated());
+    });
+  }
+
+  TEST_CASE("without a barrier some order is wrong, or the race is named") {
+    int wrong = 0;
+    in_every_order([&](const std::string&) {
+      const Result result = rotate(Fault::kNoBarrier);
+      CHECK((result.failure == "" || has(result.failure, "race: ")));
+      wrong += result.output == rotated() ? 0 : 1;
+    });
+    CHECK(wrong > 0);
+  }
+
+  TEST_CASE("who misses a meeting is named, with the kernel and the place") {
+    in_every_order([](const std::string& order) {
+      CAPTURE(order);
+      const std::string barrier = rotate(Fault::kDivergentBarrier).failure;
+      CHECK(has(barrier, "rotate: "));
+      CHECK(has(barrier, "nobody can go on"));
+      CHECK(has(barrier, "from thread 40 on has returned"));
+      const std::string half = rotate(Fault::kDivergentShuffle).failure;
+      CHECK(has(half, "waits for its warp"));
+      const std::string two = rotate(Fault::kTwoShuffles).failure;
+      CHECK(has(two, "other lanes of its warp wait at line"));
+    });
+  }
+
+  TEST_CASE("more shared memory than a block was launched with is refused") {
+    CHECK(has(rotate(Fault::kTooMuchShared).failure, "uses 256 bytes of shared memory, launched with 32"));
+  }
+
+  TEST_CASE("copies in the background arrive at the wait, and no earlier") {
+    wkv::test::on_every_architecture([](int architecture) {
+      CAPTURE(architecture);
+      bool same = false;
+      CHECK(failure_of_copy(Fault::kNone, same) == "");
+      CHECK(same);
+      // Where there are no such copies, all is done at once.
+      CHECK(failure_of_copy(Fault::kNoWait, same) == "");
+      CHECK(same == (architecture < 80));
+      CHECK(has(failure_of_copy(Fault::kReturnsEarly, same), "returned with copies on their way") ==
+            (architecture >= 80));
+    });
+  }
+}

@@ -1,0 +1,24 @@
+'use strict';
+
+require('./lib/require-node').requireNode();
+
+const { buildCuda } = require('./lib/cuda');
+
+const help = `Usage: npm run build:cuda
+
+Builds the library of the CUDA backend for all architectures into packages/cuda-linux-x64, with nvcc 13 and on Linux.
+Refuses kernels that spill registers, and a library of more than 10 MB. Takes some minutes.`;
+
+async function main(names) {
+  if (names.length > 0) {
+    console.log(help);
+    process.exitCode = names[0] === '--help' ? 0 : 2;
+    return;
+  }
+  await buildCuda();
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

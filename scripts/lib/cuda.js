@@ -1,0 +1,116 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const sources = require('../../native/sources.json');
+const { jobs } = require('./build');
+const { outdated, walk } = require('./files');
+const { root, run, runAsync } = require('./run');
+const { responds } = require('./setup');
+
+/** What the library has code for; later GPUs compile the last one's. */
+const architectures = [75, 80, 86, 89, 90, 100, 120];
+/** The instructions of earlier ones have fewer registers for what is on its way to shared memory. */
+const noSpillsFrom = 80;
+const mostBytes = 10_000_000;
+
+const package_ = 'packages/cuda-linux-x64';
+const library = `${package_}/wkv-cuda.so`;
+const objects = 'out/cuda';
+
+// Without --fmad=false the compiler would round where the simulated GPU does not, and differently in each kernel.
+const flags = [
+  ...['-std=c++20', '-O2', '--fmad=false', '-Inative', '-Xcompiler', '-fPIC,-fvisibility=hidden'],
+  ...['-Xptxas', '-v', '--compress-mode=size', '-cudart', 'static'],
+];
+
+/** What ptxas -v says of each kernel: { kernel, architecture, registers, spilled }. */
+function readKernels(text) {
+  const kernels = [];
+  for (const part of text.split('Compiling entry function ').slice(1)) {
+    const [, kernel, architecture] = /'(\S+)' for 'sm_(\d+)'/.exec(part) ?? [];
+    const spilled = /(\d+) bytes spill stores/.exec(part)?.[1];
+    const registers = /Used (\d+) registers/.exec(part)?.[1];
+    if (kernel === undefined || spilled === undefined || registers === undefined) {
+      throw new Error(`cannot read what ptxas says:\n${part}`);
+    }
+    kernels.push({
+      kernel:
+        /\d+([a-z]\w*_kernel)/.exec(
+          kernel.replace(/^_ZN3wkv4cuda\d+_GLOBAL__N__[0-9a-f]+_\d+_\w+?_cu_[0-9a-f]{8}/, ''),
+        )?.[1] ?? kernel,
+      architecture: Number(architecture),
+      registers: Number(registers),
+      spilled: Number(spilled),
+    });
+  }
+  return kernels;
+}
+
+/** Compiles the CUDA sources that are older than what they are made of. Throws where a kernel spills registers. */
+async function compileCuda() {
+  const inputs = ['scripts/lib/cuda.js', ...walk('native', (name) => /\.(cuh?|h)$/.test(name))];
+  const generate = architectures.flatMap((each) => ['-gencode', `arch=compute_${each},code=sm_${each}`]);
+  const last = architectures.at(-1);
+  generate.push('-gencode', `arch=compute_${last},code=compute_${last}`);
+  fs.mkdirSync(path.join(root, objects), { recursive: true });
+  const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.o`;
+  const files = [...sources.cuda.kernels, ...sources.cuda.library];
+  const queue = files.filter((file) => outdated(objectOf(file), inputs));
+  const failures = [];
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const unfinished = `${objectOf(file)}.unfinished`;
+      const { status, output } = await runAsync('nvcc', [
+        ...flags,
+        ...generate,
+        '-c',
+        file,
+        '-o',
+        unfinished,
+      ]);
+      if (status !== 0) {
+        failures.push(`${file} does not compile:\n${output}`);
+        continue;
+      }
+      const spills = readKernels(output).filter(
+        (each) => each.architecture >= noSpillsFrom && each.spilled > 0,
+      );
+      failures.push(
+        ...spills.map((each) => `${each.kernel} spills ${each.spilled} bytes on sm_${each.architecture}`),
+      );
+      if (spills.length === 0) fs.renameSync(path.join(root, unfinished), path.join(root, objectOf(file)));
+    }
+  };
+  await Promise.all(Array.from({ length: Number(jobs) }, worker));
+  if (failures.length > 0) throw new Error(failures.join('\n'));
+  return files.map(objectOf);
+}
+
+/** For npm run check: compiles the kernels where there is a compiler for them. */
+async function checkCuda() {
+  if (!responds('nvcc')) {
+    console.log(
+      'skipped, because there is no nvcc: the CUDA sources were compiled for the simulated GPU alone',
+    );
+    return;
+  }
+  await compileCuda();
+}
+
+/** Makes the package of the library for this platform. */
+async function buildCuda() {
+  const [own, main] = [`${package_}/package.json`, 'package.json'].map((file) =>
+    JSON.parse(fs.readFileSync(path.join(root, file), 'utf8')),
+  );
+  if (own.version !== main.version) throw new Error(`${package_} is ${own.version}, wkv is ${main.version}`);
+  if (own.scripts !== undefined) throw new Error(`${package_} must have no scripts`);
+  const linked = await compileCuda();
+  run('nvcc', ['-shared', '-cudart', 'static', '-Xlinker', '-s', '-o', library, ...linked]);
+  const { size } = fs.statSync(path.join(root, library));
+  if (size > mostBytes) throw new Error(`${library} has ${size} bytes, more than ${mostBytes}`);
+  console.log(`${library}: ${Math.round(size / 1000)} kB`);
+}
+
+module.exports = { buildCuda, checkCuda, readKernels };

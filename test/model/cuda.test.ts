@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { kernels, loadModel, State, type LoadOptions, type Model } from '../../lib/index';
+import { addonPath } from '../../lib/addon';
+import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
+import { rejection } from '../support/failure';
+import { unless } from '../support/unless';
+import { allLogits, temporaryFolder, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const tokens = [5, 17, 200, 3, 3, 91];
+
+let path: string;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'cuda');
+});
+
+/** On the simulated GPU. */
+async function withCuda<T>(options: LoadOptions, use: (model: Model) => Promise<T>): Promise<T> {
+  return withCudaLibrary(simulatedCuda, async () => {
+    const model = await loadModel(path, { device: 'cuda', ...options });
+    try {
+      return await use(model);
+    } finally {
+      await model.dispose();
+    }
+  });
+}
+
+async function withInt8<T>(use: (model: Model) => Promise<T>): Promise<T> {
+  const model = await loadModel(path, { weights: 'int8' });
+  try {
+    return await use(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Of the distribution after each token, in nats: the mean of its divergence from the expected one. */
+function divergence(actual: Float32Array, expected: Float32Array, vocabulary: number): number {
+  let total = 0;
+  for (let at = 0; at < actual.length; at += vocabulary) {
+    const row = (logits: Float32Array): number[] => {
+      const part = [...logits.subarray(at, at + vocabulary)];
+      const sum = Math.log(part.reduce((all, logit) => all + Math.exp(logit), 0));
+      return part.map((logit) => logit - sum);
+    };
+    const [p, q] = [row(expected), row(actual)];
+    total += p.reduce((all, value, i) => all + Math.exp(value) * (value - q[i]!), 0);
+  }
+  return total / (actual.length / vocabulary);
+}
+
+describe('A model on a (simulated) GPU', () => {
+  const testOnGpu = unless(withoutSimulatedCuda);
+
+  testOnGpu('says where it is, and has weights in int8', async () => {
+    await withCuda({}, ({ info }) => {
+      expect(info).toMatchObject({ device: 'cuda:0', weights: 'int8' });
+      expect(info.isa).toBe('Simulated GPU, compute capability 8.0');
+      return Promise.resolve();
+    });
+    const features = await withCudaLibrary(simulatedCuda, () => kernels.features());
+    const device = { name: 'Simulated GPU', computeCapability: '8.0', memory: 2 ** 30 };
+    expect(features.cuda).toMatchObject({ available: true, devices: [device] });
+  });
+
+  testOnGpu('has the logits of the CPU but for rounding', async () => {
+    const [actual, expected] = await Promise.all([
+      withCuda({}, (model) => allLogits(model.createSession(), tokens)),
+      withInt8((model) => allLogits(model.createSession(), tokens)),
+    ]);
+    expect(actual).not.toEqual(expected);
+    // Numbers that lie between two codes may be rounded either way.
+    const largest = Math.max(...actual.map((logit, i) => Math.abs(logit - expected[i]!)));
+    expect(largest).toBeLessThanOrEqual(2e-2);
+    expect(divergence(actual, expected, 256)).toBeLessThanOrEqual(1e-5);
+  });
+
+  testOnGpu('generates, forks and moves sessions to the CPU and back', async () => {
+    const options = { maxTokens: 4, temperature: 0, stopTokens: [] };
+    const { bytes, more, branch } = await withCuda({}, async (model) => {
+      const session = model.createSession();
+      await session.evaluate(tokens);
+      const fork = session.fork();
+      const saved = session.state.serialize();
+      const { tokens: first } = await session.complete([1], options);
+      const { tokens: second } = await fork.complete([1], options);
+      return { bytes: saved, more: first, branch: second };
+    });
+    expect(more).toHaveLength(4);
+    expect(branch).toEqual(more);
+    const onCpu = await withInt8(async (model) => {
+      const session = model.createSession({ state: State.deserialize(bytes) });
+      return (await session.complete([1], options)).tokens;
+    });
+    expect(onCpu).toEqual(more);
+    await withCuda({}, async (model) => {
+      const session = model.createSession({ state: State.deserialize(bytes) });
+      expect((await session.complete([1], options)).tokens).toEqual(more);
+    });
+  });
+
+  testOnGpu('is refused where the device is not there, or weights are to be something else', async () => {
+    const failure = (options: LoadOptions): Promise<unknown> =>
+      rejection(() => withCudaLibrary(simulatedCuda, () => loadModel(path, options)));
+    expect(await failure({ device: 'cuda:7' })).toMatchObject({
+      code: 'ERR_WKV_DEVICE',
+      message: "there is no device 'cuda:7'; there is cuda:0 (Simulated GPU)",
+    });
+    expect(await failure({ device: 'cuda', weights: 'f32' })).toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      message: 'the CUDA backend takes weights in int8, not in f32',
+    });
+  });
+});
+
+describe('A library of the CUDA backend that is none', () => {
+  const failure = (library: string | undefined): Promise<unknown> =>
+    rejection(() => withCudaLibrary(library, () => loadModel(path, { device: 'cuda' })));
+
+  test('is refused by name', async () => {
+    expect(await failure(join(folder, 'missing.so'))).toMatchObject({
+      code: 'ERR_WKV_DEVICE',
+      message: expect.stringMatching(/^the library .*missing\.so cannot be opened: /) as string,
+    });
+    expect(await failure(addonPath())).toMatchObject({
+      code: 'ERR_WKV_DEVICE',
+      message: expect.stringMatching(/cannot be opened: .*wkv_cuda_api/) as string,
+    });
+  });
+
+  test('is looked for in a package', async () => {
+    expect(await failure(undefined)).toMatchObject({
+      code: 'ERR_WKV_DEVICE',
+      message: expect.stringMatching(/CUDA backend/) as string,
+    });
+  });
+});
