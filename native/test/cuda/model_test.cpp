@@ -185,7 +185,7 @@ TEST_SUITE("CUDA model") {
 
   TEST_CASE("weights that are not kept in int8 are refused") {
     RandomWeights random({}, 11);
-    random.weights.head = wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
+    random.weights.outer.head = wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
     const wkv::Error error = wkv::test::refusal([&] { static_cast<void>(on_gpu(random)); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
     CHECK(error.message == "the CUDA backend takes weights in int8, not in f32");

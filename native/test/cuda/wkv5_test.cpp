@@ -117,6 +117,7 @@ Expected expected(const Case& c) {
                            .state = e.result.states[s].data() + kOffset + channel * c.head_size,
                            .y = e.result.y.data() + at,
                            .stride = stride,
+                           .forget_stride = 0,
                            .tokens = c.counts[s],
                            .head_size = c.head_size};
       Floats naive_state(a.state, a.state + static_cast<std::ptrdiff_t>(c.head_size) * c.head_size);
