@@ -4,15 +4,10 @@
 
 #include "backend/cuda/api.h"
 
-namespace wkv::cuda {
+namespace wkv {
 
-struct Library {
-  const WkvCudaApi* api;  // null: then `reason` says why
-  std::string reason;
-};
+// The functions of the CUDA backend's library at this path. It is opened once per process and never closed,
+// because the CUDA runtime leaves threads and exit handlers behind. Throws ERR_WKV_DEVICE.
+const WkvCudaApi& open_cuda_library(const std::string& path);
 
-// Opens the library of the CUDA backend at this path, once per process: it is never closed, because the CUDA
-// runtime leaves threads and exit handlers behind. A failure is not remembered.
-Library open_library(const std::string& path);
-
-}  // namespace wkv::cuda
+}  // namespace wkv
