@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include "backend/cuda/library.h"
+#include "engine/cuda_library.h"
 
 namespace wkv::addon {
 
@@ -274,9 +274,11 @@ LoadOptions to_load_options(const Napi::Value& value) {
 }
 
 const WkvCudaApi& open_cuda(const Napi::Value& path) {
-  const cuda::Library library = cuda::open_library(require_string(path, "library"));
-  if (library.api == nullptr) throw to_javascript(path.Env(), Error("ERR_WKV_DEVICE", library.reason));
-  return *library.api;
+  try {
+    return open_cuda_library(require_string(path, "library"));
+  } catch (const Error& error) {
+    throw to_javascript(path.Env(), error);
+  }
 }
 
 unsigned to_threads(const Napi::Object& options) {

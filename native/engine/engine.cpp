@@ -146,7 +146,7 @@ bool Engine::begin(Evaluation& e) {
   try {
     const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
     if (!e.tokens.empty()) {
-      e.state.unshare();
+      e.state.move_to(*network_);
       if (e.output == Output::kAll) e.values.resize(e.tokens.size() * vocabulary);
       if (e.output == Output::kScores) {
         e.values.resize(e.tokens.size());
@@ -159,6 +159,8 @@ bool Engine::begin(Evaluation& e) {
     take_results(e);
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for the session's state or its logits");
+  } catch (const Error& error) {
+    e.error = error;
   }
   return false;
 }
@@ -198,6 +200,8 @@ void Engine::take_results(Evaluation& e) {
     if (e.rest) e.state.rest();
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits or the session's state");
+  } catch (const Error& error) {
+    e.error = error;
   }
 }
 
@@ -240,10 +244,11 @@ void Engine::step(std::deque<Item>& active) {
     const bool last = e.done + shares[i] == e.tokens.size();
     const bool all = e.output == Output::kAll || e.output == Output::kScores;
     segments.push_back({.tokens = std::span{e.tokens}.subspan(e.done, shares[i]),
-                        .state = e.state.numbers->floats(),
+                        .state = e.state.numbers == nullptr ? nullptr : e.state.numbers->floats(),
                         .logits = all    ? Logits::kAll
                                   : last ? Logits::kLast
-                                         : Logits::kNone});
+                                         : Logits::kNone,
+                        .device = e.state.device.get()});
   }
 
   // Allocated before anything changes; the sink runs on several threads and must not fail.

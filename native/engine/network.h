@@ -64,11 +64,23 @@ struct ModelInfo {
 // Which tokens of a segment want logits.
 enum class Logits : std::uint8_t { kNone, kLast, kAll };
 
-// A run of tokens of one session, processed in order. `state` is read and replaced.
+// The numbers of a state in a device's memory. All members throw ERR_WKV_DEVICE; they may outlive the
+// network.
+class DeviceNumbers {
+ public:
+  virtual ~DeviceNumbers() = default;
+  virtual std::shared_ptr<DeviceNumbers> copy() const = 0;
+  virtual void read(float* numbers) const = 0;
+  virtual void write(const float* numbers) = 0;
+};
+
+// A run of tokens of one session, processed in order. Its state is read and replaced: `state`, or `device`
+// where the network keeps states on one.
 struct Segment {
   std::span<const std::uint32_t> tokens;
   float* state;
   Logits logits;
+  DeviceNumbers* device = nullptr;
 };
 
 // Receives the logits of a token, `vocabulary` floats, valid during the call. Called from several threads.
@@ -96,6 +108,11 @@ class Network {
 
   // Writes the state of a session that has seen nothing.
   virtual void initialize(float* state) const = 0;
+
+  // Where the network keeps states on a device: the numbers of one that has seen nothing. Else null.
+  virtual std::shared_ptr<DeviceNumbers> create_numbers() const { return nullptr; }
+  // Whether the numbers are such.
+  virtual bool owns(const DeviceNumbers&) const { return false; }
 
   // One step. The bits of each segment's results do not depend on the other segments, on how a session's
   // tokens are cut into segments, or on `lanes`. Returns false if it was abandoned; the segments' states are

@@ -1,4 +1,4 @@
-// RWKV-5.2 by the library of the CUDA backend. Sessions' states travel with each step.
+// RWKV-5.2 by the library of the CUDA backend.
 
 #include "engine/rwkv5_cuda.h"
 
@@ -35,7 +35,6 @@ struct DestroyModel {
   const WkvCudaApi* api;
   void operator()(WkvCudaModel* model) const { api->destroy_model(model); }
 };
-using ModelOnDevice = std::unique_ptr<WkvCudaModel, DestroyModel>;
 
 struct DestroyPage {
   const WkvCudaApi* api;
@@ -115,8 +114,37 @@ class Upload {
   WkvCudaFailure failure_{};
 };
 
+// A session's page. The library keeps what it is in, also without the model.
+class Numbers final : public DeviceNumbers {
+ public:
+  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, WkvCudaPage* page)
+      : api_(api), model_(std::move(model)), page_(page, DestroyPage{&api}) {}
+
+  std::shared_ptr<DeviceNumbers> copy() const override {
+    WkvCudaPage* copied = nullptr;
+    WkvCudaFailure failure{};
+    check(api_.copy_page(page_.get(), &copied, &failure), failure);
+    return std::make_shared<Numbers>(api_, model_, copied);
+  }
+  void read(float* numbers) const override {
+    WkvCudaFailure failure{};
+    check(api_.read_page(page_.get(), numbers, &failure), failure);
+  }
+  void write(const float* numbers) override {
+    WkvCudaFailure failure{};
+    check(api_.write_page(page_.get(), numbers, &failure), failure);
+  }
+
+  bool is_of(const std::shared_ptr<WkvCudaModel>& model) const { return model_.lock() == model; }
+  WkvCudaPage* page() const { return page_.get(); }
+
+ private:
+  const WkvCudaApi& api_;
+  std::weak_ptr<WkvCudaModel> model_;
+  Page page_;
+};
+
 struct Buffers final : Workspace {
-  std::vector<Page> pages;
   std::vector<WkvCudaSegment> segments;
   Memory logits;
 };
@@ -125,7 +153,7 @@ class CudaRwkv5 final : public Network {
  public:
   CudaRwkv5(ModelInfo info, const Weights& weights, float group_norm_epsilon, const WkvCudaApi& api,
             int device)
-      : info_(std::move(info)), api_(api), model_(nullptr, DestroyModel{&api}) {
+      : info_(std::move(info)), api_(api) {
     const WkvCudaShape shape{
         .layers = info_.layers,
         .channels = info_.embedding,
@@ -140,7 +168,7 @@ class CudaRwkv5 final : public Network {
     WkvCudaModel* created = nullptr;
     WkvCudaFailure failure{};
     check(api_.create_model(device, &shape, info_.weight_bytes, &created, &failure), failure);
-    model_.reset(created);
+    model_ = std::shared_ptr<WkvCudaModel>(created, DestroyModel{&api_});
     Upload(api_, created).all(weights);
     for (const Layer& layer : weights.layers) tuned_.push_back(layer.attention.tuned);
   }
@@ -154,6 +182,18 @@ class CudaRwkv5 final : public Network {
     for (std::size_t layer = 0; layer < tuned_.size(); ++layer) {
       initialize_recurrence(info_, layer, tuned_[layer], true, state);
     }
+  }
+
+  std::shared_ptr<DeviceNumbers> create_numbers() const override {
+    WkvCudaPage* page = nullptr;
+    WkvCudaFailure failure{};
+    check(api_.create_page(model_.get(), &page, &failure), failure);
+    return std::make_shared<Numbers>(api_, model_, page);
+  }
+
+  bool owns(const DeviceNumbers& numbers) const override {
+    const auto* const own = dynamic_cast<const Numbers*>(&numbers);
+    return own != nullptr && own->is_of(model_);
   }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool&, unsigned,
@@ -171,28 +211,18 @@ class CudaRwkv5 final : public Network {
     if (b.logits.size() < wanted * vocabulary * sizeof(float)) {
       b.logits = Memory(wanted * vocabulary * sizeof(float));
     }
+    for (const Segment& segment : segments) {
+      b.segments.push_back({.page = static_cast<const Numbers*>(segment.device)->page(),
+                            .tokens = segment.tokens.data(),
+                            .count = static_cast<std::int32_t>(segment.tokens.size()),
+                            .logits = segment.logits == Logits::kAll    ? WKV_CUDA_LOGITS_ALL
+                                      : segment.logits == Logits::kLast ? WKV_CUDA_LOGITS_LAST
+                                                                        : WKV_CUDA_LOGITS_NONE});
+    }
     WkvCudaFailure failure{};
-    while (b.pages.size() < segments.size()) {
-      WkvCudaPage* page = nullptr;
-      check(api_.create_page(model_.get(), &page, &failure), failure);
-      b.pages.emplace_back(page, DestroyPage{&api_});
-    }
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      WkvCudaPage* const page = b.pages[i].get();
-      check(api_.write_page(page, segments[i].state, &failure), failure);
-      b.segments.push_back({.page = page,
-                            .tokens = segments[i].tokens.data(),
-                            .count = static_cast<std::int32_t>(segments[i].tokens.size()),
-                            .logits = segments[i].logits == Logits::kAll    ? WKV_CUDA_LOGITS_ALL
-                                      : segments[i].logits == Logits::kLast ? WKV_CUDA_LOGITS_LAST
-                                                                            : WKV_CUDA_LOGITS_NONE});
-    }
     check(api_.step(model_.get(), b.segments.data(), static_cast<std::int32_t>(b.segments.size()),
                     b.logits.floats(), &failure),
           failure);
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      check(api_.read_page(b.pages[i].get(), segments[i].state, &failure), failure);
-    }
     const float* logits = b.logits.floats();
     for (std::size_t i = 0; i < segments.size(); ++i) {
       const std::size_t count = segments[i].tokens.size();
@@ -207,7 +237,7 @@ class CudaRwkv5 final : public Network {
  private:
   ModelInfo info_;
   const WkvCudaApi& api_;
-  ModelOnDevice model_;
+  std::shared_ptr<WkvCudaModel> model_;
   std::vector<std::vector<float>> tuned_;  // time_state of each layer, if there is one
 };
 

@@ -111,8 +111,10 @@ void write_numbers(Writer& writer, const SessionState& state, StatePrecision pre
   } else if (state.resting != nullptr) {
     writer.bytes(state.resting->data(), state.resting->size());
   } else {
+    SessionState floats = state;
+    if (floats.numbers == nullptr) floats.unshare();
     std::vector<unsigned char> packed(packed_bytes(state.layout));
-    pack(state.layout, state.numbers->floats(), packed.data());
+    pack(state.layout, floats.numbers->floats(), packed.data());
     writer.bytes(packed.data(), packed.size());
   }
 }
@@ -192,9 +194,14 @@ StateLayout read_layout(Reader& reader) {
 void SessionState::unshare() {
   if (numbers == nullptr) {
     auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
-    unpack(layout, static_cast<const unsigned char*>(resting->data()), own->floats());
+    if (device != nullptr) {
+      device->read(own->floats());
+    } else {
+      unpack(layout, static_cast<const unsigned char*>(resting->data()), own->floats());
+    }
     numbers = std::move(own);
     resting = nullptr;
+    device = nullptr;
     return;
   }
   if (numbers.use_count() == 1) {
@@ -208,8 +215,25 @@ void SessionState::unshare() {
   numbers = std::move(own);
 }
 
+void SessionState::move_to(const Network& network) {
+  if (device != nullptr && network.owns(*device)) {
+    if (device.use_count() > 1) device = device->copy();
+    return;
+  }
+  const std::shared_ptr<DeviceNumbers> own = network.create_numbers();
+  if (own == nullptr) {
+    unshare();
+    return;
+  }
+  if (numbers == nullptr) unshare();
+  own->write(numbers->floats());
+  device = own;
+  numbers = nullptr;
+}
+
 void SessionState::rest() {
-  if (numbers == nullptr) return;
+  if (resting != nullptr) return;
+  if (device != nullptr) unshare();
   auto packed = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
   pack(layout, numbers->floats(), static_cast<unsigned char*>(packed->data()));
   resting = std::move(packed);

@@ -19,9 +19,10 @@ struct SessionState {
   std::string fingerprint;  // of the weights that the state belongs to; 32 hexadecimal digits
   std::uint32_t vocabulary = 0;
 
-  // One of them is there: the layout.numbers() floats, or the same at rest, as pack() made them.
+  // One of them is there: the layout.numbers() floats, the same at rest, as pack() made them, or on a device.
   std::shared_ptr<Memory> numbers;
   std::shared_ptr<const Memory> resting;
+  std::shared_ptr<DeviceNumbers> device;
 
   std::shared_ptr<const std::vector<float>> logits;  // after the last token; null if there was none
   std::uint64_t tokens = 0;                          // how many the session has seen
@@ -37,14 +38,23 @@ struct SessionState {
   // of other things settle in the holes that floats leave, and the process would grow as if nothing rested.
   static constexpr std::size_t kMapRestingFrom = std::size_t{1} << 15;
 
-  // Makes the numbers floats, and this value's own. Throws std::bad_alloc.
+  // Makes the numbers floats, and this value's own. Throws std::bad_alloc, or ERR_WKV_DEVICE where they are
+  // on a device.
   void unshare();
 
+  // Makes the numbers what the network steps, floats or on its device, and this value's own. Throws as
+  // unshare.
+  void move_to(const Network& network);
+
   // Takes half the memory from here on, at the price of rounding every number to f16 with one scale per
-  // group. Throws std::bad_alloc.
+  // group. Throws as unshare.
   void rest();
 
-  std::size_t bytes() const { return numbers != nullptr ? numbers->size() : resting->size(); }
+  std::size_t bytes() const {
+    return numbers != nullptr   ? numbers->size()
+           : resting != nullptr ? resting->size()
+                                : layout.numbers() * sizeof(float);
+  }
 };
 
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -54,14 +55,15 @@ int32_t guarded(WkvCudaFailure* failure, Body&& body) noexcept {
   }
 }
 
-// On the model's device, one at a time.
-template <class Body>
-int32_t with_model(WkvCudaModel* model, WkvCudaFailure* failure, Body&& body) noexcept {
+// On the device of a model or a page, one at a time.
+template <class Owner, class Body>
+int32_t on_device(Owner* owner, WkvCudaFailure* failure, Body&& body) noexcept {
   return guarded(failure, [&] {
-    require(model, "the model");
-    const std::lock_guard lock{model->mutex};
-    model->enter();
-    body();
+    require(owner, "the model or page");
+    const std::shared_ptr<wkv::cuda::PagedDevice> on = owner->on;
+    const std::lock_guard lock{on->mutex};
+    on->enter();
+    body(*on);
   });
 }
 
@@ -89,97 +91,94 @@ int32_t create_model(int32_t device, const WkvCudaShape* shape, uint64_t weight_
   });
 }
 
-void destroy_model(WkvCudaModel* model) {
+// What is destroyed is freed on its device, one at a time; a device that was lost has freed it already.
+template <class Owner>
+void destroy(Owner* owner) {
   static_cast<void>(guarded(nullptr, [&] {
-    if (model == nullptr) return;
-    // What is freed belongs to that device; one that was lost has freed it already.
-    static_cast<void>(cudaSetDevice(model->device));
-    delete model;
+    if (owner == nullptr) return;
+    const std::shared_ptr<wkv::cuda::PagedDevice> on = owner->on;
+    const std::lock_guard lock{on->mutex};
+    static_cast<void>(cudaSetDevice(on->device));
+    delete owner;
   }));
 }
 
+void destroy_model(WkvCudaModel* model) { destroy(model); }
+
 int32_t put_vector(WkvCudaModel* model, int32_t vector, int32_t layer, const float* numbers, uint64_t count,
                    WkvCudaFailure* failure) {
-  return with_model(model, failure, [&] {
+  return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    model->weights.put_vector(vector, layer, numbers, count, model->stream);
+    model->weights.put_vector(vector, layer, numbers, count, on.stream);
   });
 }
 
 int32_t put_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const WkvCudaMatrix* weights,
                    WkvCudaFailure* failure) {
-  return with_model(model, failure, [&] {
+  return on_device(model, failure, [&](const auto& on) {
     require(weights, "weights");
     require(weights->panels, "panels");
-    model->weights.put_matrix(matrix, layer, *weights, model->stream);
+    model->weights.put_matrix(matrix, layer, *weights, on.stream);
   });
 }
 
 int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, uint64_t bytes,
                       WkvCudaFailure* failure) {
-  return with_model(model, failure, [&] {
+  return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    model->weights.put_embedding(type, numbers, bytes, model->stream);
+    model->weights.put_embedding(type, numbers, bytes, on.stream);
   });
 }
 
-std::size_t page_bytes(const WkvCudaModel& model) { return model.pages.page_floats() * sizeof(float); }
+std::size_t page_bytes(const wkv::cuda::PagedDevice& on) { return on.pages.page_floats() * sizeof(float); }
 
 int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* failure) {
-  return with_model(model, failure, [&] {
+  return on_device(model, failure, [&](const auto& on) {
     require(page, "page");
-    auto created = std::make_unique<WkvCudaPage>(WkvCudaPage{model, nullptr});
-    created->numbers = model->pages.take();
-    const cudaError_t error = cudaMemsetAsync(created->numbers, 0, page_bytes(*model), model->stream.get());
-    if (error != cudaSuccess) model->pages.give_back(created->numbers);
-    wkv::cuda::check(error, "making room for a session");
+    auto created = std::make_unique<WkvCudaPage>(model->on);
+    wkv::cuda::check(cudaMemsetAsync(created->numbers, 0, page_bytes(on), on.stream.get()),
+                     "making room for a session");
     *page = created.release();
   });
 }
 
-void destroy_page(WkvCudaPage* page) {
-  static_cast<void>(guarded(nullptr, [&] {
-    if (page == nullptr) return;
-    const std::lock_guard lock{page->model->mutex};
-    page->model->pages.give_back(page->numbers);
-    delete page;
-  }));
-}
+void destroy_page(WkvCudaPage* page) { destroy(page); }
 
-int32_t copy_page(WkvCudaPage* to, const WkvCudaPage* from, WkvCudaFailure* failure) {
-  return with_model(to == nullptr ? nullptr : to->model, failure, [&] {
-    require(from, "from");
-    if (from->model != to->model) refuse("the pages are of different models");
-    wkv::cuda::check(cudaMemcpyAsync(to->numbers, from->numbers, page_bytes(*to->model),
-                                     cudaMemcpyDeviceToDevice, to->model->stream.get()),
+int32_t copy_page(const WkvCudaPage* page, WkvCudaPage** copy, WkvCudaFailure* failure) {
+  return on_device(page, failure, [&](const auto& on) {
+    require(copy, "copy");
+    auto created = std::make_unique<WkvCudaPage>(page->on);
+    wkv::cuda::check(cudaMemcpyAsync(created->numbers, page->numbers, page_bytes(on),
+                                     cudaMemcpyDeviceToDevice, on.stream.get()),
                      "copying a state");
+    *copy = created.release();
   });
 }
 
 int32_t read_page(const WkvCudaPage* page, float* numbers, WkvCudaFailure* failure) {
-  return with_model(page == nullptr ? nullptr : page->model, failure, [&] {
+  return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    wkv::cuda::check(cudaMemcpyAsync(numbers, page->numbers, page_bytes(*page->model), cudaMemcpyDeviceToHost,
-                                     page->model->stream.get()),
-                     "reading a state");
-    page->model->stream.wait("reading a state");
+    wkv::cuda::check(
+        cudaMemcpyAsync(numbers, page->numbers, page_bytes(on), cudaMemcpyDeviceToHost, on.stream.get()),
+        "reading a state");
+    on.stream.wait("reading a state");
   });
 }
 
 int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* failure) {
-  return with_model(page == nullptr ? nullptr : page->model, failure, [&] {
+  return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    wkv::cuda::check(cudaMemcpyAsync(page->numbers, numbers, page_bytes(*page->model), cudaMemcpyHostToDevice,
-                                     page->model->stream.get()),
-                     "writing a state");
-    page->model->stream.wait("writing a state");
+    wkv::cuda::check(
+        cudaMemcpyAsync(page->numbers, numbers, page_bytes(on), cudaMemcpyHostToDevice, on.stream.get()),
+        "writing a state");
+    on.stream.wait("writing a state");
   });
 }
 
 wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& segment) {
   require(segment.page, "a segment's page");
   require(segment.tokens, "a segment's tokens");
-  if (segment.page->model != &model) refuse("a segment's page is of another model");
+  if (segment.page->on != model.on) refuse("a segment's page is of another model");
   if (segment.count < 1) refuse("a segment has no tokens");
   if (segment.logits < WKV_CUDA_LOGITS_NONE || segment.logits > WKV_CUDA_LOGITS_ALL) {
     refuse("a segment wants logits of kind " + std::to_string(segment.logits));
@@ -195,7 +194,7 @@ wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& 
 
 int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count, float* logits,
              WkvCudaFailure* failure) {
-  return with_model(model, failure, [&] {
+  return on_device(model, failure, [&](const auto& on) {
     require(segments, "segments");
     if (count < 1 || count > model->shape.most_segments) {
       refuse("a step of " + std::to_string(count) + " segments, expected 1 to " +
@@ -221,7 +220,7 @@ int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count,
     }
     if (any_logits) require(logits, "logits");
     model->weights.require_complete();
-    model->step.run(model->weights, all, logits, model->stream);
+    model->step.run(model->weights, all, logits, on.stream);
   });
 }
 

@@ -7,8 +7,8 @@
  * returns a code, and on anything but WKV_CUDA_OK says in `failure` what was wrong.
  *
  * A model is an RWKV 5.2 with matrices in int8, in the panels of native/kernels/gemm_int8. Its sessions'
- * states are pages in the GPU's memory. The functions of one model may be called from any thread; they wait
- * for each other.
+ * states are pages in the GPU's memory, which may outlive it. The functions of one model and its pages may be
+ * called from any thread; they wait for each other.
  */
 
 #include <stdint.h>
@@ -124,7 +124,7 @@ struct WkvCudaApi {
   /* `weight_bytes` are what will be put into the model: refused here if there is no room. */
   int32_t (*create_model)(int32_t device, const struct WkvCudaShape* shape, uint64_t weight_bytes,
                           struct WkvCudaModel** model, struct WkvCudaFailure* failure);
-  /* Its pages must have been destroyed. Takes null. */
+  /* Takes null. */
   void (*destroy_model)(struct WkvCudaModel* model);
   int32_t (*put_vector)(struct WkvCudaModel* model, int32_t vector, int32_t layer, const float* numbers,
                         uint64_t count, struct WkvCudaFailure* failure);
@@ -139,7 +139,8 @@ struct WkvCudaApi {
   int32_t (*create_page)(struct WkvCudaModel* model, struct WkvCudaPage** page,
                          struct WkvCudaFailure* failure);
   void (*destroy_page)(struct WkvCudaPage* page); /* takes null */
-  int32_t (*copy_page)(struct WkvCudaPage* to, const struct WkvCudaPage* from,
+  /* Another page with the same numbers. */
+  int32_t (*copy_page)(const struct WkvCudaPage* page, struct WkvCudaPage** copy,
                        struct WkvCudaFailure* failure);
   int32_t (*read_page)(const struct WkvCudaPage* page, float* numbers, struct WkvCudaFailure* failure);
   int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);

@@ -44,19 +44,15 @@ std::size_t page_floats_of(const WkvCudaShape& shape) {
 }
 
 // Becomes the thread's device before anything is created on it.
-int entered(int device) {
+std::shared_ptr<wkv::cuda::PagedDevice> enter_device(int device, const WkvCudaShape& shape) {
   wkv::cuda::use_device(device);
-  return device;
+  return std::make_shared<wkv::cuda::PagedDevice>(device, page_floats_of(shape));
 }
 
 }  // namespace
 
-WkvCudaModel::WkvCudaModel(int device_index, const WkvCudaShape& model_shape, std::uint64_t weight_bytes)
-    : device(entered(device_index)),
-      shape(checked(model_shape)),
-      weights(shape),
-      pages(page_floats_of(shape)),
-      step(shape) {
+WkvCudaModel::WkvCudaModel(int device, const WkvCudaShape& model_shape, std::uint64_t weight_bytes)
+    : shape(checked(model_shape)), on(enter_device(device, shape)), weights(shape), step(shape) {
   const std::uint64_t free = wkv::cuda::describe_device(device).free_memory;
   if (weight_bytes > free) {
     throw Failed{WKV_CUDA_MEMORY, "the weights take " + std::to_string(weight_bytes >> 20) +
@@ -64,5 +60,3 @@ WkvCudaModel::WkvCudaModel(int device_index, const WkvCudaShape& model_shape, st
                                       " MiB of the GPU's memory are free"};
   }
 }
-
-void WkvCudaModel::enter() const { wkv::cuda::check(cudaSetDevice(device), "choosing the GPU"); }

@@ -1,29 +1,18 @@
 #pragma once
 
-#include <mutex>
+#include <memory>
 
 #include "backend/cuda/pages.h"
 #include "backend/cuda/step.h"
 #include "backend/cuda/weights.h"
 
-// A model of the library: its weights, its sessions' pages and what a step needs. All members throw
-// wkv::cuda::Failed; the caller holds `mutex`.
+// A model of the library: its weights, what a step needs, and the device with its sessions' pages. All
+// members throw wkv::cuda::Failed.
 struct WkvCudaModel {
-  WkvCudaModel(int device_index, const WkvCudaShape& model_shape, std::uint64_t weight_bytes);
+  WkvCudaModel(int device, const WkvCudaShape& model_shape, std::uint64_t weight_bytes);
 
-  // Makes its device the calling thread's.
-  void enter() const;
-
-  std::mutex mutex;
-  const int device;
   const WkvCudaShape shape;
-  wkv::cuda::Stream stream;
+  const std::shared_ptr<wkv::cuda::PagedDevice> on;
   wkv::cuda::Weights weights;
-  wkv::cuda::PagePool pages;
   wkv::cuda::Step step;
-};
-
-struct WkvCudaPage {
-  WkvCudaModel* model;
-  float* numbers;
 };

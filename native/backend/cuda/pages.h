@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "backend/cuda/memory.h"
@@ -27,4 +28,28 @@ class PagePool {
   std::size_t pages_ = 0;
 };
 
+// What a model and its pages share, and what remains of it as long as there are pages. Whoever uses any of it
+// holds the mutex.
+struct PagedDevice {
+  PagedDevice(int device_index, std::size_t page_floats) : device(device_index), pages(page_floats) {}
+
+  // Makes the device the calling thread's.
+  void enter() const { check(cudaSetDevice(device), "choosing the GPU"); }
+
+  std::mutex mutex;
+  const int device;
+  Stream stream;
+  PagePool pages;
+};
+
 }  // namespace wkv::cuda
+
+struct WkvCudaPage {
+  WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of) : on(std::move(of)), numbers(on->pages.take()) {}
+  ~WkvCudaPage() { on->pages.give_back(numbers); }
+  WkvCudaPage(const WkvCudaPage&) = delete;
+  WkvCudaPage& operator=(const WkvCudaPage&) = delete;
+
+  const std::shared_ptr<wkv::cuda::PagedDevice> on;
+  float* const numbers;
+};

@@ -17,7 +17,9 @@
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 
-#define WKV_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// The most threads of a block, and perhaps how many blocks have to find room on a processor at once, which
+// says how many registers a thread may have.
+#define WKV_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define WKV_ARGUMENTS const __grid_constant__
 #define WKV_DEVICE __device__ __forceinline__
 #define WKV_UNROLL _Pragma("unroll")
@@ -25,7 +27,7 @@
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
 
-#define WKV_KERNEL(threads) void
+#define WKV_KERNEL(...) void
 #define WKV_ARGUMENTS const
 #define WKV_DEVICE inline
 #define WKV_UNROLL
@@ -77,6 +79,7 @@ WKV_DEVICE Element* shared_array() {
 }
 
 WKV_DEVICE void sync_block() { __syncthreads(); }
+WKV_DEVICE void sync_warp() { __syncwarp(); }
 
 WKV_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
 WKV_DEVICE int shuffle_xor(int value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
@@ -177,6 +180,7 @@ Element* shared_array() {
 }
 
 inline void sync_block(int line = __builtin_LINE()) { simt::sync_block(line); }
+inline void sync_warp(int line = __builtin_LINE()) { simt::sync_warp(line); }
 
 template <class Number>
 Number shuffle_xor(Number value, int mask, int line = __builtin_LINE()) {

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kFastHeadSize = 64;
 constexpr int kMostThreads = 256;
+// On a processor, with heads of 64: 128 registers for each thread, half of them its column of the state.
+constexpr int kBlocks = 8;
 
 static_assert(5 * kMostHeadSize * sizeof(float) <= kMostSharedBytes);
 
@@ -52,12 +54,16 @@ WKV_DEVICE Moments moments_of(const float* y, int size, float epsilon) {
   return {mean, 1.0F / root(warp_sum(squares) / count + epsilon)};
 }
 
-// One value channel of one token. state(i) is its number for the key channel i.
-template <class StateAt>
+// One value channel of one token. state(i) is its number for the key channel i. Whole warps of a head of
+// kSize meet now and then: it keeps the compiler from fetching a whole token at once, for which there are no
+// registers.
+template <int kSize, class StateAt>
 WKV_DEVICE float advance(const Head& head, int size, float value, float bonus, StateAt state) {
+  constexpr int kRun = 16;
   float sum = value * bonus;
   WKV_UNROLL
   for (int i = 0; i < size; ++i) {
+    if (kSize != 0 && i % kRun == 0) sync_warp();
     float& s = state(i);
     sum = fused(head.r[i], s, sum);
     s = fused(head.k[i], value, fused(-head.forget[i], s, s));
@@ -67,7 +73,7 @@ WKV_DEVICE float advance(const Head& head, int size, float value, float bonus, S
 
 // kSize: of a head, or 0 for what the arguments say.
 template <int kSize>
-WKV_KERNEL(kSize == 0 ? kMostThreads : kSize)
+WKV_KERNEL(kSize == 0 ? kMostThreads : kSize, kSize == 0 ? 1 : kBlocks)
 wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   const int size = kSize == 0 ? a.head_size : kSize;
   float* const shared = shared_array<float>();
@@ -98,9 +104,9 @@ wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
     for (int j = thread_index(); j < size; j += block_threads()) {
       const float value = a.v[at + j];
       if constexpr (kSize != 0) {
-        head.y[j] = advance(head, kSize, value, bonus, [&](int i) -> float& { return column[i]; });
+        head.y[j] = advance<kSize>(head, kSize, value, bonus, [&](int i) -> float& { return column[i]; });
       } else {
-        head.y[j] = advance(head, size, value, bonus, [&](int i) -> float& {
+        head.y[j] = advance<0>(head, size, value, bonus, [&](int i) -> float& {
           return state[static_cast<std::ptrdiff_t>(i) * size + j];
         });
       }

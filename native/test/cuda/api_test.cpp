@@ -237,8 +237,11 @@ TEST_SUITE("CUDA library") {
     CHECK(api().read_page(pages[4].get(), read.data(), nullptr) == WKV_CUDA_OK);
     CHECK(read == Floats(kPageFloats));
     CHECK(api().write_page(pages[4].get(), numbers.data(), nullptr) == WKV_CUDA_OK);
-    CHECK(api().copy_page(pages[7].get(), pages[4].get(), nullptr) == WKV_CUDA_OK);
-    CHECK(api().read_page(pages[7].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    WkvCudaPage* copied = nullptr;
+    CHECK(api().copy_page(pages[4].get(), &copied, nullptr) == WKV_CUDA_OK);
+    const Page copy(copied);
+    CHECK(api().write_page(pages[4].get(), Floats(kPageFloats, 1).data(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
     CHECK(read == numbers);
     CHECK(api().read_page(pages[5].get(), read.data(), nullptr) == WKV_CUDA_OK);
     CHECK(read == Floats(kPageFloats));
@@ -250,6 +253,11 @@ TEST_SUITE("CUDA library") {
     CHECK(wkv::cuda::simt::blocks_in_use() == blocks);
     CHECK(api().read_page(nullptr, read.data(), nullptr) == WKV_CUDA_ARGUMENT);
     CHECK(api().copy_page(again.get(), nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().copy_page(nullptr, &copied, nullptr) == WKV_CUDA_ARGUMENT);
+    // A state can be read when its model is gone.
+    model = nullptr;
+    CHECK(api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == numbers);
   }
 
   TEST_CASE("a GPU that is lost is named so, and everything ends in order") {
@@ -257,22 +265,22 @@ TEST_SUITE("CUDA library") {
     {
       const auto network = wkv::make_cuda_network(random.info, random.weights, 64e-5F, api(), 0);
       const auto workspace = network->create_workspace(1);
-      Floats state(random.info.state.numbers());
+      const auto state = network->create_numbers();
       const std::uint32_t token = 3;
-      const wkv::Segment segment{{&token, 1}, state.data(), wkv::Logits::kNone};
+      const wkv::Segment segment{{&token, 1}, nullptr, wkv::Logits::kNone, state.get()};
       const auto step = [&] {
         static_cast<void>(network->step({&segment, 1}, *workspace, wkv::ThreadPool::process(), 1, {},
                                         [] { return false; }));
       };
       step();
-      const Floats before = state;
-      // The step writes the state and waits, computes and waits.
-      const With with({.lost_after = 1});
+      const With with({.lost_after = 0});
       const wkv::Error error = wkv::test::refusal(step);
       CHECK(error.code == "ERR_WKV_DEVICE");
       CHECK(error.message == "the GPU failed while computing a step: cudaErrorLaunchFailure, as simulated");
-      CHECK(state == before);
       CHECK(wkv::test::refusal(step).code == "ERR_WKV_DEVICE");
+      Floats numbers(random.info.state.numbers());
+      CHECK(wkv::test::refusal([&] { state->read(numbers.data()); }).code == "ERR_WKV_DEVICE");
+      CHECK(wkv::test::refusal([&] { static_cast<void>(state->copy()); }).code == "ERR_WKV_DEVICE");
     }
     CHECK(wkv::cuda::simt::blocks_in_use() == 0);
   }

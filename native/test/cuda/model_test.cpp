@@ -8,6 +8,7 @@
 
 #include "backend/cuda/api.h"
 #include "engine/rwkv5_cuda.h"
+#include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
 #include "test/cuda/on_device.h"
 #include "test/cuda/random_weights.h"
@@ -49,7 +50,8 @@ Tokens random_tokens(unsigned seed, std::size_t count, int vocabulary) {
   return tokens;
 }
 
-Floats numbers_of(const SessionState& state) {
+Floats numbers_of(SessionState state) {
+  if (state.numbers == nullptr) state.unshare();
   return {state.numbers->floats(), state.numbers->floats() + state.layout.numbers()};
 }
 
@@ -167,6 +169,52 @@ TEST_SUITE("CUDA model") {
     const auto half_on_gpu = evaluate(gpu, fresh_state(*network), first);
     check_near(evaluate(gpu, half_on_cpu->state, rest)->values, expected, shape.vocabulary);
     check_near(evaluate(cpu, half_on_gpu->state, rest)->values, expected, shape.vocabulary);
+  }
+
+  TEST_CASE(
+      "a state stays on the GPU, is copied when two sessions go on from it, and is read when it must be") {
+    const ModelShape shape{.head_size = 16};
+    const RandomWeights random(shape, 12);
+    Engine gpu(on_gpu(random), 1, 4);
+    const auto first = evaluate(gpu, fresh_state(gpu.network()), random_tokens(13, 5, shape.vocabulary));
+    REQUIRE(first->state.device != nullptr);
+    CHECK(first->state.numbers == nullptr);
+    const Floats before = numbers_of(first->state);
+    const auto one = evaluate(gpu, first->state, {1, 2});
+    const auto two = evaluate(gpu, first->state, {1, 2});
+    CHECK(one->state.device != two->state.device);
+    CHECK(one->state.device != first->state.device);
+    CHECK(numbers_of(first->state) == before);
+    CHECK(numbers_of(one->state) == numbers_of(two->state));
+    CHECK(numbers_of(one->state) != before);
+    // Nobody else has it: it is changed in place.
+    SessionState own = one->state;
+    one->state = {};
+    const wkv::DeviceNumbers* const page = own.device.get();
+    CHECK(evaluate(gpu, std::move(own), {3})->state.device.get() == page);
+
+    const auto bytes = wkv::serialize(first->state, wkv::StatePrecision::kF32);
+    const SessionState again = wkv::deserialize(bytes);
+    CHECK(numbers_of(again) == before);
+    CHECK(evaluate(gpu, again, {1, 2})->values == two->values);
+    SessionState resting = first->state;
+    resting.rest();
+    CHECK(resting.device == nullptr);
+    CHECK(wkv::serialize(resting, wkv::StatePrecision::kF16) ==
+          wkv::serialize(first->state, wkv::StatePrecision::kF16));
+  }
+
+  TEST_CASE("a GPU that is lost fails the calls, and those after it") {
+    const RandomWeights random({}, 14);
+    Engine gpu(on_gpu(random), 1, 4);
+    const auto before = evaluate(gpu, fresh_state(gpu.network()), {1});
+    wkv::cuda::simt::set_machine({.lost_after = 0});
+    for (const wkv::SessionState& state : {before->state, fresh_state(gpu.network())}) {
+      const auto call = evaluate(gpu, state, {2});
+      REQUIRE(call->error.has_value());
+      CHECK(call->error->code == "ERR_WKV_DEVICE");
+    }
+    wkv::cuda::simt::set_machine({});
   }
 
   TEST_CASE("groups of any size, whole rows included") {

@@ -16,6 +16,8 @@ int signed_byte_of(std::uint32_t word, int index) {
   return static_cast<std::int8_t>(static_cast<std::uint8_t>(byte_of(word, index)));
 }
 
+void nothing(const void* const*) {}
+
 struct Shuffled {
   std::uint32_t value;
   int mask;
@@ -66,6 +68,8 @@ void multiply_m8n8k16(const void* const* lanes) {
 bool is_aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(place) % 16 == 0; }
 
 }  // namespace
+
+void sync_warp(int line) { meet_warp(nothing, nullptr, line); }
 
 std::uint32_t shuffle_xor(std::uint32_t value, int mask, int line) {
   std::uint32_t result = 0;

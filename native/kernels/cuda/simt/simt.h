@@ -60,6 +60,7 @@ void* shared_memory(std::size_t bytes);
 
 // `line` is that of the call: all who meet must come from the same.
 void sync_block(int line);
+void sync_warp(int line);
 std::uint32_t shuffle_xor(std::uint32_t value, int mask, int line);
 
 // mma.m16n8k32 and mma.m8n8k16, as kernels/cuda/arch.cuh describes them; `sums` has four and two numbers.

@@ -1,4 +1,4 @@
-#include "backend/cuda/library.h"
+#include "engine/cuda_library.h"
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -8,7 +8,9 @@
 #include <dlfcn.h>
 #endif
 
-namespace wkv::cuda {
+#include "engine/error.h"
+
+namespace wkv {
 
 namespace {
 
@@ -41,16 +43,19 @@ WkvCudaEntry find_entry(const std::string& path, std::string& reason) {
 
 }  // namespace
 
-Library open_library(const std::string& path) {
+const WkvCudaApi& open_cuda_library(const std::string& path) {
   std::string reason;
   const WkvCudaEntry entry = find_entry(path, reason);
-  if (entry == nullptr) return {nullptr, "the library " + path + " cannot be opened: " + reason};
+  if (entry == nullptr) {
+    throw Error("ERR_WKV_DEVICE", "the library " + path + " cannot be opened: " + reason);
+  }
   const WkvCudaApi* const api = entry(WKV_CUDA_API_VERSION);
   if (api == nullptr) {
-    return {nullptr, "the library " + path + " is of another version of wkv: it does not have version " +
-                         std::to_string(WKV_CUDA_API_VERSION) + " of its functions"};
+    throw Error("ERR_WKV_DEVICE", "the library " + path +
+                                      " is of another version of wkv: it does not have version " +
+                                      std::to_string(WKV_CUDA_API_VERSION) + " of its functions");
   }
-  return {api, ""};
+  return *api;
 }
 
-}  // namespace wkv::cuda
+}  // namespace wkv
