@@ -181,8 +181,8 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
       Sessions all(tested, model, sessions);
       const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
       const std::string decoding = name + ", decoding " + std::to_string(sessions);
-      for (const auto& [logits, what] : {std::pair{WKV_CUDA_LOGITS_NONE, ", without logits"},
-                                         {WKV_CUDA_LOGITS_LAST, ", logits to the host"}}) {
+      for (const WkvCudaLogits logits : {WKV_CUDA_LOGITS_NONE, WKV_CUDA_LOGITS_LAST}) {
+        const std::string what = logits == WKV_CUDA_LOGITS_NONE ? ", without logits" : ", logits to the host";
         const double seconds = mean_seconds([&] { all.step(counts, logits); });
         // Each weight is read once for all sessions (without logits, but for the head), each state read and
         // written.
