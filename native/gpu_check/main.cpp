@@ -4,6 +4,7 @@
 //   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small]
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -112,7 +113,7 @@ void check_instructions(const Library& tested, const Library& simulated, bool sm
 std::string difference(const std::vector<float>& actual, const std::vector<float>& expected) {
   if (actual.size() != expected.size()) return "sizes differ";
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (std::memcmp(&actual[i], &expected[i], sizeof(float)) == 0) continue;
+    if (std::bit_cast<std::uint32_t>(actual[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
     return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", simulated " +
            std::to_string(expected[i]);
   }
@@ -134,7 +135,7 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   }
   for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
     problem = difference(of_gpu.state(session), of_cpu.state(session));
-    if (!problem.empty()) problem = "state " + problem;
+    if (!problem.empty()) problem.insert(0, "state ");
   }
   report.check(name, problem);
 }
