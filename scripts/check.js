@@ -8,7 +8,14 @@ const { runJest } = require('./lib/jest');
 const { prebuild, targets } = require('./lib/prebuild');
 const { runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
-const { buildCudaSimulated, buildEmulated, buildNative, lint, testNative } = require('./lib/native');
+const {
+  buildCudaSimulated,
+  buildEmulated,
+  buildNative,
+  lint,
+  testGpuCheck,
+  testNative,
+} = require('./lib/native');
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 const { runSteps } = require('./lib/steps');
@@ -29,6 +36,7 @@ const nativeTests = (options) => testNative(buildNative(options));
 
 function cudaTests() {
   const counts = buildCudaSimulated().map((built) => testNative(built));
+  testGpuCheck();
   const sum = (key) => counts.reduce((total, each) => total + each[key], 0);
   return { passed: sum('passed'), failed: sum('failed') };
 }

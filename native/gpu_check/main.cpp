@@ -4,6 +4,7 @@
 //   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small]
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -112,7 +113,7 @@ void check_instructions(const Library& tested, const Library& simulated, bool sm
 std::string difference(const std::vector<float>& actual, const std::vector<float>& expected) {
   if (actual.size() != expected.size()) return "sizes differ";
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (std::memcmp(&actual[i], &expected[i], sizeof(float)) == 0) continue;
+    if (std::bit_cast<std::uint32_t>(actual[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
     return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", simulated " +
            std::to_string(expected[i]);
   }
@@ -134,7 +135,7 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   }
   for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
     problem = difference(of_gpu.state(session), of_cpu.state(session));
-    if (!problem.empty()) problem = "state " + problem;
+    if (!problem.empty()) problem.insert(0, "state ");
   }
   report.check(name, problem);
 }
@@ -181,8 +182,8 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
       Sessions all(tested, model, sessions);
       const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
       const std::string decoding = name + ", decoding " + std::to_string(sessions);
-      for (const auto& [logits, what] : {std::pair{WKV_CUDA_LOGITS_NONE, ", without logits"},
-                                         {WKV_CUDA_LOGITS_LAST, ", logits to the host"}}) {
+      for (const WkvCudaLogits logits : {WKV_CUDA_LOGITS_NONE, WKV_CUDA_LOGITS_LAST}) {
+        const std::string what = logits == WKV_CUDA_LOGITS_NONE ? ", without logits" : ", logits to the host";
         const double seconds = mean_seconds([&] { all.step(counts, logits); });
         // Each weight is read once for all sessions (without logits, but for the head), each state read and
         // written.

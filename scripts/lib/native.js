@@ -39,15 +39,24 @@ function buildEmulated() {
 }
 
 /**
- * Builds the tests of the CUDA backend on a simulated GPU, the same with a look-out for races, and the library that
- * the addon opens, of the build in out/gcc.
+ * Builds the CUDA backend on a simulated GPU, of the build in out/gcc: its tests, the same with a look-out for races,
+ * the library that the addon opens, and the program of scripts/gpu-check.
  */
 function buildCudaSimulated() {
   const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
   const build = path.dirname(tests);
-  const names = ['wkv_cuda_test', 'wkv_cuda_races_test', 'wkv_cuda'];
-  run('cmake', ['--build', build, '--target', ...names, '--parallel', jobs], { capture: true });
-  return names.slice(0, 2).map((name) => ({ tests: path.join(build, name) }));
+  const programs = ['wkv_cuda_test', 'wkv_cuda_races_test'];
+  const targets = [...programs, 'wkv_cuda', 'wkv_gpu_check'];
+  run('cmake', ['--build', build, '--target', ...targets, '--parallel', jobs], { capture: true });
+  return programs.map((name) => ({ tests: path.join(build, name) }));
+}
+
+/** Runs the program of scripts/gpu-check with the simulated GPU in a GPU's place. */
+function testGpuCheck() {
+  const build = path.join(root, 'out/gcc/build');
+  const library = path.join(build, 'wkv-cuda-simulated.so');
+  const report = path.join(build, 'gpu-check.json');
+  run(path.join(build, 'wkv_gpu_check'), [library, library, report, '--small'], { capture: true });
 }
 
 /** Runs the native tests and returns how many test cases passed and failed. */
@@ -97,4 +106,4 @@ async function lint() {
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }
 
-module.exports = { buildCudaSimulated, buildEmulated, buildNative, testNative, lint };
+module.exports = { buildCudaSimulated, buildEmulated, buildNative, testGpuCheck, testNative, lint };

@@ -10,6 +10,7 @@ interface Sources {
   readonly bench: string[];
   readonly onednn: { own: string[]; shared: string[] };
   readonly emulated: { own: string[]; shared: string[] };
+  readonly cuda: Record<'simulated' | 'hooks' | 'check' | 'test' | 'test_races' | 'test_library', string[]>;
   readonly test: string[];
 }
 
@@ -27,6 +28,12 @@ describe('the one list of sources', () => {
       ...sources.onednn.own,
       ...sources.emulated.own,
       ...sources.test,
+      ...sources.cuda.simulated,
+      ...sources.cuda.hooks,
+      ...sources.cuda.check,
+      ...sources.cuda.test,
+      ...sources.cuda.test_races,
+      ...sources.cuda.test_library,
       ...groups.flatMap(([, group]) => group.sources),
     ];
     const present = readdirSync(join(root, 'native'), { recursive: true, encoding: 'utf8' })

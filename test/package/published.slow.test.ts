@@ -32,16 +32,18 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const { bench, onednn, test, emulated, ...list } = JSON.parse(
+  const { bench, onednn, test, emulated, cuda, ...list } = JSON.parse(
     readFileSync(join(root, 'native/sources.json'), 'utf8'),
   ) as Record<string, unknown[]>;
   expect(bench?.length).toBeGreaterThan(0);
   expect(test?.length).toBeGreaterThan(0);
   expect(onednn).toBeDefined();
   expect(emulated).toBeDefined();
-  const headers = below('native').filter(
-    (path) => /\.(h|map)$/.test(path) && !/^native\/(bench|test)\//.test(path),
-  );
+  expect(cuda).toBeDefined();
+  // The library of the CUDA backend is a package of its own: only its functions' declarations are needed.
+  const unpublished =
+    /^native\/(bench|gpu_check|kernels\/cuda|test)\/|^native\/kernels\/\w+\/cuda\.h$|^native\/backend\/cuda\/(?!api\.h)/;
+  const headers = below('native').filter((path) => /\.(h|map)$/.test(path) && !unpublished.test(path));
   return [
     ...['native/sources.json', 'native/sources.js', 'native/addon.gypi', 'native/compile.js'],
     ...below('native/nodedir'),

@@ -13,7 +13,7 @@ namespace {
 constexpr int kFastHeadSize = 64;
 constexpr int kMostThreads = 256;
 // On a processor, with heads of 64: 128 registers for each thread, half of them its column of the state.
-constexpr int kBlocks = 8;
+[[maybe_unused]] constexpr int kBlocks = 8;
 
 static_assert(5 * kMostHeadSize * sizeof(float) <= kMostSharedBytes);
 

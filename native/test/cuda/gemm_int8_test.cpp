@@ -20,6 +20,12 @@ namespace {
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+struct Form {
+  int rows;
+  int columns;
+  int group;
+};
+
 // A matrix and activations, in the layouts that kernels of both sides take. Beyond its tokens there are
 // numbers that nobody may use.
 struct Case {
@@ -149,18 +155,19 @@ TEST_SUITE("CUDA gemm_int8") {
   TEST_CASE("has the numbers of the naive form where no sum is rounded, in every shape") {
     std::mt19937 random(1);
     wkv::test::on_every_architecture([&](int architecture) {
-      for (const auto& [rows, columns, group] : {std::tuple{32, 32, 16},
-                                                 {5, 16, 16},
-                                                 {40, 100, 16},
-                                                 {33, 200, 32},
-                                                 {64, 304, 48},
-                                                 {32, 1040, 64},
-                                                 {70, 520, 256},
-                                                 {32, 48, 48},
-                                                 {17, 1024, 1024}}) {
+      for (const Form& form : {Form{32, 32, 16},
+                               {5, 16, 16},
+                               {40, 100, 16},
+                               {33, 200, 32},
+                               {64, 304, 48},
+                               {32, 1040, 64},
+                               {70, 520, 256},
+                               {32, 48, 48},
+                               {17, 1024, 1024}}) {
         for (const int tokens : {1, 8, 9, 35}) {
-          INFO("sm_", architecture, ", ", rows, " x ", columns, ", group ", group, ", ", tokens, " tokens");
-          Case c(random, rows, columns, group, tokens, true);
+          INFO("sm_", architecture, ", ", form.rows, " x ", form.columns, ", group ", form.group, ", ",
+               tokens, " tokens");
+          Case c(random, form.rows, form.columns, form.group, tokens, true);
           CHECK(wkv::test::bit_difference(c.run(), c.expected(0, tokens)) == "");
         }
       }

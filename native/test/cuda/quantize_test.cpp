@@ -13,6 +13,12 @@ using wkv::test::OnDevice;
 
 namespace {
 
+struct Form {
+  int tokens;
+  int columns;
+  int group;
+};
+
 struct Result {
   std::vector<std::int8_t> codes;
   Floats scales;
@@ -68,12 +74,11 @@ Result expected(const Floats& x, const Floats& input_scales, int tokens, int col
 TEST_SUITE("CUDA quantize") {
   TEST_CASE("has the bits of the naive form") {
     std::mt19937 random(1);
-    for (const auto& [tokens, columns, group] : {std::tuple{1, 16, 16},
-                                                 {9, 100, 16},
-                                                 {3, 250, 32},
-                                                 {17, 700, 48},
-                                                 {2, 1040, 256},
-                                                 {1, 4096, 4096}}) {
+    for (const Form& form :
+         {Form{1, 16, 16}, {9, 100, 16}, {3, 250, 32}, {17, 700, 48}, {2, 1040, 256}, {1, 4096, 4096}}) {
+      const int tokens = form.tokens;
+      const int columns = form.columns;
+      const int group = form.group;
       INFO(tokens, " tokens, ", columns, " columns, group ", group);
       Floats x = wkv::test::random_floats(random, static_cast<std::size_t>(tokens * columns), -5, 5);
       // A group of zeros, one too small to tell from it, and halves between two codes.

@@ -158,7 +158,9 @@ Expected expected(const Case& c) {
 TEST_SUITE("CUDA wkv5") {
   TEST_CASE("agrees with the naive forms, and its states with the CPU's to the bit") {
     std::mt19937 random(1);
-    for (const auto& [heads, head_size] : {std::pair{2, 64}, {3, 12}, {2, 80}, {1, 300}}) {
+    for (const std::pair<int, int>& form : {std::pair{2, 64}, {3, 12}, {2, 80}, {1, 300}}) {
+      const int heads = form.first;
+      const int head_size = form.second;
       INFO(heads, " heads of ", head_size);
       const Case c(random, heads, head_size, {1, 5, 2});
       const Expected e = expected(c);

@@ -196,7 +196,7 @@ void sync_block(int line) {
 }
 
 void meet_warp(WarpOperation operation, const void* lane, int line) {
-  const auto first = static_cast<std::size_t>(thread->place.thread / kLanes * kLanes);
+  const std::size_t first = static_cast<std::size_t>(thread->place.thread) / kLanes * kLanes;
   Warp& warp = block->warps[first / kLanes];
   if (warp.waiting == 0) {
     warp.line = line;
