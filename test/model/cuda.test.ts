@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { kernels, loadModel, State, type LoadOptions, type Model } from '../../lib/index';
+import { convertModel, kernels, loadModel, State, type LoadOptions, type Model } from '../../lib/index';
 import { addonPath } from '../../lib/addon';
 import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
 import { rejection } from '../support/failure';
@@ -15,9 +15,9 @@ beforeAll(async () => {
 });
 
 /** On the simulated GPU. */
-async function withCuda<T>(options: LoadOptions, use: (model: Model) => Promise<T>): Promise<T> {
+async function withCuda<T>(use: (model: Model) => Promise<T>, file = path): Promise<T> {
   return withCudaLibrary(simulatedCuda, async () => {
-    const model = await loadModel(path, { device: 'cuda', ...options });
+    const model = await loadModel(file, { device: 'cuda' });
     try {
       return await use(model);
     } finally {
@@ -54,7 +54,7 @@ describe('A model on a (simulated) GPU', () => {
   const testOnGpu = unless(withoutSimulatedCuda);
 
   testOnGpu('says where it is, and has weights in int8', async () => {
-    await withCuda({}, ({ info }) => {
+    await withCuda(({ info }) => {
       expect(info).toMatchObject({ device: 'cuda:0', weights: 'int8' });
       expect(info.isa).toBe('Simulated GPU, compute capability 8.0');
       return Promise.resolve();
@@ -66,7 +66,7 @@ describe('A model on a (simulated) GPU', () => {
 
   testOnGpu('has the logits of the CPU but for rounding', async () => {
     const [actual, expected] = await Promise.all([
-      withCuda({}, (model) => allLogits(model.createSession(), tokens)),
+      withCuda((model) => allLogits(model.createSession(), tokens)),
       withInt8((model) => allLogits(model.createSession(), tokens)),
     ]);
     expect(actual).not.toEqual(expected);
@@ -78,7 +78,7 @@ describe('A model on a (simulated) GPU', () => {
 
   testOnGpu('generates, forks and moves sessions to the CPU and back', async () => {
     const options = { maxTokens: 4, temperature: 0, stopTokens: [] };
-    const { bytes, more, branch } = await withCuda({}, async (model) => {
+    const { bytes, more, branch } = await withCuda(async (model) => {
       const session = model.createSession();
       await session.evaluate(tokens);
       const fork = session.fork();
@@ -94,9 +94,38 @@ describe('A model on a (simulated) GPU', () => {
       return (await session.complete([1], options)).tokens;
     });
     expect(onCpu).toEqual(more);
-    await withCuda({}, async (model) => {
+    await withCuda(async (model) => {
       const session = model.createSession({ state: State.deserialize(bytes) });
       expect((await session.complete([1], options)).tokens).toEqual(more);
+    });
+  });
+
+  testOnGpu('has the same bits from a packed file, which must be in int8', async () => {
+    const [int8, int4] = [join(folder, 'int8.safetensors'), join(folder, 'int4.safetensors')];
+    await convertModel(path, int8, { weights: 'int8' });
+    await convertModel(path, int4, { weights: 'int4' });
+    const logits = (file: string): Promise<Float32Array> =>
+      withCuda((model) => allLogits(model.createSession(), tokens), file);
+    expect(await logits(int8)).toEqual(await logits(path));
+    expect(await rejection(() => logits(int4))).toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      message: 'the CUDA backend takes weights in int8, not in int4',
+    });
+  });
+
+  testOnGpu('keeps states that outlive it', async () => {
+    const state = await withCuda(async (model) => {
+      const session = model.createSession();
+      await session.evaluate(tokens);
+      return session.state;
+    });
+    const values = state.values();
+    expect(values.some((value) => value !== 0)).toBe(true);
+    await withInt8(async (model) => {
+      const session = model.createSession({ state });
+      expect(session.state.values()).toEqual(values);
+      await session.evaluate([1]);
+      expect(state.values()).toEqual(values);
     });
   });
 
