@@ -33,8 +33,8 @@ namespace {
 constexpr float kEpsilon = 64e-5F;
 
 std::shared_ptr<const Network> on_gpu(const RandomWeights& random) {
-  return wkv::make_cuda_network(random.info, random.weights, kEpsilon,
-                                       *wkv_cuda_api(WKV_CUDA_API_VERSION), 0);
+  return wkv::make_cuda_network(random.info, random.weights, kEpsilon, *wkv_cuda_api(WKV_CUDA_API_VERSION),
+                                0);
 }
 std::shared_ptr<const Network> on_cpu(const ModelShape& shape, unsigned seed, int group = 0) {
   RandomWeights random(shape, seed, group);
@@ -233,7 +233,8 @@ TEST_SUITE("CUDA model") {
 
   TEST_CASE("weights that are not kept in int8 are refused") {
     RandomWeights random({}, 11);
-    random.weights.outer.head = wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
+    random.weights.outer.head =
+        wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
     const wkv::Error error = wkv::test::refusal([&] { static_cast<void>(on_gpu(random)); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
     CHECK(error.message == "the CUDA backend takes weights in int8, not in f32");
