@@ -213,7 +213,7 @@ class Rwkv6Blueprint final : public Blueprint {
       for (std::size_t mix = 0; mix < kMixes; ++mix) {
         slots.push_back({name + "time_maa_" + kMixNames[mix], {d}, &att.maa[mix]});
       }
-      slots.push_back({name + "time_maa_w1", {d, kMixes * mix_rank_}, &att.maa_w1});
+      slots.push_back({name + "time_maa_w1", {d, std::int64_t{kMixes} * mix_rank_}, &att.maa_w1});
       slots.push_back({name + "time_maa_w2", {kMixes, mix_rank_, d}, &att.maa_w2});
       slots.push_back({name + "time_decay", {channels}, &att.decay});
       slots.push_back({name + "time_decay_w1", {d, decay_rank_}, &att.decay_w1});

@@ -51,9 +51,12 @@ function readKernels(text) {
 /** Compiles the CUDA sources that are older than what they are made of. Throws where a hot kernel spills registers. */
 async function compileCuda() {
   const inputs = ['scripts/lib/cuda.js', ...walk('native', (name) => /\.(cuh?|h)$/.test(name))];
-  const generate = architectures.flatMap((each) => ['-gencode', `arch=compute_${each},code=sm_${each}`]);
   const last = architectures.at(-1);
-  generate.push('-gencode', `arch=compute_${last},code=compute_${last}`);
+  const forAll = architectures.flatMap((each) => ['-gencode', `arch=compute_${each},code=sm_${each}`]);
+  forAll.push('-gencode', `arch=compute_${last},code=compute_${last}`);
+  // Host code comes out the same for each.
+  const forOne = ['-gencode', `arch=compute_${last},code=sm_${last}`];
+  const hasKernels = (file) => fs.readFileSync(path.join(root, file), 'utf8').includes('WKV_KERNEL');
   fs.mkdirSync(path.join(root, objects), { recursive: true });
   const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.o`;
   const files = [...sources.cuda.kernels, ...sources.cuda.library];
@@ -64,7 +67,7 @@ async function compileCuda() {
       const unfinished = `${objectOf(file)}.unfinished`;
       const { status, output } = await runAsync('nvcc', [
         ...flags,
-        ...generate,
+        ...(hasKernels(file) ? forAll : forOne),
         '-c',
         file,
         '-o',

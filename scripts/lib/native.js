@@ -21,12 +21,13 @@ function configureNative({ name, compiler, sanitize = '' }) {
 }
 
 /**
- * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and the addon.
+ * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and, where `addon` says so, the addon.
  * Returns their paths; `prebuild` is what the variable WKV_PREBUILD takes to load this addon.
  */
-function buildNative(options) {
+function buildNative({ addon = false, ...options }) {
   const out = configureNative(options);
-  run('cmake', ['--build', `${out}/build`, '--parallel', jobs], { capture: true });
+  const targets = addon ? ['wkv_test', 'wkv'] : ['wkv_test'];
+  run('cmake', ['--build', `${out}/build`, '--target', ...targets, '--parallel', jobs], { capture: true });
   return { tests: path.join(root, out, 'build/wkv_test'), prebuild: path.join(root, out) };
 }
 
@@ -75,6 +76,9 @@ function testNative({ tests }, env = {}) {
 
 const nativeFiles = () => walk('native', (name) => /\.(cpp|h)$/.test(name));
 
+/** What no user runs: it is compiled with warnings as errors, and run under sanitizers or itself one. */
+const isForTests = /^native\/(?:test|gpu_check|kernels\/cuda\/simt)\//;
+
 /** clang-tidy over what changed since it was last clean; it says what clang would warn of, too. */
 async function lint() {
   configureNative({ name: 'clang', compiler: 'clang++' });
@@ -86,8 +90,7 @@ async function lint() {
   const compiled = new Set(commands.map((command) => path.relative(root, command.file)));
   const stampOf = (file) => `out/tidy/${file}.clean`;
   const queue = nativeFiles().filter(
-    (file) =>
-      compiled.has(file) && !file.startsWith('native/test/') && outdated(stampOf(file), [file, ...inputs]),
+    (file) => compiled.has(file) && !isForTests.test(file) && outdated(stampOf(file), [file, ...inputs]),
   );
   const failures = [];
   const worker = async () => {
