@@ -76,6 +76,11 @@ function testNative({ tests }, env = {}) {
 
 const nativeFiles = () => walk('native', (name) => /\.(cpp|h)$/.test(name));
 
+/** The analyzer looks at a tenth of the states of a function that it would by default, in a third of the time. */
+const tidy = ['-p', 'out/clang/build', '--quiet'].concat(
+  ['-Xclang', '-analyzer-config', '-Xclang', 'max-nodes=20000'].map((arg) => `--extra-arg=${arg}`),
+);
+
 /** What no user runs: it is compiled with warnings as errors, and run under sanitizers or itself one. */
 const isForTests = /^native\/(?:test|gpu_check|kernels\/cuda\/simt)\//;
 
@@ -95,7 +100,7 @@ async function lint() {
   const failures = [];
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { status, output } = await runAsync('clang-tidy', ['-p', 'out/clang/build', '--quiet', file]);
+      const { status, output } = await runAsync('clang-tidy', [...tidy, file]);
       if (status === 0) {
         fs.mkdirSync(path.dirname(path.join(root, stampOf(file))), { recursive: true });
         fs.writeFileSync(path.join(root, stampOf(file)), '');
