@@ -118,11 +118,14 @@ describe('the addon', () => {
     for (const { name, object } of objects) {
       const { status, output } = run('nm', ['--defined-only', '--demangle', object]);
       expect(status).toBe(0);
-      const shared = output
-        .split('\n')
-        .filter(
-          (line) => / [WuV] /.test(line) && !line.includes('DW.ref.') && !line.includes(`wkv::${name}::`),
-        );
+      const shared = output.split('\n').filter(
+        (line) =>
+          / [WuV] /.test(line) &&
+          !line.includes('DW.ref.') &&
+          // Some generic lambdas are more than nm can make readable.
+          !line.includes(`wkv::${name}::`) &&
+          !line.includes(`N3wkv${name.length}${name}`),
+      );
       expect({ object, shared }).toEqual({ object, shared: [] });
     }
   });
