@@ -114,11 +114,11 @@ class Rwkv6 final : public Network {
                               {&att.key, &b.mixed[kK], &b.k},
                               {&att.value, &b.mixed[kV], &b.v},
                               {&att.gate, &b.mixed[kG], &b.g},
-                              {&att.decay_w1.matrix(), &b.mixed[kW], &b.low_decay}};
+                              {att.decay_w1.matrix(), &b.mixed[kW], &b.low_decay}};
     step.multiply(inputs, [&](std::size_t product, std::size_t token, int row, int rows) {
       if (product == 4) kernels_.tanh(b.low_decay.row(token) + row, rows);
     });
-    const Product decay[] = {{&att.decay_w2.matrix(), &b.low_decay, &b.forget}};
+    const Product decay[] = {{att.decay_w2.matrix(), &b.low_decay, &b.forget}};
     step.multiply(decay, [&](std::size_t, std::size_t token, int row, int rows) {
       float* forget = b.forget.row(token) + row;
       kernels_.add(forget, att.decay.data() + row, rows);

@@ -127,19 +127,19 @@ class Rwkv7 final : public Network {
     const Product down[] = {{&att.receptance, &b.mixed[kR], &b.r},
                             {&att.key, &b.mixed[kK], &b.k},
                             {&att.value, &b.mixed[kV], &v},
-                            {&att.w.down.matrix(), &b.mixed[kW], &b.low_w},
-                            {&att.a.down.matrix(), &b.mixed[kA], &b.low_a},
-                            {&att.g.down.matrix(), &b.mixed[kG], &b.low_g},
-                            {&att.v.down.matrix(), &b.mixed[kV], &b.low_v}};
+                            {att.w.down.matrix(), &b.mixed[kW], &b.low_w},
+                            {att.a.down.matrix(), &b.mixed[kA], &b.low_a},
+                            {att.g.down.matrix(), &b.mixed[kG], &b.low_g},
+                            {att.v.down.matrix(), &b.mixed[kV], &b.low_v}};
     step.multiply(std::span(down).first(7 - left_out),
                   [&](std::size_t product, std::size_t token, int row, int rows) {
                     if (product == 3) kernels_.tanh(b.low_w.row(token) + row, rows);
                     if (product == 5) kernels_.sigmoid(b.low_g.row(token) + row, rows);
                   });
-    const Product up[] = {{&att.w.up.matrix(), &b.low_w, &b.forget},
-                          {&att.a.up.matrix(), &b.low_a, &b.a},
-                          {&att.g.up.matrix(), &b.low_g, &b.g},
-                          {&att.v.up.matrix(), &b.low_v, &b.share_v}};
+    const Product up[] = {{att.w.up.matrix(), &b.low_w, &b.forget},
+                          {att.a.up.matrix(), &b.low_a, &b.a},
+                          {att.g.up.matrix(), &b.low_g, &b.g},
+                          {att.v.up.matrix(), &b.low_v, &b.share_v}};
     step.multiply(std::span(up).first(4 - left_out),
                   [&](std::size_t product, std::size_t token, int row, int rows) {
                     if (product == 0) {

@@ -25,7 +25,8 @@ struct SmallMatrix {
   // Makes the parts from `numbers`, the tensor's, and lets those go. Throws std::bad_alloc.
   void pack();
 
-  const Matrix& matrix() const { return parts.front(); }
+  // The first part; null where the model has no such matrix.
+  const Matrix* matrix() const { return parts.data(); }
 
   int inputs = 0;
   int outputs = 0;
