@@ -7,7 +7,7 @@
 
 namespace races = wkv::cuda::simt::races;
 
-// NOLINTBEGIN: the compiler chose the names.
+// The compiler chose the names.
 #define HOOKS(bytes)                                                                                    \
   void __tsan_read##bytes(void* place) { races::on_read(place, bytes, __builtin_return_address(0)); }   \
   void __tsan_write##bytes(void* place) { races::on_write(place, bytes, __builtin_return_address(0)); } \
@@ -61,4 +61,3 @@ HOOKS(4)
 HOOKS(8)
 HOOKS(16)
 }
-// NOLINTEND

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-// NOLINTBEGIN: NVIDIA chose the names.
+// NVIDIA chose the names.
 enum cudaError_t : int {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -53,7 +53,6 @@ cudaError_t cudaMemsetAsync(void* memory, int byte, std::size_t bytes, cudaStrea
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
-// NOLINTEND
 
 namespace wkv::cuda::simt {
 
