@@ -36,8 +36,8 @@
 namespace wkv::cuda {
 
 constexpr int kWarp = 32;
-// What every GPU gives a block that does not ask for more.
-constexpr std::size_t kMostSharedBytes = std::size_t{48} << 10;
+// What every GPU has for a block that asks for it.
+constexpr std::size_t kMostSharedBytes = std::size_t{64} << 10;
 
 // Sixteen bytes that are loaded and stored at once.
 struct alignas(16) Words4 {
@@ -157,8 +157,24 @@ template <int kPending>
 WKV_DEVICE void wait_copies() {}
 #endif
 
+// A kernel begins while the one before it still runs, where the GPU can do that. Until
+// await_previous_kernel() it may only read what no kernel writes; each kernel has to call it.
+#if __CUDA_ARCH__ >= 900
+WKV_DEVICE void await_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+// The next one may begin once all blocks were here.
+WKV_DEVICE void begin_next_kernel() { asm volatile("griddepcontrol.launch_dependents;" :::); }
+#else
+WKV_DEVICE void await_previous_kernel() {}
+WKV_DEVICE void begin_next_kernel() {}
+#endif
+
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
+  constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
+  if (grid.shared_bytes > kWithoutAsking) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(grid.shared_bytes));
+  }
   kernel<<<dim3(grid.x, grid.y), grid.threads, grid.shared_bytes, stream>>>(arguments);
 }
 
@@ -208,6 +224,9 @@ inline void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::u
   simt::mma_m8n8k16({sums + 2, weights3, high}, line);
 }
 
+inline void await_previous_kernel() {}
+inline void begin_next_kernel() {}
+
 inline void begin_copy(Words4* shared, const unsigned char* global) { simt::begin_copy(shared, global); }
 inline void commit_copies() { simt::commit_copies(); }
 template <int kPending>
@@ -230,6 +249,12 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arg
 }
 
 #endif
+
+// For a whole number i below 2^22 in size: integer_of(i + kFloatOfInteger) is i. Faster than a conversion.
+constexpr std::int32_t kFloatOfInteger = 0x4b400000;  // the bits of 1.5 * 2^23
+WKV_DEVICE float integer_of(std::int32_t bits) {
+  return float_of(static_cast<std::uint32_t>(bits)) - 12'582'912.0F;
+}
 
 // Sums, and the largest, over the lanes of a warp; every lane gets the same bits.
 template <class Number>

@@ -3,12 +3,8 @@
 // Products of weights of 8 bits with activations of 8 bits on tensor cores, for one token or many.
 //
 // Weights are the panels of gemm_int8.h, as they are in memory and in packed files. Activations are in tiles
-// of eight tokens. The row's groups are dealt to eight slices, ceil(groups / 8) to each:
-//
-//   slice[s] = sum over its groups g, in order, of fma(float(sum of g) * scale_w[r][g], scale_x[t][g], ...)
-//   output[t][r] = slice[0] + slice[1] + ... + slice[7], in order
-//
-// So the bits of a token's output do not depend on how many others there are.
+// of eight tokens. Sums are those of gemm_int8.h, in its order: so the bits are those of the CPU, and do not
+// depend on how many other tokens there are.
 
 #include "kernels/quantize/cuda.h"
 

@@ -9,7 +9,7 @@ namespace wkv::cuda {
 
 constexpr int kTileTokens = 8;
 // Buffers have room for a multiple of this many tokens: products read whole tiles, and use what is there.
-constexpr int kTokenStep = 32;
+constexpr int kTokenStep = 128;
 
 struct QuantizedTokens {
   std::int8_t* codes;     // [tile][padded_columns / 16][token of the tile][16]

@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kStackBytes = std::size_t{1} << 16;
 constexpr int kMostThreads = 1024;
 // As kernels/cuda/arch.cuh has it.
-constexpr std::size_t kMostSharedBytes = std::size_t{48} << 10;
+constexpr std::size_t kMostSharedBytes = std::size_t{64} << 10;
 
 // One launch at a time.
 std::mutex launching;
