@@ -99,6 +99,14 @@ WKV_DEVICE float from_f16(std::uint16_t half) {
   return value;
 }
 
+// Lane l gets words[i] = table[i][l]; `table` is in shared memory, 16-byte aligned.
+WKV_DEVICE void load_words(std::uint32_t (&words)[4], const std::uint32_t (&table)[4][kWarp]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(&table[0][0])) + threadIdx.x % kWarp * 16)
+               : "memory");
+}
+
 #if __CUDA_ARCH__ >= 800
 // sums += weights * codes for 16 rows, 32 columns and 8 tokens, of unsigned and signed bytes (PTX ISA,
 // mma.m16n8k32). With row = lane / 4 and quad = lane % 4 a lane has
@@ -113,6 +121,16 @@ WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, st
   asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
       : "r"(weights0), "r"(weights1), "r"(weights2), "r"(weights3), "r"(low), "r"(high));
+}
+// The same for sums that are `begin` before, for each of the two tokens.
+WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
+                              std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+                              std::uint32_t low, std::uint32_t high) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%10,%11,%10,%11};"
+      : "=r"(sums[0]), "=r"(sums[1]), "=r"(sums[2]), "=r"(sums[3])
+      : "r"(weights0), "r"(weights1), "r"(weights2), "r"(weights3), "r"(low), "r"(high), "r"(begin.x),
+        "r"(begin.y));
 }
 #else
 // The same for 8 rows and 16 columns (mma.m8n8k16), of which the above is four.
@@ -129,6 +147,13 @@ WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, st
   multiply_add_8(sums[2], sums[3], weights1, low);
   multiply_add_8(sums[0], sums[1], weights2, high);
   multiply_add_8(sums[2], sums[3], weights3, high);
+}
+WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
+                              std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+                              std::uint32_t low, std::uint32_t high) {
+  sums[0] = sums[2] = begin.x;
+  sums[1] = sums[3] = begin.y;
+  multiply_add(sums, weights0, weights1, weights2, weights3, low, high);
 }
 #endif
 
@@ -222,6 +247,18 @@ inline void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::u
   simt::mma_m8n8k16({sums + 2, weights1, low}, line);
   simt::mma_m8n8k16({sums, weights2, high}, line);
   simt::mma_m8n8k16({sums + 2, weights3, high}, line);
+}
+
+inline void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
+                          std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+                          std::uint32_t low, std::uint32_t high, int line = __builtin_LINE()) {
+  sums[0] = sums[2] = begin.x;
+  sums[1] = sums[3] = begin.y;
+  multiply_add(sums, weights0, weights1, weights2, weights3, low, high, line);
+}
+
+inline void load_words(std::uint32_t (&words)[4], const std::uint32_t (&table)[4][kWarp]) {
+  for (int i = 0; i < 4; ++i) words[i] = table[i][thread_index() % kWarp];
 }
 
 inline void await_previous_kernel() {}

@@ -43,13 +43,13 @@ void launch_few(GemmLaunch& all, cudaStream_t stream) {
          stream, all);
 }
 
-template <int kPanels, int kParts, int kTiles, int kBlocks>
+template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 void launch_many(GemmLaunch& all, cudaStream_t stream) {
-  using Shared = ManyShared<kPanels, kParts, kTiles>;
+  using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
   static_assert(sizeof(Shared) <= kMostSharedBytes && kTokenStep % Shared::kTokens == 0);
   const auto blocks = static_cast<unsigned>(place_blocks(all, kPanels * kInt8PanelRows));
   // Blocks with the same weights are neighbours: the second reads them from the cache.
-  launch(gemm_int8_many<kPanels, kParts, kTiles, kBlocks>,
+  launch(gemm_int8_many<kPanels, kParts, kTiles, kStages, kBlocks>,
          {static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), blocks, kGemmThreads,
           sizeof(Shared)},
          stream, all);
@@ -61,12 +61,14 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
   if (arguments.tokens <= kTileTokens) {
     launch_few<1>(all, stream);
-  } else if (arguments.tokens <= kFewTokens || !suits_many(arguments)) {
+  } else if (arguments.tokens <= 2 * kTileTokens) {
     launch_few<2>(all, stream);
+  } else if (arguments.tokens <= kFewTokens || !suits_many(arguments)) {
+    launch_few<4>(all, stream);
   } else if (place_blocks(all, 128) * round_up(arguments.tokens, 128) >= kManyBlocks) {
-    launch_many<4, 2, 8, 1>(all, stream);
+    launch_many<4, 2, 8, 3, 1>(all, stream);
   } else {
-    launch_many<2, 4, 2, 2>(all, stream);
+    launch_many<2, 4, 2, 6, 2>(all, stream);
   }
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// For few tokens: a block computes a panel, 32 rows, for 8 or 16 tokens. Its eight warps take the groups of
-// columns in turn, and what a group adds to each sum goes through shared memory, where it is added in order.
+// For few tokens: a block computes a panel, 32 rows, for 8, 16 or 32 tokens. Its eight warps take the groups
+// of columns in turn, and what a group adds to each sum goes through shared memory, where it is added in
+// order.
 //
 // What limits it is how fast weights come from memory: kDepth stages, weights and activations, are on their
 // way at a time for each warp, and no warp waits for another but once in kGroups groups.
@@ -14,57 +15,62 @@ namespace wkv::cuda {
 template <int kTiles>
 struct FewStage {
   Words4 weights[2][kWarp];
-  std::uint32_t codes[2][static_cast<std::size_t>(kTiles)][kWarp];
+  std::uint32_t codes[static_cast<std::size_t>(kTiles)][2][kWarp];
 };
 
 template <int kTiles>
 struct FewShared {
-  static constexpr int kDepth = 4;
+  static constexpr int kDepth = kTiles < 4 ? 4 : 2;
   static constexpr int kTokens = kTiles * kTileTokens;
   // Whose sums wait to be added.
-  static constexpr int kGroups = 128 / kTokens;
+  static constexpr int kGroups = kTiles == 1 ? 16 : kGemmWarps;
 
-  FewStage<kTiles> ring[kGemmWarps][kDepth];
+  FewStage<kTiles> ring[kGemmWarps][static_cast<std::size_t>(kDepth)];
   Floats4 partial[static_cast<std::size_t>(kGroups)][static_cast<std::size_t>(kTokens)][kInt8PanelRows / 4];
 };
 
-// A warp's way through its groups, two units a step.
+// A lane's way through what its warp copies, two units a step: pieces of weights and of codes, sixteen bytes
+// each, as they lie in memory.
 struct Walk {
-  const Cut& cut;
+  const unsigned char* weights;  // of the group that it is in
+  const std::int8_t* codes;
   int group;
   int unit;  // within the group
 
-  WKV_DEVICE bool ended() const { return group >= cut.groups; }
-  WKV_DEVICE int units() const { return unit + 1 < cut.units_of(group) ? 2 : 1; }
-  WKV_DEVICE void advance() {
+  WKV_DEVICE Walk(const Cut& cut, int first, const unsigned char* panel, const std::int8_t* tiles)
+      : weights(panel + first * cut.group_bytes),
+        codes(tiles + static_cast<std::ptrdiff_t>(first) * cut.in_group * kUnitCodes),
+        group(first),
+        unit(0) {}
+
+  WKV_DEVICE bool ended(const Cut& cut) const { return group >= cut.groups; }
+  WKV_DEVICE void advance(const Cut& cut) {
     unit += 2;
     if (unit < cut.units_of(group)) return;
     unit = 0;
     group += kGemmWarps;
+    weights += kGemmWarps * cut.group_bytes;
+    codes += static_cast<std::ptrdiff_t>(kGemmWarps) * cut.in_group * kUnitCodes;
   }
 };
 
-// A lane copies its sixteen bytes of each unit of weights, and the lanes together what is there of codes.
 template <int kTiles>
-WKV_DEVICE void begin_weights(FewStage<kTiles>& stage, const Walk& walk, const unsigned char* panel) {
+WKV_DEVICE void begin_weights(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
   const int lane = thread_index() % kWarp;
-  const unsigned char* const at = panel + walk.group * walk.cut.group_bytes + walk.unit * kUnitBytes +
-                                  lane % 4 * kInt8PanelRows * 4 + lane / 4 * 16;
-  for (int i = 0; i < walk.units(); ++i) begin_copy(&stage.weights[i][lane], at + i * kUnitBytes);
+  const int place = swizzled(lane / 8, lane % 8);
+  const unsigned char* const at = walk.weights + walk.unit * kUnitBytes + lane * 16;
+  begin_copy(&stage.weights[0][place], at);
+  if (walk.unit + 1 < cut.units_of(walk.group)) begin_copy(&stage.weights[1][place], at + kUnitBytes);
 }
 template <int kTiles>
-WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const std::int8_t* codes) {
-  constexpr int kPieces = kUnitCodes / 16;  // of a tile
-  const int lane = thread_index() % kWarp;
-  const int tile = lane / kPieces;
-  if (tile >= kTiles) return;
-  const std::int8_t* const at =
-      codes + tile * walk.cut.tile_bytes +
-      (static_cast<std::ptrdiff_t>(walk.group) * walk.cut.in_group + walk.unit) * kUnitCodes +
-      lane % kPieces * 16;
-  for (int i = 0; i < walk.units(); ++i) {
-    begin_copy(reinterpret_cast<Words4*>(&stage.codes[i][tile][lane % kPieces * 4]),
-               reinterpret_cast<const unsigned char*>(at + i * kUnitCodes));
+WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
+  constexpr int kPieces = 2 * kUnitCodes / 16;  // of a tile
+  const bool pair = walk.unit + 1 < cut.units_of(walk.group);
+  for (int i = thread_index() % kWarp; i < kTiles * kPieces; i += kWarp) {
+    if (!pair && i % kPieces >= kPieces / 2) continue;
+    begin_copy(reinterpret_cast<Words4*>(&stage.codes[i / kPieces][0][0]) + i % kPieces,
+               reinterpret_cast<const unsigned char*>(walk.codes) + i / kPieces * cut.tile_bytes +
+                   walk.unit * kUnitCodes + i % kPieces * 16);
   }
 }
 
@@ -90,17 +96,20 @@ WKV_DEVICE GroupNumbers<kTiles> numbers_of(const Cut& cut, int group, const unsi
   return numbers;
 }
 
+// Where in partial[group][token] the sums of four rows lie: lanes of two rows and four pairs of tokens write
+// to different banks.
+WKV_DEVICE int place_of_rows(int token, int row) { return (row + token / 2 * 2) & 7; }
+
 template <int kTiles>
-WKV_KERNEL(kGemmThreads)
+WKV_KERNEL(kGemmThreads, 2)
 gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
   using Shared = FewShared<kTiles>;
   constexpr int kDepth = Shared::kDepth;
   Shared& shared = shared_memory<Shared>();
-  const int index = product_of(a, block_x());
-  const Int8Product& product = a.all.products[index];
+  const Int8Product& product = a.all.products[product_of(a, block_x())];
   const QuantizedTokens& x = product.x;
   const Cut cut = cut_of(x);
-  const int panel_index = block_x() - a.first_block[index];
+  const int panel_index = block_x() - a.first_block[product_of(a, block_x())];
   const unsigned char* const panel = product.panels + panel_index * cut.panel_bytes;
   const int first_token = block_y() * Shared::kTokens;
   const std::int8_t* const codes = x.codes + first_token / kTileTokens * cut.tile_bytes;
@@ -108,18 +117,18 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
   const int lane = thread_index() % kWarp;
   const int row = lane / 4;
   const int quad = lane % 4;
+  const int place = swizzled(quad, row);
   FewStage<kTiles>* const ring = shared.ring[warp];
 
   begin_next_kernel();
-  Walk next{cut, warp, 0};
-  for (int i = 0; i < kDepth && !next.ended(); ++i, next.advance()) begin_weights(ring[i], next, panel);
+  Walk next{cut, warp, panel, codes};
+  for (int i = 0; i < kDepth && !next.ended(cut); ++i, next.advance(cut)) begin_weights(ring[i], next, cut);
   await_previous_kernel();
-  next.group = warp;
-  next.unit = 0;
+  next = Walk{cut, warp, panel, codes};
   for (int i = 0; i < kDepth; ++i) {
-    if (!next.ended()) {
-      begin_codes(ring[i], next, codes);
-      next.advance();
+    if (!next.ended(cut)) {
+      begin_codes(ring[i], next, cut);
+      next.advance(cut);
     }
     commit_copies();
   }
@@ -128,17 +137,6 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
   float total[static_cast<std::size_t>(kTiles)] = {};  // of the tokens warp, warp + 8 ... in row `lane`
   auto numbers = numbers_of<kTiles>(cut, warp, panel, x.offsets + first_token, x.stride);
   for (int first = 0; first < cut.groups; first += Shared::kGroups) {
-    float x_scales[static_cast<std::size_t>(Shared::kGroups)][static_cast<std::size_t>(kTiles)];
-    WKV_UNROLL
-    for (int i = 0; i < Shared::kGroups; ++i) {
-      WKV_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        const int token = first_token + tile * kTileTokens + warp;
-        x_scales[i][tile] = first + i < cut.groups
-                                ? x.scales[static_cast<std::ptrdiff_t>(first + i) * x.stride + token]
-                                : 0.0F;
-      }
-    }
     for (int i = warp; i < Shared::kGroups && first + i < cut.groups; i += kGemmWarps) {
       const int group = first + i;
       const auto next_numbers =
@@ -158,20 +156,20 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
         wait_copies<kDepth - 1>();
         sync_warp();
         FewStage<kTiles>& stage = ring[slot];
-        const Words4 low = stage.weights[0][lane];
-        const Words4 high = pair ? stage.weights[1][lane] : Words4{0, 0, 0, 0};
+        const Words4 low = stage.weights[0][place];
+        const Words4 high = pair ? stage.weights[1][place] : Words4{0, 0, 0, 0};
         WKV_UNROLL
         for (int tile = 0; tile < kTiles; ++tile) {
-          const std::uint32_t low_codes = stage.codes[0][tile][lane];
-          const std::uint32_t high_codes = pair ? stage.codes[1][tile][lane] : 0;
+          const std::uint32_t low_codes = stage.codes[tile][0][lane];
+          const std::uint32_t high_codes = pair ? stage.codes[tile][1][lane] : 0;
           multiply_add(sums[tile][0], low.x, low.y, high.x, high.y, low_codes, high_codes);
           multiply_add(sums[tile][1], low.z, low.w, high.z, high.w, low_codes, high_codes);
         }
         sync_warp();
-        if (!next.ended()) {
-          begin_weights(stage, next, panel);
-          begin_codes(stage, next, codes);
-          next.advance();
+        if (!next.ended(cut)) {
+          begin_weights(stage, next, cut);
+          begin_codes(stage, next, cut);
+          next.advance(cut);
         }
         commit_copies();
         slot = slot + 1 == kDepth ? 0 : slot + 1;
@@ -179,25 +177,31 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
       WKV_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
         WKV_UNROLL
-        for (int token = 0; token < 2; ++token) {
-          shared.partial[i][tile * kTileTokens + quad * 2 + token][row] = {
-              static_cast<float>(sums[tile][0][token]) * numbers.scales.x,
-              static_cast<float>(sums[tile][0][2 + token]) * numbers.scales.y,
-              static_cast<float>(sums[tile][1][token]) * numbers.scales.z,
-              static_cast<float>(sums[tile][1][2 + token]) * numbers.scales.w};
+        for (int which = 0; which < 2; ++which) {
+          const int token = tile * kTileTokens + quad * 2 + which;
+          shared.partial[i][token][place_of_rows(token, row)] = {
+              static_cast<float>(sums[tile][0][which]) * numbers.scales.x,
+              static_cast<float>(sums[tile][0][2 + which]) * numbers.scales.y,
+              static_cast<float>(sums[tile][1][which]) * numbers.scales.z,
+              static_cast<float>(sums[tile][1][2 + which]) * numbers.scales.w};
         }
       }
       numbers = next_numbers;
     }
+    const auto x_scale = [&](int i, int tile) {
+      const int token = first_token + tile * kTileTokens + warp;
+      return x.scales[static_cast<std::ptrdiff_t>(first + i) * x.stride + token];
+    };
     sync_block();
     WKV_UNROLL
     for (int i = 0; i < Shared::kGroups; ++i) {
       if (first + i >= cut.groups) break;
       WKV_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
-        const auto* const products =
-            reinterpret_cast<const float*>(&shared.partial[i][tile * kTileTokens + warp][0]);
-        total[tile] = fused(products[lane], x_scales[i][tile], total[tile]);
+        const int token = tile * kTileTokens + warp;
+        const auto* const products = reinterpret_cast<const float*>(&shared.partial[i][token][0]);
+        total[tile] =
+            fused(products[place_of_rows(token, lane / 4) * 4 + lane % 4], x_scale(i, tile), total[tile]);
       }
     }
     sync_block();
@@ -209,8 +213,8 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
   for (int tile = 0; tile < kTiles; ++tile) {
     const int token = first_token + tile * kTileTokens + warp;
     if (token >= a.all.tokens) break;
-    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(token) * product.rows + output_row;
-    product.output[place] = finished(product, place, total[tile]);
+    const std::ptrdiff_t output = static_cast<std::ptrdiff_t>(token) * product.rows + output_row;
+    product.output[output] = finished(product, output, total[tile]);
   }
 }
 

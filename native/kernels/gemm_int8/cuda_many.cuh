@@ -1,8 +1,8 @@
 #pragma once
 
 // For many tokens, where products take longer than weights come from memory: a block computes kPanels panels
-// for kParts * kTiles tiles of tokens, each of its eight warps one panel for kTiles of them. Three stages of
-// 64 columns are in shared memory: one that is multiplied, and two on their way.
+// for kParts * kTiles tiles of tokens, each of its eight warps one panel for kTiles of them. kStages stages
+// of 64 columns are in shared memory: one that is multiplied, the others on their way.
 //
 // Groups must be of whole stages, and of at most kMostGroupOfMany columns, so that a group's sum is below
 // 2^22 in size: begun at 1.5 * 2^23 as a float's bits, it becomes a float by one subtraction.
@@ -15,16 +15,13 @@ constexpr int kStageUnits = 4;
 constexpr int kStageColumns = kStageUnits * kUnitColumns;
 constexpr int kMostGroupOfMany = 256;
 
-// Where in a stage a piece of a unit lies, [quad][row]: so that eight lanes in a row, of two rows and four
-// quads, read from different banks, and so do eight that write.
-WKV_DEVICE int swizzled(int quad, int row) { return quad * 8 + ((row + quad * 2) & 7); }
-
-template <int kPanels, int kParts, int kTiles>
+template <int kPanels, int kParts, int kTiles, int kStages>
 struct ManyShared {
   static_assert(kPanels * kParts == kGemmWarps);
-  static constexpr int kStages = 3;
   static constexpr int kAllTiles = kParts * kTiles;
   static constexpr int kTokens = kAllTiles * kTileTokens;
+  // Of the stages' groups, and the one before them, whose sums are scaled late.
+  static constexpr int kGroups = kStages + 1;
 
   struct Stage {
     Words4 weights[static_cast<std::size_t>(kPanels)][kStageUnits][kWarp];
@@ -35,38 +32,103 @@ struct ManyShared {
     Floats2 x_scales[static_cast<std::size_t>(kTokens / 2)];
     Integers2 offsets[static_cast<std::size_t>(kTokens / 2)];
   };
-  Stage stages[kStages];
-  Group groups[kStages];
+  Stage stages[static_cast<std::size_t>(kStages)];
+  Group groups[static_cast<std::size_t>(kGroups)];
 };
 
-// A block's way through the columns.
-struct Stages {
-  int in_group;  // stages
-  int group;
-  int stage;  // within the group
+// The next number of a ring.
+template <int kSize>
+WKV_DEVICE int after(int place) {
+  return place + 1 == kSize ? 0 : place + 1;
+}
 
-  WKV_DEVICE void advance() {
-    if (++stage < in_group) return;
-    stage = 0;
-    ++group;
+// What a thread copies, sixteen bytes at a time.
+template <class Shared, int kPanels>
+struct ManyCopies {
+  static constexpr int kPanelPieces = kStageUnits * kWarp;
+  static constexpr int kTilePieces = kStageUnits * kUnitCodes / 16;
+  static constexpr int kOfWeights = kPanels * kPanelPieces / kGemmThreads;
+  static constexpr int kOfCodes = Shared::kAllTiles * kTilePieces / kGemmThreads;
+  static constexpr int kGroupPieces = kPanels * kScalesBytes / 16;
+  static constexpr int kTokenPieces = Shared::kTokens / 4;
+  static_assert(kOfWeights > 0 && kOfCodes > 0 && kGroupPieces + 2 * kTokenPieces <= kGemmThreads);
+
+  const unsigned char* weights[static_cast<std::size_t>(kOfWeights)];
+  const unsigned char* codes[static_cast<std::size_t>(kOfCodes)];
+  const unsigned char* numbers;  // a piece of what Shared::Group has
+  std::ptrdiff_t numbers_step;   // to the next group
+
+  WKV_DEVICE ManyCopies(const Int8Product& product, const Cut& cut, int first_panel, int first_token) {
+    const QuantizedTokens& x = product.x;
+    const int last_panel = (product.rows - 1) / kInt8PanelRows;
+    const auto panel_at = [&](int panel) {
+      const int index = first_panel + panel < last_panel ? first_panel + panel : last_panel;
+      return product.panels + index * cut.panel_bytes;
+    };
+    WKV_UNROLL
+    for (int j = 0; j < kOfWeights; ++j) {
+      const int i = thread_index() + j * kGemmThreads;
+      weights[j] = panel_at(i / kPanelPieces) + i % kPanelPieces * 16;
+    }
+    WKV_UNROLL
+    for (int j = 0; j < kOfCodes; ++j) {
+      const int i = thread_index() + j * kGemmThreads;
+      codes[j] = reinterpret_cast<const unsigned char*>(x.codes) +
+                 (first_token / kTileTokens + i / kTilePieces) * cut.tile_bytes + i % kTilePieces * 16;
+    }
+    const int i = thread_index();
+    if (i < kGroupPieces) {
+      constexpr int kOfPanel = kScalesBytes / 16;
+      numbers = panel_at(i / kOfPanel) + cut.in_group * kUnitBytes + i % kOfPanel * 16;
+      numbers_step = cut.group_bytes;
+    } else {
+      const bool scales = i < kGroupPieces + kTokenPieces;
+      const int token = first_token + (i - kGroupPieces - (scales ? 0 : kTokenPieces)) * 4;
+      numbers = scales ? reinterpret_cast<const unsigned char*>(x.scales + token)
+                       : reinterpret_cast<const unsigned char*>(x.offsets + token);
+      numbers_step = x.stride * static_cast<std::ptrdiff_t>(sizeof(float));
+    }
+  }
+
+  WKV_DEVICE void begin(typename Shared::Stage& stage) const {
+    WKV_UNROLL
+    for (int j = 0; j < kOfWeights; ++j) {
+      const int i = thread_index() + j * kGemmThreads;
+      begin_copy(&stage.weights[0][0][0] + i / kWarp * kWarp + swizzled(i / 8 % 4, i % 8), weights[j]);
+    }
+    WKV_UNROLL
+    for (int j = 0; j < kOfCodes; ++j) {
+      begin_copy(reinterpret_cast<Words4*>(&stage.codes[0][0][0]) + thread_index() + j * kGemmThreads,
+                 codes[j]);
+    }
+  }
+  WKV_DEVICE void begin(typename Shared::Group& group) const {
+    if (thread_index() >= kGroupPieces + 2 * kTokenPieces) return;
+    begin_copy(reinterpret_cast<Words4*>(&group) + thread_index(), numbers);
+  }
+  WKV_DEVICE void advance(bool to_next_group) {
+    WKV_UNROLL
+    for (int j = 0; j < kOfWeights; ++j) {
+      weights[j] += kStageUnits * kUnitBytes + (to_next_group ? kScalesBytes : 0);
+    }
+    WKV_UNROLL
+    for (int j = 0; j < kOfCodes; ++j) codes[j] += kStageUnits * kUnitCodes;
+    if (to_next_group) numbers += numbers_step;
   }
 };
 
 // kBlocks have to find room on a processor at once.
-template <int kPanels, int kParts, int kTiles, int kBlocks>
+template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 WKV_KERNEL(kGemmThreads, kBlocks)
 gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
-  using Shared = ManyShared<kPanels, kParts, kTiles>;
-  constexpr int kStages = Shared::kStages;
+  using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
   Shared& shared = shared_memory<Shared>();
-  const int index = product_of(a, block_y());
-  const Int8Product& product = a.all.products[index];
-  const QuantizedTokens& x = product.x;
-  const Cut cut = cut_of(x);
-  const int first_panel = (block_y() - a.first_block[index]) * kPanels;
-  const int last_panel = (product.rows - 1) / kInt8PanelRows;
+  const Int8Product& product = a.all.products[product_of(a, block_y())];
+  const Cut cut = cut_of(product.x);
+  const int first_panel = (block_y() - a.first_block[product_of(a, block_y())]) * kPanels;
   const int first_token = block_x() * Shared::kTokens;
-  const std::int8_t* const codes = x.codes + first_token / kTileTokens * cut.tile_bytes;
+  const int in_group = cut.in_group / kStageUnits;  // stages
+  const int stages = cut.groups * in_group;
   const int lane = thread_index() % kWarp;
   const int row = lane / 4;
   const int quad = lane % 4;
@@ -74,109 +136,101 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
   const int panel = thread_index() / kWarp % kPanels;
   const int first_tile = thread_index() / kWarp / kPanels * kTiles;
 
-  const auto begin_stage = [&](int slot, const Stages& at) {
-    if (at.group < cut.groups) {
-      typename Shared::Stage& stage = shared.stages[slot];
-      const std::ptrdiff_t within = at.group * cut.group_bytes + at.stage * kStageUnits * kUnitBytes;
-      constexpr int kWords = kStageUnits * kWarp;
-      for (int i = thread_index(); i < kPanels * kWords; i += kGemmThreads) {
-        const int from = first_panel + i / kWords;
-        begin_copy(&stage.weights[0][0][0] + i / 32 * 32 + swizzled(i / 8 % 4, i % 8),
-                   product.panels + (from < last_panel ? from : last_panel) * cut.panel_bytes + within +
-                       i % kWords * 16);
+  begin_next_kernel();
+  await_previous_kernel();
+  ManyCopies<Shared, kPanels> copies{product, cut, first_panel, first_token};
+  int begun = 0;
+  int begun_in_group = 0;
+  int begun_group = 0;  // in the ring
+  const auto begin_next = [&](int slot) {
+    if (begun < stages) {
+      copies.begin(shared.stages[slot]);
+      if (begun_in_group == 0) copies.begin(shared.groups[begun_group]);
+      ++begun;
+      const bool to_next_group = ++begun_in_group == in_group;
+      if (to_next_group) {
+        begun_in_group = 0;
+        begun_group = after<Shared::kGroups>(begun_group);
       }
-      const std::ptrdiff_t unit =
-          (static_cast<std::ptrdiff_t>(at.group) * at.in_group + at.stage) * kStageUnits;
-      constexpr int kTileWords = kStageUnits * kUnitCodes / 16;
-      auto* const to = reinterpret_cast<Words4*>(&stage.codes[0][0][0]);
-      for (int i = thread_index(); i < Shared::kAllTiles * kTileWords; i += kGemmThreads) {
-        begin_copy(to + i, reinterpret_cast<const unsigned char*>(codes) + i / kTileWords * cut.tile_bytes +
-                               unit * kUnitCodes + i % kTileWords * 16);
-      }
-      if (at.stage == 0) {
-        typename Shared::Group& group = shared.groups[at.group % kStages];
-        constexpr int kScaleWords = kScalesBytes / 16;
-        constexpr int kTokenWords = Shared::kTokens / 4;
-        const std::ptrdiff_t token = static_cast<std::ptrdiff_t>(at.group) * x.stride + first_token;
-        for (int i = thread_index(); i < kPanels * kScaleWords; i += kGemmThreads) {
-          const int from = first_panel + i / kScaleWords;
-          begin_copy(reinterpret_cast<Words4*>(&group.scales[0][0]) + i,
-                     product.panels + (from < last_panel ? from : last_panel) * cut.panel_bytes +
-                         at.group * cut.group_bytes + cut.in_group * kUnitBytes + i % kScaleWords * 16);
-        }
-        for (int i = thread_index(); i < kTokenWords; i += kGemmThreads) {
-          begin_copy(reinterpret_cast<Words4*>(&group.x_scales[0]) + i,
-                     reinterpret_cast<const unsigned char*>(x.scales + token + i * 4));
-          begin_copy(reinterpret_cast<Words4*>(&group.offsets[0]) + i,
-                     reinterpret_cast<const unsigned char*>(x.offsets + token + i * 4));
-        }
-      }
+      copies.advance(to_next_group);
     }
     commit_copies();
   };
+  for (int i = 0; i < kStages - 1; ++i) begin_next(i);
 
-  begin_next_kernel();
-  await_previous_kernel();
-  Stages next{cut.in_group / kStageUnits, 0, 0};
-  for (int i = 0; i < kStages - 1; ++i, next.advance()) begin_stage(i, next);
-
-  int slot = 0;
   float total[static_cast<std::size_t>(kTiles)][2][4] = {};  // of two tokens and four rows
   std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4];
+  WKV_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    WKV_UNROLL
+    for (int i = 0; i < 4; ++i) sums[tile][0][i] = sums[tile][1][i] = kFloatOfInteger;
+  }
+  // Adds what a group, which is complete, makes.
+  const auto scale = [&](int tile, const typename Shared::Group& group, const Floats4& scales) {
+    const Floats2 x_scales = group.x_scales[(first_tile + tile) * (kTileTokens / 2) + quad];
+    WKV_UNROLL
+    for (int token = 0; token < 2; ++token) {
+      const float x_scale = token == 0 ? x_scales.x : x_scales.y;
+      const std::int32_t(&of)[2][4] = sums[tile];
+      float(&sum)[4] = total[tile][token];
+      sum[0] = fused(integer_of(of[0][token]) * scales.x, x_scale, sum[0]);
+      sum[1] = fused(integer_of(of[0][2 + token]) * scales.y, x_scale, sum[1]);
+      sum[2] = fused(integer_of(of[1][token]) * scales.z, x_scale, sum[2]);
+      sum[3] = fused(integer_of(of[1][2 + token]) * scales.w, x_scale, sum[3]);
+    }
+  };
+
+  int slot = 0;
+  int before = 0;  // the group whose sums are there; first the first one itself, with sums of 0
+  int now = 0;
   for (int number = 0; number < cut.groups; ++number) {
-    const typename Shared::Group& group = shared.groups[number % kStages];
-    for (int step = 0; step < next.in_group; ++step) {
+    for (int step = 0; step < in_group; ++step) {
       wait_copies<kStages - 2>();
       sync_block();
-      begin_stage(slot == 0 ? kStages - 1 : slot - 1, next);
-      next.advance();
-      if (step == 0) {
-        WKV_UNROLL
-        for (int tile = 0; tile < kTiles; ++tile) {
-          const Integers2 offsets = group.offsets[(first_tile + tile) * (kTileTokens / 2) + quad];
-          WKV_UNROLL
-          for (int half = 0; half < 2; ++half) {
-            sums[tile][half][0] = sums[tile][half][2] = offsets.x + kFloatOfInteger;
-            sums[tile][half][1] = sums[tile][half][3] = offsets.y + kFloatOfInteger;
-          }
-        }
-      }
+      begin_next(slot == 0 ? kStages - 1 : slot - 1);
       const typename Shared::Stage& stage = shared.stages[slot];
+      Words4 w[kStageUnits];
       WKV_UNROLL
-      for (int unit = 0; unit < kStageUnits; unit += 2) {
-        const Words4 low = stage.weights[panel][unit][place];
-        const Words4 high = stage.weights[panel][unit + 1][place];
+      for (int unit = 0; unit < kStageUnits; ++unit) w[unit] = stage.weights[panel][unit][place];
+      if (step == 0) {
+        // While one tile's products are computed, the last group's sums of the next are scaled.
+        const Floats4 scales = shared.groups[before].scales[panel][row];
         WKV_UNROLL
         for (int tile = 0; tile < kTiles; ++tile) {
-          const std::uint32_t low_codes = stage.codes[first_tile + tile][unit][lane];
-          const std::uint32_t high_codes = stage.codes[first_tile + tile][unit + 1][lane];
-          multiply_add(sums[tile][0], low.x, low.y, high.x, high.y, low_codes, high_codes);
-          multiply_add(sums[tile][1], low.z, low.w, high.z, high.w, low_codes, high_codes);
+          scale(tile, shared.groups[before], scales);
+          Integers2 begin = shared.groups[now].offsets[(first_tile + tile) * (kTileTokens / 2) + quad];
+          begin.x += kFloatOfInteger;
+          begin.y += kFloatOfInteger;
+          std::uint32_t codes[4];
+          load_words(codes, stage.codes[first_tile + tile]);
+          multiply_from(begin, sums[tile][0], w[0].x, w[0].y, w[1].x, w[1].y, codes[0], codes[1]);
+          multiply_from(begin, sums[tile][1], w[0].z, w[0].w, w[1].z, w[1].w, codes[0], codes[1]);
+          multiply_add(sums[tile][0], w[2].x, w[2].y, w[3].x, w[3].y, codes[2], codes[3]);
+          multiply_add(sums[tile][1], w[2].z, w[2].w, w[3].z, w[3].w, codes[2], codes[3]);
+        }
+      } else {
+        WKV_UNROLL
+        for (int tile = 0; tile < kTiles; ++tile) {
+          std::uint32_t codes[4];
+          load_words(codes, stage.codes[first_tile + tile]);
+          multiply_add(sums[tile][0], w[0].x, w[0].y, w[1].x, w[1].y, codes[0], codes[1]);
+          multiply_add(sums[tile][1], w[0].z, w[0].w, w[1].z, w[1].w, codes[0], codes[1]);
+          multiply_add(sums[tile][0], w[2].x, w[2].y, w[3].x, w[3].y, codes[2], codes[3]);
+          multiply_add(sums[tile][1], w[2].z, w[2].w, w[3].z, w[3].w, codes[2], codes[3]);
         }
       }
-      slot = slot + 1 == kStages ? 0 : slot + 1;
+      slot = after<kStages>(slot);
     }
-    const Floats4 scales = group.scales[panel][row];
-    WKV_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
-      const Floats2 x_scales = group.x_scales[(first_tile + tile) * (kTileTokens / 2) + quad];
-      WKV_UNROLL
-      for (int token = 0; token < 2; ++token) {
-        const float x_scale = token == 0 ? x_scales.x : x_scales.y;
-        const std::int32_t(&of)[2][4] = sums[tile];
-        float(&sum)[4] = total[tile][token];
-        sum[0] = fused(integer_of(of[0][token]) * scales.x, x_scale, sum[0]);
-        sum[1] = fused(integer_of(of[0][2 + token]) * scales.y, x_scale, sum[1]);
-        sum[2] = fused(integer_of(of[1][token]) * scales.z, x_scale, sum[2]);
-        sum[3] = fused(integer_of(of[1][2 + token]) * scales.w, x_scale, sum[3]);
-      }
-    }
+    before = now;
+    now = after<Shared::kGroups>(now);
   }
 
+  const Floats4 scales = shared.groups[before].scales[panel][row];
   const int output_row = (first_panel + panel) * kInt8PanelRows + row * 4;
   const bool whole = product.rows % 4 == 0;
   WKV_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
+    scale(tile, shared.groups[before], scales);
     WKV_UNROLL
     for (int token = 0; token < 2; ++token) {
       const int at = first_token + (first_tile + tile) * kTileTokens + quad * 2 + token;

@@ -21,6 +21,10 @@ constexpr int kUnitBytes = kUnitColumns * kInt8PanelRows;
 constexpr int kUnitCodes = kUnitColumns * kTileTokens;  // bytes of a tile
 constexpr int kScalesBytes = kInt8PanelRows * static_cast<int>(sizeof(float));
 
+// Where the piece of a unit at (quad, row) lies in shared memory: so that eight lanes in a row, of two rows
+// and four quads, read from different banks, and so do eight that write neighbours.
+WKV_DEVICE int swizzled(int quad, int row) { return quad * 8 + ((row + quad * 2) & 7); }
+
 struct GemmLaunch {
   GemmInt8Arguments all;
   int first_block[kMostProducts];  // of each product
