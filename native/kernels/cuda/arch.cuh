@@ -22,6 +22,7 @@
 #define WKV_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define WKV_ARGUMENTS const __grid_constant__
 #define WKV_DEVICE __device__ __forceinline__
+#define WKV_FUNCTION __device__ __noinline__ inline
 #define WKV_UNROLL _Pragma("unroll")
 #else
 #include "kernels/cuda/simt/runtime.h"
@@ -30,6 +31,7 @@
 #define WKV_KERNEL(...) void
 #define WKV_ARGUMENTS const
 #define WKV_DEVICE inline
+#define WKV_FUNCTION inline
 #define WKV_UNROLL
 #endif
 

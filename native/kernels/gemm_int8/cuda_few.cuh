@@ -66,8 +66,11 @@ template <int kTiles>
 WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
   constexpr int kPieces = 2 * kUnitCodes / 16;  // of a tile
   const bool pair = walk.unit + 1 < cut.units_of(walk.group);
-  for (int i = thread_index() % kWarp; i < kTiles * kPieces; i += kWarp) {
-    if (!pair && i % kPieces >= kPieces / 2) continue;
+  const int lane = thread_index() % kWarp;
+  WKV_UNROLL
+  for (int first = 0; first < kTiles * kPieces; first += kWarp) {
+    const int i = first + lane;
+    if (i >= kTiles * kPieces || (!pair && i % kPieces >= kPieces / 2)) continue;
     begin_copy(reinterpret_cast<Words4*>(&stage.codes[i / kPieces][0][0]) + i % kPieces,
                reinterpret_cast<const unsigned char*>(walk.codes) + i / kPieces * cut.tile_bytes +
                    walk.unit * kUnitCodes + i % kPieces * 16);
@@ -188,20 +191,27 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
       }
       numbers = next_numbers;
     }
-    const auto x_scale = [&](int i, int tile) {
-      const int token = first_token + tile * kTileTokens + warp;
-      return x.scales[static_cast<std::ptrdiff_t>(first + i) * x.stride + token];
-    };
+    // Where there is no such group, those of the last.
+    float x_scales[static_cast<std::size_t>(Shared::kGroups)][static_cast<std::size_t>(kTiles)];
+    WKV_UNROLL
+    for (int i = 0; i < Shared::kGroups; ++i) {
+      const int group = first + i < cut.groups ? first + i : cut.groups - 1;
+      WKV_UNROLL
+      for (int tile = 0; tile < kTiles; ++tile) {
+        x_scales[i][tile] =
+            x.scales[static_cast<std::ptrdiff_t>(group) * x.stride + first_token + tile * kTileTokens + warp];
+      }
+    }
     sync_block();
     WKV_UNROLL
     for (int i = 0; i < Shared::kGroups; ++i) {
-      if (first + i >= cut.groups) break;
       WKV_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
         const int token = tile * kTileTokens + warp;
         const auto* const products = reinterpret_cast<const float*>(&shared.partial[i][token][0]);
-        total[tile] =
-            fused(products[place_of_rows(token, lane / 4) * 4 + lane % 4], x_scale(i, tile), total[tile]);
+        const float sum =
+            fused(products[place_of_rows(token, lane / 4) * 4 + lane % 4], x_scales[i][tile], total[tile]);
+        total[tile] = first + i < cut.groups ? sum : total[tile];
       }
     }
     sync_block();

@@ -4,6 +4,10 @@
 // for kParts * kTiles tiles of tokens, each of its eight warps one panel for kTiles of them. kStages stages
 // of 64 columns are in shared memory: one that is multiplied, the others on their way.
 //
+// A product takes two rows of each of two units, eight bytes of each. Which two of a lane's four rows the
+// first product takes depends on the lane, so that sixteen lanes read from different banks: rows 4 row + 2 h
+// and the next, h being row / 2 % 2, and the second product the others.
+//
 // Groups must be of whole stages, and of at most kMostGroupOfMany columns, so that a group's sum is below
 // 2^22 in size: begun at 1.5 * 2^23 as a float's bits, it becomes a float by one subtraction.
 
@@ -117,6 +121,30 @@ struct ManyCopies {
   }
 };
 
+// A lane's rows of two units, of one product.
+struct Operand {
+  Integers2 low;
+  Integers2 high;
+};
+WKV_DEVICE const Integers2* halves_of(const Words4& piece) {
+  return reinterpret_cast<const Integers2*>(&piece);
+}
+WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Operand& w, std::uint32_t low,
+                             std::uint32_t high) {
+  multiply_add(sums, static_cast<std::uint32_t>(w.low.x), static_cast<std::uint32_t>(w.low.y),
+               static_cast<std::uint32_t>(w.high.x), static_cast<std::uint32_t>(w.high.y), low, high);
+}
+WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], const Operand& w,
+                              std::uint32_t low, std::uint32_t high) {
+  multiply_from(begin, sums, static_cast<std::uint32_t>(w.low.x), static_cast<std::uint32_t>(w.low.y),
+                static_cast<std::uint32_t>(w.high.x), static_cast<std::uint32_t>(w.high.y), low, high);
+}
+
+// Of four rows: the first product's two, then the second's.
+WKV_DEVICE Floats4 swapped_halves(const Floats4& rows, int swapped) {
+  return swapped != 0 ? Floats4{rows.z, rows.w, rows.x, rows.y} : rows;
+}
+
 // kBlocks have to find room on a processor at once.
 template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 WKV_KERNEL(kGemmThreads, kBlocks)
@@ -133,6 +161,7 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
   const int row = lane / 4;
   const int quad = lane % 4;
   const int place = swizzled(quad, row);
+  const int swapped = row / 2 % 2;
   const int panel = thread_index() / kWarp % kPanels;
   const int first_tile = thread_index() / kWarp / kPanels * kTiles;
 
@@ -189,12 +218,18 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
       sync_block();
       begin_next(slot == 0 ? kStages - 1 : slot - 1);
       const typename Shared::Stage& stage = shared.stages[slot];
-      Words4 w[kStageUnits];
+      Operand w[kStageUnits / 2][2];
       WKV_UNROLL
-      for (int unit = 0; unit < kStageUnits; ++unit) w[unit] = stage.weights[panel][unit][place];
+      for (int pair = 0; pair < kStageUnits / 2; ++pair) {
+        WKV_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          w[pair][i] = {halves_of(stage.weights[panel][2 * pair][place])[i ^ swapped],
+                        halves_of(stage.weights[panel][2 * pair + 1][place])[i ^ swapped]};
+        }
+      }
       if (step == 0) {
         // While one tile's products are computed, the last group's sums of the next are scaled.
-        const Floats4 scales = shared.groups[before].scales[panel][row];
+        const Floats4 scales = swapped_halves(shared.groups[before].scales[panel][row], swapped);
         WKV_UNROLL
         for (int tile = 0; tile < kTiles; ++tile) {
           scale(tile, shared.groups[before], scales);
@@ -203,20 +238,20 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
           begin.y += kFloatOfInteger;
           std::uint32_t codes[4];
           load_words(codes, stage.codes[first_tile + tile]);
-          multiply_from(begin, sums[tile][0], w[0].x, w[0].y, w[1].x, w[1].y, codes[0], codes[1]);
-          multiply_from(begin, sums[tile][1], w[0].z, w[0].w, w[1].z, w[1].w, codes[0], codes[1]);
-          multiply_add(sums[tile][0], w[2].x, w[2].y, w[3].x, w[3].y, codes[2], codes[3]);
-          multiply_add(sums[tile][1], w[2].z, w[2].w, w[3].z, w[3].w, codes[2], codes[3]);
+          multiply_from(begin, sums[tile][0], w[0][0], codes[0], codes[1]);
+          multiply_from(begin, sums[tile][1], w[0][1], codes[0], codes[1]);
+          multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
+          multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
         }
       } else {
         WKV_UNROLL
         for (int tile = 0; tile < kTiles; ++tile) {
           std::uint32_t codes[4];
           load_words(codes, stage.codes[first_tile + tile]);
-          multiply_add(sums[tile][0], w[0].x, w[0].y, w[1].x, w[1].y, codes[0], codes[1]);
-          multiply_add(sums[tile][1], w[0].z, w[0].w, w[1].z, w[1].w, codes[0], codes[1]);
-          multiply_add(sums[tile][0], w[2].x, w[2].y, w[3].x, w[3].y, codes[2], codes[3]);
-          multiply_add(sums[tile][1], w[2].z, w[2].w, w[3].z, w[3].w, codes[2], codes[3]);
+          multiply_add(sums[tile][0], w[0][0], codes[0], codes[1]);
+          multiply_add(sums[tile][1], w[0][1], codes[0], codes[1]);
+          multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
+          multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
         }
       }
       slot = after<kStages>(slot);
@@ -225,9 +260,8 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
     now = after<Shared::kGroups>(now);
   }
 
-  const Floats4 scales = shared.groups[before].scales[panel][row];
+  const Floats4 scales = swapped_halves(shared.groups[before].scales[panel][row], swapped);
   const int output_row = (first_panel + panel) * kInt8PanelRows + row * 4;
-  const bool whole = product.rows % 4 == 0;
   WKV_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
     scale(tile, shared.groups[before], scales);
@@ -235,20 +269,8 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
     for (int token = 0; token < 2; ++token) {
       const int at = first_token + (first_tile + tile) * kTileTokens + quad * 2 + token;
       if (at >= a.all.tokens) continue;
-      const std::ptrdiff_t output = static_cast<std::ptrdiff_t>(at) * product.rows + output_row;
       const float(&sum)[4] = total[tile][token];
-      if (whole) {
-        if (output_row < product.rows) {
-          *reinterpret_cast<Floats4*>(product.output + output) = {
-              finished(product, output, sum[0]), finished(product, output + 1, sum[1]),
-              finished(product, output + 2, sum[2]), finished(product, output + 3, sum[3])};
-        }
-        continue;
-      }
-      WKV_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        if (output_row + i < product.rows) product.output[output + i] = finished(product, output + i, sum[i]);
-      }
+      put_rows(product, at, output_row, swapped_halves({sum[0], sum[1], sum[2], sum[3]}, swapped));
     }
   }
 }

@@ -79,4 +79,23 @@ WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, floa
   return sum;
 }
 
+// The sums of four rows from `row` on, of one token. A function that is called: its code many times over
+// would not fit the cache of instructions.
+WKV_FUNCTION void put_rows(const Int8Product& product, int token, int row, Floats4 sums) {
+  const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(token) * product.rows + row;
+  if (product.rows % 4 == 0 && row < product.rows) {
+    sums.x = finished(product, place, sums.x);
+    sums.y = finished(product, place + 1, sums.y);
+    sums.z = finished(product, place + 2, sums.z);
+    sums.w = finished(product, place + 3, sums.w);
+    *reinterpret_cast<Floats4*>(product.output + place) = sums;
+    return;
+  }
+  const float four[] = {sums.x, sums.y, sums.z, sums.w};
+  WKV_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (row + i < product.rows) product.output[place + i] = finished(product, place + i, four[i]);
+  }
+}
+
 }  // namespace wkv::cuda
