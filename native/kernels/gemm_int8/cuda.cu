@@ -9,7 +9,7 @@ namespace {
 
 // Up to here the time goes to reading weights.
 constexpr int kFewTokens = 32;
-// Blocks that a large GPU has at work at a time.
+// What keeps a large GPU at work.
 constexpr int kManyBlocks = 128;
 
 int round_up(int value, int step) { return (value + step - 1) / step; }
@@ -59,16 +59,21 @@ void launch_many(GemmLaunch& all, cudaStream_t stream) {
 
 void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
+  // Blocks of so many rows and tokens.
+  const auto blocks = [&](int rows, int tokens) {
+    return place_blocks(all, rows) * round_up(arguments.tokens, tokens);
+  };
+  const bool many = arguments.tokens > kFewTokens && suits_many(arguments);
   if (arguments.tokens <= kTileTokens) {
     launch_few<1>(all, stream);
   } else if (arguments.tokens <= 2 * kTileTokens) {
     launch_few<2>(all, stream);
-  } else if (arguments.tokens <= kFewTokens || !suits_many(arguments)) {
-    launch_few<4>(all, stream);
-  } else if (place_blocks(all, 128) * round_up(arguments.tokens, 128) >= kManyBlocks) {
-    launch_many<4, 2, 8, 3, 1>(all, stream);
-  } else {
+  } else if (many && blocks(128, 64) > kManyBlocks) {
+    launch_many<4, 2, 4, 3, 2>(all, stream);
+  } else if (many && blocks(64, 64) >= kManyBlocks) {
     launch_many<2, 4, 2, 6, 2>(all, stream);
+  } else {
+    launch_few<4>(all, stream);
   }
 }
 

@@ -108,6 +108,8 @@ WKV_KERNEL(kGemmThreads, 2)
 gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
   using Shared = FewShared<kTiles>;
   constexpr int kDepth = Shared::kDepth;
+  constexpr int kTogether = 16 / kTiles;  // groups that are added at once: registers for their scales
+  static_assert(Shared::kGroups % kTogether == 0);
   Shared& shared = shared_memory<Shared>();
   const Int8Product& product = a.all.products[product_of(a, block_x())];
   const QuantizedTokens& x = product.x;
@@ -138,12 +140,22 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
 
   int slot = 0;
   float total[static_cast<std::size_t>(kTiles)] = {};  // of the tokens warp, warp + 8 ... in row `lane`
-  auto numbers = numbers_of<kTiles>(cut, warp, panel, x.offsets + first_token, x.stride);
+  const auto numbers_at = [&](int group) {
+    return numbers_of<kTiles>(cut, group, panel, x.offsets + first_token, x.stride);
+  };
+  // A group ahead, while there are registers for it.
+  constexpr bool kEarly = kTiles < 4;
+  GroupNumbers<kTiles> numbers;
+  if constexpr (kEarly) numbers = numbers_at(warp);
   for (int first = 0; first < cut.groups; first += Shared::kGroups) {
     for (int i = warp; i < Shared::kGroups && first + i < cut.groups; i += kGemmWarps) {
       const int group = first + i;
-      const auto next_numbers =
-          numbers_of<kTiles>(cut, group + kGemmWarps, panel, x.offsets + first_token, x.stride);
+      GroupNumbers<kTiles> next_numbers;
+      if constexpr (kEarly) {
+        next_numbers = numbers_at(group + kGemmWarps);
+      } else {
+        numbers = numbers_at(group);
+      }
       std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4];
       WKV_UNROLL
       for (int tile = 0; tile < kTiles; ++tile) {
@@ -189,29 +201,36 @@ gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
               static_cast<float>(sums[tile][1][2 + which]) * numbers.scales.w};
         }
       }
-      numbers = next_numbers;
+      if constexpr (kEarly) numbers = next_numbers;
     }
-    // Where there is no such group, those of the last.
-    float x_scales[static_cast<std::size_t>(Shared::kGroups)][static_cast<std::size_t>(kTiles)];
-    WKV_UNROLL
-    for (int i = 0; i < Shared::kGroups; ++i) {
-      const int group = first + i < cut.groups ? first + i : cut.groups - 1;
+    float x_scales[static_cast<std::size_t>(kTogether)][static_cast<std::size_t>(kTiles)];
+    const auto load_scales = [&](int begin) {
       WKV_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        x_scales[i][tile] =
-            x.scales[static_cast<std::ptrdiff_t>(group) * x.stride + first_token + tile * kTileTokens + warp];
+      for (int i = 0; i < kTogether; ++i) {
+        // Where there is no such group, those of the last.
+        const int group = begin + i < cut.groups ? begin + i : cut.groups - 1;
+        WKV_UNROLL
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const int token = first_token + tile * kTileTokens + warp;
+          x_scales[i][tile] = x.scales[static_cast<std::ptrdiff_t>(group) * x.stride + token];
+        }
       }
-    }
+    };
+    load_scales(first);
     sync_block();
     WKV_UNROLL
-    for (int i = 0; i < Shared::kGroups; ++i) {
+    for (int begin = 0; begin < Shared::kGroups; begin += kTogether) {
+      if (begin > 0) load_scales(first + begin);
       WKV_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        const int token = tile * kTileTokens + warp;
-        const auto* const products = reinterpret_cast<const float*>(&shared.partial[i][token][0]);
-        const float sum =
-            fused(products[place_of_rows(token, lane / 4) * 4 + lane % 4], x_scales[i][tile], total[tile]);
-        total[tile] = first + i < cut.groups ? sum : total[tile];
+      for (int i = 0; i < kTogether; ++i) {
+        WKV_UNROLL
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const int token = tile * kTileTokens + warp;
+          const auto* const products = reinterpret_cast<const float*>(&shared.partial[begin + i][token][0]);
+          const float product_of_row = products[place_of_rows(token, lane / 4) * 4 + lane % 4];
+          const float sum = fused(product_of_row, x_scales[i][tile], total[tile]);
+          total[tile] = first + begin + i < cut.groups ? sum : total[tile];
+        }
       }
     }
     sync_block();

@@ -24,8 +24,6 @@ struct ManyShared {
   static_assert(kPanels * kParts == kGemmWarps);
   static constexpr int kAllTiles = kParts * kTiles;
   static constexpr int kTokens = kAllTiles * kTileTokens;
-  // Of the stages' groups, and the one before them, whose sums are scaled late.
-  static constexpr int kGroups = kStages + 1;
 
   struct Stage {
     Words4 weights[static_cast<std::size_t>(kPanels)][kStageUnits][kWarp];
@@ -37,7 +35,7 @@ struct ManyShared {
     Integers2 offsets[static_cast<std::size_t>(kTokens / 2)];
   };
   Stage stages[static_cast<std::size_t>(kStages)];
-  Group groups[static_cast<std::size_t>(kGroups)];
+  Group groups[static_cast<std::size_t>(kStages)];
 };
 
 // The next number of a ring.
@@ -46,7 +44,7 @@ WKV_DEVICE int after(int place) {
   return place + 1 == kSize ? 0 : place + 1;
 }
 
-// What a thread copies, sixteen bytes at a time.
+// What a thread copies, sixteen bytes at a time. A block's panels, and its tiles, are below 2^32 bytes.
 template <class Shared, int kPanels>
 struct ManyCopies {
   static constexpr int kPanelPieces = kStageUnits * kWarp;
@@ -57,40 +55,49 @@ struct ManyCopies {
   static constexpr int kTokenPieces = Shared::kTokens / 4;
   static_assert(kOfWeights > 0 && kOfCodes > 0 && kGroupPieces + 2 * kTokenPieces <= kGemmThreads);
 
-  const unsigned char* weights[static_cast<std::size_t>(kOfWeights)];
-  const unsigned char* codes[static_cast<std::size_t>(kOfCodes)];
+  // Of the block, and how far it is.
+  const unsigned char* panels;
+  const unsigned char* tiles;
+  unsigned in_panel = 0;
+  unsigned in_tile = 0;
+  // Of the thread.
+  unsigned weights[static_cast<std::size_t>(kOfWeights)];
+  unsigned codes[static_cast<std::size_t>(kOfCodes)];
   const unsigned char* numbers;  // a piece of what Shared::Group has
-  std::ptrdiff_t numbers_step;   // to the next group
+  unsigned numbers_step;         // to the next group
 
-  WKV_DEVICE ManyCopies(const Int8Product& product, const Cut& cut, int first_panel, int first_token) {
+  WKV_DEVICE ManyCopies(const Int8Product& product, const Cut& cut, int first_panel, int first_token)
+      : panels(product.panels + first_panel * cut.panel_bytes),
+        tiles(reinterpret_cast<const unsigned char*>(product.x.codes) +
+              first_token / kTileTokens * cut.tile_bytes) {
     const QuantizedTokens& x = product.x;
-    const int last_panel = (product.rows - 1) / kInt8PanelRows;
+    // Behind the last panel, the last one again.
+    const int last = (product.rows - 1) / kInt8PanelRows - first_panel;
     const auto panel_at = [&](int panel) {
-      const int index = first_panel + panel < last_panel ? first_panel + panel : last_panel;
-      return product.panels + index * cut.panel_bytes;
+      return static_cast<unsigned>(panel < last ? panel : last) * static_cast<unsigned>(cut.panel_bytes);
     };
     WKV_UNROLL
     for (int j = 0; j < kOfWeights; ++j) {
       const int i = thread_index() + j * kGemmThreads;
-      weights[j] = panel_at(i / kPanelPieces) + i % kPanelPieces * 16;
+      weights[j] = panel_at(i / kPanelPieces) + static_cast<unsigned>(i % kPanelPieces * 16);
     }
     WKV_UNROLL
     for (int j = 0; j < kOfCodes; ++j) {
       const int i = thread_index() + j * kGemmThreads;
-      codes[j] = reinterpret_cast<const unsigned char*>(x.codes) +
-                 (first_token / kTileTokens + i / kTilePieces) * cut.tile_bytes + i % kTilePieces * 16;
+      codes[j] = static_cast<unsigned>(i / kTilePieces) * static_cast<unsigned>(cut.tile_bytes) +
+                 static_cast<unsigned>(i % kTilePieces * 16);
     }
     const int i = thread_index();
     if (i < kGroupPieces) {
       constexpr int kOfPanel = kScalesBytes / 16;
-      numbers = panel_at(i / kOfPanel) + cut.in_group * kUnitBytes + i % kOfPanel * 16;
-      numbers_step = cut.group_bytes;
+      numbers = panels + panel_at(i / kOfPanel) + cut.in_group * kUnitBytes + i % kOfPanel * 16;
+      numbers_step = static_cast<unsigned>(cut.group_bytes);
     } else {
       const bool scales = i < kGroupPieces + kTokenPieces;
       const int token = first_token + (i - kGroupPieces - (scales ? 0 : kTokenPieces)) * 4;
       numbers = scales ? reinterpret_cast<const unsigned char*>(x.scales + token)
                        : reinterpret_cast<const unsigned char*>(x.offsets + token);
-      numbers_step = x.stride * static_cast<std::ptrdiff_t>(sizeof(float));
+      numbers_step = static_cast<unsigned>(x.stride) * static_cast<unsigned>(sizeof(float));
     }
   }
 
@@ -98,12 +105,13 @@ struct ManyCopies {
     WKV_UNROLL
     for (int j = 0; j < kOfWeights; ++j) {
       const int i = thread_index() + j * kGemmThreads;
-      begin_copy(&stage.weights[0][0][0] + i / kWarp * kWarp + swizzled(i / 8 % 4, i % 8), weights[j]);
+      begin_copy(&stage.weights[0][0][0] + i / kWarp * kWarp + swizzled(i / 8 % 4, i % 8),
+                 panels + (weights[j] + in_panel));
     }
     WKV_UNROLL
     for (int j = 0; j < kOfCodes; ++j) {
       begin_copy(reinterpret_cast<Words4*>(&stage.codes[0][0][0]) + thread_index() + j * kGemmThreads,
-                 codes[j]);
+                 tiles + (codes[j] + in_tile));
     }
   }
   WKV_DEVICE void begin(typename Shared::Group& group) const {
@@ -111,12 +119,8 @@ struct ManyCopies {
     begin_copy(reinterpret_cast<Words4*>(&group) + thread_index(), numbers);
   }
   WKV_DEVICE void advance(bool to_next_group) {
-    WKV_UNROLL
-    for (int j = 0; j < kOfWeights; ++j) {
-      weights[j] += kStageUnits * kUnitBytes + (to_next_group ? kScalesBytes : 0);
-    }
-    WKV_UNROLL
-    for (int j = 0; j < kOfCodes; ++j) codes[j] += kStageUnits * kUnitCodes;
+    in_panel += kStageUnits * kUnitBytes + (to_next_group ? kScalesBytes : 0);
+    in_tile += kStageUnits * kUnitCodes;
     if (to_next_group) numbers += numbers_step;
   }
 };
@@ -179,7 +183,7 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
       const bool to_next_group = ++begun_in_group == in_group;
       if (to_next_group) {
         begun_in_group = 0;
-        begun_group = after<Shared::kGroups>(begun_group);
+        begun_group = after<kStages>(begun_group);
       }
       copies.advance(to_next_group);
     }
@@ -189,35 +193,17 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
 
   float total[static_cast<std::size_t>(kTiles)][2][4] = {};  // of two tokens and four rows
   std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4];
-  WKV_UNROLL
-  for (int tile = 0; tile < kTiles; ++tile) {
-    WKV_UNROLL
-    for (int i = 0; i < 4; ++i) sums[tile][0][i] = sums[tile][1][i] = kFloatOfInteger;
-  }
-  // Adds what a group, which is complete, makes.
-  const auto scale = [&](int tile, const typename Shared::Group& group, const Floats4& scales) {
-    const Floats2 x_scales = group.x_scales[(first_tile + tile) * (kTileTokens / 2) + quad];
-    WKV_UNROLL
-    for (int token = 0; token < 2; ++token) {
-      const float x_scale = token == 0 ? x_scales.x : x_scales.y;
-      const std::int32_t(&of)[2][4] = sums[tile];
-      float(&sum)[4] = total[tile][token];
-      sum[0] = fused(integer_of(of[0][token]) * scales.x, x_scale, sum[0]);
-      sum[1] = fused(integer_of(of[0][2 + token]) * scales.y, x_scale, sum[1]);
-      sum[2] = fused(integer_of(of[1][token]) * scales.z, x_scale, sum[2]);
-      sum[3] = fused(integer_of(of[1][2 + token]) * scales.w, x_scale, sum[3]);
-    }
-  };
-
   int slot = 0;
-  int before = 0;  // the group whose sums are there; first the first one itself, with sums of 0
-  int now = 0;
+  int place_of_group = 0;
   for (int number = 0; number < cut.groups; ++number) {
+    const typename Shared::Group& group = shared.groups[place_of_group];
+    place_of_group = after<kStages>(place_of_group);
     for (int step = 0; step < in_group; ++step) {
       wait_copies<kStages - 2>();
       sync_block();
       begin_next(slot == 0 ? kStages - 1 : slot - 1);
       const typename Shared::Stage& stage = shared.stages[slot];
+      slot = after<kStages>(slot);
       Operand w[kStageUnits / 2][2];
       WKV_UNROLL
       for (int pair = 0; pair < kStageUnits / 2; ++pair) {
@@ -227,44 +213,44 @@ gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
                         halves_of(stage.weights[panel][2 * pair + 1][place])[i ^ swapped]};
         }
       }
-      if (step == 0) {
-        // While one tile's products are computed, the last group's sums of the next are scaled.
-        const Floats4 scales = swapped_halves(shared.groups[before].scales[panel][row], swapped);
-        WKV_UNROLL
-        for (int tile = 0; tile < kTiles; ++tile) {
-          scale(tile, shared.groups[before], scales);
-          Integers2 begin = shared.groups[now].offsets[(first_tile + tile) * (kTileTokens / 2) + quad];
+      WKV_UNROLL
+      for (int tile = 0; tile < kTiles; ++tile) {
+        std::uint32_t codes[4];
+        load_words(codes, stage.codes[first_tile + tile]);
+        if (step == 0) {
+          Integers2 begin = group.offsets[(first_tile + tile) * (kTileTokens / 2) + quad];
           begin.x += kFloatOfInteger;
           begin.y += kFloatOfInteger;
-          std::uint32_t codes[4];
-          load_words(codes, stage.codes[first_tile + tile]);
           multiply_from(begin, sums[tile][0], w[0][0], codes[0], codes[1]);
           multiply_from(begin, sums[tile][1], w[0][1], codes[0], codes[1]);
-          multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
-          multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
-        }
-      } else {
-        WKV_UNROLL
-        for (int tile = 0; tile < kTiles; ++tile) {
-          std::uint32_t codes[4];
-          load_words(codes, stage.codes[first_tile + tile]);
+        } else {
           multiply_add(sums[tile][0], w[0][0], codes[0], codes[1]);
           multiply_add(sums[tile][1], w[0][1], codes[0], codes[1]);
-          multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
-          multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
         }
+        multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
+        multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
       }
-      slot = after<kStages>(slot);
     }
-    before = now;
-    now = after<Shared::kGroups>(now);
+    const Floats4 scales = swapped_halves(group.scales[panel][row], swapped);
+    WKV_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const Floats2 x_scales = group.x_scales[(first_tile + tile) * (kTileTokens / 2) + quad];
+      WKV_UNROLL
+      for (int token = 0; token < 2; ++token) {
+        const float x_scale = token == 0 ? x_scales.x : x_scales.y;
+        const std::int32_t(&of)[2][4] = sums[tile];
+        float(&sum)[4] = total[tile][token];
+        sum[0] = fused(integer_of(of[0][token]) * scales.x, x_scale, sum[0]);
+        sum[1] = fused(integer_of(of[0][2 + token]) * scales.y, x_scale, sum[1]);
+        sum[2] = fused(integer_of(of[1][token]) * scales.z, x_scale, sum[2]);
+        sum[3] = fused(integer_of(of[1][2 + token]) * scales.w, x_scale, sum[3]);
+      }
+    }
   }
 
-  const Floats4 scales = swapped_halves(shared.groups[before].scales[panel][row], swapped);
   const int output_row = (first_panel + panel) * kInt8PanelRows + row * 4;
   WKV_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
-    scale(tile, shared.groups[before], scales);
     WKV_UNROLL
     for (int token = 0; token < 2; ++token) {
       const int at = first_token + (first_tile + tile) * kTileTokens + quad * 2 + token;
