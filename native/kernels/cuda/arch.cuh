@@ -22,7 +22,10 @@
 #define WKV_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define WKV_ARGUMENTS const __grid_constant__
 #define WKV_DEVICE __device__ __forceinline__
+#define WKV_BOTH __host__ __device__ __forceinline__
 #define WKV_UNROLL _Pragma("unroll")
+// Where copies of a loop's body would take registers.
+#define WKV_KEEP_LOOP _Pragma("unroll 1")
 #else
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
@@ -30,7 +33,9 @@
 #define WKV_KERNEL(...) void
 #define WKV_ARGUMENTS const
 #define WKV_DEVICE inline
+#define WKV_BOTH inline
 #define WKV_UNROLL
+#define WKV_KEEP_LOOP
 #endif
 
 namespace wkv::cuda {
@@ -157,6 +162,9 @@ template <int kPending>
 WKV_DEVICE void wait_copies() {}
 #endif
 
+// Begins to bring the 32 bytes around an address to the second-level cache.
+WKV_DEVICE void expect_read(const float* place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
+
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
   kernel<<<dim3(grid.x, grid.y), grid.threads, grid.shared_bytes, stream>>>(arguments);
@@ -214,6 +222,8 @@ template <int kPending>
 void wait_copies() {
   simt::wait_copies(kPending);
 }
+
+inline void expect_read(const float*) {}
 
 // `name` is what messages call the kernel: the function that launches it.
 template <class Arguments>
