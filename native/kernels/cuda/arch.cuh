@@ -9,7 +9,8 @@
 // struct of arguments. Blocks have whole warps, and every lane of a warp takes part in what the warp does.
 //
 // Nothing is contracted (--fmad=false): what is one rounding says fused(). Divisions, roots and fused() are
-// those of IEEE 754 on both sides, and so are the bits.
+// those of IEEE 754 on both sides, and so are the bits. Denormal numbers are taken as zero (--ftz=true), as the
+// CPU's threads do.
 
 #include <cstddef>
 #include <cstdint>

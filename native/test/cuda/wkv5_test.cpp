@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -132,6 +133,21 @@ TEST_SUITE("CUDA wkv5") {
         }
       });
     }
+  }
+
+  TEST_CASE("a state that only decays ends at 0, as on the CPU's threads, which flush denormals") {
+    std::mt19937 random(4);
+    Case c(random, 1, 64, {60});
+    std::fill(c.k.begin(), c.k.end(), 0.0F);
+    std::fill(c.forget.begin(), c.forget.end(), 0.3F);
+    // 0.7^60 of them is at most 5e-10 of what it was, here below the smallest normal number.
+    for (float& number : c.states[0]) number *= 1e-30F;
+    Result cpu;
+    wkv::test::on_engine_thread([&] { cpu = expected(c); });
+    CHECK(std::count(cpu.states[0].begin() + kOffset, cpu.states[0].end(), 0.0F) == std::ptrdiff_t{64} * 64);
+    const Result gpu = run(c);
+    CHECK(wkv::test::bit_difference(gpu.y, cpu.y) == "");
+    CHECK(wkv::test::bit_difference(gpu.states[0], cpu.states[0]) == "");
   }
 
   TEST_CASE("tokens in pieces, and beside other segments, have the same bits") {
