@@ -31,10 +31,9 @@ WKV_DEVICE MixPart load_mix(const Mix& mix, int span, int size) {
   return {load_part(mix.mix, span, size), load_scales(mix.input_scales, span, size)};
 }
 
-// All mixes whose groups allow it.
-WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span, const float* current,
-                                       const float* previous) {
-  MixPart next = load_mix(a.mixes[0], span, a.channels);
+// All mixes whose groups allow it; `next` is the first.
+WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span, MixPart next,
+                                       const float* current, const float* previous) {
   WKV_KEEP_LOOP
   for (int index = 0; index < a.count; ++index) {
     const MixPart mix = next;
@@ -58,14 +57,11 @@ WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArgume
   float* const previous = current + row_floats(a.channels);
   const int size = a.channels;
   const int token = block_x();
-  const Segment segment = a.segments[a.segment_of[token]];
-  const bool first = token == segment.first;
-  float* const state = segment.state + a.state_offset;
+  const int own = a.segment_of[token];
   const auto row_of = [&](int of_token) { return a.x + static_cast<std::ptrdiff_t>(of_token) * size; };
 
   for_spans_of_warp(size, [&](int span) {
     const Part now = load_part(row_of(token), span, size);
-    const Part before = load_part(first ? state : row_of(token - 1), span, size);
     expect_span(a.norm.weight, span, size);
     expect_span(a.norm.bias, span, size);
     WKV_KEEP_LOOP
@@ -73,14 +69,21 @@ WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArgume
       expect_span(a.mixes[index].mix, span, size);
       expect_span(a.mixes[index].input_scales, span, size);
     }
+    // Here at the earliest the way to the segment has been fetched.
+    const Segment segment = a.segments[own];
+    const float* const row = token == segment.first ? segment.state + a.state_offset : row_of(token - 1);
+    const Part before = load_part(row, span, size);
     store_part(current, span, size, now);
     store_part(previous, span, size, before);
   });
   sync_block();
   Moments of_rows[2];
   find_moments({current, previous}, size, sums, of_rows);
+  const Segment segment = a.segments[own];
+  const bool first = token == segment.first;
 
   for_spans_of_warp(size, [&](int span) {
+    const MixPart mix = load_mix(a.mixes[0], span, size);
     const Part weight = load_part(a.norm.weight, span, size);
     const Part bias = load_part(a.norm.bias, span, size);
     const Part now = normal(load_part(current, span, size), of_rows[0], weight, bias);
@@ -88,7 +91,7 @@ WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArgume
     if (!first) before = normal(before, of_rows[1], weight, bias);
     store_part(current, span, size, now);
     store_part(previous, span, size, before);
-    quantize_span_of_mixes(a, span, current, previous);
+    quantize_span_of_mixes(a, span, mix, current, previous);
   });
 
   bool all_in_spans = true;
@@ -106,6 +109,7 @@ WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArgume
   }
 
   if (!first) return;
+  float* const state = segment.state + a.state_offset;
   if (segment.tokens > 1) {
     sync_block();  // the rows become those of the segment's last token
     for_spans_of_warp(size, [&](int span) {
