@@ -34,10 +34,10 @@ const mutants = [
     to: 'wait_copies<1>();\n    sync_block();  // the chunk',
   },
   {
-    name: 'wkv5: the next chunk comes to the place of this one',
+    name: 'wkv5: a chunk comes to another place than it is read from',
     file: wkv,
     from: 'Chunk& chunk = shared.chunks[token / kChunk % 2];\n      const std::ptrdiff_t at',
-    to: 'Chunk& chunk = shared.chunks[(token + kChunk - 1) / kChunk % 2];\n      const std::ptrdiff_t at',
+    to: 'Chunk& chunk = shared.chunks[token / (2 * kChunk) % 2];\n      const std::ptrdiff_t at',
   },
   {
     name: 'wkv5: no barrier before the runs are added',
