@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -12,7 +13,7 @@ using wkv::test::Guarded;
 
 namespace {
 
-constexpr int kHeadSizes[] = {8, 10, 16, 32, 64, 80, 128};
+constexpr int kHeadSizes[] = {2, 5, 8, 10, 16, 32, 64, 80, 128};
 constexpr int kGap = 5;  // floats between the channels of two tokens
 
 // One head over some tokens, with the channels of other heads, which nobody may touch, between the tokens.
@@ -123,6 +124,31 @@ TEST_SUITE("wkv5") {
           CHECK(wkv::test::bit_difference(result.y, portable.y) == "");
           CHECK(wkv::test::bit_difference(result.state, portable.state) == "");
         }
+      }
+    }
+  }
+
+  TEST_CASE("sums in the order that wkv5.h says") {
+    std::mt19937 random(5);
+    for (const int head_size : kHeadSizes) {
+      CAPTURE(head_size);
+      const Case c(random, head_size, 1);
+      const auto size = static_cast<std::size_t>(head_size);
+      float lanes[16] = {};
+      for (std::size_t i = 0; i < size; ++i) lanes[i % 16] = std::fma(c.r[i] * c.u[i], c.k[i], lanes[i % 16]);
+      for (std::size_t width = 8; width > 0; width /= 2) {
+        for (std::size_t lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+      }
+      const std::size_t keys = (size + 3) / 4;
+      Floats y;
+      for (std::size_t j = 0; j < size; ++j) {
+        float q[4] = {};
+        for (std::size_t i = 0; i < size; ++i)
+          q[i / keys] = std::fma(c.r[i], c.state[i * size + j], q[i / keys]);
+        y.push_back(std::fma(c.v[j], lanes[0], (q[0] + q[1]) + (q[2] + q[3])));
+      }
+      for (const wkv::KernelTable* table : wkv::available_kernels()) {
+        CHECK(wkv::test::bit_difference(run(table->wkv5, c).y, y) == "");
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gated_norm/cuda.h"
 #include "kernels/gemm_int8/cuda.h"
 #include "kernels/quantize/cuda.h"
 #include "kernels/token_shift/cuda.h"
@@ -128,13 +129,6 @@ struct Step::Call {
     gemm_int8(arguments, stream);
   }
 
-  // output += or = matrix * input, where input is f32 yet.
-  void multiply_wide(const WeightMatrix& matrix, const float* input, Epilogue epilogue,
-                     const float* gate = nullptr) const {
-    quantize({input, matrix.input_scales.data(), step.wide_.of(matrix), tokens}, stream);
-    multiply({product(matrix, step.wide_, step.x_, epilogue, gate)}, tokens);
-  }
-
   // x += O (GroupNorm(WKV(r, k, v)) * silu(g))
   void time_mixing(int layer) const {
     shift(WKV_CUDA_LN1_WEIGHT, state(layer),
@@ -151,19 +145,26 @@ struct Step::Call {
     wkv5({.r = step.r_.data(),
           .k = step.k_.data(),
           .v = step.v_.data(),
-          .g = step.g_.data(),
           .y = step.y_.data(),
           .forget = weights.vector(WKV_CUDA_ATT_FORGET, layer),
           .u = weights.vector(WKV_CUDA_ATT_BONUS, layer),
-          .norm = weights.norm(WKV_CUDA_LN_X_WEIGHT, layer),
-          .epsilon = shape().group_norm_epsilon,
           .segments = step.input_.segments(input()),
           .state_offset = state(layer) + 2 * std::ptrdiff_t{shape().channels},
           .count = segments,
           .heads = shape().heads,
           .head_size = shape().head_size},
          stream);
-    multiply_wide(weights.matrix(WKV_CUDA_ATT_OUTPUT, layer), step.y_.data(), Epilogue::kAdd);
+    const WeightMatrix& output = weights.matrix(WKV_CUDA_ATT_OUTPUT, layer);
+    gated_norm({.y = step.y_.data(),
+                .g = step.g_.data(),
+                .norm = weights.norm(WKV_CUDA_LN_X_WEIGHT, layer),
+                .epsilon = shape().group_norm_epsilon,
+                .input_scales = output.input_scales.data(),
+                .out = step.wide_.of(output),
+                .tokens = tokens,
+                .head_size = shape().head_size},
+               stream);
+    multiply({product(output, step.wide_, step.x_, Epilogue::kAdd)}, tokens);
   }
 
   // x += sigmoid(R xr) * (V relu(K xk)^2)
@@ -174,8 +175,9 @@ struct Step::Call {
                       Epilogue::kReluSquared),
               product(weights.matrix(WKV_CUDA_FFN_RECEPTANCE, layer), step.mixed_[1], step.gate_)},
              tokens);
-    multiply_wide(weights.matrix(WKV_CUDA_FFN_VALUE, layer), step.hidden_.data(), Epilogue::kAddGated,
-                  step.gate_.data());
+    const WeightMatrix& value = weights.matrix(WKV_CUDA_FFN_VALUE, layer);
+    quantize({step.hidden_.data(), value.input_scales.data(), step.wide_.of(value), tokens}, stream);
+    multiply({product(value, step.wide_, step.x_, Epilogue::kAddGated, step.gate_.data())}, tokens);
   }
 
   // logits[i] = head LN(x[wanted[begin + i]]; ln_out)

@@ -22,7 +22,7 @@ WKV_DEVICE float exponential(float x) {
   p = fused(p, r, 0.5F);
   p = fused(p, r, 1.0F);
   p = fused(p, r, 1.0F);
-  return float_of(bits_of(p) + (bits_of(shifted) << 23U));
+  return p * float_of((bits_of(shifted) << 23U) + 0x3f800000U);  // NaN stays NaN
 }
 
 WKV_DEVICE float sigmoid(float x) { return 1.0F / (1.0F + exponential(-x)); }

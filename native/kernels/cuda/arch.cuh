@@ -9,7 +9,8 @@
 // struct of arguments. Blocks have whole warps, and every lane of a warp takes part in what the warp does.
 //
 // Nothing is contracted (--fmad=false): what is one rounding says fused(). Divisions, roots and fused() are
-// those of IEEE 754 on both sides, and so are the bits.
+// those of IEEE 754 on both sides, and so are the bits. Denormal numbers are taken as zero (--ftz=true), as
+// the CPU's threads do.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +24,10 @@
 #define WKV_ARGUMENTS const __grid_constant__
 #define WKV_DEVICE __device__ __forceinline__
 #define WKV_FUNCTION __device__ __noinline__ inline
+#define WKV_BOTH __host__ __device__ __forceinline__
 #define WKV_UNROLL _Pragma("unroll")
+// Where copies of a loop's body would take registers.
+#define WKV_KEEP_LOOP _Pragma("unroll 1")
 #else
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
@@ -32,7 +36,9 @@
 #define WKV_ARGUMENTS const
 #define WKV_DEVICE inline
 #define WKV_FUNCTION inline
+#define WKV_BOTH inline
 #define WKV_UNROLL
+#define WKV_KEEP_LOOP
 #endif
 
 namespace wkv::cuda {
@@ -194,6 +200,8 @@ WKV_DEVICE void begin_next_kernel() { asm volatile("griddepcontrol.launch_depend
 WKV_DEVICE void await_previous_kernel() {}
 WKV_DEVICE void begin_next_kernel() {}
 #endif
+// Begins to bring the 32 bytes around an address to the second-level cache.
+WKV_DEVICE void expect_read(const float* place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
 
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
@@ -272,6 +280,8 @@ template <int kPending>
 void wait_copies() {
   simt::wait_copies(kPending);
 }
+
+inline void expect_read(const float*) {}
 
 // `name` is what messages call the kernel: the function that launches it.
 template <class Arguments>

@@ -68,7 +68,7 @@ WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, floa
     case Epilogue::kStore:
       return sum;
     case Epilogue::kReluSquared: {
-      const float positive = sum > 0.0F ? sum : 0.0F;
+      const float positive = sum < 0.0F ? 0.0F : sum;  // NaN stays
       return positive * positive;
     }
     case Epilogue::kAdd:

@@ -1,4 +1,4 @@
-// A block for each token.
+// A block for each token, whose row is kept in shared memory.
 
 #include "kernels/layer_norm/cuda.cuh"
 
@@ -14,42 +14,84 @@ WKV_DEVICE float element(const void* elements, EmbeddingType type, std::ptrdiff_
   return type == EmbeddingType::kF16 ? from_f16(half) : float_of(static_cast<std::uint32_t>(half) << 16U);
 }
 
-struct Shared {
-  float partial[kNormWarps];
-};
+// Numbers that a thread fetches at a time.
+constexpr int kAtOnce = 8;
 
 WKV_KERNEL(kNormThreads) embed_kernel(WKV_ARGUMENTS EmbedArguments a) {
-  const int token = block_x();
-  const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(a.tokens[token]) * a.channels;
-  normalize([&](int i) { return element(a.embedding, a.type, row + i); }, a.norm, a.channels,
-            a.x + static_cast<std::ptrdiff_t>(token) * a.channels, shared_memory<Shared>().partial);
+  NormSums<1>& sums = shared_memory<NormSums<1>>();
+  float* const row = shared_array<float>() + sizeof sums / sizeof(float);
+  const std::ptrdiff_t from = static_cast<std::ptrdiff_t>(a.tokens[block_x()]) * a.channels;
+  for (int begin = thread_index(); begin < a.channels; begin += kAtOnce * block_threads()) {
+    float elements[kAtOnce];
+    WKV_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int channel = begin + i * block_threads();
+      elements[i] = channel < a.channels ? element(a.embedding, a.type, from + channel) : 0.0F;
+    }
+    WKV_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int channel = begin + i * block_threads();
+      if (channel < a.channels) row[channel] = elements[i];
+    }
+  }
+  for_spans_of_warp(a.channels, [&](int span) {
+    expect_span(a.norm.weight, span, a.channels);
+    expect_span(a.norm.bias, span, a.channels);
+  });
+  sync_block();
+  Moments of_row[1];
+  find_moments({row}, a.channels, sums, of_row);
+  float* const x = a.x + static_cast<std::ptrdiff_t>(block_x()) * a.channels;
+  for (int i = thread_index(); i < a.channels; i += block_threads()) {
+    x[i] = normal(row[i], of_row[0], a.norm.weight[i], a.norm.bias[i]);
+  }
 }
 
 WKV_KERNEL(kNormThreads) norm_quantize_kernel(WKV_ARGUMENTS NormQuantizeArguments a) {
-  float* const partial = shared_array<float>();
-  float* const normed = partial + kNormWarps;
-  const float* const x = a.x + static_cast<std::ptrdiff_t>(a.rows[block_x()]) * a.out.columns;
-  normalize([&](int i) { return x[i]; }, a.norm, a.out.columns, normed, partial);
+  NormSums<1>& sums = shared_memory<NormSums<1>>();
+  float* const row = shared_array<float>() + sizeof sums / sizeof(float);
+  const int size = a.out.columns;
+  const float* const x = a.x + static_cast<std::ptrdiff_t>(a.rows[block_x()]) * size;
+  for_spans_of_warp(size, [&](int span) {
+    const Part part = load_part(x, span, size);
+    expect_span(a.norm.weight, span, size);
+    expect_span(a.norm.bias, span, size);
+    expect_span(a.input_scales, span, size);
+    store_part(row, span, size, part);
+  });
   sync_block();
-  for (int index = thread_index() / kWarp; index < groups_of(a.out); index += kNormWarps) {
-    quantize_group(a.out, block_x(), index, [&](int column) {
-      return a.input_scales == nullptr ? normed[column] : normed[column] * a.input_scales[column];
-    });
-  }
+  Moments of_row[1];
+  find_moments({row}, size, sums, of_row);
+  const bool in_spans = is_part_of_span(a.out.group);
+  for_spans_of_warp(size, [&](int span) {
+    const Part normed = normal(load_part(row, span, size), of_row[0], load_part(a.norm.weight, span, size),
+                               load_part(a.norm.bias, span, size));
+    const Part scaled = times(normed, load_scales(a.input_scales, span, size));
+    if (in_spans) {
+      quantize_span(a.out, block_x(), span, scaled);
+    } else {
+      store_part(row, span, size, scaled);
+    }
+  });
+  if (in_spans) return;
+  sync_block();
+  quantize_groups(a.out, block_x(), [&](int column) { return row[column]; });
 }
 
 }  // namespace
 
 void embed(const EmbedArguments& arguments, cudaStream_t stream) {
-  launch(embed_kernel, {static_cast<unsigned>(arguments.count), 1, kNormThreads, sizeof(Shared)}, stream,
-         arguments);
+  launch(embed_kernel,
+         {static_cast<unsigned>(arguments.count), 1, norm_threads(arguments.channels),
+          norm_shared_bytes<1>(arguments.channels)},
+         stream, arguments);
 }
 
 void norm_quantize(const NormQuantizeArguments& arguments, cudaStream_t stream) {
-  const auto floats = static_cast<std::size_t>(kNormWarps + arguments.out.columns);
+  const int channels = arguments.out.columns;
   launch(norm_quantize_kernel,
-         {static_cast<unsigned>(arguments.count), 1, kNormThreads, floats * sizeof(float)}, stream,
-         arguments);
+         {static_cast<unsigned>(arguments.count), 1, norm_threads(channels), norm_shared_bytes<1>(channels)},
+         stream, arguments);
 }
 
 }  // namespace wkv::cuda

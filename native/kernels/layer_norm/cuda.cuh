@@ -1,49 +1,95 @@
 #pragma once
 
-// Layer norm by a block: mean, then squared distances from it, in two passes. A thread sums every
-// block_threads-th number in ascending order, warps add their lanes as a tree, and the warps' sums are added
-// in order.
+// Layer norm by a block of any number of threads, with the bits of the CPU's: sums in the order of
+// layer_norm.h.
 
+#include "kernels/cuda/span.cuh"
 #include "kernels/layer_norm/cuda.h"
+#include "kernels/layer_norm/layer_norm.h"
 
 namespace wkv::cuda {
 
-constexpr int kNormThreads = 256;
-constexpr int kNormWarps = kNormThreads / kWarp;
+constexpr int kNormThreads = 512;
 constexpr float kLayerNormEpsilon = 1e-5F;
 
-// Every thread gets the same bits. `partial` are kNormWarps floats of shared memory.
-WKV_DEVICE float block_sum(float value, float* partial) {
-  value = warp_sum(value);
-  if (thread_index() % kWarp == 0) partial[thread_index() / kWarp] = value;
-  sync_block();
-  float sum = partial[0];
-  for (int warp = 1; warp < kNormWarps; ++warp) sum += partial[warp];
-  sync_block();
-  return sum;
+// Sums of 32 lanes each, of x and of squared distances.
+template <std::size_t kRows>
+struct NormSums {
+  float of_x[kRows][kWarp];
+  float of_squares[kRows][kWarp];
+};
+static_assert(kNormLanes == kWarp * kWarp);
+
+struct Moments {
+  float mean;
+  float scale;  // 1 / deviation
+};
+
+WKV_DEVICE float square_of_distance(float x, float mean, float sum) {
+  const float distance = x - mean;
+  return fused(distance, distance, sum);
+}
+WKV_DEVICE Moments moments(float mean, float squares, float count, float epsilon) {
+  return {mean, 1.0F / root(squares / count + epsilon)};
+}
+WKV_DEVICE float normal(float x, const Moments& moments, float weight, float bias) {
+  return fused((x - moments.mean) * moments.scale, weight, bias);
 }
 
-// output = norm of `size` numbers, load(i). A thread reads and writes the indices that are its own:
-// thread_index() and every block_threads()-th after it.
-template <class Load>
-WKV_DEVICE void normalize(Load load, const Norm& norm, int size, float* output, float* partial) {
+// sums[row][...] = those of term(row, x, sum) over the lanes of each row.
+template <std::size_t kRows, class Term>
+WKV_DEVICE void sum_lanes(const float* const (&rows)[kRows], int size, float (&sums)[kRows][kWarp],
+                          Term term) {
+  const int lane = thread_index() % kWarp;
+  for (int warp = thread_index() / kWarp; warp < kWarp; warp += block_threads() / kWarp) {
+    float sum[kRows] = {};
+    for (int i = warp * kWarp + lane; i < size; i += kNormLanes) {
+      for (std::size_t row = 0; row < kRows; ++row) sum[row] = term(row, rows[row][i], sum[row]);
+    }
+    for (std::size_t row = 0; row < kRows; ++row) {
+      sum[row] = warp_sum(sum[row]);
+      if (lane == 0) sums[row][warp] = sum[row];
+    }
+  }
+}
+
+// Of rows in shared memory, for every thread; to be called once they are there. May be called again at once.
+template <std::size_t kRows>
+WKV_DEVICE void find_moments(const float* const (&rows)[kRows], int size, NormSums<kRows>& sums,
+                             Moments (&found)[kRows]) {
+  const int lane = thread_index() % kWarp;
   const auto count = static_cast<float>(size);
-  float sum = 0;
-  for (int i = thread_index(); i < size; i += kNormThreads) {
-    output[i] = load(i);
-    sum += output[i];
+  sum_lanes(rows, size, sums.of_x, [](std::size_t, float x, float sum) { return sum + x; });
+  sync_block();
+  float mean[kRows];
+  for (std::size_t row = 0; row < kRows; ++row) mean[row] = warp_sum(sums.of_x[row][lane]) / count;
+  sum_lanes(rows, size, sums.of_squares,
+            [&](std::size_t row, float x, float sum) { return square_of_distance(x, mean[row], sum); });
+  sync_block();
+  for (std::size_t row = 0; row < kRows; ++row) {
+    found[row] = moments(mean[row], warp_sum(sums.of_squares[row][lane]), count, kLayerNormEpsilon);
   }
-  const float mean = block_sum(sum, partial) / count;
-  float squares = 0;
-  for (int i = thread_index(); i < size; i += kNormThreads) {
-    const float distance = output[i] - mean;
-    squares = fused(distance, distance, squares);
-  }
-  const float variance = block_sum(squares, partial) / count;
-  const float scale = 1.0F / root(variance + kLayerNormEpsilon);
-  for (int i = thread_index(); i < size; i += kNormThreads) {
-    output[i] = fused((output[i] - mean) * scale, norm.weight[i], norm.bias[i]);
-  }
+}
+
+// The norm of a lane's numbers.
+WKV_DEVICE Part normal(const Part& x, const Moments& moments, const Part& weight, const Part& bias) {
+  Part result;
+  WKV_UNROLL
+  for (int i = 0; i < kPartNumbers; ++i) result.of[i] = normal(x.of[i], moments, weight.of[i], bias.of[i]);
+  return result;
+}
+
+// A span for each warp, as far as the block goes.
+inline unsigned norm_threads(int channels) {
+  const int threads = (channels + kSpan - 1) / kSpan * kWarp;
+  return static_cast<unsigned>(threads < kNormThreads ? threads : kNormThreads);
+}
+
+// Of the sums and then the rows, each of `channels` rounded up to whole quads.
+WKV_BOTH int row_floats(int channels) { return (channels + 3) / 4 * 4; }
+template <std::size_t kRows>
+std::size_t norm_shared_bytes(int channels) {
+  return sizeof(NormSums<kRows>) + kRows * static_cast<std::size_t>(row_floats(channels)) * sizeof(float);
 }
 
 }  // namespace wkv::cuda

@@ -6,7 +6,7 @@
 namespace wkv::cuda {
 
 // A row is normalized in shared memory, two of them in the token shift.
-constexpr int kMostChannels = 6'112;
+constexpr int kMostChannels = 6'080;
 
 struct Norm {
   const float* weight;

@@ -1,46 +1,126 @@
 #pragma once
 
+#include "kernels/cuda/span.cuh"
 #include "kernels/quantize/cuda.h"
 
 namespace wkv::cuda {
 
-WKV_DEVICE int groups_of(const QuantizedTokens& out) { return (out.columns + out.group - 1) / out.group; }
+// How a group of numbers becomes codes: by the bits of its largest magnitude. As whole numbers magnitudes
+// have the same order, infinity is above all numbers and NaN above that.
+struct Coding {
+  float largest;
+  float inverse;
+  bool finite;
 
-// A warp quantizes one group of one token; value(column) is what becomes a code.
+  WKV_DEVICE int code(float value) const { return finite ? nearest(value * inverse) : 0; }
+  WKV_DEVICE float scale() const {
+    return !finite ? float_of(0x7fc00000U) : inverse == 0.0F ? 0.0F : largest / 127.0F;
+  }
+};
+WKV_DEVICE std::uint32_t magnitude_bits(float value) { return bits_of(value) & 0x7fffffffU; }
+WKV_DEVICE std::uint32_t larger(std::uint32_t a, std::uint32_t b) { return a > b ? a : b; }
+WKV_DEVICE Coding coding_of(std::uint32_t largest_bits) {
+  const float largest = float_of(largest_bits);
+  const bool finite = largest_bits < 0x7f800000U;
+  return {largest, finite && largest >= 1e-30F ? 127.0F / largest : 0.0F, finite};
+}
+
+WKV_DEVICE int padded_columns(const QuantizedTokens& out) { return (out.columns + 15) / 16 * 16; }
+WKV_DEVICE std::int8_t* code_at(const QuantizedTokens& out, int token, int column) {
+  return out.codes + static_cast<std::ptrdiff_t>(token / kTileTokens) * kTileTokens * padded_columns(out) +
+         static_cast<std::ptrdiff_t>(column / 16) * (16 * kTileTokens) + token % kTileTokens * 16 +
+         column % 16;
+}
+WKV_DEVICE void put_group(const QuantizedTokens& out, int token, int index, const Coding& coding,
+                          std::int32_t sum) {
+  const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(index) * out.stride + token;
+  out.scales[place] = coding.scale();
+  out.offsets[place] = -128 * sum;
+}
+
+// Groups of any size: a warp quantizes one of them at a time; value(column) is what becomes a code.
 template <class Value>
 WKV_DEVICE void quantize_group(const QuantizedTokens& out, int token, int index, Value value) {
   const int lane = thread_index() % kWarp;
-  const int padded = (out.columns + 15) / 16 * 16;
+  const int padded = padded_columns(out);
   const int begin = index * out.group;
   const int end = begin + out.group < out.columns ? begin + out.group : out.columns;
   const int padded_end = begin + out.group < padded ? begin + out.group : padded;
-  // As whole numbers magnitudes have the same order, infinity is above all numbers and NaN above that.
-  std::uint32_t largest_bits = 0;
+  std::uint32_t largest = 0;
   for (int column = begin + lane; column < end; column += kWarp) {
-    const std::uint32_t bits = bits_of(value(column)) & 0x7fffffffU;
-    largest_bits = bits > largest_bits ? bits : largest_bits;
+    largest = larger(largest, magnitude_bits(value(column)));
   }
-  largest_bits = warp_largest(largest_bits);
-  const float largest = float_of(largest_bits);
-  const bool finite = largest_bits < 0x7f800000U;
-  const bool any = finite && largest >= 1e-30F;
-  const float inverse = any ? 127.0F / largest : 0.0F;
-
-  std::int8_t* const codes = out.codes +
-                             static_cast<std::ptrdiff_t>(token / kTileTokens) * kTileTokens * padded +
-                             token % kTileTokens * 16;
+  const Coding coding = coding_of(warp_largest(largest));
   std::int32_t sum = 0;
   for (int column = begin + lane; column < padded_end; column += kWarp) {
-    const int code = finite && column < end ? nearest(value(column) * inverse) : 0;
-    codes[static_cast<std::ptrdiff_t>(column / 16) * (16 * kTileTokens) + column % 16] =
-        static_cast<std::int8_t>(code);
+    const int code = column < end ? coding.code(value(column)) : 0;
+    *code_at(out, token, column) = static_cast<std::int8_t>(code);
     sum += code;
   }
   sum = warp_sum(sum);
-  if (lane == 0) {
-    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(index) * out.stride + token;
-    out.scales[place] = !finite ? float_of(0x7fc00000U) : any ? largest / 127.0F : 0.0F;
-    out.offsets[place] = -128 * sum;
+  if (lane == 0) put_group(out, token, index, coding, sum);
+}
+
+WKV_DEVICE int groups_of(const QuantizedTokens& out) { return (out.columns + out.group - 1) / out.group; }
+
+// All groups of a token, by a block.
+template <class Value>
+WKV_DEVICE void quantize_groups(const QuantizedTokens& out, int token, Value value) {
+  for (int index = thread_index() / kWarp; index < groups_of(out); index += block_threads() / kWarp) {
+    quantize_group(out, token, index, value);
+  }
+}
+
+// Groups that are parts of spans, of 16, 32, 64, 128 or 256 columns: a warp quantizes those of a span, of
+// numbers that are 0 beyond the row.
+WKV_DEVICE void quantize_span(const QuantizedTokens& out, int token, int span, const Part& values) {
+  // Lanes that share a group; one of 256 columns is both quads of all.
+  const int lanes = out.group / 4 < kWarp ? out.group / 4 : kWarp;
+  std::uint32_t largest[kSpanQuads];
+  WKV_UNROLL
+  for (int quad = 0; quad < kSpanQuads; ++quad) {
+    largest[quad] = 0;
+    WKV_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      largest[quad] = larger(largest[quad], magnitude_bits(values.of[4 * quad + i]));
+    }
+  }
+  if (out.group == kSpan) largest[0] = largest[1] = larger(largest[0], largest[1]);
+  for (int mask = lanes / 2; mask > 0; mask /= 2) {
+    WKV_UNROLL
+    for (std::uint32_t& each : largest) each = larger(each, shuffle_xor(each, mask));
+  }
+
+  Coding codings[kSpanQuads];
+  std::int32_t sums[kSpanQuads];
+  WKV_UNROLL
+  for (int quad = 0; quad < kSpanQuads; ++quad) {
+    codings[quad] = coding_of(largest[quad]);
+    std::uint32_t four = 0;
+    sums[quad] = 0;
+    WKV_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int code = codings[quad].code(values.of[4 * quad + i]);
+      four |= (static_cast<std::uint32_t>(code) & 0xffU) << (8 * i);
+      sums[quad] += code;
+    }
+    const int column = part_column(span, quad);
+    if (column < padded_columns(out)) {
+      *reinterpret_cast<std::uint32_t*>(code_at(out, token, column)) = four;
+    }
+  }
+  if (out.group == kSpan) sums[0] += sums[1];
+  for (int mask = lanes / 2; mask > 0; mask /= 2) {
+    WKV_UNROLL
+    for (std::int32_t& sum : sums) sum += shuffle_xor(sum, mask);
+  }
+  if (thread_index() % lanes != 0) return;
+  WKV_UNROLL
+  for (int quad = 0; quad < kSpanQuads; ++quad) {
+    const int column = part_column(span, quad);
+    if (column < out.columns && column % out.group == 0) {
+      put_group(out, token, column / out.group, codings[quad], sums[quad]);
+    }
   }
 }
 

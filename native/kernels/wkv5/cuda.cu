@@ -1,143 +1,212 @@
-// A block for each head of each segment, a thread for each value channel. With heads of 64 channels a thread
-// keeps its column of the state in registers; a warp reads and writes whole rows of it. Other sizes leave the
-// state in memory.
+// Heads of 64: a block has half of a head's value channels, and for each of them four threads, one for each
+// run of keys, which keep their part of the state in registers. Tokens come in chunks, the next one while one
+// is computed; within a chunk no thread waits for another. For a single token it is a copy of the state.
+//
+// Other sizes leave the state in memory, and are simple.
 
 #include "kernels/wkv5/cuda.h"
 
-#include "kernels/activations/cuda.cuh"
+#include "kernels/wkv5/wkv5.h"
 
 namespace wkv::cuda {
 
 namespace {
 
-constexpr int kFastHeadSize = 64;
-constexpr int kMostThreads = 256;
-// On a processor, with heads of 64: 128 registers for each thread, half of them its column of the state.
-[[maybe_unused]] constexpr int kBlocks = 8;
+constexpr int kFastSize = 64;
+constexpr int kRunKeys = kFastSize / kWkv5Runs;
+constexpr int kColumns = kWarp;  // of a block
+constexpr int kBlocksOfHead = kFastSize / kColumns;
+constexpr int kThreads = kWkv5Runs * kColumns;
+constexpr int kChunk = 16;
+// On a processor; together they have enough of the state on its way to be as fast as memory.
+[[maybe_unused]] constexpr int kBlocks = 7;
 
-static_assert(5 * kMostHeadSize * sizeof(float) <= kMostSharedBytes);
-
-// What a token needs of its head, in shared memory.
-struct Head {
-  float* r;
-  float* k;
-  float* forget;
-  float* u;
-  float* y;
+// What a block needs of some tokens.
+struct Chunk {
+  Floats4 r[kChunk][kFastSize / 4];
+  Floats4 k[kChunk][kFastSize / 4];
+  Floats4 v[kChunk][kColumns / 4];
 };
 
-// r[0] u[0] k[0] + r[1] u[1] k[1] + ...: what the bonus adds to y[j] is v[j] times this. Each warp computes
-// it for itself.
-WKV_DEVICE float bonus_of(const Head& head, int size) {
-  float sum = 0;
-  for (int i = thread_index() % kWarp; i < size; i += kWarp) {
-    sum = fused(head.r[i] * head.u[i], head.k[i], sum);
-  }
-  return warp_sum(sum);
-}
-
-// Mean and 1 / deviation of y, computed by each warp for itself.
-struct Moments {
-  float mean;
-  float scale;
+struct FastShared {
+  Chunk chunks[2];
+  float sums[kChunk][kWkv5Runs][kColumns];
+  float u[kFastSize];
+  float bonus[kChunk];
 };
-WKV_DEVICE Moments moments_of(const float* y, int size, float epsilon) {
-  const auto count = static_cast<float>(size);
-  float sum = 0;
-  for (int i = thread_index() % kWarp; i < size; i += kWarp) sum += y[i];
-  const float mean = warp_sum(sum) / count;
-  float squares = 0;
-  for (int i = thread_index() % kWarp; i < size; i += kWarp) {
-    const float distance = y[i] - mean;
-    squares = fused(distance, distance, squares);
+static_assert(sizeof(FastShared) <= kMostSharedBytes);
+
+// Rows of kNumbers floats, `stride` apart, of `tokens` tokens; sixteen bytes a thread at a time.
+template <int kNumbers>
+WKV_DEVICE void begin_rows(Floats4 (&place)[kChunk][static_cast<std::size_t>(kNumbers / 4)],
+                           const float* rows, std::ptrdiff_t stride, int tokens) {
+  constexpr int kPieces = kNumbers / 4;
+  for (int i = thread_index(); i < tokens * kPieces; i += kThreads) {
+    const float* const from = rows + i / kPieces * stride + i % kPieces * 4;
+    begin_copy(reinterpret_cast<Words4*>(&place[i / kPieces][i % kPieces]),
+               reinterpret_cast<const unsigned char*>(from));
   }
-  return {mean, 1.0F / root(warp_sum(squares) / count + epsilon)};
 }
 
-// One value channel of one token. state(i) is its number for the key channel i. Whole warps of a head of
-// kSize meet now and then: it keeps the compiler from fetching a whole token at once, for which there are no
-// registers.
-template <int kSize, class StateAt>
-WKV_DEVICE float advance(const Head& head, int size, float value, float bonus, StateAt state) {
-  constexpr int kRun = 16;
-  float sum = value * bonus;
-  WKV_UNROLL
-  for (int i = 0; i < size; ++i) {
-    if (kSize != 0 && i % kRun == 0) sync_warp();
-    float& s = state(i);
-    sum = fused(head.r[i], s, sum);
-    s = fused(head.k[i], value, fused(-head.forget[i], s, s));
-  }
+// r[0] u[0] k[0] + r[1] u[1] k[1] + ..., as the CPU adds them: by sixteen lanes, here half a warp.
+template <class At>
+WKV_DEVICE float bonus_of(int size, At at) {
+  float sum = 0;
+  for (int i = thread_index() % 16; i < size; i += 16) sum = at(i, sum);
+  for (int mask = 8; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
   return sum;
 }
 
-// kSize: of a head, or 0 for what the arguments say.
-template <int kSize>
-WKV_KERNEL(kSize == 0 ? kMostThreads : kSize, kSize == 0 ? 1 : kBlocks)
-wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
-  const int size = kSize == 0 ? a.head_size : kSize;
-  float* const shared = shared_array<float>();
-  const Head head{shared, shared + size, shared + 2 * size, shared + 3 * size, shared + 4 * size};
-  const int channels = a.heads * size;
+WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+  FastShared& shared = shared_memory<FastShared>();
+  const int run = thread_index() / kColumns;
+  const int column = thread_index() % kColumns;
+  const int channel = block_x() / kBlocksOfHead * kFastSize;
+  const int first_column = block_x() % kBlocksOfHead * kColumns;
+  const Segment segment = a.segments[block_y()];
+  float* const state = segment.state + a.state_offset +
+                       static_cast<std::ptrdiff_t>(channel + run * kRunKeys) * kFastSize + first_column +
+                       column;
+  float s[kRunKeys];
+  WKV_UNROLL
+  for (int i = 0; i < kRunKeys; ++i) s[i] = state[i * kFastSize];
+
+  const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(a.heads) * kFastSize;
+  const std::ptrdiff_t first = segment.first * stride + channel;
+  const auto begin_chunk = [&](int token) {
+    if (token < segment.tokens) {
+      const int tokens = segment.tokens - token < kChunk ? segment.tokens - token : kChunk;
+      Chunk& chunk = shared.chunks[token / kChunk % 2];
+      const std::ptrdiff_t at = first + token * stride;
+      begin_rows<kFastSize>(chunk.r, a.r + at, stride, tokens);
+      begin_rows<kFastSize>(chunk.k, a.k + at, stride, tokens);
+      begin_rows<kColumns>(chunk.v, a.v + at + first_column, stride, tokens);
+    }
+    commit_copies();
+  };
+  begin_chunk(0);
+  if (thread_index() < kFastSize) shared.u[thread_index()] = a.u[channel + thread_index()];
+  float forget[kRunKeys];
+  WKV_UNROLL
+  for (int i = 0; i < kRunKeys; ++i) forget[i] = -a.forget[channel + run * kRunKeys + i];
+
+  WKV_KEEP_LOOP
+  for (int token = 0; token < segment.tokens; token += kChunk) {
+    wait_copies<0>();
+    sync_block();  // the chunk is there, and nobody needs the one before any more
+    begin_chunk(token + kChunk);
+    const Chunk& chunk = shared.chunks[token / kChunk % 2];
+    const int tokens = segment.tokens - token < kChunk ? segment.tokens - token : kChunk;
+
+    WKV_UNROLL
+    for (int begin = 0; begin < kChunk; begin += kThreads / 16) {
+      // Whole warps take part, also where there is no token for them.
+      const int own = begin + thread_index() / 16;
+      const int of = own < tokens ? own : 0;
+      const auto* const r = reinterpret_cast<const float*>(chunk.r[of]);
+      const auto* const k = reinterpret_cast<const float*>(chunk.k[of]);
+      const float bonus =
+          bonus_of(kFastSize, [&](int i, float sum) { return fused(r[i] * shared.u[i], k[i], sum); });
+      if (own < tokens && thread_index() % 16 == 0) shared.bonus[own] = bonus;
+    }
+
+    WKV_KEEP_LOOP
+    for (int t = 0; t < tokens; ++t) {
+      const float value = reinterpret_cast<const float*>(chunk.v[t])[column];
+      float sum = 0;
+      WKV_UNROLL
+      for (int quad = 0; quad < kRunKeys / 4; ++quad) {
+        const Floats4 r = chunk.r[t][run * (kRunKeys / 4) + quad];
+        const Floats4 k = chunk.k[t][run * (kRunKeys / 4) + quad];
+        const auto take = [&](int i, float receptance, float key) {
+          sum = fused(receptance, s[i], sum);
+          s[i] = fused(key, value, fused(forget[i], s[i], s[i]));
+        };
+        take(4 * quad, r.x, k.x);
+        take(4 * quad + 1, r.y, k.y);
+        take(4 * quad + 2, r.z, k.z);
+        take(4 * quad + 3, r.w, k.w);
+      }
+      shared.sums[t][run][column] = sum;
+    }
+    sync_block();
+    for (int t = run; t < tokens; t += kWkv5Runs) {
+      const float(&q)[kWkv5Runs][kColumns] = shared.sums[t];
+      const float sum = (q[0][column] + q[1][column]) + (q[2][column] + q[3][column]);
+      const float value = reinterpret_cast<const float*>(chunk.v[t])[column];
+      a.y[first + (token + t) * stride + first_column + column] = fused(value, shared.bonus[t], sum);
+    }
+  }
+  WKV_UNROLL
+  for (int i = 0; i < kRunKeys; ++i) state[i * kFastSize] = s[i];
+}
+
+constexpr int kMostThreads = 256;
+
+// What a token needs of its head, in shared memory.
+struct Head {
+  float r[kMostHeadSize];
+  float k[kMostHeadSize];
+  float forget[kMostHeadSize];
+  float u[kMostHeadSize];
+};
+static_assert(sizeof(Head) <= kMostSharedBytes);
+
+// A block for each head, whose threads take its value channels in turn.
+WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+  Head& head = shared_memory<Head>();
+  const int size = a.head_size;
+  const int run_keys = (size + kWkv5Runs - 1) / kWkv5Runs;
   const int channel = block_x() * size;
   const Segment segment = a.segments[block_y()];
   float* const state = segment.state + a.state_offset + static_cast<std::ptrdiff_t>(channel) * size;
-
+  const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(a.heads) * size;
   for (int i = thread_index(); i < size; i += block_threads()) {
     head.forget[i] = a.forget[channel + i];
     head.u[i] = a.u[channel + i];
   }
-  float column[static_cast<std::size_t>(kSize == 0 ? 1 : kSize)];
-  if constexpr (kSize != 0) {
-    WKV_UNROLL
-    for (int i = 0; i < kSize; ++i) column[i] = state[i * kSize + thread_index()];
-  }
-
   for (int token = 0; token < segment.tokens; ++token) {
-    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(segment.first + token) * channels + channel;
+    const std::ptrdiff_t at = (segment.first + token) * stride + channel;
     for (int i = thread_index(); i < size; i += block_threads()) {
       head.r[i] = a.r[at + i];
       head.k[i] = a.k[at + i];
     }
     sync_block();
-    const float bonus = bonus_of(head, size);
+    const float bonus =
+        bonus_of(size, [&](int i, float sum) { return fused(head.r[i] * head.u[i], head.k[i], sum); });
     for (int j = thread_index(); j < size; j += block_threads()) {
       const float value = a.v[at + j];
-      if constexpr (kSize != 0) {
-        head.y[j] = advance<kSize>(head, kSize, value, bonus, [&](int i) -> float& { return column[i]; });
-      } else {
-        head.y[j] = advance<0>(head, size, value, bonus, [&](int i) -> float& {
-          return state[static_cast<std::ptrdiff_t>(i) * size + j];
-        });
+      float sums[kWkv5Runs] = {};
+      WKV_UNROLL
+      for (int run = 0; run < kWkv5Runs; ++run) {
+        const int end = (run + 1) * run_keys < size ? (run + 1) * run_keys : size;
+        for (int i = run * run_keys; i < end; ++i) {
+          float& s = state[static_cast<std::ptrdiff_t>(i) * size + j];
+          sums[run] = fused(head.r[i], s, sums[run]);
+          s = fused(head.k[i], value, fused(-head.forget[i], s, s));
+        }
       }
+      a.y[at + j] = fused(value, bonus, (sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
-    sync_block();  // from here on r and k are free for the next token; y is until the next barrier
-    const Moments moments = moments_of(head.y, size, a.epsilon);
-    for (int j = thread_index(); j < size; j += block_threads()) {
-      const float normal = (head.y[j] - moments.mean) * moments.scale;
-      const float gate = a.g[at + j];
-      a.y[at + j] =
-          fused(normal, a.norm.weight[channel + j], a.norm.bias[channel + j]) * (gate * sigmoid(gate));
-    }
-  }
-  if constexpr (kSize != 0) {
-    WKV_UNROLL
-    for (int i = 0; i < kSize; ++i) state[i * kSize + thread_index()] = column[i];
+    sync_block();  // from here on r and k are free for the next token
   }
 }
 
 }  // namespace
 
 void wkv5(const Wkv5Arguments& arguments, cudaStream_t stream) {
+  const auto segments = static_cast<unsigned>(arguments.count);
   const int size = arguments.head_size;
-  const int threads = size < kMostThreads ? (size + kWarp - 1) / kWarp * kWarp : kMostThreads;
-  const Grid grid{static_cast<unsigned>(arguments.heads), static_cast<unsigned>(arguments.count),
-                  static_cast<unsigned>(threads), 5 * static_cast<std::size_t>(size) * sizeof(float)};
-  if (size == kFastHeadSize) {
-    launch(wkv5_kernel<kFastHeadSize>, grid, stream, arguments);
-  } else {
-    launch(wkv5_kernel<0>, grid, stream, arguments);
+  if (size == kFastSize) {
+    launch(wkv5_fast_kernel,
+           {static_cast<unsigned>(arguments.heads * kBlocksOfHead), segments, kThreads, sizeof(FastShared)},
+           stream, arguments);
+    return;
   }
+  const int threads = size < kMostThreads ? (size + kWarp - 1) / kWarp * kWarp : kMostThreads;
+  launch(wkv5_kernel,
+         {static_cast<unsigned>(arguments.heads), segments, static_cast<unsigned>(threads), sizeof(Head)},
+         stream, arguments);
 }
 
 }  // namespace wkv::cuda

@@ -1,25 +1,22 @@
 #pragma once
 
 #include "kernels/cuda/segment.h"
-#include "kernels/layer_norm/cuda.h"
+#include "kernels/cuda/arch.cuh"
 
 namespace wkv::cuda {
 
 constexpr int kMostHeadSize = 1024;
 
-// The recurrence of RWKV-5 (wkv5.h), the group norm of each head and the gate, for every head of every
-// segment: y = (group norm of the recurrence's output) * g * sigmoid(g). The state is f32,
-// [head][key][value]. Sums over the key channels are in the order of the CPU's kernels.
+// The recurrence of RWKV-5 for every head of every segment, with the bits of the CPU's kernels (wkv5.h). The
+// state is f32, [head][key][value].
 struct Wkv5Arguments {
-  const float* r;  // [tokens][heads][head_size], as are k, v, g and y
+  const float*
+      r;  // [tokens][heads][head_size], as are k, v and y; where head_size is 64 they begin at 16 bytes
   const float* k;
   const float* v;
-  const float* g;
   float* y;
   const float* forget;  // [heads][head_size]
   const float* u;
-  Norm norm;
-  float epsilon;
   const Segment* segments;
   std::ptrdiff_t state_offset;  // of the layer's recurrence in a session's state
   int count;                    // of segments

@@ -16,6 +16,15 @@ namespace wkv {
 // same direction, which a thousand tokens make 3e-5. It lies `forget_stride` floats further for the next
 // token: 0 in RWKV-5, whose decay is a weight. `u` is the bonus time_faaaa, [N]; `state` is S as
 // [key][value], N * N floats, updated in place. `y` must not overlap the inputs.
+//
+// The key channels are summed in kWkv5Runs runs of ceil(N / 4), so that a GPU has four threads for a value
+// channel; the last run may be shorter, or empty. Every instruction set, and GPUs, give the bits of
+//
+//   q[p]  = fma(r[i], S[i][j], q[p]) from 0 over the run's i, ascending
+//   bonus = sum of r[i] * u[i] * k[i]: sixteen lanes of fma(r[i] * u[i], k[i], ...), then as a tree
+//   y[j]  = fma(v[j], bonus, (q[0] + q[1]) + (q[2] + q[3]))
+//   S[i][j] = fma(k[i], v[j], fma(-forget[i], S[i][j], S[i][j]))
+constexpr int kWkv5Runs = 4;
 struct Wkv5Arguments {
   const float* r;
   const float* k;

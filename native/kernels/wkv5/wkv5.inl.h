@@ -1,6 +1,6 @@
 // The bonus term does not depend on the state: sum_i r[i] u[i] k[i] v[j] = v[j] * sum_i r[i] u[i] k[i], one
-// scalar per token. What remains runs over the value channels j, sixteen to a register, with i ascending; the
-// state of a head (16 KiB at N = 64) stays in the first-level cache over the run of tokens.
+// scalar per token. What remains runs over the value channels j, sixteen to a register, run of keys by run;
+// the state of a head (16 KiB at N = 64) stays in the first-level cache over the tokens.
 
 namespace wkv::WKV_ISA_NAMESPACE {
 
@@ -12,29 +12,41 @@ inline float wkv5_bonus(const float* r, const float* k, const float* u, int size
   return reduce_add(sum);
 }
 
+// Where a run of key channels ends that begins at `begin`.
+inline int wkv5_run_end(int begin, int size) {
+  const int end = begin + (size + kWkv5Runs - 1) / kWkv5Runs;
+  return end < size ? end : size;
+}
+
 // Head sizes that are a multiple of 64: four registers of value channels at a time.
 inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float* k, const float* v,
                              const float* forgets, float* y, float bonus) {
   const int size = a.head_size;
   for (int j = 0; j < size; j += 64) {
     F32x16 value[4];
-    F32x16 sum[4];
-    for (int c = 0; c < 4; ++c) {
-      value[c] = load(v + j + 16 * c);
-      sum[c] = mul(value[c], broadcast(bonus));
-    }
+    for (int c = 0; c < 4; ++c) value[c] = load(v + j + 16 * c);
+    F32x16 pairs[2][4];
     float* row = a.state + j;
-    for (int i = 0; i < size; ++i, row += size) {
-      const F32x16 receptance = broadcast(r[i]);
-      const F32x16 key = broadcast(k[i]);
-      const F32x16 forget = broadcast(-forgets[i]);
-      for (int c = 0; c < 4; ++c) {
-        const F32x16 s = load(row + 16 * c);
-        sum[c] = fma(receptance, s, sum[c]);
-        store(row + 16 * c, fma(key, value[c], fma(forget, s, s)));
+    int i = 0;
+    for (int run = 0; run < kWkv5Runs; ++run) {
+      F32x16 sum[4];
+      for (int c = 0; c < 4; ++c) sum[c] = broadcast(0.0F);
+      for (const int end = wkv5_run_end(i, size); i < end; ++i, row += size) {
+        const F32x16 receptance = broadcast(r[i]);
+        const F32x16 key = broadcast(k[i]);
+        const F32x16 forget = broadcast(-forgets[i]);
+        for (int c = 0; c < 4; ++c) {
+          const F32x16 s = load(row + 16 * c);
+          sum[c] = fma(receptance, s, sum[c]);
+          store(row + 16 * c, fma(key, value[c], fma(forget, s, s)));
+        }
       }
+      F32x16(&pair)[4] = pairs[run / 2];
+      for (int c = 0; c < 4; ++c) pair[c] = run % 2 == 0 ? sum[c] : add(pair[c], sum[c]);
     }
-    for (int c = 0; c < 4; ++c) store(y + j + 16 * c, sum[c]);
+    for (int c = 0; c < 4; ++c) {
+      store(y + j + 16 * c, fma(value[c], broadcast(bonus), add(pairs[0][c], pairs[1][c])));
+    }
   }
 }
 
@@ -43,14 +55,20 @@ inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, c
   const int size = a.head_size;
   for_each_16(size, [&](int j, auto load_part, auto store_part) {
     const F32x16 value = load_part(v + j);
-    F32x16 sum = mul(value, broadcast(bonus));
+    F32x16 pairs[2];
     float* row = a.state + j;
-    for (int i = 0; i < size; ++i, row += size) {
-      const F32x16 s = load_part(row);
-      sum = fma(broadcast(r[i]), s, sum);
-      store_part(row, fma(broadcast(k[i]), value, fma(broadcast(-forgets[i]), s, s)));
+    int i = 0;
+    for (int run = 0; run < kWkv5Runs; ++run) {
+      F32x16 sum = broadcast(0.0F);
+      for (const int end = wkv5_run_end(i, size); i < end; ++i, row += size) {
+        const F32x16 s = load_part(row);
+        sum = fma(broadcast(r[i]), s, sum);
+        store_part(row, fma(broadcast(k[i]), value, fma(broadcast(-forgets[i]), s, s)));
+      }
+      F32x16& pair = pairs[run / 2];
+      pair = run % 2 == 0 ? sum : add(pair, sum);
     }
-    store_part(y + j, sum);
+    store_part(y + j, fma(value, broadcast(bonus), add(pairs[0], pairs[1])));
   });
 }
 

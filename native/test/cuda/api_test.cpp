@@ -137,7 +137,7 @@ TEST_SUITE("CUDA library") {
       return answer.text;
     };
     CHECK(refused([](WkvCudaShape& s) { s.channels = 7000; }) ==
-          "the CUDA backend takes models with channels from 1 to 6112, not 7000");
+          "the CUDA backend takes models with channels from 1 to 6080, not 7000");
     CHECK(has(refused([](WkvCudaShape& s) { s.head_size = 1025; }), "channels in a head from 1 to 1024"));
     CHECK(has(refused([](WkvCudaShape& s) { s.layers = 0; }), "layers"));
     CHECK(has(refused([](WkvCudaShape& s) { s.heads = -1; }), "heads"));

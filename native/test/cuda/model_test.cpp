@@ -226,8 +226,13 @@ TEST_SUITE("CUDA model") {
       Engine cpu(on_cpu(shape, 9, group), 1, 4);
       const Tokens tokens = random_tokens(10, 12, shape.vocabulary);
       const SessionState state = fresh_state(cpu.network());
-      check_near(evaluate(gpu, state, tokens, Output::kAll)->values,
-                 evaluate(cpu, state, tokens, Output::kAll)->values, shape.vocabulary);
+      const auto actual = evaluate(gpu, state, tokens, Output::kAll);
+      const auto expected = evaluate(cpu, state, tokens, Output::kAll);
+      check_near(actual->values, expected->values, shape.vocabulary);
+      if (group < 250) continue;
+      // Rows are of one group, and nothing is summed in another order.
+      CHECK(wkv::test::bit_difference(actual->values, expected->values) == "");
+      CHECK(wkv::test::bit_difference(numbers_of(actual->state), numbers_of(expected->state)) == "");
     }
   }
 

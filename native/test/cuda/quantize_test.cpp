@@ -74,8 +74,15 @@ Result expected(const Floats& x, const Floats& input_scales, int tokens, int col
 TEST_SUITE("CUDA quantize") {
   TEST_CASE("has the bits of the naive form") {
     std::mt19937 random(1);
-    for (const Form& form :
-         {Form{1, 16, 16}, {9, 100, 16}, {3, 250, 32}, {17, 700, 48}, {2, 1040, 256}, {1, 4096, 4096}}) {
+    for (const Form& form : {Form{1, 16, 16},
+                             {9, 100, 16},
+                             {3, 250, 32},
+                             {17, 700, 48},
+                             {2, 1040, 256},
+                             {1, 4096, 4096},
+                             {9, 1030, 128},
+                             {2, 331, 64},
+                             {3, 777, 256}}) {
       const int tokens = form.tokens;
       const int columns = form.columns;
       const int group = form.group;

@@ -3,12 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cstring>
 #include <mutex>
 #include <new>
 #include <numeric>
 #include <random>
 
+#include "backend/cpu/denormals.h"
 #include "kernels/cuda/simt/block.h"
 #include "kernels/cuda/simt/device_memory.h"
 #include "kernels/cuda/simt/races.h"
@@ -61,6 +63,21 @@ void enter() {
   thread->state = State::kReturned;
   switch_context(thread->context, scheduler);
 }
+
+// While a kernel runs, denormal numbers are zero, as on the GPU; the caller's thread may have it otherwise.
+class FlushedDenormals {
+ public:
+  FlushedDenormals() {
+    std::fegetenv(&before_);
+    flush_denormals();
+  }
+  ~FlushedDenormals() { std::fesetenv(&before_); }
+  FlushedDenormals(const FlushedDenormals&) = delete;
+  FlushedDenormals& operator=(const FlushedDenormals&) = delete;
+
+ private:
+  std::fenv_t before_{};
+};
 
 // Nobody can go on: who is where?
 std::string describe_deadlock() {
@@ -131,6 +148,7 @@ void launch(const Run& run) {
     refuse(std::to_string(run.shared_bytes) + " bytes of shared memory");
   }
   DeviceMemory shared(run.shared_bytes);
+  const FlushedDenormals flushed;
   Block own;
   own.run = &run;
   own.shared = shared.data();
