@@ -24,6 +24,13 @@ void check(std::int32_t code, const WkvCudaFailure& failure) {
   throw Error(code == WKV_CUDA_UNSUPPORTED ? "ERR_WKV_UNSUPPORTED" : "ERR_WKV_DEVICE", failure.text);
 }
 
+WkvCudaDevice describe(const WkvCudaApi& api, int device) {
+  WkvCudaDevice description{};
+  WkvCudaFailure failure{};
+  check(api.describe_device(device, &description, &failure), failure);
+  return description;
+}
+
 void require_int8(Precision precision) {
   if (precision == Precision::kInt8) return;
   throw Error("ERR_WKV_UNSUPPORTED",
@@ -171,6 +178,7 @@ class CudaRwkv5 final : public Network {
     model_ = std::shared_ptr<WkvCudaModel>(created, DestroyModel{&api_});
     Upload(api_, created).all(weights);
     for (const Layer& layer : weights.layers) tuned_.push_back(layer.attention.tuned);
+    info_.sessions_that_fit = describe(api, device).free_memory / (info_.state.numbers() * sizeof(float));
   }
 
   const ModelInfo& info() const override { return info_; }
@@ -249,9 +257,7 @@ void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
         .about({}, "RWKV 5.2", "RWKV " + info.version);
   }
   require_int8(info.weights);
-  WkvCudaDevice description{};
-  WkvCudaFailure failure{};
-  check(api.describe_device(device, &description, &failure), failure);
+  const WkvCudaDevice description = describe(api, device);
   if (info.weight_bytes <= description.free_memory) return;
   const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20U) + " MiB"; };
   throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + ", but only " +

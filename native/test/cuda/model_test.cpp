@@ -204,6 +204,27 @@ TEST_SUITE("CUDA model") {
           wkv::serialize(first->state, wkv::StatePrecision::kF16));
   }
 
+  TEST_CASE("as many sessions fit as a model says when it is there") {
+    const RandomWeights random({}, 15);
+    wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
+    {
+      const auto network = on_gpu(random);
+      const std::uint64_t fitting = network->info().sessions_that_fit.value();
+      CHECK(fitting >= 16);
+      std::vector<std::shared_ptr<wkv::DeviceNumbers>> sessions;
+      while (sessions.size() < fitting) sessions.push_back(network->create_numbers());
+      const wkv::Error error =
+          wkv::test::refusal([&] { sessions.push_back(network->create_numbers()); });
+      CHECK(error.code == "ERR_WKV_DEVICE");
+      CHECK(error.message.find("not enough memory on the GPU while making room for a session") !=
+            std::string::npos);
+      sessions.pop_back();
+      CHECK(network->create_numbers() != nullptr);
+    }
+    wkv::cuda::simt::set_machine({});
+    CHECK(!on_cpu({}, 15)->info().sessions_that_fit.has_value());
+  }
+
   TEST_CASE("a GPU that is lost fails the calls, and those after it") {
     const RandomWeights random({}, 14);
     Engine gpu(on_gpu(random), 1, 4);
