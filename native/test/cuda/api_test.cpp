@@ -6,7 +6,6 @@
 #include <string>
 
 #include "backend/cuda/api.h"
-#include "engine/rwkv5_cuda.h"
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
 #include "test/cuda/random_weights.h"
@@ -263,7 +262,7 @@ TEST_SUITE("CUDA library") {
   TEST_CASE("a GPU that is lost is named so, and everything ends in order") {
     const RandomWeights random({}, 1);
     {
-      const auto network = wkv::make_cuda_network(random.info, random.weights, 64e-5F, api(), 0);
+      const auto network = wkv::test::on_gpu(random, api(), 64e-5F);
       const auto workspace = network->create_workspace(1);
       const auto state = network->create_numbers();
       const std::uint32_t token = 3;
