@@ -13,8 +13,11 @@ export interface CudaDevice {
   readonly freeMemory: number;
 }
 
-/** Which of the platforms have a package with the library. */
-const packages: Readonly<Record<string, string>> = { 'linux-x64': 'wkv-cuda-linux-x64' };
+/** The platforms that have a package with the library, and the library's file in it. */
+const libraries: Readonly<Record<string, string>> = {
+  'linux-x64': 'wkv-cuda.so',
+  'win32-x64': 'wkv-cuda.dll',
+};
 
 /**
  * Where the library of the CUDA backend is: what the environment variable WKV_CUDA_LIBRARY names, or the file of the
@@ -26,12 +29,13 @@ export function cudaLibrary(): string {
   const named = process.env['WKV_CUDA_LIBRARY'];
   if (named !== undefined && named !== '') return named;
   const platform = `${process.platform}-${process.arch}`;
-  const name = packages[platform];
-  if (name === undefined) {
+  const file = libraries[platform];
+  if (file === undefined) {
     throw new WkvError('ERR_WKV_DEVICE', `there is no CUDA backend for ${platform}`);
   }
+  const name = `wkv-cuda-${platform}`;
   try {
-    return unpacked(join(require.resolve(`${name}/package.json`), '..', 'wkv-cuda.so'));
+    return unpacked(join(require.resolve(`${name}/package.json`), '..', file));
   } catch (cause) {
     throw new WkvError('ERR_WKV_DEVICE', `the CUDA backend is not installed: it is in the package ${name}`, {
       cause,

@@ -60,7 +60,8 @@ export interface LoadOptions {
   /**
    * Whether the matrices of a packed file ({@link convertModel}) stay where they are, mapped into memory, which
    * processes share (true, the default), or are copied. A mapped file must not be truncated or written to while it is
-   * in use, or the process may be killed; replacing and deleting it are safe. Other files are never mapped.
+   * in use, or the process may be killed; replacing and deleting it are safe. Other files are never mapped, nor are
+   * those of models on a GPU.
    */
   mmap?: boolean;
   /** Called now and then; what it throws ends the loading. */
@@ -181,11 +182,14 @@ function isTokenizer(value: unknown): value is TokenizerLike {
   );
 }
 
-/** Refuses a model that does not fit, unless the process has it already. */
+/**
+ * Refuses a model that does not fit, unless the process has it already. How much of a GPU is free, its library looks at;
+ * a model on its way there takes little of the system's memory.
+ */
 function requireMemory(directory: TensorDirectory, options: NativeLoadOptions, path: string) {
   const info = native.inspectModel(directory, options);
   const free = usableMemory();
-  if (!info.loaded && info.weightBytes > free) {
+  if (options.cuda === undefined && !info.loaded && info.weightBytes > free) {
     const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
     throw new WkvError(
       'ERR_WKV_MEMORY',

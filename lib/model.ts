@@ -38,6 +38,12 @@ export interface ModelInfo {
   readonly stateBytes: number;
   readonly device: 'cpu' | `cuda:${number}`;
   /**
+   * On a GPU: how many states of sessions fit into what the weights left free of its memory when they had been loaded.
+   * A session has one there from its first call on, and during a call a second, to which an abort goes back; those that
+   * rest as 'f16' have none between calls.
+   */
+  readonly sessionsThatFit?: number;
+  /**
    * The instruction set in use: 'avx512vnni', 'avx512', 'avxvnni', 'avx2', 'i8mm', 'dotprod', 'neon' or 'portable'.
    * Results do not depend on it. On a GPU: its name and compute capability.
    */

@@ -127,7 +127,7 @@ export interface NativeSession {
 }
 
 export interface NativeModel {
-  info(): NativeModelInfo & { fingerprint: string };
+  info(): NativeModelInfo & { fingerprint: string; sessionsThatFit?: number };
   /** Sums over the engine's steps; empty once the model is disposed. */
   statistics(): Partial<Record<'steps' | 'tokens' | 'sessions' | 'most', number>>;
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;

@@ -71,9 +71,15 @@ export class State {
    * A copy of the numbers: per layer `att_x` [embedding] and `ffn_x` [embedding], the token shift's memory, then
    * the recurrence: for RWKV-5 and 6 `wkv` [head][key channel][value channel], for RWKV-7 `wkv` [head][value
    * channel][key channel], for RWKV-4 `aa`, `bb` and `pp` [channel].
+   *
+   * @throws {WkvError} `ERR_WKV_DEVICE` where they are on a GPU that was lost
    */
   values(): Float32Array {
-    return this.#native.values();
+    try {
+      return this.#native.values();
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
   /**

@@ -6,7 +6,8 @@ const { buildCuda } = require('./lib/cuda');
 
 const help = `Usage: npm run build:cuda
 
-Builds the library of the CUDA backend for all architectures into packages/cuda-linux-x64, with nvcc 13 and on Linux.
+Builds the library of the CUDA backend for all architectures into packages/cuda-PLATFORM-x64, with nvcc 13: on Linux, or
+on Windows with Microsoft's compiler in the PATH, where it was never run.
 Refuses kernels that spill registers, and a library of more than 10 MB. Takes some minutes.`;
 
 async function main(names) {

@@ -75,6 +75,9 @@ Napi::Value Model::info(const Napi::CallbackInfo& info) {
   const StateLayout& layout = handle_->info.state;
   const std::size_t bytes = handle_->resting ? packed_bytes(layout) : layout.numbers() * sizeof(float);
   object.Set("stateBytes", static_cast<double>(bytes));
+  if (const auto fitting = handle_->info.sessions_that_fit) {
+    object.Set("sessionsThatFit", static_cast<double>(*fitting));
+  }
   return object;
 }
 

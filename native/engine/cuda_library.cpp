@@ -58,4 +58,16 @@ const WkvCudaApi& open_cuda_library(const std::string& path) {
   return *api;
 }
 
+void check(std::int32_t code, const WkvCudaFailure& failure) {
+  if (code == WKV_CUDA_OK) return;
+  throw Error(code == WKV_CUDA_UNSUPPORTED ? "ERR_WKV_UNSUPPORTED" : "ERR_WKV_DEVICE", failure.text);
+}
+
+WkvCudaDevice describe_device(const WkvCudaApi& api, int device) {
+  WkvCudaDevice description{};
+  WkvCudaFailure failure{};
+  check(api.describe_device(device, &description, &failure), failure);
+  return description;
+}
+
 }  // namespace wkv

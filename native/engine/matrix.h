@@ -163,6 +163,9 @@ struct RowMatrix {
            static_cast<std::size_t>(bytes_of(row_type(stored_as)));
   }
 
+  // What `data` has or will have.
+  std::size_t size_in_bytes() const { return size_in_bytes(type, rows, columns); }
+
   // Widens one row to `output`, `columns` floats.
   void read_row(int row, float* output) const;
 

@@ -29,8 +29,9 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
   }
   key += hexadecimal(xxh64(tensors.data(), tensors.size())) + ":";
   key += name_of(options.weights.value());
-  if (directory.packed) key += options.mmap ? ":mapped" : ":copied";
-  if (options.cuda != nullptr) {
+  if (options.cuda == nullptr) {
+    if (directory.packed) key += options.mmap ? ":mapped" : ":copied";
+  } else {
     key += ":cuda" + std::to_string(reinterpret_cast<std::uintptr_t>(options.cuda)) + ":" +
            std::to_string(options.cuda_device);
   }

@@ -46,6 +46,15 @@ struct Slot {
   InputSource source = {};  // of a Matrix
 };
 
+// Takes a model's matrices to a device, each as soon as it has been read; the host needs it no more then.
+class Uploader {
+ public:
+  virtual ~Uploader() = default;
+  // Called with the places that the blueprint's slots name, on any thread. Throws ERR_WKV_DEVICE.
+  virtual void put(const Matrix& matrix) = 0;
+  virtual void put(const RowMatrix& matrix) = 0;
+};
+
 // A model that is being put together: its weights, still empty at first. One for each architecture.
 class Blueprint {
  public:
@@ -57,7 +66,11 @@ class Blueprint {
   // The tensors that the model needs, always with the same places.
   virtual std::vector<Slot> slots() = 0;
 
-  // The network, when all places are filled; takes the weights along, or copies them to the device.
+  // Where the matrices are to go while they are read, for a network on a device: throws ERR_WKV_DEVICE. Null:
+  // they stay in their places.
+  virtual Uploader* begin_upload(const LoadOptions&) { return nullptr; }
+
+  // The network, when everything has been read; takes the weights along, or to the device what is not there.
   virtual std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) = 0;
 };
 

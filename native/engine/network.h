@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -58,6 +59,8 @@ struct ModelInfo {
   std::int64_t parameters = 0;
   Precision weights = Precision::kF32;
   std::uint64_t weight_bytes = 0;  // memory that the weights take
+  // On a device: how many states fit into what weights and buffers leave of its memory.
+  std::optional<std::uint64_t> sessions_that_fit = {};
   StateLayout state;
 };
 

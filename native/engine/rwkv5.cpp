@@ -7,8 +7,8 @@
 #include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
 #include "engine/channel_mixing.h"
+#include "engine/cuda_upload.h"
 #include "engine/error.h"
-#include "engine/rwkv5_cuda.h"
 #include "engine/rwkv5_weights.h"
 #include "engine/wkv5_mixing.h"
 
@@ -181,6 +181,13 @@ class Rwkv5Blueprint final : public Blueprint {
     return slots;
   }
 
+  Uploader* begin_upload(const LoadOptions& options) override {
+    if (options.cuda == nullptr) return nullptr;
+    upload_ = std::make_unique<CudaUpload>(info, weights_, options.group_norm_epsilon, *options.cuda,
+                                           options.cuda_device);
+    return upload_.get();
+  }
+
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
     for (Layer& layer : weights_.layers) {
       Attention& att = layer.attention;
@@ -195,10 +202,7 @@ class Rwkv5Blueprint final : public Blueprint {
         att.bonus = spread(att.bonus);
       }
     }
-    if (options.cuda != nullptr) {
-      return make_cuda_network(std::move(complete), weights_, options.group_norm_epsilon, *options.cuda,
-                               options.cuda_device);
-    }
+    if (upload_ != nullptr) return upload_->finish(std::move(complete));
     return rwkv5::make_network(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
@@ -218,6 +222,7 @@ class Rwkv5Blueprint final : public Blueprint {
   Shape per_head_;
   std::vector<bool> tuned_;
   Weights weights_;
+  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/cuda_library.h"
 #include "engine/error.h"
 #include "engine/wkv5_mixing.h"
 
@@ -14,105 +15,11 @@ namespace wkv {
 
 namespace {
 
-using rwkv5::Attention;
-using rwkv5::Layer;
-using rwkv5::Weights;
-
-// Throws unless the call succeeded.
-void check(std::int32_t code, const WkvCudaFailure& failure) {
-  if (code == WKV_CUDA_OK) return;
-  throw Error(code == WKV_CUDA_UNSUPPORTED ? "ERR_WKV_UNSUPPORTED" : "ERR_WKV_DEVICE", failure.text);
-}
-
-void require_int8(Precision precision) {
-  if (precision == Precision::kInt8) return;
-  throw Error("ERR_WKV_UNSUPPORTED",
-              std::string("the CUDA backend takes weights in int8, not in ") + name_of(precision))
-      .about({}, "int8", name_of(precision));
-}
-
-struct DestroyModel {
-  const WkvCudaApi* api;
-  void operator()(WkvCudaModel* model) const { api->destroy_model(model); }
-};
-
 struct DestroyPage {
   const WkvCudaApi* api;
   void operator()(WkvCudaPage* page) const { api->destroy_page(page); }
 };
 using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
-
-class Upload {
- public:
-  Upload(const WkvCudaApi& api, WkvCudaModel* model) : api_(api), model_(model) {}
-
-  void all(const Weights& weights) {
-    norm(WKV_CUDA_LN0_WEIGHT, weights.outer.ln0);
-    norm(WKV_CUDA_LN_OUT_WEIGHT, weights.outer.ln_out);
-    matrix(WKV_CUDA_HEAD, weights.outer.head);
-    embedding(weights.outer.embedding);
-    for (const Layer& each : weights.layers) {
-      layer(each);
-      ++layer_;
-    }
-  }
-
- private:
-  void layer(const Layer& each) {
-    norm(WKV_CUDA_LN1_WEIGHT, each.ln1);
-    norm(WKV_CUDA_LN2_WEIGHT, each.ln2);
-    const Attention& att = each.attention;
-    vector(WKV_CUDA_ATT_MIX_K, att.mix_k);
-    vector(WKV_CUDA_ATT_MIX_V, att.mix_v);
-    vector(WKV_CUDA_ATT_MIX_R, att.mix_r);
-    vector(WKV_CUDA_ATT_MIX_G, att.mix_g);
-    vector(WKV_CUDA_ATT_FORGET, att.forget);
-    vector(WKV_CUDA_ATT_BONUS, att.bonus);
-    norm(WKV_CUDA_LN_X_WEIGHT, att.ln_x);
-    matrix(WKV_CUDA_ATT_RECEPTANCE, att.receptance);
-    matrix(WKV_CUDA_ATT_KEY, att.key);
-    matrix(WKV_CUDA_ATT_VALUE, att.value);
-    matrix(WKV_CUDA_ATT_GATE, att.gate);
-    matrix(WKV_CUDA_ATT_OUTPUT, att.output);
-    const FeedForward& ffn = each.feed_forward;
-    vector(WKV_CUDA_FFN_MIX_K, ffn.mix_k);
-    vector(WKV_CUDA_FFN_MIX_R, ffn.mix_r);
-    matrix(WKV_CUDA_FFN_KEY, ffn.key);
-    matrix(WKV_CUDA_FFN_RECEPTANCE, ffn.receptance);
-    matrix(WKV_CUDA_FFN_VALUE, ffn.value);
-  }
-
-  void vector(int name, const std::vector<float>& numbers) {
-    check(api_.put_vector(model_, name, layer_, numbers.data(), numbers.size(), &failure_), failure_);
-  }
-  void norm(int weight, const NormWeights& norm) {
-    vector(weight, norm.weight);
-    vector(weight + 1, norm.bias);
-  }
-  void matrix(int name, const Matrix& matrix) {
-    require_int8(matrix.precision);
-    const WkvCudaMatrix panels{
-        .panels = matrix.data.data(),
-        .bytes = matrix.size_in_bytes(),
-        .rows = matrix.rows,
-        .columns = matrix.columns,
-        .group = matrix.group,
-        .input_scales = matrix.input_scales.empty() ? nullptr : matrix.input_scales.data(),
-    };
-    check(api_.put_matrix(model_, name, layer_, &panels, &failure_), failure_);
-  }
-  void embedding(const RowMatrix& table) {
-    const int type = table.type == StoredType::kF32   ? WKV_CUDA_F32
-                     : table.type == StoredType::kF16 ? WKV_CUDA_F16
-                                                      : WKV_CUDA_BF16;
-    check(api_.put_embedding(model_, type, table.data.data(), table.data.size(), &failure_), failure_);
-  }
-
-  const WkvCudaApi& api_;
-  WkvCudaModel* model_;
-  int layer_ = 0;
-  WkvCudaFailure failure_{};
-};
 
 // A session's page. The library keeps what it is in, also without the model.
 class Numbers final : public DeviceNumbers {
@@ -151,27 +58,9 @@ struct Buffers final : Workspace {
 
 class CudaRwkv5 final : public Network {
  public:
-  CudaRwkv5(ModelInfo info, const Weights& weights, float group_norm_epsilon, const WkvCudaApi& api,
-            int device)
-      : info_(std::move(info)), api_(api) {
-    const WkvCudaShape shape{
-        .layers = info_.layers,
-        .channels = info_.embedding,
-        .heads = info_.heads,
-        .head_size = info_.head_size,
-        .feed_forward = info_.feed_forward,
-        .vocabulary = info_.vocabulary,
-        .most_tokens = static_cast<std::int32_t>(kMostTokens),
-        .most_segments = static_cast<std::int32_t>(kMostTokens),
-        .group_norm_epsilon = group_norm_epsilon,
-    };
-    WkvCudaModel* created = nullptr;
-    WkvCudaFailure failure{};
-    check(api_.create_model(device, &shape, info_.weight_bytes, &created, &failure), failure);
-    model_ = std::shared_ptr<WkvCudaModel>(created, DestroyModel{&api_});
-    Upload(api_, created).all(weights);
-    for (const Layer& layer : weights.layers) tuned_.push_back(layer.attention.tuned);
-  }
+  CudaRwkv5(ModelInfo info, std::shared_ptr<WkvCudaModel> model, std::vector<std::vector<float>> tuned,
+            const WkvCudaApi& api)
+      : info_(std::move(info)), api_(api), model_(std::move(model)), tuned_(std::move(tuned)) {}
 
   const ModelInfo& info() const override { return info_; }
 
@@ -243,15 +132,20 @@ class CudaRwkv5 final : public Network {
 
 }  // namespace
 
+void require_int8(Precision precision) {
+  if (precision == Precision::kInt8) return;
+  throw Error("ERR_WKV_UNSUPPORTED",
+              std::string("the CUDA backend takes weights in int8, not in ") + name_of(precision))
+      .about({}, "int8", name_of(precision));
+}
+
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
   if (info.version != "5.2") {
     throw Error("ERR_WKV_UNSUPPORTED", "the CUDA backend runs RWKV 5.2, not " + info.version)
         .about({}, "RWKV 5.2", "RWKV " + info.version);
   }
   require_int8(info.weights);
-  WkvCudaDevice description{};
-  WkvCudaFailure failure{};
-  check(api.describe_device(device, &description, &failure), failure);
+  const WkvCudaDevice description = describe_device(api, device);
   if (info.weight_bytes <= description.free_memory) return;
   const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20U) + " MiB"; };
   throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + ", but only " +
@@ -261,10 +155,10 @@ void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
              std::to_string(description.free_memory) + " bytes");
 }
 
-std::shared_ptr<const Network> make_cuda_network(ModelInfo info, const Weights& weights,
-                                                 float group_norm_epsilon, const WkvCudaApi& api,
-                                                 int device) {
-  return std::make_shared<CudaRwkv5>(std::move(info), weights, group_norm_epsilon, api, device);
+std::shared_ptr<const Network> make_cuda_network(ModelInfo info, std::shared_ptr<WkvCudaModel> model,
+                                                 std::vector<std::vector<float>> tuned,
+                                                 const WkvCudaApi& api) {
+  return std::make_shared<CudaRwkv5>(std::move(info), std::move(model), std::move(tuned), api);
 }
 
 }  // namespace wkv

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "backend/cuda/api.h"
 #include "engine/network.h"
-#include "engine/rwkv5_weights.h"
 
 namespace wkv {
 
@@ -12,9 +12,13 @@ namespace wkv {
 // for other versions than 5.2 and weights that are not to be in int8: before anything is read.
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device);
 
-// The model on a GPU: copies the weights there, in int8. Nothing of `weights` is needed afterwards.
-// Throws ERR_WKV_DEVICE, or ERR_WKV_UNSUPPORTED for weights that are kept in something else.
-std::shared_ptr<const Network> make_cuda_network(ModelInfo info, const rwkv5::Weights& weights,
-                                                 float group_norm_epsilon, const WkvCudaApi& api, int device);
+// Throws ERR_WKV_UNSUPPORTED for another precision.
+void require_int8(Precision precision);
+
+// The network of a model whose weights are all on a GPU (engine/cuda_upload.h). `tuned` has the time_state of
+// each layer, empty where there is none.
+std::shared_ptr<const Network> make_cuda_network(ModelInfo info, std::shared_ptr<WkvCudaModel> model,
+                                                 std::vector<std::vector<float>> tuned,
+                                                 const WkvCudaApi& api);
 
 }  // namespace wkv

@@ -80,11 +80,7 @@ TensorLoader::Item& TensorLoader::add_item(Item item) {
 
 void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) { add(tensor, destination, {}); }
 
-void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit) {
-  add(tensor, destination, std::move(visit), {});
-}
-
-void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, MatrixVisitor done) {
+void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, Done done) {
   add_item({.tensor = &tensor,
             .rows = destination.rows,
             .columns = destination.columns,
@@ -95,26 +91,23 @@ void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisito
             .done = std::move(done)});
 }
 
-void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination) {
+void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination, Done done) {
   add_item({.tensor = &tensor,
             .rows = destination.rows,
             .columns = destination.columns,
             .row_stride = tensor.strides[0],
             .column_stride = tensor.strides[1],
-            .row_matrix = &destination});
+            .row_matrix = &destination,
+            .done = std::move(done)});
 }
 
 void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination) {
   add(tensor, destination, {});
 }
 
-void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show) {
-  destination.resize(static_cast<std::size_t>(element_count(tensor)));
-  add(tensor, destination, std::move(show), {});
-}
-
 void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
-                       std::function<void()> done) {
+                       Done done) {
+  if (!done) destination.resize(static_cast<std::size_t>(element_count(tensor)));
   const Flat flat = flatten(tensor);
   add_item({.tensor = &tensor,
             .rows = flat.rows,
@@ -124,7 +117,7 @@ void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destinatio
             .vector = &destination,
             .shown = shown_type(tensor),
             .show = std::move(show),
-            .vector_done = std::move(done)});
+            .done = std::move(done)});
 }
 
 void TensorLoader::show(const TensorEntry& matrix, StoredType type, BytesVisitor show) {
@@ -143,30 +136,40 @@ std::shared_ptr<const unsigned char> TensorLoader::mapping(std::uint32_t file) {
   return place->second;
 }
 
-void TensorLoader::keep(const TensorEntry& tensor, Matrix& destination, bool mapped) {
+void TensorLoader::keep(const TensorEntry& tensor, Matrix& destination, bool mapped, Done done) {
   const std::size_t bytes = destination.size_in_bytes();
   const auto file = mapped ? mapping(tensor.file) : nullptr;
-  destination.data = file != nullptr ? Memory(file, file.get() + tensor.offset, bytes) : Memory(bytes);
+  if (file != nullptr) {
+    destination.data = Memory(file, file.get() + tensor.offset, bytes);
+  } else if (!done) {
+    destination.data = Memory(bytes);
+  }
   add_item({.tensor = &tensor,
             .rows = destination.rows,
             .columns = destination.columns,
             .matrix = &destination,
-            .kept = true});
+            .kept = true,
+            .done = std::move(done)});
 }
 
-void TensorLoader::keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped) {
+void TensorLoader::keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped, Done done) {
   const std::size_t bytes = RowMatrix::size_in_bytes(tensor.type, destination.rows, destination.columns);
   const bool is_dense =
       is_plain(tensor) && tensor.strides == std::vector<std::int64_t>{destination.columns, 1};
   const auto file = mapped && is_dense ? mapping(tensor.file) : nullptr;
-  destination.data = file != nullptr ? Memory(file, file.get() + tensor.offset, bytes) : Memory(bytes);
+  if (file != nullptr) {
+    destination.data = Memory(file, file.get() + tensor.offset, bytes);
+  } else if (!done) {
+    destination.data = Memory(bytes);
+  }
   add_item({.tensor = &tensor,
             .rows = destination.rows,
             .columns = destination.columns,
             .row_stride = tensor.strides[0],
             .column_stride = tensor.strides[1],
             .row_matrix = &destination,
-            .kept = file != nullptr});
+            .kept = file != nullptr,
+            .done = std::move(done)});
 }
 
 void TensorLoader::run() {
@@ -179,7 +182,7 @@ void TensorLoader::run() {
 
 void TensorLoader::cut(Item& item) {
   if (item.kept && item.matrix != nullptr) {
-    const auto bytes = static_cast<std::int64_t>(item.matrix->data.size());
+    const auto bytes = static_cast<std::int64_t>(item.matrix->size_in_bytes());
     const std::int64_t fitting = kPieceBytes * item.rows / bytes / kInt8PanelRows * kInt8PanelRows;
     item.piece_rows = std::max<std::int64_t>(fitting, kInt8PanelRows);
     total_ += static_cast<std::uint64_t>(bytes);
@@ -240,13 +243,10 @@ void TensorLoader::work() {
     Item& item = *pieces_[index].item;
     try {
       if (item.done) begin(item);
-      // A vector is one piece, so nobody else has it.
-      if (item.vector_done) item.vector->resize(static_cast<std::size_t>(item.rows * item.columns));
       load(pieces_[index], buffers);
       // A piece that was called off may be half there.
       if (cancelled_.load()) return;
       if (item.done) finish(item);
-      if (item.vector_done) item.vector_done();
     } catch (const Error& error) {
       fail(index, error);
     } catch (const std::exception&) {
@@ -271,7 +271,11 @@ void TensorLoader::fail(std::size_t piece, std::optional<Error> error) {
 
 void TensorLoader::begin(Item& item) {
   const std::lock_guard lock{stream_mutex_};
-  if (item.matrix->data.size() == 0) item.matrix->data = Memory(item.matrix->size_in_bytes());
+  if (item.vector != nullptr) {
+    item.vector->resize(static_cast<std::size_t>(item.rows * item.columns));
+  } else if (item.memory().size() == 0) {
+    item.memory() = Memory(item.memory_bytes());
+  }
 }
 
 void TensorLoader::finish(Item& item) {
@@ -279,8 +283,12 @@ void TensorLoader::finish(Item& item) {
     const std::lock_guard lock{stream_mutex_};
     if (--item.pieces_left > 0) return;
   }
-  item.done(*item.matrix);
-  item.matrix->data = Memory{};
+  item.done();
+  if (item.vector != nullptr) {
+    *item.vector = {};
+  } else {
+    item.memory() = Memory{};
+  }
 }
 
 std::map<std::string, std::uint64_t> TensorLoader::hashes() const {

@@ -33,30 +33,28 @@ class TensorLoader {
                LoadProgress progress);
   ~TensorLoader();
 
+  // Called, on any thread, when a destination is complete. One that was added with it has its memory only
+  // from its first piece on until then.
+  using Done = std::function<void()>;
+
   // Destinations must outlive run(). The shapes must have been checked against the tensor's.
   void add(const TensorEntry& tensor, Matrix& destination);
   // Also shows each row's numbers, in any order and on any thread.
   using RowVisitor = std::function<void(std::int64_t row, std::span<const float> numbers)>;
-  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit);
-  void add(const TensorEntry& tensor, RowMatrix& destination);
+  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, Done done = {});
+  void add(const TensorEntry& tensor, RowMatrix& destination, Done done = {});
   void add(const TensorEntry& tensor, std::vector<float>& destination);
 
   // Of packed files, whose bytes are what is kept: a matrix as packed_form() gives it, or rows without gaps.
   // With `mapped` the destination becomes a part of the file, if the system can map it, else a copy.
-  void keep(const TensorEntry& tensor, Matrix& destination, bool mapped);
-  void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped);
+  void keep(const TensorEntry& tensor, Matrix& destination, bool mapped, Done done = {});
+  void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped, Done done = {});
 
   // For conversions: shows the elements, of a vector as shown_type, of a matrix as a type that the caller
   // says; where in the tensor's bytes each run of them belongs, in any order and on any thread.
   using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
-  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show);
-  // A vector that has its numbers only from when they are read; then calls `done`, on any thread.
-  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
-           std::function<void()> done);
+  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show, Done done = {});
   void show(const TensorEntry& matrix, StoredType type, BytesVisitor show);
-  // A matrix that has its data only from its first piece on until `done` has seen it whole, on any thread.
-  using MatrixVisitor = std::function<void(const Matrix& matrix)>;
-  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, MatrixVisitor done);
 
   // What is added from now on is read only when everything that was added before has been, and after
   // `prepare` has run.
@@ -116,7 +114,7 @@ class TensorLoader {
   std::optional<Error> failure_;  // of the first piece that failed; none where memory ran out
   std::size_t failed_piece_ = SIZE_MAX;
   std::mutex failure_mutex_;
-  std::mutex stream_mutex_;  // guards the beginning and the end of matrices that are not kept
+  std::mutex stream_mutex_;  // guards the beginning and the end of what has memory only for a time
   std::mutex whole_mutex_;   // held by whoever has a whole tensor in memory
 };
 

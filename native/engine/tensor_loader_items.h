@@ -25,12 +25,17 @@ struct TensorLoader::Item {
   RowVisitor visit = {};
   StoredType shown = {};
   BytesVisitor show = {};
-  MatrixVisitor done = {};
-  std::function<void()> vector_done = {};
+  Done done = {};
   std::size_t pieces_left = 0;  // until it is done
   std::size_t phase = 0;
   std::int64_t piece_rows = 0;
   std::vector<std::uint64_t> piece_hashes = {};
+
+  // Of a destination that is no vector.
+  Memory& memory() const { return matrix != nullptr ? matrix->data : row_matrix->data; }
+  std::size_t memory_bytes() const {
+    return matrix != nullptr ? matrix->size_in_bytes() : row_matrix->size_in_bytes();
+  }
 
   // Whether rows can be read one by one.
   bool rows_are_contiguous() const {

@@ -160,56 +160,29 @@ void add_small(Reading& reading, const TensorEntry& tensor, SmallMatrix& small) 
   reading.loader.add(tensor, small.numbers, {}, [&small] { small.pack(); });
 }
 
+// What becomes of a place when it has been read: nothing, or it goes to the device.
+template <class Place>
+TensorLoader::Done uploading(const Place& place, Uploader* uploader) {
+  if (uploader == nullptr) return {};
+  return [&place, uploader] { uploader->put(place); };
+}
+
 // Reads a tensor of a file that is not packed.
-void add(Reading& reading, const Slot& slot, const TensorEntry& tensor) {
+void add(Reading& reading, const Slot& slot, const TensorEntry& tensor, Uploader* uploader) {
   const Precision precision = reading.inspected.precision_of(slot);
   if (Matrix* const matrix = place_in<Matrix>(slot)) {
-    *matrix = Matrix(precision, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
-    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix));
+    *matrix = form_of(slot, precision);
+    if (uploader == nullptr) matrix->data = Memory(matrix->size_in_bytes());
+    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix), uploading(*matrix, uploader));
   } else if (RowMatrix* const rows = place_in<RowMatrix>(slot)) {
     *rows = RowMatrix(embedding_type(precision, tensor.type), static_cast<int>(slot.shape[0]),
-                      static_cast<int>(slot.shape[1]));
-    reading.loader.add(tensor, *rows);
+                      static_cast<int>(slot.shape[1]), {});
+    if (uploader == nullptr) rows->data = Memory(rows->size_in_bytes());
+    reading.loader.add(tensor, *rows, uploading(*rows, uploader));
   } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
     add_small(reading, tensor, *small);
   } else {
     reading.loader.add(tensor, *place_in<std::vector<float>>(slot));
-  }
-}
-
-// Takes a tensor of a packed file as it is.
-void keep(Reading& reading, const Slot& slot, const TensorEntry& tensor, bool mapped) {
-  if (Matrix* const matrix = place_in<Matrix>(slot)) {
-    *matrix = packed_form(tensor);
-    if (const std::string name = tensor.name + kInputScales; reading.inspected.names.has(name)) {
-      reading.loader.add(reading.inspected.names.get(name), matrix->input_scales);
-    }
-    reading.loader.keep(tensor, *matrix, mapped);
-  } else if (RowMatrix* const rows = place_in<RowMatrix>(slot)) {
-    *rows = RowMatrix(tensor.type, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]), {});
-    reading.loader.keep(tensor, *rows, mapped);
-  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-    add_small(reading, tensor, *small);
-  } else {
-    reading.loader.add(tensor, *place_in<std::vector<float>>(slot));
-  }
-}
-
-// Packs a tensor, or hands it on as the file has it.
-void pass_on(Reading& reading, const Slot& slot, const TensorEntry& tensor, PackedSink& sink) {
-  const auto show = [&](std::uint64_t offset, std::span<const unsigned char> elements) {
-    sink.put(tensor.name, offset, elements);
-  };
-  if (Matrix* const matrix = place_in<Matrix>(slot)) {
-    *matrix = form_of(slot, reading.inspected.precision_of(slot));
-    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix),
-                       [&](const Matrix& packed) { sink.put(tensor.name, packed); });
-  } else if (place_in<RowMatrix>(slot) != nullptr) {
-    reading.loader.show(tensor, shown_type(tensor), show);
-  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-    reading.loader.add(tensor, small->numbers, show, [small] { small->numbers = {}; });
-  } else {
-    reading.loader.add(tensor, *place_in<std::vector<float>>(slot), show);
   }
 }
 
@@ -224,6 +197,55 @@ void require_input_scales(const Slot& slot) {
   }
 }
 
+// Takes the tensors of a packed file as they are. Vectors come first: a matrix is complete when it has been
+// read. What is not to stay is not mapped, either.
+void keep_all(Reading& reading, bool mapped, Uploader* uploader) {
+  const Inspected& inspected = reading.inspected;
+  TensorLoader& loader = reading.loader;
+  for (const Slot& slot : inspected.slots) {
+    const TensorEntry& tensor = inspected.names.get(slot.name);
+    if (Matrix* const matrix = place_in<Matrix>(slot)) {
+      *matrix = packed_form(tensor);
+      const std::string scales = slot.name + kInputScales;
+      if (inspected.names.has(scales)) loader.add(inspected.names.get(scales), matrix->input_scales);
+    } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+      add_small(reading, tensor, *small);
+    } else if (auto* const vector = place_in<std::vector<float>>(slot)) {
+      loader.add(tensor, *vector);
+    }
+  }
+  loader.then([&inspected] {
+    for (const Slot& slot : inspected.slots) require_input_scales(slot);
+  });
+  for (const Slot& slot : inspected.slots) {
+    const TensorEntry& tensor = inspected.names.get(slot.name);
+    if (Matrix* const matrix = place_in<Matrix>(slot)) {
+      loader.keep(tensor, *matrix, mapped, uploading(*matrix, uploader));
+    } else if (RowMatrix* const rows = place_in<RowMatrix>(slot)) {
+      *rows = RowMatrix(tensor.type, static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]), {});
+      loader.keep(tensor, *rows, mapped, uploading(*rows, uploader));
+    }
+  }
+}
+
+// Packs a tensor, or hands it on as the file has it.
+void pass_on(Reading& reading, const Slot& slot, const TensorEntry& tensor, PackedSink& sink) {
+  const auto show = [&](std::uint64_t offset, std::span<const unsigned char> elements) {
+    sink.put(tensor.name, offset, elements);
+  };
+  if (Matrix* const matrix = place_in<Matrix>(slot)) {
+    *matrix = form_of(slot, reading.inspected.precision_of(slot));
+    reading.loader.add(tensor, *matrix, reading.scales.visitor(*matrix),
+                       [&sink, &tensor, matrix] { sink.put(tensor.name, *matrix); });
+  } else if (place_in<RowMatrix>(slot) != nullptr) {
+    reading.loader.show(tensor, shown_type(tensor), show);
+  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
+    reading.loader.add(tensor, small->numbers, show, [] {});
+  } else {
+    reading.loader.add(tensor, *place_in<std::vector<float>>(slot), show);
+  }
+}
+
 }  // namespace
 
 ModelInfo inspect_weights(const TensorDirectory& directory, const LoadOptions& options) {
@@ -233,18 +255,18 @@ ModelInfo inspect_weights(const TensorDirectory& directory, const LoadOptions& o
 LoadedWeights load_weights(const TensorDirectory& directory, const LoadOptions& options, unsigned threads,
                            const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   Reading reading(directory, options, threads, cancelled, progress);
-  if (options.cuda != nullptr) require_cuda(reading.inspected.info(), *options.cuda, options.cuda_device);
-  reading.add_all([&](const Slot& slot, const TensorEntry& tensor) {
-    if (directory.packed) {
-      keep(reading, slot, tensor, options.mmap);
-    } else {
-      add(reading, slot, tensor);
-    }
-  });
-  reading.loader.run();
-  for (const Slot& slot : reading.inspected.slots) require_input_scales(slot);
   const ModelInfo& info = reading.inspected.info();
-  return {reading.inspected.blueprint->build(info, options), reading.loader.hashes()};
+  Blueprint& blueprint = *reading.inspected.blueprint;
+  if (options.cuda != nullptr) require_cuda(info, *options.cuda, options.cuda_device);
+  Uploader* const uploader = blueprint.begin_upload(options);
+  if (directory.packed) {
+    keep_all(reading, options.mmap && uploader == nullptr, uploader);
+  } else {
+    reading.add_all(
+        [&](const Slot& slot, const TensorEntry& tensor) { add(reading, slot, tensor, uploader); });
+  }
+  reading.loader.run();
+  return {blueprint.build(info, options), reading.loader.hashes()};
 }
 
 std::vector<PlannedMatrix> plan_weights(const TensorDirectory& directory, Precision weights) {

@@ -14,27 +14,24 @@ const architectures = [75, 80, 86, 89, 90, 100, 120];
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
 const hot = new Set([
-  ...['gated_norm_fast', 'gemm_int8<1>', 'gemm_int8<4>', 'norm_quantize', 'quantize', 'shift_quantize'],
+  ...['gated_norm_fast', 'gemm_int8_few', 'gemm_int8_many', 'norm_quantize', 'quantize', 'shift_quantize'],
   'wkv5_fast',
 ]);
 const mostBytes = 10_000_000;
 
-const package_ = 'packages/cuda-linux-x64';
-const library = `${package_}/wkv-cuda.so`;
+// Never run on Windows: written from the documentation of nvcc and of Microsoft's compiler.
+const onWindows = process.platform === 'win32';
+const package_ = `packages/cuda-${onWindows ? 'win32' : 'linux'}-x64`;
+const library = `${package_}/wkv-cuda.${onWindows ? 'dll' : 'so'}`;
 const objects = 'out/cuda';
+/** For the host's compiler and linker; what is not marked for export, Microsoft's does not. */
+const hostFlags = onWindows ? '/EHsc,/utf-8,/Zc:preprocessor' : '-fPIC,-fvisibility=hidden';
+const linkFlags = onWindows ? [] : ['-Xlinker', '-s'];
 
 // Without --fmad=false the compiler would round where the simulated GPU does not, and differently in each kernel.
 // Denormal numbers are 0 there as on the CPU's threads.
 const flags = [
-  ...[
-    '-std=c++20',
-    '-O2',
-    '--fmad=false',
-    '--ftz=true',
-    '-Inative',
-    '-Xcompiler',
-    '-fPIC,-fvisibility=hidden',
-  ],
+  ...['-std=c++20', '-O2', '--fmad=false', '--ftz=true', '-Inative', '-Xcompiler', hostFlags],
   ...['-Xptxas', '-v', '--compress-mode=size', '-cudart', 'static'],
 ];
 
@@ -68,9 +65,9 @@ async function compileCuda() {
   forAll.push('-gencode', `arch=compute_${last},code=compute_${last}`);
   // Host code comes out the same for each.
   const forOne = ['-gencode', `arch=compute_${last},code=sm_${last}`];
-  const hasKernels = (file) => fs.readFileSync(path.join(root, file), 'utf8').includes('WKV_KERNEL');
+  const hasKernels = (file) => file.startsWith('native/kernels/');
   fs.mkdirSync(path.join(root, objects), { recursive: true });
-  const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.o`;
+  const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.${onWindows ? 'obj' : 'o'}`;
   const files = [...sources.cuda.kernels, ...sources.cuda.library];
   const queue = files.filter((file) => outdated(objectOf(file), inputs));
   const failures = [];
@@ -122,7 +119,7 @@ async function buildCuda() {
   if (own.version !== main.version) throw new Error(`${package_} is ${own.version}, wkv is ${main.version}`);
   if (own.scripts !== undefined) throw new Error(`${package_} must have no scripts`);
   const linked = await compileCuda();
-  run('nvcc', ['-shared', '-cudart', 'static', '-Xlinker', '-s', '-o', library, ...linked]);
+  run('nvcc', ['-shared', '-cudart', 'static', ...linkFlags, '-o', library, ...linked]);
   const { size } = fs.statSync(path.join(root, library));
   if (size > mostBytes) throw new Error(`${library} has ${size} bytes, more than ${mostBytes}`);
   console.log(`${library}: ${Math.round(size / 1000)} kB`);

@@ -64,6 +64,19 @@ describe('A model on a (simulated) GPU', () => {
     expect(features.cuda).toMatchObject({ available: true, devices: [device] });
   });
 
+  testOnGpu('says how many sessions there is room for beside it; on the CPU nobody does', async () => {
+    await withCuda(({ info }) => {
+      const { cuda } = kernels.features();
+      const free = cuda.available ? cuda.devices[0]!.freeMemory : NaN;
+      expect(info.sessionsThatFit).toBe(Math.floor(free / info.stateBytes));
+      return Promise.resolve();
+    });
+    await withInt8(({ info }) => {
+      expect(info).not.toHaveProperty('sessionsThatFit');
+      return Promise.resolve();
+    });
+  });
+
   testOnGpu('has the logits of the CPU but for rounding', async () => {
     const [actual, expected] = await Promise.all([
       withCuda((model) => allLogits(model.createSession(), tokens)),

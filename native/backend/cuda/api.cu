@@ -55,15 +55,22 @@ int32_t guarded(WkvCudaFailure* failure, Body&& body) noexcept {
   }
 }
 
-// On the device of a model or a page, one at a time.
+// On the device of a model or a page, one at a time. What a device was doing when it was lost may be half
+// done, so that nothing is done on it afterwards, not even if it should answer again.
 template <class Owner, class Body>
 int32_t on_device(Owner* owner, WkvCudaFailure* failure, Body&& body) noexcept {
   return guarded(failure, [&] {
     require(owner, "the model or page");
     const std::shared_ptr<wkv::cuda::PagedDevice> on = owner->on;
     const std::lock_guard lock{on->mutex};
-    on->enter();
-    body(*on);
+    if (!on->lost.empty()) throw Failed{WKV_CUDA_LOST, on->lost};
+    try {
+      on->enter();
+      body(*on);
+    } catch (const Failed& failed) {
+      if (failed.code == WKV_CUDA_LOST) on->lost = failed.text;
+      throw;
+    }
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "backend/cuda/memory.h"
@@ -37,6 +38,7 @@ struct PagedDevice {
   void enter() const { check(cudaSetDevice(device), "choosing the GPU"); }
 
   std::mutex mutex;
+  std::string lost;  // why nothing can be done on it any more; empty: it can
   const int device;
   Stream stream;
   PagePool pages;

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "backend/cuda/api.h"
-#include "engine/rwkv5_cuda.h"
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
 #include "test/cuda/random_weights.h"
@@ -85,27 +84,41 @@ TEST_SUITE("CUDA library") {
     CHECK(wkv_cuda_api(0) == nullptr);
   }
 
-  TEST_CASE("says what is wrong with the machine") {
-    const Answer none = answer_of_machine({.driver = 0});
-    CHECK(none.code == WKV_CUDA_NO_DRIVER);
-    CHECK(none.text == "there is no NVIDIA driver on this machine");
-    const Answer old = answer_of_machine({.driver = 12'040});
-    CHECK(old.code == WKV_CUDA_OLD_DRIVER);
-    CHECK(old.text == "the NVIDIA driver is too old: it supports CUDA 12.4, and the library needs CUDA 13.0");
-    const Answer no_device = answer_of_machine({.devices = 0});
-    CHECK(no_device.code == WKV_CUDA_NO_DEVICE);
-    CHECK(no_device.text == "there is no NVIDIA GPU on this machine");
-    const Answer architecture = answer_of_machine({.architecture = 61});
-    CHECK(architecture.code == WKV_CUDA_ARCHITECTURE);
-    CHECK(architecture.text ==
-          "the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later");
-    const Answer small = answer_of_machine({.memory = 5000});
-    CHECK(small.code == WKV_CUDA_MEMORY);
-    CHECK(has(small.text, "not enough memory on the GPU while making room for a step"));
+  TEST_CASE("says that there is no driver") {
+    const Answer answer = answer_of_machine({.driver = 0});
+    CHECK(answer.code == WKV_CUDA_NO_DRIVER);
+    CHECK(answer.text == "there is no NVIDIA driver on this machine");
+  }
+
+  TEST_CASE("says which driver is too old, and what it needs") {
+    const Answer answer = answer_of_machine({.driver = 12'040});
+    CHECK(answer.code == WKV_CUDA_OLD_DRIVER);
+    CHECK(answer.text ==
+          "the NVIDIA driver is too old: it supports CUDA 12.4, and the library needs CUDA 13.0");
+  }
+
+  TEST_CASE("says that there is no GPU, or not the one that was asked for") {
+    const Answer none = answer_of_machine({.devices = 0});
+    CHECK(none.code == WKV_CUDA_NO_DEVICE);
+    CHECK(none.text == "there is no NVIDIA GPU on this machine");
     Model model;
     const Answer other = create(kShape, model, 0, 3);
     CHECK(other.code == WKV_CUDA_NO_DEVICE);
     CHECK(other.text == "there is no CUDA device 3: there is 1");
+  }
+
+  TEST_CASE("says for which GPU it has no code") {
+    const Answer answer = answer_of_machine({.architecture = 61});
+    CHECK(answer.code == WKV_CUDA_ARCHITECTURE);
+    CHECK(answer.text ==
+          "the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later");
+  }
+
+  TEST_CASE("says what there is too little memory for, and leaves none of it taken") {
+    const Answer buffers = answer_of_machine({.memory = 5000});
+    CHECK(buffers.code == WKV_CUDA_MEMORY);
+    CHECK(has(buffers.text, "not enough memory on the GPU while making room for a step"));
+    Model model;
     const Answer weights = create(kShape, model, std::uint64_t{1} << 40);
     CHECK(weights.code == WKV_CUDA_MEMORY);
     CHECK(has(weights.text, "the weights take 1048576 MiB, but only 10"));
@@ -260,10 +273,47 @@ TEST_SUITE("CUDA library") {
     CHECK(read == numbers);
   }
 
+  TEST_CASE("a GPU that is lost is refused whatever is asked of it") {
+    const auto refused = [](auto ask) {
+      WkvCudaFailure failure{};
+      CHECK(ask(&failure) == WKV_CUDA_LOST);
+      CHECK(has(failure.text, "the GPU failed while "));
+      CHECK(has(failure.text, ": cudaErrorLaunchFailure, as simulated"));
+    };
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Page page = page_of(model);
+    Floats numbers(kPageFloats);
+    const auto read = [&](WkvCudaFailure* failure) {
+      return api().read_page(page.get(), numbers.data(), failure);
+    };
+    {
+      const With with({.lost_after = 0});
+      refused(read);
+      std::int32_t count = 0;
+      refused([&](WkvCudaFailure* failure) { return api().count_devices(&count, failure); });
+      WkvCudaDevice device{};
+      refused([&](WkvCudaFailure* failure) { return api().describe_device(0, &device, failure); });
+      WkvCudaModel* other = nullptr;
+      refused([&](WkvCudaFailure* failure) { return api().create_model(0, &kShape, 0, &other, failure); });
+      CHECK(other == nullptr);
+    }
+    // Nobody knows what became of the model's memory.
+    refused(read);
+    refused([&](WkvCudaFailure* failure) {
+      return api().put_vector(model.get(), WKV_CUDA_LN0_WEIGHT, 0, numbers.data(), 20, failure);
+    });
+    WkvCudaPage* other = nullptr;
+    refused([&](WkvCudaFailure* failure) { return api().create_page(model.get(), &other, failure); });
+    CHECK(other == nullptr);
+    Model again;
+    CHECK(create(kShape, again).code == WKV_CUDA_OK);
+  }
+
   TEST_CASE("a GPU that is lost is named so, and everything ends in order") {
     const RandomWeights random({}, 1);
     {
-      const auto network = wkv::make_cuda_network(random.info, random.weights, 64e-5F, api(), 0);
+      const auto network = wkv::test::on_gpu(random, api(), 64e-5F);
       const auto workspace = network->create_workspace(1);
       const auto state = network->create_numbers();
       const std::uint32_t token = 3;

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "backend/cuda/api.h"
-#include "engine/rwkv5_cuda.h"
 #include "kernels/cuda/simt/runtime.h"
 #include "kernels/cuda/simt/simt.h"
 #include "test/cuda/on_device.h"
@@ -33,8 +32,7 @@ namespace {
 constexpr float kEpsilon = 64e-5F;
 
 std::shared_ptr<const Network> on_gpu(const RandomWeights& random) {
-  return wkv::make_cuda_network(random.info, random.weights, kEpsilon, *wkv_cuda_api(WKV_CUDA_API_VERSION),
-                                0);
+  return wkv::test::on_gpu(random, *wkv_cuda_api(WKV_CUDA_API_VERSION), kEpsilon);
 }
 std::shared_ptr<const Network> on_cpu(const ModelShape& shape, unsigned seed, int group = 0) {
   RandomWeights random(shape, seed, group);
@@ -202,6 +200,26 @@ TEST_SUITE("CUDA model") {
     CHECK(resting.device == nullptr);
     CHECK(wkv::serialize(resting, wkv::StatePrecision::kF16) ==
           wkv::serialize(first->state, wkv::StatePrecision::kF16));
+  }
+
+  TEST_CASE("as many sessions fit as a model says when it is there") {
+    const RandomWeights random({}, 15);
+    wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
+    {
+      const auto network = on_gpu(random);
+      const std::uint64_t fitting = network->info().sessions_that_fit.value();
+      CHECK(fitting >= 16);
+      std::vector<std::shared_ptr<wkv::DeviceNumbers>> sessions;
+      while (sessions.size() < fitting) sessions.push_back(network->create_numbers());
+      const wkv::Error error = wkv::test::refusal([&] { sessions.push_back(network->create_numbers()); });
+      CHECK(error.code == "ERR_WKV_DEVICE");
+      CHECK(error.message.find("not enough memory on the GPU while making room for a session") !=
+            std::string::npos);
+      sessions.pop_back();
+      CHECK(network->create_numbers() != nullptr);
+    }
+    wkv::cuda::simt::set_machine({});
+    CHECK(!on_cpu({}, 15)->info().sessions_that_fit.has_value());
   }
 
   TEST_CASE("a GPU that is lost fails the calls, and those after it") {

@@ -4,6 +4,7 @@
 #include <random>
 #include <vector>
 
+#include "engine/cuda_upload.h"
 #include "engine/network.h"
 #include "engine/rwkv5_weights.h"
 #include "kernels/quantize/quantize.h"
@@ -104,5 +105,22 @@ class RandomWeights {
   std::mt19937 random_;
   int group_;
 };
+
+// The model on the library's first device.
+inline std::shared_ptr<const Network> on_gpu(const RandomWeights& random, const WkvCudaApi& api,
+                                             float group_norm_epsilon) {
+  CudaUpload upload(random.info, random.weights, group_norm_epsilon, api, 0);
+  upload.put(random.weights.outer.embedding);
+  upload.put(random.weights.outer.head);
+  for (const rwkv5::Layer& layer : random.weights.layers) {
+    const rwkv5::Attention& att = layer.attention;
+    const FeedForward& ffn = layer.feed_forward;
+    for (const Matrix* matrix : {&att.receptance, &att.key, &att.value, &att.gate, &att.output, &ffn.key,
+                                 &ffn.receptance, &ffn.value}) {
+      upload.put(*matrix);
+    }
+  }
+  return upload.finish(random.info);
+}
 
 }  // namespace wkv::test

@@ -1,10 +1,13 @@
 #include "kernels/cuda/simt/runtime.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <sstream>
+#include <string>
 
 #include "kernels/cuda/simt/device_memory.h"
 
@@ -15,8 +18,29 @@ using wkv::cuda::simt::Machine;
 
 constexpr int kRuntime = 13'000;
 
+Machine machine_of_environment() {
+  const Machine usual;
+  std::map<std::string, std::int64_t> values = {{"driver", usual.driver},
+                                                {"devices", usual.devices},
+                                                {"architecture", usual.architecture},
+                                                {"memory", usual.memory},
+                                                {"lost_after", usual.lost_after}};
+  const char* const variable = std::getenv("WKV_SIMULATED_GPU");
+  std::istringstream settings(variable == nullptr ? "" : variable);
+  for (std::string name; std::getline(settings, name, '='); settings.ignore(1, ',')) {
+    // A test that means something else must not pass.
+    if (!values.contains(name) || !(settings >> values[name])) std::abort();
+  }
+  const auto number = [&](const char* name) { return static_cast<int>(values.at(name)); };
+  return {.driver = number("driver"),
+          .devices = number("devices"),
+          .architecture = number("architecture"),
+          .memory = static_cast<std::size_t>(values.at("memory")),
+          .lost_after = number("lost_after")};
+}
+
 std::mutex mutex;  // guards what follows
-Machine machine;
+Machine machine = machine_of_environment();
 std::map<void*, std::unique_ptr<DeviceMemory>> blocks;
 std::size_t taken = 0;
 int waits = 0;

@@ -64,6 +64,7 @@ struct Machine {
   std::size_t memory = std::size_t{1} << 30;
   int lost_after = -1;  // waits for the device, after which it is lost
 };
+// Before that it is what the variable WKV_SIMULATED_GPU says, "driver=12040,memory=1000000" for example.
 void set_machine(const Machine& machine);
 
 // Blocks of the device's memory and of pinned memory that nobody has freed.

@@ -1,0 +1,75 @@
+// child-gpu.ts FILE load: prints how loading the model on the GPU fails, and what the kernels' features say of it.
+// child-gpu.ts FILE lose: generates until the GPU is lost, and prints how calls fail from then on.
+// child-gpu.ts FILE fill: prints how many sessions fit, how the next fails, and whether one does when another is gone.
+import { kernels, loadModel, WkvError, type Session } from '../../lib/index';
+
+interface Failure {
+  code: string;
+  message: string;
+}
+
+async function failure(call: () => unknown): Promise<Failure | undefined> {
+  try {
+    await call();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof WkvError)) throw error;
+    return { code: error.code, message: error.message };
+  }
+}
+
+function features(): string {
+  const { cuda } = kernels.features();
+  return cuda.available ? 'available' : cuda.reason;
+}
+
+async function load(path: string): Promise<object> {
+  return { failed: await failure(() => loadModel(path, { device: 'cuda' })), features: features() };
+}
+
+async function lose(path: string): Promise<object> {
+  const model = await loadModel(path, { device: 'cuda' });
+  const [session, other] = [model.createSession(), model.createSession()];
+  await other.evaluate([1]);
+  const forever = async (): Promise<never> => {
+    for (;;) await session.evaluate([1]);
+  };
+  const failures = [
+    await failure(forever),
+    await failure(() => session.evaluate([1])),
+    await failure(() => other.evaluate([1])),
+    await failure(() => model.createSession().evaluate([1])),
+    await failure(() => other.state.values()),
+    await failure(() => loadModel(path, { device: 'cuda' })),
+  ];
+  await model.dispose();
+  failures.push(await failure(() => loadModel(path, { device: 'cuda' })));
+  const onCpu = await loadModel(path);
+  await onCpu.createSession().evaluate([1]);
+  await onCpu.dispose();
+  return { failures, features: features() };
+}
+
+async function fill(path: string): Promise<object> {
+  const model = await loadModel(path, { device: 'cuda' });
+  const fitting = model.info.sessionsThatFit!;
+  const sessions: Session[] = [];
+  for (let i = 0; i < fitting; i++) {
+    const session = model.createSession();
+    await session.evaluate([i]);
+    sessions.push(session);
+  }
+  const next = model.createSession();
+  const failed = await failure(() => next.evaluate([1]));
+  sessions.pop()!.dispose();
+  const again = await failure(() => next.evaluate([1]));
+  await model.dispose();
+  return { fitting, failed, again };
+}
+
+async function main(path = '', mode = ''): Promise<void> {
+  const result = await (mode === 'load' ? load : mode === 'lose' ? lose : fill)(path);
+  process.stdout.write(JSON.stringify(result));
+}
+
+void main(...process.argv.slice(2));

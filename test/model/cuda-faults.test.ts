@@ -1,0 +1,95 @@
+import { kernels, loadModel } from '../../lib/index';
+import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
+import { unless } from '../support/unless';
+import { runChild, temporaryFolder, writeRandomModel } from './support';
+
+const folder = temporaryFolder();
+const testOnGpu = unless(withoutSimulatedCuda);
+
+let path: string;
+beforeAll(async () => {
+  path = await writeRandomModel(folder, 'small');
+});
+
+/** What child-gpu.ts prints on a machine with this GPU. */
+async function on(gpu: string, mode: 'load' | 'lose' | 'fill'): Promise<unknown> {
+  const environment = { WKV_CUDA_LIBRARY: simulatedCuda, WKV_SIMULATED_GPU: gpu };
+  const { code, stdout, stderr } = await runChild('child-gpu.ts', [path, mode], { environment });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout);
+}
+
+/** Bytes that the model takes of the GPU's memory, its buffers included. */
+async function onGpu(): Promise<number> {
+  return withCudaLibrary(simulatedCuda, async () => {
+    const free = (): number => {
+      const { cuda } = kernels.features();
+      return cuda.available ? cuda.devices[0]!.freeMemory : NaN;
+    };
+    const before = free();
+    const model = await loadModel(path, { device: 'cuda' });
+    const after = free();
+    await model.dispose();
+    return before - after;
+  });
+}
+
+describe('Where the (simulated) GPU cannot be used, a model is refused with a reason:', () => {
+  const machines = {
+    'driver=0': 'there is no NVIDIA driver on this machine',
+    'driver=12040': 'the NVIDIA driver is too old: it supports CUDA 12.4, and the library needs CUDA 13.0',
+    'devices=0': 'there is no NVIDIA GPU on this machine',
+    'architecture=61':
+      'the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later',
+  };
+  for (const [gpu, message] of Object.entries(machines)) {
+    testOnGpu(`${gpu}: ${message}`, async () => {
+      expect(await on(gpu, 'load')).toEqual({
+        failed: { code: 'ERR_WKV_DEVICE', message },
+        features: message,
+      });
+    });
+  }
+
+  const memories = {
+    'memory=1000': "the weights take 0 MiB, but only 0 MiB of the Simulated GPU's memory are free",
+    'memory=300000':
+      'there is not enough memory on the GPU while making room for a step: 0 of 0 MiB are free',
+  };
+  for (const [gpu, message] of Object.entries(memories)) {
+    testOnGpu(`${gpu}: ${message}`, async () => {
+      const failed = { code: 'ERR_WKV_DEVICE', message };
+      expect(await on(gpu, 'load')).toEqual({ failed, features: 'available' });
+    });
+  }
+
+  testOnGpu('a GPU that is lost while weights go there', async () => {
+    const message = 'the GPU failed while loading weights: cudaErrorLaunchFailure, as simulated';
+    expect(await on('lost_after=10', 'load')).toEqual({
+      failed: { code: 'ERR_WKV_DEVICE', message },
+      features: expect.stringMatching(/^the GPU failed while /) as string,
+    });
+  });
+});
+
+describe('A (simulated) GPU that is lost', () => {
+  testOnGpu('is refused until the process ends, while the CPU goes on', async () => {
+    const { failures, features } = (await on('lost_after=80', 'lose')) as Record<string, unknown>;
+    const lost = expect.stringMatching(
+      /^the GPU failed while .*: cudaErrorLaunchFailure, as simulated$/,
+    ) as string;
+    expect(failures).toEqual(Array.from({ length: 7 }, () => ({ code: 'ERR_WKV_DEVICE', message: lost })));
+    expect(features).toEqual(lost);
+  });
+});
+
+describe('A (simulated) GPU that is full', () => {
+  testOnGpu('takes another session when one is gone', async () => {
+    const page = 2 * (2 * 64 + 4 * 16 * 16) * 4;
+    const message = /^there is not enough memory on the GPU while making room for a session/;
+    expect(await on(`memory=${(await onGpu()) + 10.5 * page}`, 'fill')).toEqual({
+      fitting: 10,
+      failed: { code: 'ERR_WKV_DEVICE', message: expect.stringMatching(message) as string },
+    });
+  });
+});
