@@ -45,10 +45,10 @@ function readKernels(text) {
     if (mangled === undefined || spilled === undefined || registers === undefined) {
       throw new Error(`cannot read what ptxas says:\n${part}`);
     }
-    // In a namespace without a name, which ends in a hash.
-    const [, name = mangled, size] = /_cu_[0-9a-f]{8}\d+([a-z]\w*?)_kernel(?:ILi(\d+)E)?/.exec(mangled) ?? [];
+    // In a namespace without a name, which ends in a hash, or in wkv::cuda itself.
+    const [, kernel = mangled] = /(?:_cu_[0-9a-f]{8}|4cuda)\d+([a-z]\w*?)_kernel/.exec(mangled) ?? [];
     kernels.push({
-      kernel: size === undefined ? name : `${name}<${size}>`,
+      kernel,
       architecture: Number(architecture),
       registers: Number(registers),
       spilled: Number(spilled),

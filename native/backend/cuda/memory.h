@@ -47,16 +47,34 @@ using PinnedArray = Array<Element, take_pinned, cudaFreeHost>;
 
 class Stream {
  public:
-  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream"); }
-  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  Stream() {
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), kDoing);
+    if (const cudaError_t error =
+            cudaEventCreateWithFlags(&done_, cudaEventBlockingSync | cudaEventDisableTiming);
+        error != cudaSuccess) {
+      static_cast<void>(cudaStreamDestroy(stream_));
+      check(error, kDoing);
+    }
+  }
+  ~Stream() {
+    static_cast<void>(cudaEventDestroy(done_));
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   cudaStream_t get() const { return stream_; }
-  void wait(const char* doing) const { check(cudaStreamSynchronize(stream_), doing); }
+  // The thread sleeps meanwhile.
+  void wait(const char* doing) const {
+    check(cudaEventRecord(done_, stream_), doing);
+    check(cudaEventSynchronize(done_), doing);
+  }
 
  private:
+  static constexpr const char* kDoing = "creating a stream";
+
   cudaStream_t stream_ = nullptr;
+  cudaEvent_t done_ = nullptr;
 };
 
 }  // namespace wkv::cuda

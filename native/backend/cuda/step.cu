@@ -14,7 +14,10 @@ namespace {
 
 // Tokens whose logits are computed together; bounds the memory for logits.
 constexpr int kLogitsTokens = 64;
+// A kernel's arguments are kept some hundred times in each.
+constexpr std::size_t kMostGraphs = 64;
 constexpr const char* kBuffers = "making room for a step";
+constexpr const char* kComputing = "computing a step";
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -180,6 +183,14 @@ struct Step::Call {
     multiply({product(value, step.wide_, step.x_, Epilogue::kAddGated, step.gate_.data())}, tokens);
   }
 
+  void layers() const {
+    embed();
+    for (int layer = 0; layer < shape().layers; ++layer) {
+      time_mixing(layer);
+      channel_mixing(layer);
+    }
+  }
+
   // logits[i] = head LN(x[wanted[begin + i]]; ln_out)
   void logits(int begin, int count) const {
     const WeightMatrix& head = weights.matrix(WKV_CUDA_HEAD);
@@ -193,6 +204,16 @@ struct Step::Call {
     multiply({product(head, step.mixed_[0], step.logits_)}, count);
   }
 };
+
+void Step::run_layers(const Call& call, const Stream& stream) {
+  if (call.tokens != call.segments) return call.layers();
+  auto found = graphs_.find(call.tokens);
+  if (found == graphs_.end()) {
+    if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
+    found = graphs_.try_emplace(call.tokens, stream, kComputing, [&] { call.layers(); }).first;
+  }
+  found->second.run(stream, kComputing);
+}
 
 void Step::run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
                const Stream& stream) {
@@ -213,11 +234,7 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
     ++call.segments;
   }
   input_.copy(stream);
-  call.embed();
-  for (int layer = 0; layer < shape_.layers; ++layer) {
-    call.time_mixing(layer);
-    call.channel_mixing(layer);
-  }
+  run_layers(call, stream);
   const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
   for (int begin = 0; begin < wanted; begin += kLogitsTokens) {
     const int count = std::min(kLogitsTokens, wanted - begin);
@@ -227,8 +244,8 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
                           cudaMemcpyDeviceToHost, stream.get()),
           "copying logits");
   }
-  check(cudaGetLastError(), "computing a step");
-  stream.wait("computing a step");
+  check(cudaGetLastError(), kComputing);
+  stream.wait(kComputing);
 }
 
 }  // namespace wkv::cuda

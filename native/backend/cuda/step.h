@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <vector>
 
+#include "backend/cuda/graph.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/weights.h"
 #include "kernels/cuda/segment.h"
@@ -56,10 +58,13 @@ class Step {
   };
 
   struct Call;
+  void run_layers(const Call& call, const Stream& stream);
 
   WkvCudaShape shape_;
   Input input_;
   DeviceArray<float> x_, r_, k_, v_, g_, y_, gate_, hidden_, logits_;
+  // By how many sessions take a token in: generating repeats the same steps.
+  std::map<int, Graph> graphs_;
   std::vector<Quantized> mixed_;  // of channels
   Quantized wide_;                // of attention's or channel mixing's own channels
 };

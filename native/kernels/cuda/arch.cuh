@@ -203,6 +203,20 @@ WKV_DEVICE void begin_next_kernel() {}
 // Begins to bring the 32 bytes around an address to the second-level cache.
 WKV_DEVICE void expect_read(const float* place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
 
+// Whether kernels are there that call await_previous_kernel(), and a GPU that needs them to.
+inline bool kernels_overlap() {
+  constexpr int kFirst = 900;
+  constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
+  int device = 0;
+  int major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  for (const int architecture : kArchitectures) {
+    if (architecture >= kFirst) return major * 100 >= kFirst;
+  }
+  return false;
+}
+
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
   constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
@@ -210,7 +224,17 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(grid.shared_bytes));
   }
-  kernel<<<dim3(grid.x, grid.y), grid.threads, grid.shared_bytes, stream>>>(arguments);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(grid.x, grid.y);
+  config.blockDim = grid.threads;
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = stream;
+  config.attrs = &early;
+  config.numAttrs = kernels_overlap() ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, arguments);
 }
 
 #else
@@ -287,14 +311,16 @@ inline void expect_read(const float*) {}
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arguments& arguments,
             const char* name = __builtin_FUNCTION()) {
-  simt::Run run{name, static_cast<int>(grid.x), static_cast<int>(grid.y), static_cast<int>(grid.threads),
-                grid.shared_bytes};
-  run.arguments = &arguments;
-  run.kernel = reinterpret_cast<void (*)()>(kernel);
-  run.call = [](const simt::Run& self) {
-    reinterpret_cast<void (*)(Arguments)>(self.kernel)(*static_cast<const Arguments*>(self.arguments));
-  };
-  simt::launch(run);
+  simt::put_on_stream([kernel, grid, arguments, name] {
+    simt::Run run{name, static_cast<int>(grid.x), static_cast<int>(grid.y), static_cast<int>(grid.threads),
+                  grid.shared_bytes};
+    run.arguments = &arguments;
+    run.kernel = reinterpret_cast<void (*)()>(kernel);
+    run.call = [](const simt::Run& self) {
+      reinterpret_cast<void (*)(Arguments)>(self.kernel)(*static_cast<const Arguments*>(self.arguments));
+    };
+    simt::launch(run);
+  });
 }
 
 #endif

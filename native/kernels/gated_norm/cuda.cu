@@ -41,6 +41,8 @@ WKV_DEVICE Moments moments_of_fast_head(const float* y, float epsilon) {
 }
 
 WKV_KERNEL(kThreads) gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   const int size = a.out.columns;
   const int span = block_x() * kWarps + thread_index() / kWarp;
   if (span * kSpan >= size) return;
@@ -91,6 +93,8 @@ WKV_DEVICE Moments moments_of_head(const float* y, int size, float epsilon) {
 }
 
 WKV_KERNEL(kThreads) gated_norm_kernel(WKV_ARGUMENTS GatedNormArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   const int index = block_x() * kWarps + thread_index() / kWarp;
   if (index >= groups_of(a.out)) return;
   const int token = block_y();

@@ -37,7 +37,7 @@ void launch_few(GemmLaunch& all, cudaStream_t stream) {
   using Shared = FewShared<kTiles>;
   static_assert(sizeof(Shared) <= kMostSharedBytes);
   const auto blocks = static_cast<unsigned>(place_blocks(all, kInt8PanelRows));
-  launch(gemm_int8_few<kTiles>,
+  launch(gemm_int8_few_kernel<kTiles>,
          {blocks, static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), kGemmThreads,
           sizeof(Shared)},
          stream, all);
@@ -49,7 +49,7 @@ void launch_many(GemmLaunch& all, cudaStream_t stream) {
   static_assert(sizeof(Shared) <= kMostSharedBytes && kTokenStep % Shared::kTokens == 0);
   const auto blocks = static_cast<unsigned>(place_blocks(all, kPanels * kInt8PanelRows));
   // Blocks with the same weights are neighbours: the second reads them from the cache.
-  launch(gemm_int8_many<kPanels, kParts, kTiles, kStages, kBlocks>,
+  launch(gemm_int8_many_kernel<kPanels, kParts, kTiles, kStages, kBlocks>,
          {static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), blocks, kGemmThreads,
           sizeof(Shared)},
          stream, all);

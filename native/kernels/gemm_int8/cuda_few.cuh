@@ -105,7 +105,7 @@ WKV_DEVICE int place_of_rows(int token, int row) { return (row + token / 2 * 2) 
 
 template <int kTiles>
 WKV_KERNEL(kGemmThreads, 2)
-gemm_int8_few(WKV_ARGUMENTS GemmLaunch a) {
+gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   using Shared = FewShared<kTiles>;
   constexpr int kDepth = Shared::kDepth;
   constexpr int kTogether = 16 / kTiles;  // groups that are added at once: registers for their scales

@@ -152,7 +152,7 @@ WKV_DEVICE Floats4 swapped_halves(const Floats4& rows, int swapped) {
 // kBlocks have to find room on a processor at once.
 template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 WKV_KERNEL(kGemmThreads, kBlocks)
-gemm_int8_many(WKV_ARGUMENTS GemmLaunch a) {
+gemm_int8_many_kernel(WKV_ARGUMENTS GemmLaunch a) {
   using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
   Shared& shared = shared_memory<Shared>();
   const Int8Product& product = a.all.products[product_of(a, block_y())];

@@ -18,6 +18,8 @@ WKV_DEVICE float element(const void* elements, EmbeddingType type, std::ptrdiff_
 constexpr int kAtOnce = 8;
 
 WKV_KERNEL(kNormThreads) embed_kernel(WKV_ARGUMENTS EmbedArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   NormSums<1>& sums = shared_memory<NormSums<1>>();
   float* const row = shared_array<float>() + sizeof sums / sizeof(float);
   const std::ptrdiff_t from = static_cast<std::ptrdiff_t>(a.tokens[block_x()]) * a.channels;
@@ -48,6 +50,8 @@ WKV_KERNEL(kNormThreads) embed_kernel(WKV_ARGUMENTS EmbedArguments a) {
 }
 
 WKV_KERNEL(kNormThreads) norm_quantize_kernel(WKV_ARGUMENTS NormQuantizeArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   NormSums<1>& sums = shared_memory<NormSums<1>>();
   float* const row = shared_array<float>() + sizeof sums / sizeof(float);
   const int size = a.out.columns;

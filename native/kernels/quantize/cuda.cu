@@ -10,6 +10,8 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 
 WKV_KERNEL(kThreads) quantize_kernel(WKV_ARGUMENTS QuantizeArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   const int index = block_x() * kWarps + thread_index() / kWarp;
   const int token = block_y();
   const float* const x = a.x + static_cast<std::ptrdiff_t>(token) * a.out.columns;

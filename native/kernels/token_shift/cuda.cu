@@ -52,6 +52,8 @@ WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span
 }
 
 WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   NormSums<2>& sums = shared_memory<NormSums<2>>();
   float* const current = shared_array<float>() + sizeof sums / sizeof(float);
   float* const previous = current + row_floats(a.channels);

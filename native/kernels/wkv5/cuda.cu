@@ -58,6 +58,8 @@ WKV_DEVICE float bonus_of(int size, At at) {
 }
 
 WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   FastShared& shared = shared_memory<FastShared>();
   const int run = thread_index() / kColumns;
   const int column = thread_index() % kColumns;
@@ -154,6 +156,8 @@ static_assert(sizeof(Head) <= kMostSharedBytes);
 
 // A block for each head, whose threads take its value channels in turn.
 WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+  begin_next_kernel();
+  await_previous_kernel();
   Head& head = shared_memory<Head>();
   const int size = a.head_size;
   const int run_keys = (size + kWkv5Runs - 1) / kWkv5Runs;

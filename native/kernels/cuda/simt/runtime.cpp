@@ -6,10 +6,16 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <utility>
+#include <vector>
 #include <sstream>
 #include <string>
 
 #include "kernels/cuda/simt/device_memory.h"
+
+struct SimulatedGraph {
+  std::vector<std::function<void()>> work;
+};
 
 namespace {
 
@@ -44,6 +50,9 @@ Machine machine = machine_of_environment();
 std::map<void*, std::unique_ptr<DeviceMemory>> blocks;
 std::size_t taken = 0;
 int waits = 0;
+std::size_t graphs = 0;
+
+thread_local std::unique_ptr<SimulatedGraph> captured;
 
 cudaError_t state_of_machine() {
   if (machine.driver < kRuntime) return cudaErrorInsufficientDriver;
@@ -88,6 +97,19 @@ cudaError_t give_back(void* memory, bool of_device) {
 }  // namespace
 
 namespace wkv::cuda::simt {
+
+void put_on_stream(std::function<void()> work) {
+  if (captured == nullptr) {
+    work();
+  } else {
+    captured->work.push_back(std::move(work));
+  }
+}
+
+std::size_t graphs_in_use() {
+  const std::lock_guard lock{mutex};
+  return graphs;
+}
 
 void set_machine(const Machine& wanted) {
   const std::lock_guard lock{mutex};
@@ -197,7 +219,52 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return state_of_machine();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  captured = std::make_unique<SimulatedGraph>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  const std::lock_guard lock{mutex};
+  if (captured == nullptr) return cudaErrorInvalidValue;
+  ++graphs;
+  *graph = captured.release();
+  return state_of_machine();
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const std::lock_guard lock{mutex};
+  if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  ++graphs;
+  *executable = new SimulatedGraph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const std::lock_guard lock{mutex};
+  --graphs;
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) { return cudaGraphDestroy(executable); }
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+  {
+    const std::lock_guard lock{mutex};
+    if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  }
+  for (const std::function<void()>& each : executable->work) each();
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = nullptr;
+  const std::lock_guard lock{mutex};
+  return state_of_machine();
+}
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  return state_of_machine();
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
   const std::lock_guard lock{mutex};
   ++waits;
   return state_of_machine();

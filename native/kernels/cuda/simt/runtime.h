@@ -4,6 +4,7 @@
 // is done before a call returns.
 
 #include <cstddef>
+#include <functional>
 
 // NVIDIA chose the names.
 enum cudaError_t : int {
@@ -23,7 +24,13 @@ enum cudaMemcpyKind : int {
 };
 enum cudaDeviceAttr : int { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 constexpr unsigned cudaStreamNonBlocking = 1;
+constexpr unsigned cudaEventBlockingSync = 1;
+constexpr unsigned cudaEventDisableTiming = 2;
+enum cudaStreamCaptureMode : int { cudaStreamCaptureModeThreadLocal = 1 };
 using cudaStream_t = struct SimulatedStream*;
+using cudaEvent_t = struct SimulatedEvent*;
+using cudaGraph_t = struct SimulatedGraph*;
+using cudaGraphExec_t = SimulatedGraph*;
 struct cudaFuncAttributes {
   int binaryVersion;
 };
@@ -52,7 +59,16 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* memory, int byte, std::size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
-cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
 
 namespace wkv::cuda::simt {
 
@@ -66,6 +82,11 @@ struct Machine {
 };
 // Before that it is what the variable WKV_SIMULATED_GPU says, "driver=12040,memory=1000000" for example.
 void set_machine(const Machine& machine);
+
+// Does it, or where the thread's stream is captured, keeps it for the graph.
+void put_on_stream(std::function<void()> work);
+// Graphs that nobody has destroyed, executable or not.
+std::size_t graphs_in_use();
 
 // Blocks of the device's memory and of pinned memory that nobody has freed.
 std::size_t blocks_in_use();

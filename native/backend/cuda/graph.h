@@ -1,0 +1,37 @@
+#pragma once
+
+#include <utility>
+
+#include "backend/cuda/memory.h"
+
+namespace wkv::cuda {
+
+// What was put on a stream once, to be put there again at a fraction of the cost. Throws Failed.
+class Graph {
+ public:
+  // What put() puts on the stream is kept and not done.
+  template <class Put>
+  Graph(const Stream& stream, const char* doing, Put put) {
+    check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), doing);
+    put();
+    cudaGraph_t graph = nullptr;
+    const cudaError_t captured = cudaStreamEndCapture(stream.get(), &graph);
+    const cudaError_t error = captured == cudaSuccess ? cudaGraphInstantiate(&graph_, graph, 0) : captured;
+    if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+    check(error, doing);
+  }
+  ~Graph() {
+    if (graph_ != nullptr) static_cast<void>(cudaGraphExecDestroy(graph_));
+  }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  void run(const Stream& stream, const char* doing) const {
+    check(cudaGraphLaunch(graph_, stream.get()), doing);
+  }
+
+ private:
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+}  // namespace wkv::cuda
