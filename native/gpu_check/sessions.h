@@ -35,7 +35,7 @@ class Sessions {
       for (int t = 0; t < counts[i]; ++t) {
         tokens[i].push_back(random_.word() % static_cast<std::uint32_t>(model_.shape().vocabulary));
       }
-      segments.push_back({pages_[i], tokens[i].data(), counts[i], logits});
+      segments.push_back({pages_[i], tokens[i].data(), counts[i], logits, nullptr});
       wanted += logits == WKV_CUDA_LOGITS_ALL ? static_cast<std::size_t>(counts[i]) : 1;
     }
     if (logits == WKV_CUDA_LOGITS_NONE) wanted = 0;

@@ -187,7 +187,7 @@ TEST_SUITE("CUDA library") {
 
     const Page page = page_of(model);
     const std::uint32_t token = 1;
-    const WkvCudaSegment segment{page.get(), &token, 1, WKV_CUDA_LOGITS_NONE};
+    const WkvCudaSegment segment{page.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
     CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
     CHECK(std::string(failure.text) == "the model has no vector 1 of layer 0 yet");
   }
@@ -210,18 +210,20 @@ TEST_SUITE("CUDA library") {
       return std::string(failure.text);
     };
     CHECK(refused({}, logits.data()) == "segments is null");
-    CHECK(refused({{page.get(), tokens, 0, 0}}, logits.data()) == "a segment has no tokens");
-    CHECK(refused({{page.get(), tokens, 17, 0}}, logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 0, 0, nullptr}}, logits.data()) == "a segment has no tokens");
+    CHECK(refused({{page.get(), tokens, 17, 0, nullptr}}, logits.data()) ==
           "a step of 17 tokens, expected at most 16");
-    CHECK(refused({{page.get(), tokens, 2, 0}, {page.get(), tokens, 2, 0}}, logits.data()) ==
-          "two segments of a step have the same page");
-    CHECK(refused({{other.get(), tokens, 2, 0}}, logits.data()) == "a segment's page is of another model");
-    CHECK(refused({{nullptr, tokens, 2, 0}}, logits.data()) == "a segment's page is null");
-    CHECK(refused({{page.get(), beyond, 2, 0}}, logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 2, 0, nullptr}, {page.get(), tokens, 2, 0, nullptr}},
+                  logits.data()) == "two segments of a step have the same page");
+    CHECK(refused({{other.get(), tokens, 2, 0, nullptr}}, logits.data()) ==
+          "a segment's page is of another model");
+    CHECK(refused({{nullptr, tokens, 2, 0, nullptr}}, logits.data()) == "a segment's page is null");
+    CHECK(refused({{page.get(), beyond, 2, 0, nullptr}}, logits.data()) ==
           "the token 11 is beyond the vocabulary of 11");
-    CHECK(refused({{page.get(), tokens, 2, 3}}, logits.data()) == "a segment wants logits of kind 3");
-    CHECK(refused({{page.get(), tokens, 2, 1}}, nullptr) == "logits is null");
-    CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0}), logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 2, 3, nullptr}}, logits.data()) ==
+          "a segment wants logits of kind 3");
+    CHECK(refused({{page.get(), tokens, 2, 1, nullptr}}, nullptr) == "logits is null");
+    CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0, nullptr}), logits.data()) ==
           "a step of 5 segments, expected 1 to 4");
     CHECK(api().step(nullptr, nullptr, 0, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
   }
@@ -267,7 +269,7 @@ TEST_SUITE("CUDA library") {
       const auto workspace = network->create_workspace(1);
       const auto state = network->create_numbers();
       const std::uint32_t token = 3;
-      const wkv::Segment segment{{&token, 1}, nullptr, wkv::Logits::kNone, state.get()};
+      const wkv::Segment segment{{&token, 1}, nullptr, wkv::Logits::kNone, state.get(), nullptr};
       const auto step = [&] {
         static_cast<void>(network->step({&segment, 1}, *workspace, wkv::ThreadPool::process(), 1, {},
                                         [] { return false; }));
