@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -226,6 +227,55 @@ TEST_SUITE("CUDA library") {
     CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0, nullptr}), logits.data()) ==
           "a step of 5 segments, expected 1 to 4");
     CHECK(api().step(nullptr, nullptr, 0, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+  }
+
+  TEST_CASE("refuses draws that make no sense") {
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Page page = page_of(model);
+    const std::uint32_t token = 1;
+    std::vector<WkvCudaEdit> edits = {{3, 0, 0}, {10, 0, 0}};
+    std::vector<std::uint32_t> forbidden = {0, 4};
+    const auto refused = [&](auto change, std::int32_t logits = WKV_CUDA_LOGITS_NONE) {
+      WkvCudaDraw draw{.temperature = 1,
+                       .top_p = 0.5,
+                       .min_p = 0.1,
+                       .top_k = 3,
+                       .random = 0.5,
+                       .edits = edits.data(),
+                       .edit_count = 2,
+                       .forbidden = forbidden.data(),
+                       .forbidden_count = 2,
+                       .token = 77};
+      change(draw);
+      const WkvCudaSegment segment{page.get(), &token, 1, logits, &draw};
+      WkvCudaFailure failure{};
+      CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
+      CHECK(draw.token == 77);
+      return std::string(failure.text);
+    };
+    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+    CHECK(refused([](WkvCudaDraw&) {}) == "the model has no embedding yet");
+    CHECK(refused([](WkvCudaDraw&) {}, WKV_CUDA_LOGITS_LAST) == "a segment wants both logits and a draw");
+    CHECK(refused([](WkvCudaDraw& d) { d.temperature = -1; }) == "a draw has the temperature -1.000000");
+    CHECK(refused([](WkvCudaDraw& d) { d.temperature = kNaN; }) == "a draw has the temperature nan");
+    CHECK(has(refused([](WkvCudaDraw& d) { d.temperature = 1 / 0.0; }), "the temperature inf"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.top_p = 1.5; }), "the top_p 1.5"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.min_p = -0.5; }), "the min_p -0.5"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.random = 1; }), "the random number 1.0"));
+    CHECK(refused([](WkvCudaDraw& d) { d.edits = nullptr; }) == "a draw's edits are null");
+    CHECK(refused([](WkvCudaDraw& d) { d.forbidden = nullptr; }) == "a draw's forbidden tokens are null");
+    CHECK(refused([](WkvCudaDraw& d) { d.edit_count = 4097; }) ==
+          "a draw's edits are 4097, expected at most 4096");
+    edits[1].token = 11;
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's edits have the token 11, beyond the vocabulary of 11");
+    edits[1].token = 3;
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's edits are not in ascending order of tokens");
+    edits[1].token = 10;
+    forbidden = {4, 0};
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's forbidden tokens are not in ascending order of tokens");
+    CHECK(api().read_logits(page.get(), nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().read_logits(nullptr, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
   }
 
   TEST_CASE("pages begin as zeros, are written, copied and read, and are used again") {
