@@ -177,7 +177,7 @@ Napi::Value Session::set_random(const Napi::CallbackInfo& info) {
 
 Napi::Value Session::has_logits(const Napi::CallbackInfo& info) {
   require_idle(info.Env());
-  return Napi::Boolean::New(info.Env(), state_.logits != nullptr);
+  return Napi::Boolean::New(info.Env(), state_.has_logits());
 }
 
 Napi::Value Session::begin_generation(const Napi::CallbackInfo& info) {

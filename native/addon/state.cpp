@@ -109,7 +109,7 @@ Napi::Value State::info(const Napi::CallbackInfo& info) {
   object.Set("fingerprint", value_.fingerprint);
   object.Set("tokens", static_cast<double>(value_.tokens));
   object.Set("bytes", static_cast<double>(value_.bytes()));
-  object.Set("hasLogits", value_.logits != nullptr);
+  object.Set("hasLogits", value_.has_logits());
   return object;
 }
 

@@ -15,6 +15,18 @@ namespace {
 // Tokens of prompts in a step that also has sessions with a single token: those are likely to be generating,
 // and wait for the whole step. Reading the weights is nearly paid for by so many.
 constexpr std::size_t kPromptBesideTokens = 16;
+
+// Those that the generation's penalties look at.
+TokenCounts& counts_of(Evaluation& e) {
+  return e.generation->session_counts ? e.state.counts : e.state.generation;
+}
+
+void count_tokens(const Evaluation& e, TokenCounts& counts) {
+  const Sampling& sampling = e.generation->sampling;
+  for (const std::uint32_t token : e.tokens) {
+    counts.take_in(token, sampling.penalty_decay, sampling.is_exempt(token));
+  }
+}
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions,
@@ -151,7 +163,7 @@ bool Engine::begin(Evaluation& e) {
       if (e.output == Output::kScores) {
         e.values.resize(e.tokens.size());
         e.values[0] = std::numeric_limits<float>::quiet_NaN();
-        if (e.state.logits != nullptr) score(e, 0, e.state.logits->data());
+        if (e.state.has_logits()) score(e, 0, e.state.last_logits()->data());
       }
       // Filled by the step that reaches the last token.
       return true;
@@ -167,12 +179,21 @@ bool Engine::begin(Evaluation& e) {
 
 // Generated tokens are counted, and use up their random numbers.
 void Engine::take_in(Evaluation& e) {
-  const Sampling& sampling = e.generation->sampling;
-  TokenCounts& counts = e.generation->session_counts ? e.state.counts : e.state.generation;
-  for (const std::uint32_t token : e.tokens) {
-    counts.take_in(token, sampling.penalty_decay, sampling.is_exempt(token));
-  }
+  count_tokens(e, counts_of(e));
   e.state.draws += e.tokens.size();
+}
+
+// Has the network draw the next token, where it can and nobody asks for the logits. What it needs to know is
+// what take_in() will leave.
+bool Engine::draws_on_device(Evaluation& e) const {
+  if (!e.draw || e.output != Output::kNone) return false;
+  const TokenCounts& counts = counts_of(e);
+  const std::size_t taken_in = e.generated ? e.tokens.size() : 0;
+  const Sampling& sampling = e.generation->sampling;
+  if (!network_->draws(sampling, counts.entries().size() + taken_in)) return false;
+  e.device_draw = {&sampling, counts, uniform(e.state.seed, e.state.draws + taken_in), std::nullopt};
+  if (e.generated) count_tokens(e, e.device_draw->counts);
+  return true;
 }
 
 // What is asked for after the last token: its logits, the next token, the state at rest. For several sessions
@@ -180,15 +201,19 @@ void Engine::take_in(Evaluation& e) {
 void Engine::take_results(Evaluation& e) {
   try {
     if (e.generated) take_in(e);
-    if (e.output == Output::kLast && e.state.logits != nullptr) e.values = *e.state.logits;
+    if (e.output == Output::kLast && e.state.has_logits()) e.values = *e.state.last_logits();
     if (e.draw) {
-      if (e.state.logits == nullptr) {
+      if (!e.state.has_logits()) {
         e.error = Error("ERR_WKV_STATE", "the session has seen nothing yet: there is nothing to sample from");
         return;
       }
-      const TokenCounts& counts = e.generation->session_counts ? e.state.counts : e.state.generation;
-      auto drawn =
-          sample(*e.state.logits, e.generation->sampling, counts, uniform(e.state.seed, e.state.draws));
+      std::optional<Drawn> drawn;
+      if (!e.device_draw) {
+        drawn = sample(*e.state.last_logits(), e.generation->sampling, counts_of(e),
+                       uniform(e.state.seed, e.state.draws));
+      } else if (e.device_draw->token) {
+        drawn = Drawn{.token = *e.device_draw->token, .logprob = 0, .top = {}};
+      }
       if (!drawn) {
         e.error =
             Error("ERR_WKV_STATE",
@@ -243,19 +268,22 @@ void Engine::step(std::deque<Item>& active) {
     Evaluation& e = *active[i];
     const bool last = e.done + shares[i] == e.tokens.size();
     const bool all = e.output == Output::kAll || e.output == Output::kScores;
+    const bool draws = last && draws_on_device(e);
     segments.push_back({.tokens = std::span{e.tokens}.subspan(e.done, shares[i]),
                         .state = e.state.numbers == nullptr ? nullptr : e.state.numbers->floats(),
-                        .logits = all    ? Logits::kAll
-                                  : last ? Logits::kLast
-                                         : Logits::kNone,
-                        .device = e.state.device.get()});
+                        .logits = all              ? Logits::kAll
+                                  : last && !draws ? Logits::kLast
+                                                   : Logits::kNone,
+                        .device = e.state.device.get(),
+                        .draw = draws ? &*e.device_draw : nullptr});
   }
 
   // Allocated before anything changes; the sink runs on several threads and must not fail.
   const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
   std::vector<std::shared_ptr<std::vector<float>>> last_logits(sessions);
   for (std::size_t i = 0; i < sessions; ++i) {
-    if (active[i]->done + segments[i].tokens.size() == active[i]->tokens.size()) {
+    const bool last = active[i]->done + segments[i].tokens.size() == active[i]->tokens.size();
+    if (last && segments[i].draw == nullptr) {
       last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
     }
   }
@@ -292,6 +320,7 @@ void Engine::step(std::deque<Item>& active) {
       continue;
     }
     e.state.logits = last_logits[i];
+    e.state.logits_on_device = segments[i].draw != nullptr;
     over.push_back(active[i]);
   }
   active.erase(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions));

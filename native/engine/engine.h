@@ -59,6 +59,7 @@ struct Evaluation {
 
  private:
   friend class Engine;
+  std::optional<DeviceDraw> device_draw;  // of the step that reaches the last token
   std::size_t done = 0;
   bool begun = false;
 };
@@ -111,6 +112,7 @@ class Engine {
   bool begin(Evaluation& evaluation);
   std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
   void step(std::deque<Item>& active);
+  bool draws_on_device(Evaluation& evaluation) const;
   static void take_in(Evaluation& evaluation);
   static void take_results(Evaluation& evaluation);
   void count_step(std::span<const Segment> segments);

@@ -14,6 +14,7 @@
 
 #include "backend/cpu/thread_pool.h"
 #include "engine/precision.h"
+#include "engine/sampler.h"
 #include "kernels/kernel_table.h"
 
 namespace wkv {
@@ -75,6 +76,16 @@ class DeviceNumbers {
   virtual std::shared_ptr<DeviceNumbers> copy() const = 0;
   virtual void read(float* numbers) const = 0;
   virtual void write(const float* numbers) = 0;
+  // The logits that the last DeviceDraw was from, [vocabulary].
+  virtual std::vector<float> read_logits() const = 0;
+};
+
+// The token after a segment's last, drawn by a network that draws().
+struct DeviceDraw {
+  const Sampling* sampling;
+  TokenCounts counts;
+  double random;
+  std::optional<std::uint32_t> token;  // out: as sample() returns it
 };
 
 // A run of tokens of one session, processed in order. Its state is read and replaced: `state`, or `device`
@@ -84,6 +95,7 @@ struct Segment {
   float* state;
   Logits logits;
   DeviceNumbers* device = nullptr;
+  DeviceDraw* draw = nullptr;  // then the last token's logits stay with `device`, and none are wanted
 };
 
 // Receives the logits of a token, `vocabulary` floats, valid during the call. Called from several threads.
@@ -116,6 +128,9 @@ class Network {
   virtual std::shared_ptr<DeviceNumbers> create_numbers() const { return nullptr; }
   // Whether the numbers are such.
   virtual bool owns(const DeviceNumbers&) const { return false; }
+
+  // Whether it draws tokens with these options, where so many tokens are counted.
+  virtual bool draws(const Sampling&, std::size_t) const { return false; }
 
   // One step. The bits of each segment's results do not depend on the other segments, on how a session's
   // tokens are cut into segments, or on `lanes`. Returns false if it was abandoned; the segments' states are

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/cuda_draw.h"
 #include "engine/cuda_library.h"
 #include "engine/error.h"
 #include "engine/wkv5_mixing.h"
@@ -24,14 +25,14 @@ using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
 // A session's page. The library keeps what it is in, also without the model.
 class Numbers final : public DeviceNumbers {
  public:
-  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, WkvCudaPage* page)
-      : api_(api), model_(std::move(model)), page_(page, DestroyPage{&api}) {}
+  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, WkvCudaPage* page)
+      : api_(api), model_(std::move(model)), vocabulary_(vocabulary), page_(page, DestroyPage{&api}) {}
 
   std::shared_ptr<DeviceNumbers> copy() const override {
     WkvCudaPage* copied = nullptr;
     WkvCudaFailure failure{};
     check(api_.copy_page(page_.get(), &copied, &failure), failure);
-    return std::make_shared<Numbers>(api_, model_, copied);
+    return std::make_shared<Numbers>(api_, model_, vocabulary_, copied);
   }
   void read(float* numbers) const override {
     WkvCudaFailure failure{};
@@ -41,6 +42,12 @@ class Numbers final : public DeviceNumbers {
     WkvCudaFailure failure{};
     check(api_.write_page(page_.get(), numbers, &failure), failure);
   }
+  std::vector<float> read_logits() const override {
+    WkvCudaFailure failure{};
+    std::vector<float> logits(static_cast<std::size_t>(vocabulary_));
+    check(api_.read_logits(page_.get(), logits.data(), &failure), failure);
+    return logits;
+  }
 
   bool is_of(const std::shared_ptr<WkvCudaModel>& model) const { return model_.lock() == model; }
   WkvCudaPage* page() const { return page_.get(); }
@@ -48,11 +55,13 @@ class Numbers final : public DeviceNumbers {
  private:
   const WkvCudaApi& api_;
   std::weak_ptr<WkvCudaModel> model_;
+  int vocabulary_;
   Page page_;
 };
 
 struct Buffers final : Workspace {
   std::vector<WkvCudaSegment> segments;
+  std::vector<CudaDraw> draws;
   Memory logits;
 };
 
@@ -77,12 +86,16 @@ class CudaRwkv5 final : public Network {
     WkvCudaPage* page = nullptr;
     WkvCudaFailure failure{};
     check(api_.create_page(model_.get(), &page, &failure), failure);
-    return std::make_shared<Numbers>(api_, model_, page);
+    return std::make_shared<Numbers>(api_, model_, info_.vocabulary, page);
   }
 
   bool owns(const DeviceNumbers& numbers) const override {
     const auto* const own = dynamic_cast<const Numbers*>(&numbers);
     return own != nullptr && own->is_of(model_);
+  }
+
+  bool draws(const Sampling& sampling, std::size_t counted) const override {
+    return CudaDraw::covers(sampling, counted, info_.vocabulary);
   }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool&, unsigned,
@@ -92,6 +105,8 @@ class CudaRwkv5 final : public Network {
     const auto vocabulary = static_cast<std::size_t>(info_.vocabulary);
     std::size_t wanted = 0;
     b.segments.clear();
+    b.draws.clear();
+    b.draws.reserve(segments.size());  // they must stay where they are
     for (const Segment& segment : segments) {
       wanted += segment.logits == Logits::kAll    ? segment.tokens.size()
                 : segment.logits == Logits::kLast ? 1
@@ -106,12 +121,19 @@ class CudaRwkv5 final : public Network {
                             .count = static_cast<std::int32_t>(segment.tokens.size()),
                             .logits = segment.logits == Logits::kAll    ? WKV_CUDA_LOGITS_ALL
                                       : segment.logits == Logits::kLast ? WKV_CUDA_LOGITS_LAST
-                                                                        : WKV_CUDA_LOGITS_NONE});
+                                                                        : WKV_CUDA_LOGITS_NONE,
+                            .draw = nullptr});
+      if (segment.draw == nullptr) continue;
+      b.segments.back().draw = &b.draws.emplace_back(*segment.draw, info_.vocabulary).request;
     }
     WkvCudaFailure failure{};
     check(api_.step(model_.get(), b.segments.data(), static_cast<std::int32_t>(b.segments.size()),
                     b.logits.floats(), &failure),
           failure);
+    auto draw = b.draws.begin();
+    for (const Segment& segment : segments) {
+      if (segment.draw != nullptr) segment.draw->token = (draw++)->token();
+    }
     const float* logits = b.logits.floats();
     for (std::size_t i = 0; i < segments.size(); ++i) {
       const std::size_t count = segments[i].tokens.size();

@@ -191,11 +191,18 @@ StateLayout read_layout(Reader& reader) {
 
 }  // namespace
 
+std::shared_ptr<const std::vector<float>> SessionState::last_logits() const {
+  if (!logits_on_device) return logits;
+  return std::make_shared<const std::vector<float>>(device->read_logits());
+}
+
 void SessionState::unshare() {
   if (numbers == nullptr) {
     auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
     if (device != nullptr) {
       device->read(own->floats());
+      logits = last_logits();
+      logits_on_device = false;
     } else {
       unpack(layout, static_cast<const unsigned char*>(resting->data()), own->floats());
     }
@@ -303,7 +310,8 @@ void import_numbers(SessionState& state, std::span<const float> numbers) {
 }
 
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision) {
-  const std::size_t logits = state.logits == nullptr ? 0 : state.logits->size();
+  const std::shared_ptr<const std::vector<float>> last_logits = state.last_logits();
+  const std::size_t logits = last_logits == nullptr ? 0 : last_logits->size();
   Writer writer;
   writer.out.reserve(256 + kMostParts * 32 + state.counts.entries().size() * 12 +
                      payload_bytes(state.layout, precision) + logits * sizeof(float));
@@ -325,7 +333,7 @@ std::vector<unsigned char> serialize(const SessionState& state, StatePrecision p
   }
   write_counts(writer, state.counts);
   write_numbers(writer, state, precision);
-  if (logits != 0) writer.bytes(state.logits->data(), logits * sizeof(float));
+  if (logits != 0) writer.bytes(last_logits->data(), logits * sizeof(float));
   writer.number(xxh64(writer.out.data(), writer.out.size()));
   return std::move(writer.out);
 }

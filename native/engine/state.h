@@ -25,6 +25,7 @@ struct SessionState {
   std::shared_ptr<DeviceNumbers> device;
 
   std::shared_ptr<const std::vector<float>> logits;  // after the last token; null if there was none
+  bool logits_on_device = false;                     // they are there, with the numbers, instead
   std::uint64_t tokens = 0;                          // how many the session has seen
 
   // The sampler's part. The token after the last one is drawn with random number `draws` of the seed; taking
@@ -37,6 +38,10 @@ struct SessionState {
   // Blocks of states that rest, at rest and not, are mapped from this size on. On the heap the small blocks
   // of other things settle in the holes that floats leave, and the process would grow as if nothing rested.
   static constexpr std::size_t kMapRestingFrom = std::size_t{1} << 15;
+
+  bool has_logits() const { return logits != nullptr || logits_on_device; }
+  // Null if there are none. Throws as unshare.
+  std::shared_ptr<const std::vector<float>> last_logits() const;
 
   // Makes the numbers floats, and this value's own. Throws std::bad_alloc, or ERR_WKV_DEVICE where they are
   // on a device.

@@ -133,6 +133,15 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
     const std::vector<float>& expected = of_cpu.step(counts, WKV_CUDA_LOGITS_ALL);
     if (problem.empty()) problem = difference(actual, expected);
   }
+  for (int i = 0; i < 12; ++i) {
+    WkvCudaDraw options{};
+    options.temperature = i % 4;
+    options.top_p = i % 3 == 0 ? 1 : 0.85;
+    options.top_k = i % 5 == 0 ? 20 : 0;
+    options.min_p = i % 2 == 0 ? 0 : 0.01;
+    const bool same = of_gpu.draw({1, 2, 1}, options) == of_cpu.draw({1, 2, 1}, options);
+    if (problem.empty() && !same) problem = "the tokens of draw " + std::to_string(i) + " differ";
+  }
   for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
     problem = difference(of_gpu.state(session), of_cpu.state(session));
     if (!problem.empty()) problem.insert(0, "state ");
@@ -194,6 +203,11 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
         report.speed(decoding + what, sessions / seconds, "tokens/s",
                      ceilings.read > 0 ? sessions / least : 0);
       }
+      WkvCudaDraw options{};
+      options.temperature = 1;
+      options.top_p = 0.85;
+      const double seconds = mean_seconds([&] { all.draw(counts, options); });
+      report.speed(decoding + ", tokens drawn", sessions / seconds, "tokens/s", 0);
     } catch (const std::exception& error) {
       std::printf("%s, decoding %d: not measured, because %s\n", name.c_str(), sessions, error.what());
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <span>
 #include <vector>
 
 #include "gpu_check/random_model.h"
@@ -27,24 +28,20 @@ class Sessions {
 
   // One step: so many random tokens of each session that has any. Returns the logits that were asked for.
   const std::vector<float>& step(const std::vector<int>& counts, WkvCudaLogits logits) {
-    std::vector<WkvCudaSegment> segments;
-    std::vector<std::vector<std::uint32_t>> tokens(counts.size());
-    std::size_t wanted = 0;
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      if (counts[i] == 0) continue;
-      for (int t = 0; t < counts[i]; ++t) {
-        tokens[i].push_back(random_.word() % static_cast<std::uint32_t>(model_.shape().vocabulary));
-      }
-      segments.push_back({pages_[i], tokens[i].data(), counts[i], logits});
-      wanted += logits == WKV_CUDA_LOGITS_ALL ? static_cast<std::size_t>(counts[i]) : 1;
-    }
-    if (logits == WKV_CUDA_LOGITS_NONE) wanted = 0;
-    logits_.resize(wanted * static_cast<std::size_t>(model_.shape().vocabulary));
-    WkvCudaFailure failure{};
-    must(api_.step(model_.get(), segments.data(), static_cast<std::int32_t>(segments.size()), logits_.data(),
-                   &failure),
-         failure);
+    run(counts, logits, {});
     return logits_;
+  }
+
+  // The same, and each session draws its next token with these options. Returns the tokens.
+  std::vector<std::int32_t> draw(const std::vector<int>& counts, const WkvCudaDraw& options) {
+    std::vector<WkvCudaDraw> draws(counts.size(), options);
+    for (WkvCudaDraw& each : draws) each.random = static_cast<double>(random_.word()) * 0x1p-32;
+    run(counts, WKV_CUDA_LOGITS_NONE, draws);
+    std::vector<std::int32_t> tokens;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (counts[i] > 0) tokens.push_back(draws[i].token);
+    }
+    return tokens;
   }
 
   std::vector<float> state(std::size_t session) const {
@@ -55,6 +52,27 @@ class Sessions {
   }
 
  private:
+  void run(const std::vector<int>& counts, WkvCudaLogits logits, std::span<WkvCudaDraw> draws) {
+    std::vector<WkvCudaSegment> segments;
+    std::vector<std::vector<std::uint32_t>> tokens(counts.size());
+    std::size_t wanted = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (counts[i] == 0) continue;
+      for (int t = 0; t < counts[i]; ++t) {
+        tokens[i].push_back(random_.word() % static_cast<std::uint32_t>(model_.shape().vocabulary));
+      }
+      segments.push_back(
+          {pages_[i], tokens[i].data(), counts[i], logits, draws.empty() ? nullptr : &draws[i]});
+      wanted += logits == WKV_CUDA_LOGITS_ALL ? static_cast<std::size_t>(counts[i]) : 1;
+    }
+    if (logits == WKV_CUDA_LOGITS_NONE) wanted = 0;
+    logits_.resize(wanted * static_cast<std::size_t>(model_.shape().vocabulary));
+    WkvCudaFailure failure{};
+    must(api_.step(model_.get(), segments.data(), static_cast<std::int32_t>(segments.size()), logits_.data(),
+                   &failure),
+         failure);
+  }
+
   const WkvCudaApi& api_;
   const RandomModel& model_;
   Random random_;

@@ -1,5 +1,14 @@
 import { join } from 'node:path';
-import { convertModel, kernels, loadModel, State, type LoadOptions, type Model } from '../../lib/index';
+import {
+  convertModel,
+  kernels,
+  loadModel,
+  Sampler,
+  State,
+  type GenerateOptions,
+  type LoadOptions,
+  type Model,
+} from '../../lib/index';
 import { addonPath } from '../../lib/addon';
 import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
 import { rejection } from '../support/failure';
@@ -110,6 +119,68 @@ describe('A model on a (simulated) GPU', () => {
     await withCuda(async (model) => {
       const session = model.createSession({ state: State.deserialize(bytes) });
       expect((await session.complete([1], options)).tokens).toEqual(more);
+    });
+  });
+
+  testOnGpu('generates the tokens and the text that the sampler draws from the same logits', async () => {
+    const covered: GenerateOptions[] = [
+      {},
+      { temperature: 0, presencePenalty: 4 },
+      { temperature: 2.5, topP: 0.95, topK: 60, minP: 0.001, penaltyDecay: 0.5, penaltyExempt: [10, 20] },
+      { temperature: 3, topP: 1, logitBias: { 3: 2, 50: -Infinity }, bannedTokens: [0, 7, 100] },
+    ];
+    // What the sampler alone does not know of the model's tokens.
+    const penalties = { presencePenalty: 0.2, frequencyPenalty: 0.3, penaltyExempt: [] };
+    const left: GenerateOptions[] = [
+      { temperature: 3, typicalP: 0.5 },
+      { temperature: 3, samplerOrder: ['temperature', 'topP', 'topK', 'minP', 'typicalP'] },
+    ];
+    await withCuda(async (model) => {
+      for (const options of [...covered, ...left]) {
+        const all = { ...penalties, ...options, seed: 11n, maxTokens: 6, stopTokens: [] };
+        const drawn = await model.createSession().complete(tokens, all);
+        // To report log-probabilities, logits come to the host.
+        const onHost = await model.createSession().complete(tokens, { ...all, logprobs: 1 });
+        expect(drawn.tokens).toEqual(onHost.tokens);
+        expect(drawn.text).toBe(onHost.text);
+        const sampler = new Sampler({ ...penalties, ...options, seed: 11n });
+        const session = model.createSession();
+        let logits = await session.evaluate(tokens);
+        for (const token of drawn.tokens) {
+          expect(token).toBe(sampler.sample(logits));
+          logits = await session.evaluate([token]);
+        }
+      }
+    });
+  });
+
+  testOnGpu('has the last logits after a generation, in forks and saved states too', async () => {
+    await withCuda(async (model) => {
+      const options = { seed: 5n, temperature: 3, topP: 1 };
+      const { tokens: drawn } = await model.createSession().complete(tokens, { ...options, maxTokens: 8 });
+      // It ends at a token that is drawn and not taken in.
+      const [stop = -1] = drawn.slice(-1);
+      const session = model.createSession();
+      const { tokens: before } = await session.complete(tokens, { ...options, stopTokens: [stop] });
+      expect(before).toEqual(drawn.slice(0, drawn.indexOf(stop)));
+      const expected = await model.createSession().evaluate([...tokens, ...before]);
+      const fork = session.fork();
+      const saved = State.deserialize(session.state.serialize());
+      expect(await session.evaluate([])).toEqual(expected);
+      await session.evaluate([1]);
+      expect(await fork.evaluate([])).toEqual(expected);
+      expect(await model.createSession({ state: saved }).evaluate([])).toEqual(expected);
+    });
+  });
+
+  testOnGpu('draws for many sessions at once what each draws alone', async () => {
+    await withCuda(async (model) => {
+      const complete = async (_: unknown, i: number): Promise<number[]> =>
+        (await model.createSession().complete([i, 3], { maxTokens: 3, seed: BigInt(i), stopTokens: [] }))
+          .tokens;
+      const numbers = Array.from({ length: 12 }, () => undefined);
+      const together = await Promise.all(numbers.map(complete));
+      for (const i of [0, 5, 11]) expect(await complete(undefined, i)).toEqual(together[i]);
     });
   });
 

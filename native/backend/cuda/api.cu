@@ -138,6 +138,7 @@ int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, ui
 }
 
 std::size_t page_bytes(const wkv::cuda::PagedDevice& on) { return on.pages.page_floats() * sizeof(float); }
+std::size_t state_bytes(const wkv::cuda::PagedDevice& on) { return on.pages.state_floats() * sizeof(float); }
 
 int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
@@ -166,7 +167,7 @@ int32_t read_page(const WkvCudaPage* page, float* numbers, WkvCudaFailure* failu
   return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
     wkv::cuda::check(
-        cudaMemcpyAsync(numbers, page->numbers, page_bytes(on), cudaMemcpyDeviceToHost, on.stream.get()),
+        cudaMemcpyAsync(numbers, page->numbers, state_bytes(on), cudaMemcpyDeviceToHost, on.stream.get()),
         "reading a state");
     on.stream.wait("reading a state");
   });
@@ -176,9 +177,19 @@ int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* fail
   return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
     wkv::cuda::check(
-        cudaMemcpyAsync(page->numbers, numbers, page_bytes(on), cudaMemcpyHostToDevice, on.stream.get()),
+        cudaMemcpyAsync(page->numbers, numbers, state_bytes(on), cudaMemcpyHostToDevice, on.stream.get()),
         "writing a state");
     on.stream.wait("writing a state");
+  });
+}
+
+int32_t read_logits(const WkvCudaPage* page, float* logits, WkvCudaFailure* failure) {
+  return on_device(page, failure, [&](const auto& on) {
+    require(logits, "logits");
+    wkv::cuda::check(cudaMemcpyAsync(logits, page->logits(), on.pages.vocabulary() * sizeof(float),
+                                     cudaMemcpyDeviceToHost, on.stream.get()),
+                     "reading logits");
+    on.stream.wait("reading logits");
   });
 }
 
@@ -196,7 +207,13 @@ wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& 
              std::to_string(model.shape.vocabulary));
     }
   }
-  return {segment.page->numbers, segment.tokens, segment.count, static_cast<WkvCudaLogits>(segment.logits)};
+  if (segment.draw != nullptr) {
+    if (segment.logits != WKV_CUDA_LOGITS_NONE) refuse("a segment wants both logits and a draw");
+    wkv::cuda::require_valid(*segment.draw, model.shape.vocabulary);
+  }
+  return {segment.page->numbers, segment.tokens,
+          segment.count,         static_cast<WkvCudaLogits>(segment.logits),
+          segment.draw,          segment.page->logits()};
 }
 
 int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count, float* logits,
@@ -246,6 +263,7 @@ constexpr WkvCudaApi kApi{
     .read_page = read_page,
     .write_page = write_page,
     .step = step,
+    .read_logits = read_logits,
 };
 
 }  // namespace

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define WKV_CUDA_API_VERSION 1
+#define WKV_CUDA_API_VERSION 2
 
 enum WkvCudaCode {
   WKV_CUDA_OK = 0,
@@ -106,12 +106,38 @@ struct WkvCudaPage;
 
 enum WkvCudaLogits { WKV_CUDA_LOGITS_NONE = 0, WKV_CUDA_LOGITS_LAST = 1, WKV_CUDA_LOGITS_ALL = 2 };
 
+/* The token's logit becomes logit - penalty + bias, in double precision and then a float again. */
+struct WkvCudaEdit {
+  uint32_t token;
+  float bias; /* -infinity: never drawn */
+  double penalty;
+};
+
+#define WKV_CUDA_MOST_EDITS 4096 /* and forbidden tokens, of a draw */
+#define WKV_CUDA_MOST_DRAWN_VOCABULARY 1048576
+
+/* How the token after a segment's last is drawn, as native/engine/sampler.h has it: top_p, top_k, min_p, then
+   the temperature. */
+struct WkvCudaDraw {
+  double temperature;              /* 0: the most probable token, of equals the lowest id */
+  double top_p;                    /* 1: all */
+  double min_p;                    /* 0: all */
+  uint32_t top_k;                  /* 0: all */
+  double random;                   /* in [0, 1) */
+  const struct WkvCudaEdit* edits; /* in ascending order of tokens, each once */
+  uint32_t edit_count;
+  const uint32_t* forbidden; /* ascending, each once */
+  uint32_t forbidden_count;
+  int32_t token; /* is written: -1 if a logit is not finite, or no token is left */
+};
+
 /* Tokens of one session, taken in after one another. */
 struct WkvCudaSegment {
   struct WkvCudaPage* page; /* read and replaced */
   const uint32_t* tokens;
   int32_t count;
-  int32_t logits; /* of which tokens logits are wanted */
+  int32_t logits;           /* of which tokens logits are wanted */
+  struct WkvCudaDraw* draw; /* or null. Then no logits may be wanted: the last ones stay with the page */
 };
 
 struct WkvCudaApi {
@@ -151,6 +177,10 @@ struct WkvCudaApi {
      WKV_CUDA_ARGUMENT. */
   int32_t (*step)(struct WkvCudaModel* model, const struct WkvCudaSegment* segments, int32_t count,
                   float* logits, struct WkvCudaFailure* failure);
+
+  /* [vocabulary]: what the last draw of the page was from, or of that which it is a copy of. Undefined after
+     a step that drew nothing. */
+  int32_t (*read_logits)(const struct WkvCudaPage* page, float* logits, struct WkvCudaFailure* failure);
 };
 
 /* Null if the library is of another version. */

@@ -36,7 +36,7 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
   return shape;
 }
 
-std::size_t page_floats_of(const WkvCudaShape& shape) {
+std::size_t state_floats_of(const WkvCudaShape& shape) {
   const std::int64_t state = std::int64_t{shape.heads} * shape.head_size * shape.head_size;
   const std::int64_t floats = shape.layers * (2 * std::int64_t{shape.channels} + state);
   require_between("numbers in a state", floats, kMost);
@@ -46,7 +46,8 @@ std::size_t page_floats_of(const WkvCudaShape& shape) {
 // Becomes the thread's device before anything is created on it.
 std::shared_ptr<wkv::cuda::PagedDevice> enter_device(int device, const WkvCudaShape& shape) {
   wkv::cuda::use_device(device);
-  return std::make_shared<wkv::cuda::PagedDevice>(device, page_floats_of(shape));
+  return std::make_shared<wkv::cuda::PagedDevice>(device, state_floats_of(shape),
+                                                  static_cast<std::size_t>(shape.vocabulary));
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ void Step::Input::copy(const Stream& stream) const {
 Step::Step(const WkvCudaShape& shape)
     : shape_(shape),
       input_(shape.most_tokens, shape.most_segments),
+      draws_(shape),
       x_(floats(shape.most_tokens, shape.channels)),
       r_(floats(shape.most_tokens, shape.heads * shape.head_size)),
       k_(floats(shape.most_tokens, shape.heads * shape.head_size)),
@@ -233,19 +234,35 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
     }
     ++call.segments;
   }
+  const int copied = wanted;
+  int end = 0;
+  for (const StepSegment& segment : segments) {
+    end += segment.count;
+    if (segment.draw != nullptr) input_.wanted(input)[wanted++] = end - 1;
+  }
+  draws_.begin(segments, stream);
   input_.copy(stream);
   run_layers(call, stream);
   const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
   for (int begin = 0; begin < wanted; begin += kLogitsTokens) {
     const int count = std::min(kLogitsTokens, wanted - begin);
     call.logits(begin, count);
-    check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
-                          static_cast<std::size_t>(count) * vocabulary * sizeof(float),
-                          cudaMemcpyDeviceToHost, stream.get()),
-          "copying logits");
+    const int to_host = std::clamp(copied - begin, 0, count);
+    if (to_host > 0) {
+      check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
+                            static_cast<std::size_t>(to_host) * vocabulary * sizeof(float),
+                            cudaMemcpyDeviceToHost, stream.get()),
+            "copying logits");
+    }
+    if (to_host < count) {
+      draws_.draw(logits_.data() + static_cast<std::size_t>(to_host) * vocabulary, begin + to_host - copied,
+                  count - to_host, stream);
+    }
   }
+  draws_.copy(stream);
   check(cudaGetLastError(), kComputing);
   stream.wait(kComputing);
+  draws_.deliver(segments);
 }
 
 }  // namespace wkv::cuda

@@ -3,6 +3,7 @@
 #include <map>
 #include <vector>
 
+#include "backend/cuda/draws.h"
 #include "backend/cuda/graph.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/weights.h"
@@ -10,21 +11,13 @@
 
 namespace wkv::cuda {
 
-// Tokens of one session, as the library has them.
-struct StepSegment {
-  float* state;
-  const std::uint32_t* tokens;
-  int count;
-  WkvCudaLogits logits;
-};
-
 // The forward pass of RWKV-5.2 ("Eagle", arXiv 2404.05892), with the buffers of one step. Throws Failed.
 class Step {
  public:
   explicit Step(const WkvCudaShape& shape);
 
   // Checked by the caller: at most most_segments segments of most_tokens tokens in all, token ids below the
-  // vocabulary's size. Returns when the logits are there.
+  // vocabulary's size, valid draws. Returns when the logits and tokens are there.
   void run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
            const Stream& stream);
 
@@ -62,6 +55,7 @@ class Step {
 
   WkvCudaShape shape_;
   Input input_;
+  Draws draws_;
   DeviceArray<float> x_, r_, k_, v_, g_, y_, gate_, hidden_, logits_;
   // By how many sessions take a token in: generating repeats the same steps.
   std::map<int, Graph> graphs_;

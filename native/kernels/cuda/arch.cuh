@@ -94,13 +94,17 @@ WKV_DEVICE int shuffle_xor(int value, int mask) { return __shfl_xor_sync(0xfffff
 WKV_DEVICE unsigned shuffle_xor(unsigned value, int mask) {
   return __shfl_xor_sync(0xffffffffU, value, mask);
 }
+WKV_DEVICE double shuffle_xor(double value, int mask) { return __shfl_xor_sync(0xffffffffU, value, mask); }
 
 WKV_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+WKV_DEVICE double fused(double a, double b, double c) { return __fma_rn(a, b, c); }
 WKV_DEVICE float root(float a) { return __fsqrt_rn(a); }
 // To the nearest integer, ties to even.
 WKV_DEVICE int nearest(float a) { return __float2int_rn(a); }
 WKV_DEVICE std::uint32_t bits_of(float a) { return __float_as_uint(a); }
 WKV_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
+WKV_DEVICE std::uint64_t bits_of(double a) { return static_cast<std::uint64_t>(__double_as_longlong(a)); }
+WKV_DEVICE double double_of(std::uint64_t bits) { return __longlong_as_double(static_cast<long long>(bits)); }
 WKV_DEVICE float from_f16(std::uint16_t half) {
   float value;
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
@@ -263,11 +267,22 @@ Number shuffle_xor(Number value, int mask, int line = __builtin_LINE()) {
   return __builtin_bit_cast(Number, simt::shuffle_xor(__builtin_bit_cast(std::uint32_t, value), mask, line));
 }
 
+// As two halves, which both meet at the line of the call.
+inline double shuffle_xor(double value, int mask, int line = __builtin_LINE()) {
+  const auto bits = __builtin_bit_cast(std::uint64_t, value);
+  const std::uint64_t low = simt::shuffle_xor(static_cast<std::uint32_t>(bits), mask, line);
+  const std::uint64_t high = simt::shuffle_xor(static_cast<std::uint32_t>(bits >> 32U), mask, line);
+  return __builtin_bit_cast(double, high << 32U | low);
+}
+
 inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 inline float root(float a) { return __builtin_sqrtf(a); }
 inline int nearest(float a) { return static_cast<int>(__builtin_rintf(a)); }
 inline std::uint32_t bits_of(float a) { return __builtin_bit_cast(std::uint32_t, a); }
 inline float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
+inline std::uint64_t bits_of(double a) { return __builtin_bit_cast(std::uint64_t, a); }
+inline double double_of(std::uint64_t bits) { return __builtin_bit_cast(double, bits); }
 inline float from_f16(std::uint16_t half) { return simt::from_f16(half); }
 
 inline void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,

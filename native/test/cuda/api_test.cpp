@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -200,7 +201,7 @@ TEST_SUITE("CUDA library") {
 
     const Page page = page_of(model);
     const std::uint32_t token = 1;
-    const WkvCudaSegment segment{page.get(), &token, 1, WKV_CUDA_LOGITS_NONE};
+    const WkvCudaSegment segment{page.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
     CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
     CHECK(std::string(failure.text) == "the model has no vector 1 of layer 0 yet");
   }
@@ -223,20 +224,71 @@ TEST_SUITE("CUDA library") {
       return std::string(failure.text);
     };
     CHECK(refused({}, logits.data()) == "segments is null");
-    CHECK(refused({{page.get(), tokens, 0, 0}}, logits.data()) == "a segment has no tokens");
-    CHECK(refused({{page.get(), tokens, 17, 0}}, logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 0, 0, nullptr}}, logits.data()) == "a segment has no tokens");
+    CHECK(refused({{page.get(), tokens, 17, 0, nullptr}}, logits.data()) ==
           "a step of 17 tokens, expected at most 16");
-    CHECK(refused({{page.get(), tokens, 2, 0}, {page.get(), tokens, 2, 0}}, logits.data()) ==
-          "two segments of a step have the same page");
-    CHECK(refused({{other.get(), tokens, 2, 0}}, logits.data()) == "a segment's page is of another model");
-    CHECK(refused({{nullptr, tokens, 2, 0}}, logits.data()) == "a segment's page is null");
-    CHECK(refused({{page.get(), beyond, 2, 0}}, logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 2, 0, nullptr}, {page.get(), tokens, 2, 0, nullptr}},
+                  logits.data()) == "two segments of a step have the same page");
+    CHECK(refused({{other.get(), tokens, 2, 0, nullptr}}, logits.data()) ==
+          "a segment's page is of another model");
+    CHECK(refused({{nullptr, tokens, 2, 0, nullptr}}, logits.data()) == "a segment's page is null");
+    CHECK(refused({{page.get(), beyond, 2, 0, nullptr}}, logits.data()) ==
           "the token 11 is beyond the vocabulary of 11");
-    CHECK(refused({{page.get(), tokens, 2, 3}}, logits.data()) == "a segment wants logits of kind 3");
-    CHECK(refused({{page.get(), tokens, 2, 1}}, nullptr) == "logits is null");
-    CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0}), logits.data()) ==
+    CHECK(refused({{page.get(), tokens, 2, 3, nullptr}}, logits.data()) ==
+          "a segment wants logits of kind 3");
+    CHECK(refused({{page.get(), tokens, 2, 1, nullptr}}, nullptr) == "logits is null");
+    CHECK(refused(std::vector<WkvCudaSegment>(5, {page.get(), tokens, 1, 0, nullptr}), logits.data()) ==
           "a step of 5 segments, expected 1 to 4");
     CHECK(api().step(nullptr, nullptr, 0, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+  }
+
+  TEST_CASE("refuses draws that make no sense") {
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Page page = page_of(model);
+    const std::uint32_t token = 1;
+    std::vector<WkvCudaEdit> edits = {{3, 0, 0}, {10, 0, 0}};
+    std::vector<std::uint32_t> forbidden = {0, 4};
+    const auto refused = [&](auto change, std::int32_t logits = WKV_CUDA_LOGITS_NONE) {
+      WkvCudaDraw draw{.temperature = 1,
+                       .top_p = 0.5,
+                       .min_p = 0.1,
+                       .top_k = 3,
+                       .random = 0.5,
+                       .edits = edits.data(),
+                       .edit_count = 2,
+                       .forbidden = forbidden.data(),
+                       .forbidden_count = 2,
+                       .token = 77};
+      change(draw);
+      const WkvCudaSegment segment{page.get(), &token, 1, logits, &draw};
+      WkvCudaFailure failure{};
+      CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
+      CHECK(draw.token == 77);
+      return std::string(failure.text);
+    };
+    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+    CHECK(refused([](WkvCudaDraw&) {}) == "the model has no embedding yet");
+    CHECK(refused([](WkvCudaDraw&) {}, WKV_CUDA_LOGITS_LAST) == "a segment wants both logits and a draw");
+    CHECK(refused([](WkvCudaDraw& d) { d.temperature = -1; }) == "a draw has the temperature -1.000000");
+    CHECK(refused([](WkvCudaDraw& d) { d.temperature = kNaN; }) == "a draw has the temperature nan");
+    CHECK(has(refused([](WkvCudaDraw& d) { d.temperature = 1 / 0.0; }), "the temperature inf"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.top_p = 1.5; }), "the top_p 1.5"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.min_p = -0.5; }), "the min_p -0.5"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.random = 1; }), "the random number 1.0"));
+    CHECK(refused([](WkvCudaDraw& d) { d.edits = nullptr; }) == "a draw's edits are null");
+    CHECK(refused([](WkvCudaDraw& d) { d.forbidden = nullptr; }) == "a draw's forbidden tokens are null");
+    CHECK(refused([](WkvCudaDraw& d) { d.edit_count = 4097; }) ==
+          "a draw's edits are 4097, expected at most 4096");
+    edits[1].token = 11;
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's edits have the token 11, beyond the vocabulary of 11");
+    edits[1].token = 3;
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's edits are not in ascending order of tokens");
+    edits[1].token = 10;
+    forbidden = {4, 0};
+    CHECK(refused([](WkvCudaDraw&) {}) == "a draw's forbidden tokens are not in ascending order of tokens");
+    CHECK(api().read_logits(page.get(), nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().read_logits(nullptr, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
   }
 
   TEST_CASE("pages begin as zeros, are written, copied and read, and are used again") {
@@ -317,7 +369,7 @@ TEST_SUITE("CUDA library") {
       const auto workspace = network->create_workspace(1);
       const auto state = network->create_numbers();
       const std::uint32_t token = 3;
-      const wkv::Segment segment{{&token, 1}, nullptr, wkv::Logits::kNone, state.get()};
+      const wkv::Segment segment{{&token, 1}, nullptr, wkv::Logits::kNone, state.get(), nullptr};
       const auto step = [&] {
         static_cast<void>(network->step({&segment, 1}, *workspace, wkv::ThreadPool::process(), 1, {},
                                         [] { return false; }));
