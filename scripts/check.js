@@ -6,7 +6,7 @@ const { build } = require('./lib/build');
 const { checkCuda } = require('./lib/cuda');
 const { runJest } = require('./lib/jest');
 const { prebuild, targets } = require('./lib/prebuild');
-const { runners, testPrebuild } = require('./lib/test-prebuild');
+const { prepareRunners, runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
 const {
   buildCudaSimulated,
@@ -18,14 +18,15 @@ const {
 } = require('./lib/native');
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
-const { runSteps } = require('./lib/steps');
+const { runStep, runSteps } = require('./lib/steps');
 
-const help = `Usage: npm run check [-- --quick | --sanitize]
+const help = `Usage: npm run check [-- --quick | --sanitize | --step NAME]
 
 Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
+  --step NAME  one step alone, by the name that it is shown with
   --quick      without clang-tidy, prebuilt addons and slow tests (*.slow.test.ts): for every commit
   --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
-               UndefinedBehaviorSanitizer; the native tests, compiled by clang, with ThreadSanitizer too`;
+               UndefinedBehaviorSanitizer; those of what has threads, compiled by clang, with ThreadSanitizer too`;
 
 const setup = [
   { name: 'system packages', action: () => ensureTools(checkTools), required: true },
@@ -41,22 +42,32 @@ function cudaTests() {
   return { passed: sum('passed'), failed: sum('failed') };
 }
 
+const slow = '\\.slow\\.test\\.ts$';
+/** Files of these names; beside them runs what has one thread. */
+const watchesMemory = `/(cycles|memory)${slow}`;
+/** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
+const tried = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26'].filter((name) =>
+  Object.hasOwn(runners, name),
+);
+
 const quick = [
   { name: 'build', action: build, required: true },
-  { name: 'prettier', action: checkPrettier },
-  { name: 'clang-format', action: () => checkSystemFormatter('clang-format') },
-  { name: 'black', action: () => checkSystemFormatter('black') },
-  {
-    name: 'eslint',
-    action: () => runNode('node_modules/eslint/bin/eslint.js', ['--max-warnings', '0', '.']),
-  },
-  { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
-  { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
+  [
+    { name: 'prettier', action: checkPrettier },
+    { name: 'clang-format', action: () => checkSystemFormatter('clang-format') },
+    { name: 'black', action: () => checkSystemFormatter('black') },
+    {
+      name: 'eslint',
+      action: () => runNode('node_modules/eslint/bin/eslint.js', ['--max-warnings', '0', '.']),
+    },
+    { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
+    { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
+  ],
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
   ...(process.platform === 'win32' ? [] : [{ name: 'CUDA on a simulated GPU', action: cudaTests }]),
   {
     name: 'jest',
-    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', '\\.slow\\.test\\.ts$']),
+    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', slow]),
   },
 ];
 
@@ -72,20 +83,24 @@ const full = [
     action: () => buildPrebuilt(name),
   })),
   quick.at(-1),
-  // One at a time: they take much memory, or watch it.
-  { name: 'jest, slow tests', action: () => runJest(['--runInBand', '\\.slow\\.test\\.ts$']) },
-  // The oldest and the newest Node; npm run test:prebuilds has those between.
-  ...['node20', 'node26', 'no-avx', 'linux-arm64', 'linux-arm64-max', 'win32-x64']
-    .filter((name) => Object.hasOwn(runners, name))
-    .map((name) => ({
+  {
+    name: 'jest, slow tests',
+    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', watchesMemory, '--', slow]),
+  },
+  { name: 'emulators', action: () => prepareRunners(tried) },
+  [
+    // One at a time: they take much memory, too.
+    { name: 'jest, slow tests that watch memory', action: () => runJest(['--runInBand', watchesMemory]) },
+    ...tried.map((name) => ({
       name: `prebuilt addon, ${runners[name].what}`,
       action: () => testPrebuild(name, { quick: true }),
     })),
+  ],
 ];
 
 function buildPrebuilt(name) {
   ensureTools(targets[name].tools);
-  prebuild(name);
+  prebuild(name, { reuse: true });
 }
 
 function testAddonSanitized() {
@@ -105,34 +120,44 @@ function testAddonSanitized() {
   // Nothing native is new in them, or the native tests have had it, and each process starts slowly. How much memory
   // is shared cannot be measured under a sanitizer, which keeps what was freed. A simulated GPU has stacks of its own.
   const ignored = [
-    '\\.slow\\.test\\.ts$',
+    slow,
     '/test/(bench|chat|cli|docs|formats|generation|package|reference|support|verify-eagle)/',
-    '/test/model/(cuda|int4|int8|same-bits|random-models|sharing|trained-models|version-tensors)',
+    '/test/model/(cuda|event-loop|int4|int8|isa|same-bits|stops|random-models|sharing|trained-models|version-tensors)',
+    '/test/tokenizer/vocabulary-script',
   ];
   return runJest(['--maxWorkers=2', '--testPathIgnorePatterns', ...ignored], env);
 }
 
 const sanitize = [
   { name: 'build', action: build, required: true },
-  {
-    name: 'native tests, AddressSanitizer and UndefinedBehaviorSanitizer',
-    action: () => nativeTests({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' }),
-  },
-  {
-    name: 'native tests, ThreadSanitizer',
-    action: () => nativeTests({ name: 'tsan', compiler: 'clang++', sanitize: 'thread' }),
-  },
+  [
+    {
+      name: 'native tests, AddressSanitizer and UndefinedBehaviorSanitizer',
+      action: () => nativeTests({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' }),
+    },
+    {
+      name: 'native tests, ThreadSanitizer',
+      action: () => nativeTests({ name: 'tsan', compiler: 'clang++', sanitize: 'thread' }),
+    },
+  ],
   { name: 'jest, AddressSanitizer and UndefinedBehaviorSanitizer', action: testAddonSanitized },
 ];
 
-const options = new Set(process.argv.slice(2));
-const known = { '--help': true, '--quick': quick, '--sanitize': sanitize };
-const unknown = [...options].filter((option) => !Object.hasOwn(known, option));
-if (unknown.length > 0 || options.size > 1) {
-  console.error(`Cannot take together or does not know: ${[...options].join(' ')}\n\n${help}`);
+const options = process.argv.slice(2);
+const known = { '--quick': quick, '--sanitize': sanitize };
+const [option, name] = options;
+const one =
+  option === '--step' ? [...full, ...sanitize].flat().find((step) => step.name === name) : undefined;
+if (options.length === 2 && one !== undefined) {
+  void (process.send === undefined ? runSteps([one]) : runStep(one));
+} else if (
+  options.length > 1 ||
+  (option !== undefined && option !== '--help' && !Object.hasOwn(known, option))
+) {
+  console.error(`Cannot take together or does not know: ${options.join(' ')}\n\n${help}`);
   process.exitCode = 2;
-} else if (options.has('--help')) {
+} else if (option === '--help') {
   console.log(help);
 } else {
-  void runSteps([...setup, ...(known[[...options][0]] ?? full)]);
+  void runSteps([...setup, ...(option === undefined ? full : known[option])]);
 }

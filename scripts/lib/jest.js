@@ -1,6 +1,7 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 
 const { root, run } = require('./run');
@@ -11,9 +12,8 @@ const { root, run } = require('./run');
  * @param node the Node that it runs in, and `cwd` the folder with its configuration
  */
 function runJest(args, env = {}, { node = process.execPath, cwd = root } = {}) {
-  const report = path.join(root, 'out/jest.json');
-  fs.mkdirSync(path.dirname(report), { recursive: true });
-  fs.rmSync(report, { force: true });
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wkv-jest-'));
+  const report = path.join(folder, 'report.json');
   let failure;
   try {
     const jest = path.join(root, 'node_modules/jest/bin/jest.js');
@@ -21,8 +21,10 @@ function runJest(args, env = {}, { node = process.execPath, cwd = root } = {}) {
   } catch (error) {
     failure = error;
   }
-  if (!fs.existsSync(report)) throw failure ?? new Error('jest left no report');
-  const result = JSON.parse(fs.readFileSync(report, 'utf8'));
+  const written = fs.existsSync(report);
+  const result = written ? JSON.parse(fs.readFileSync(report, 'utf8')) : undefined;
+  fs.rmSync(folder, { recursive: true });
+  if (!written) throw failure ?? new Error('jest left no report');
   const counts = {
     passed: result.numPassedTests,
     failed: result.numFailedTests + result.numRuntimeErrorTestSuites,

@@ -87,15 +87,13 @@ class ResolverFactory {
 module.exports = { ResolverFactory };
 `;
 
-/** An emulated machine is slow. */
 const config = `'use strict';
-const { transform, testTimeout, ...common } = require('../../../jest.config.js');
+const { transform, ...common } = require('../../../jest.config.js');
 module.exports = {
   ...common,
   testMatch: ['**/*.test.js'],
   transform: {},
   watchman: false,
-  testTimeout: 5 * testTimeout,
 };
 `;
 

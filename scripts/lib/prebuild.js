@@ -6,7 +6,7 @@ const path = require('node:path');
 const { inspectPrebuild } = require('./gate');
 const { outdated, walk } = require('./files');
 const { buildWindows, mingwTools } = require('./mingw');
-const { root, runNode } = require('./run');
+const { root, run, runNode } = require('./run');
 const { buildTools, responds } = require('./setup');
 
 const host = `${process.platform}-${process.arch}`;
@@ -87,10 +87,21 @@ function place(built, file) {
   fs.copyFileSync(built, path.join(root, file));
 }
 
-/** Builds what is older than its sources, and refuses what would not load everywhere. Returns the file. */
-function prebuild(target) {
+/** The addon of `npm run build` as prebuildify would have it: compiled from the same files with the same options. */
+function stripBuilt(file) {
+  place(path.join(root, 'build/Release/wkv.node'), file);
+  run('strip', ['--strip-all', file]);
+}
+
+/**
+ * Builds what is older than its sources, and refuses what would not load everywhere. Returns the file.
+ *
+ * @param reuse whether what `npm run build` has just made may stand for this platform's
+ */
+function prebuild(target, { reuse = false } = {}) {
   const { file, build } = targets[target];
-  if (outdated(file, inputs())) build();
+  const reused = reuse && target === host && process.platform === 'linux';
+  if (outdated(file, inputs())) (reused ? stripBuilt : build)(file);
   gate(target, file);
   return file;
 }

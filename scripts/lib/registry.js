@@ -24,7 +24,8 @@ function fetchPackage(spec, part = '') {
       capture: true,
     });
     run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished, path.join('package', part)]);
-    fs.renameSync(path.join(unfinished, 'package'), folder);
+    // Another process may have been faster.
+    if (!fs.existsSync(folder)) fs.renameSync(path.join(unfinished, 'package'), folder);
   } finally {
     fs.rmSync(unfinished, { recursive: true, force: true });
   }

@@ -61,6 +61,7 @@ const runners = {
               ...options,
               // Whether the logits are right there, WKV_ISA=portable says at a processor's own speed.
               quickTests: ['test/model/state.test', 'test/tokenizer/world.test'],
+              name: 'no-avx',
               target: 'linux-x64',
               isa: 'portable',
               emulator: ['qemu-x86_64-static', '-cpu', 'Nehalem'],
@@ -72,6 +73,7 @@ const runners = {
           test: (options) =>
             testUnderQemu({
               ...options,
+              name: 'linux-arm64',
               target: 'linux-arm64',
               isa: 'neon',
               emulator: ['qemu-aarch64-static', '-cpu', 'cortex-a53', '-L', '/usr/aarch64-linux-gnu'],
@@ -84,6 +86,7 @@ const runners = {
             testUnderQemu({
               ...options,
               quickTests: ['test/kernels/kernels.test', 'test/model/isa.test'],
+              name: 'linux-arm64-max',
               target: 'linux-arm64',
               isa: 'i8mm',
               emulator: ['qemu-aarch64-static', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'],
@@ -112,9 +115,12 @@ function testHere({ quick, node }) {
   return runJest(quick ? quickTests : foldersOfAll, { PREBUILDS_ONLY: '1' }, { node });
 }
 
-/** @param isa what has to be chosen on the emulated processor */
-function testUnderQemu({ quick, target, isa, emulator, quickTests: few = quickTests }) {
-  const name = `qemu-${target}`;
+/**
+ * @param name the runner's: side by side, each has a tree of its own
+ * @param isa what has to be chosen on the emulated processor
+ */
+function testUnderQemu({ quick, name: runner, target, isa, emulator, quickTests: few = quickTests }) {
+  const name = `qemu-${runner}`;
   const tree = plainTests({ name, prebuild: path.join(root, targets[target].file), tuple: target });
   const node = path.join(root, 'out', name, 'node');
   // Tests start processes of their own with process.execPath: the emulator, too.
@@ -137,12 +143,24 @@ function testUnderQemu({ quick, target, isa, emulator, quickTests: few = quickTe
     ],
     {
       PREBUILDS_ONLY: '1',
+      WKV_EMULATED: '1',
       WKV_TEST_ISA: isa,
       NODE_OPTIONS: `--require=${prelude}`,
       NAPI_RS_NATIVE_LIBRARY_PATH: path.join(tree, 'resolver.js'),
     },
     { node, cwd: tree },
   );
+}
+
+/** Installs what runners take, before they run side by side: the system's packages come one at a time. */
+function prepareRunners(names) {
+  for (const name of names) {
+    try {
+      ensureTools(runners[name].tools);
+    } catch (error) {
+      console.log(`${runners[name].what} is skipped: ${error.message}`);
+    }
+  }
 }
 
 /** Returns the counts of tests; where a machine lacks what it takes and cannot install it, one was skipped. */
@@ -157,4 +175,4 @@ function testPrebuild(name, { quick = false } = {}) {
   return test({ quick });
 }
 
-module.exports = { runners, testPrebuild };
+module.exports = { prepareRunners, runners, testPrebuild };

@@ -78,7 +78,10 @@ function testUnderWine({ prebuild, tests, node, minutes = 60 }) {
   // In one process: wine has trouble with jest's workers.
   const args = [jest, '--runInBand', '--ci', '--config=jest.config.js', '--json'];
   args.push(`--outputFile=${windowsPath(report)}`, '--testPathIgnorePatterns', '\\.slow\\.', '--', ...tests);
-  const extra = { NAPI_RS_NATIVE_LIBRARY_PATH: windowsPath(path.join(tree, 'resolver.js')) };
+  const extra = {
+    WKV_EMULATED: '1',
+    NAPI_RS_NATIVE_LIBRARY_PATH: windowsPath(path.join(tree, 'resolver.js')),
+  };
   const { status, output } = withWine((execute) =>
     execute(windowsPath(program), args, { cwd: tree, extra, timeout: minutes * 60_000 }),
   );

@@ -9,9 +9,9 @@ interface Sources {
   readonly addon: string[];
   readonly bench: string[];
   readonly onednn: { own: string[]; shared: string[] };
-  readonly emulated: { own: string[]; shared: string[] };
+  readonly emulated: string[];
   readonly cuda: Record<'simulated' | 'hooks' | 'check' | 'test' | 'test_races' | 'test_library', string[]>;
-  readonly test: string[];
+  readonly test: Record<'main' | 'kernels' | 'threads' | 'others', string[]>;
 }
 
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -26,8 +26,8 @@ describe('the one list of sources', () => {
       ...sources.addon,
       ...sources.bench,
       ...sources.onednn.own,
-      ...sources.emulated.own,
-      ...sources.test,
+      ...sources.emulated,
+      ...Object.values(sources.test).flat(),
       ...sources.cuda.simulated,
       ...sources.cuda.hooks,
       ...sources.cuda.check,

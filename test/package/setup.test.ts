@@ -69,6 +69,17 @@ test('npm run check refuses an option that it does not know', () => {
   expect(output).toContain('--fast');
 });
 
+test('npm run check refuses a step that there is not, and runs one that there is', () => {
+  const step = (name: string): ReturnType<typeof run> =>
+    run(process.execPath, ['scripts/check.js', '--step', name]);
+  expect(step('pyflake')).toEqual({
+    status: 2,
+    output: expect.stringContaining('--step pyflake\n') as string,
+  });
+  // Whether it passes says the step itself.
+  expect(step('pyflakes').output).toMatch(/^\n== pyflakes\n/);
+});
+
 test('the scripts that run before node_modules exists need only modules of Node', () => {
   const files = [
     ...entries.map((name) => `scripts/${name}.js`),

@@ -46,12 +46,13 @@ export abstract class HeadsModel extends ReferenceModel {
     const y = new Float64Array(size);
     for (let i = 0; i < size; i++) {
       const key = first + i;
+      const [ri, ki, wi, ui] = [at(r, key), at(k, key), at(w, key), at(u, key)];
       for (let j = 0; j < size; j++) {
         const cell = key * size + j;
         const S = at(wkv, cell);
-        const kv = at(k, key) * at(v, first + j);
-        y[j] = at(y, j) + at(r, key) * (S + at(u, key) * kv);
-        wkv[cell] = at(w, key) * S + kv;
+        const kv = ki * at(v, first + j);
+        y[j] = at(y, j) + ri * (S + ui * kv);
+        wkv[cell] = wi * S + kv;
       }
     }
     return y;
