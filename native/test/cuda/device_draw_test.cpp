@@ -30,8 +30,7 @@ std::shared_ptr<const wkv::Network> network() {
   static const auto made = [] {
     const RandomWeights random({.layers = 1, .channels = 40, .heads = 2, .head_size = 16, .feed_forward = 70},
                                3);
-    return wkv::make_cuda_network(random.info, random.weights, 64e-5F, *wkv_cuda_api(WKV_CUDA_API_VERSION),
-                                  0);
+    return wkv::test::on_gpu(random, *wkv_cuda_api(WKV_CUDA_API_VERSION), 64e-5F);
   }();
   return made;
 }
