@@ -18,6 +18,10 @@ const norm = 'kernels/layer_norm/cuda.cuh';
 const quantize = 'kernels/quantize/cuda.cuh';
 const shift = 'kernels/token_shift/cuda.cu';
 const wkv = 'kernels/wkv5/cuda.cu';
+// All that have a copy of the same functions, of which the linker takes one.
+const quantizing = ['gated_norm', 'layer_norm', 'quantize', 'token_shift'].map(
+  (name) => `kernels/${name}/cuda.cu`,
+);
 
 // `from` must be there exactly once; `compiled` where the file is a header.
 const mutants = [
@@ -51,7 +55,12 @@ const mutants = [
     from: '(q[0][column] + q[1][column]) + (q[2][column] + q[3][column])',
     to: '(q[0][column] + q[2][column]) + (q[1][column] + q[3][column])',
   },
-  { name: 'wkv5: the bonus is left out', file: wkv, from: 'fused(value, shared.bonus[t], sum)', to: 'sum' },
+  {
+    name: 'wkv5: the bonus is left out',
+    file: wkv,
+    from: 'fused(value, shared.bonus[t], sum)',
+    to: 'fused(value, 0, sum)',
+  },
   {
     name: 'wkv5: the state is not written back',
     file: wkv,
@@ -141,7 +150,7 @@ const mutants = [
   {
     name: 'quantize: sums of a lane alone',
     file: quantize,
-    compiled: ['kernels/quantize/cuda.cu'],
+    compiled: quantizing,
     from: '    for (std::int32_t& sum : sums) sum += shuffle_xor(sum, mask);',
     to: '    for (std::int32_t& sum : sums) sum += 0;',
   },
@@ -155,14 +164,14 @@ const mutants = [
   {
     name: 'quantize: the halves of a group of 256 have scales of their own',
     file: quantize,
-    compiled: ['kernels/quantize/cuda.cu'],
+    compiled: quantizing,
     from: 'if (out.group == kSpan) largest[0]',
     to: 'if (out.group > kSpan) largest[0]',
   },
   {
     name: 'quantize: NaN is not seen',
     file: quantize,
-    compiled: ['kernels/quantize/cuda.cu'],
+    compiled: quantizing,
     from: '!finite ? float_of(0x7fc00000U) : inverse',
     to: 'inverse',
   },
