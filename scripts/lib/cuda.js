@@ -13,7 +13,7 @@ const { responds } = require('./setup');
 const architectures = [75, 80, 86, 89, 90, 100, 120];
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
-const hot = new Set(['gemm_int8<1>', 'gemm_int8<4>', 'quantize', 'shift_quantize', 'wkv5<64>']);
+const hot = new Set(['draw', 'gemm_int8<1>', 'gemm_int8<4>', 'quantize', 'shift_quantize', 'wkv5<64>']);
 const mostBytes = 10_000_000;
 
 const package_ = 'packages/cuda-linux-x64';
