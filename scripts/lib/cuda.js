@@ -14,7 +14,15 @@ const architectures = [75, 80, 86, 89, 90, 100, 120];
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
 const hot = new Set([
-  ...['gated_norm_fast', 'gemm_int8_few', 'gemm_int8_many', 'norm_quantize', 'quantize', 'shift_quantize'],
+  ...[
+    'draw',
+    'gated_norm_fast',
+    'gemm_int8_few',
+    'gemm_int8_many',
+    'norm_quantize',
+    'quantize',
+    'shift_quantize',
+  ],
   'wkv5_fast',
 ]);
 const mostBytes = 10_000_000;

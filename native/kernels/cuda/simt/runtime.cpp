@@ -219,6 +219,11 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return state_of_machine();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  ++waits;
+  return state_of_machine();
+}
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
   const std::lock_guard lock{mutex};
   if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
