@@ -237,8 +237,8 @@ const mutants = [
   {
     name: 'sampling: what ties with the last of top_k stays',
     file: sampling,
-    from: 'static_cast<double>(room - 1)',
-    to: 'static_cast<double>(room + row.size)',
+    from: 'wanted - higher.weight - 1.0',
+    to: 'wanted - higher.weight + row.size',
   },
   {
     name: 'sampling: half of the weights in single precision are left out',

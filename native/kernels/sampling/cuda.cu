@@ -131,11 +131,10 @@ struct Draw {
       low = bound > low ? bound : low;
     }
     raise(row.reached(wanted, low, row.measure(low, one).count, highest, one));
-    const float next = at_order(order_of(from + 0.0F) + 1);  // not -0, as above
-    const int room = static_cast<int>(options.top_k) - row.measure(next, one).count;
+    const Measured higher = row.measure(from, [&](float value) { return value > from ? 1.0 : 0.0; });
     const auto ties = [&](int, float value) { return value == from; };
     row.add_units(ties, one);
-    last_tie = row.pick(0.0, static_cast<double>(room - 1), ties, one);
+    last_tie = row.pick(0.0, wanted - higher.weight - 1.0, ties, one);
   }
 
   WKV_DEVICE void min_p() {

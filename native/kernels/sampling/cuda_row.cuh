@@ -168,7 +168,9 @@ struct DrawnRow {
       }
     }
     if (end - first <= 1) return at_order(first);
-    const int listed = list(at_order(first), at_order(end), weight);
+    // What comes after 0 in the order is 0 where denormal numbers are.
+    const float before = from_end.count > 0 ? at_order(end) : at_order(kInfinityOrder);
+    const int listed = list(at_order(first), before, weight);
     return reached_by_listed(listed, first, end, from_end.weight, goal);
   }
 

@@ -159,6 +159,25 @@ TEST_SUITE("CUDA sampling") {
     }
   }
 
+  TEST_CASE("zeros are found where denormal numbers are 0") {
+    wkv::test::on_engine_thread([] {
+      std::vector<DrawCase> cases;
+      for (const Floats& logits :
+           {Floats{0, 0, -1, 0, 0}, Floats{-2, 0, -1, -1, -2}, Floats{1, 0, 0, 0, -1}}) {
+        for (const std::uint32_t top_k : {0U, 2U, 3U}) {
+          for (const double top_p : {0.5, 0.9, 1.0}) {
+            for (const double random : {0.0, 0.5, kLast}) {
+              cases.push_back({logits, plain(), {}, random});
+              cases.back().sampling.top_k = top_k;
+              cases.back().sampling.top_p = top_p;
+            }
+          }
+        }
+      }
+      CHECK(wkv::test::difference_to_host(cases) == "");
+    });
+  }
+
   TEST_CASE("the token is the host's in every order of threads, also where the search is for one of many") {
     wkv::test::in_every_order([](const std::string& order) {
       CAPTURE(order);
