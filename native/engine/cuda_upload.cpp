@@ -100,8 +100,7 @@ std::shared_ptr<const Network> CudaUpload::finish(ModelInfo info) {
     tuned.push_back(att.tuned);
     ++index;
   }
-  const std::size_t page_floats = std::max<std::size_t>(info.state.numbers(), 1);
-  info.sessions_that_fit = describe_device(api_, device_).free_memory / (page_floats * sizeof(float));
+  info.sessions_that_fit = describe_device(api_, device_).free_memory / api_.page_bytes(model_.get());
   return make_cuda_network(std::move(info), std::move(model_), std::move(tuned), api_);
 }
 

@@ -262,6 +262,7 @@ constexpr WkvCudaApi kApi{
     .copy_page = copy_page,
     .read_page = read_page,
     .write_page = write_page,
+    .page_bytes = [](const WkvCudaModel* model) -> std::uint64_t { return page_bytes(*model->on); },
     .step = step,
     .read_logits = read_logits,
 };

@@ -170,6 +170,8 @@ struct WkvCudaApi {
                        struct WkvCudaFailure* failure);
   int32_t (*read_page)(const struct WkvCudaPage* page, float* numbers, struct WkvCudaFailure* failure);
   int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);
+  /* What a page takes of the GPU's memory, in bytes. */
+  uint64_t (*page_bytes)(const struct WkvCudaModel* model);
 
   /* One step. A segment's results have the same bits whatever other segments there are, and however a
      session's tokens are cut into segments. `logits` takes those that are wanted, [vocabulary] each, in the

@@ -26,13 +26,17 @@ using Tokens = std::vector<std::uint32_t>;
 
 namespace {
 
+// The same one while anybody has it.
 std::shared_ptr<const wkv::Network> network() {
-  static const auto made = [] {
+  static std::weak_ptr<const wkv::Network> made;
+  auto network = made.lock();
+  if (network == nullptr) {
     const RandomWeights random({.layers = 1, .channels = 40, .heads = 2, .head_size = 16, .feed_forward = 70},
                                3);
-    return wkv::test::on_gpu(random, *wkv_cuda_api(WKV_CUDA_API_VERSION), 64e-5F);
-  }();
-  return made;
+    network = wkv::test::on_gpu(random, *wkv_cuda_api(WKV_CUDA_API_VERSION), 64e-5F);
+    made = network;
+  }
+  return network;
 }
 
 Call prepare(SessionState state, Tokens tokens, const Sampling& sampling, bool generated) {

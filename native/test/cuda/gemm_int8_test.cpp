@@ -210,7 +210,7 @@ TEST_SUITE("CUDA gemm_int8") {
     const auto size = static_cast<std::size_t>(c.tokens * c.rows);
     const Floats expected = c.expected(0, c.tokens);
     OnDevice<float> outputs[] = {OnDevice<float>(size), OnDevice<float>(size), OnDevice<float>(size),
-                                OnDevice<float>(size)};
+                                 OnDevice<float>(size)};
     wkv::cuda::gemm_int8({{c.product(buffers, outputs[0].data()), c.product(buffers, outputs[1].data()),
                            c.product(buffers, outputs[2].data()), c.product(buffers, outputs[3].data())},
                           4,
