@@ -35,8 +35,8 @@ CudaUpload::CudaUpload(const ModelInfo& info, const rwkv5::Weights& weights, flo
       .head_size = info.head_size,
       .feed_forward = info.feed_forward,
       .vocabulary = info.vocabulary,
-      .most_tokens = static_cast<std::int32_t>(Network::kMostTokens),
-      .most_segments = static_cast<std::int32_t>(Network::kMostTokens),
+      .most_tokens = kMostTokensOnCuda,
+      .most_segments = kMostTokensOnCuda,
       .group_norm_epsilon = group_norm_epsilon,
   };
   WkvCudaModel* created = nullptr;

@@ -248,7 +248,7 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   std::vector<std::size_t> shares(sessions);
   const auto singles = static_cast<std::size_t>(
       std::count_if(order.begin(), order.end(), [&](std::size_t i) { return left(i) == 1; }));
-  std::size_t budget = Network::kMostTokens;
+  std::size_t budget = network_->most_tokens();
   if (singles > 0 || singles_before_) {
     budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
   }
@@ -261,7 +261,7 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
 
 void Engine::step(std::deque<Item>& active) {
   const auto began = std::chrono::steady_clock::now();
-  const std::size_t sessions = std::min({active.size(), most_sessions_, Network::kMostTokens});
+  const std::size_t sessions = std::min({active.size(), most_sessions_, network_->most_tokens()});
   const std::vector<std::size_t> shares = share_tokens(active, sessions);
   std::vector<Segment> segments;
   for (std::size_t i = 0; i < sessions; ++i) {

@@ -111,10 +111,13 @@ class Workspace {
 
 class Network {
  public:
-  // Tokens of one step, over all segments.
+  // Tokens of one step, over all segments, on the CPU.
   static constexpr std::size_t kMostTokens = kBlockTokens;
 
   virtual ~Network() = default;
+
+  // Tokens of one step, over all segments.
+  virtual std::size_t most_tokens() const { return kMostTokens; }
 
   virtual const ModelInfo& info() const = 0;
 

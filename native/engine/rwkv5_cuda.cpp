@@ -72,6 +72,7 @@ class CudaRwkv5 final : public Network {
       : info_(std::move(info)), api_(api), model_(std::move(model)), tuned_(std::move(tuned)) {}
 
   const ModelInfo& info() const override { return info_; }
+  std::size_t most_tokens() const override { return kMostTokensOnCuda; }
 
   std::unique_ptr<Workspace> create_workspace(unsigned) const override { return std::make_unique<Buffers>(); }
 

@@ -8,6 +8,9 @@
 
 namespace wkv {
 
+// Tokens of one step: enough of a prompt to keep a large GPU at work.
+constexpr std::int32_t kMostTokensOnCuda = 512;
+
 // Throws ERR_WKV_DEVICE unless the device can be used and has room for the weights, and ERR_WKV_UNSUPPORTED
 // for other versions than 5.2 and weights that are not to be in int8: before anything is read.
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device);

@@ -195,7 +195,8 @@ WKV_DEVICE void wait_copies() {}
 #endif
 
 // A kernel begins while the one before it still runs, where the GPU can do that. Until
-// await_previous_kernel() it may only read what no kernel writes; each kernel has to call it.
+// await_previous_kernel() it may only read what no kernel of the same step writes before it; each kernel has
+// to call it.
 #if __CUDA_ARCH__ >= 900
 WKV_DEVICE void await_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 // The next one may begin once all blocks were here.

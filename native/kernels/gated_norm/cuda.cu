@@ -42,17 +42,17 @@ WKV_DEVICE Moments moments_of_fast_head(const float* y, float epsilon) {
 
 WKV_KERNEL(kThreads) gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
   begin_next_kernel();
-  await_previous_kernel();
   const int size = a.out.columns;
   const int span = block_x() * kWarps + thread_index() / kWarp;
   if (span * kSpan >= size) return;
+  const Part weight = load_part(a.norm.weight, span, size);
+  const Part bias = load_part(a.norm.bias, span, size);
+  const Part scales = load_scales(a.input_scales, span, size);
+  await_previous_kernel();
   const int token = block_y();
   const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(token) * size;
   const Part y = load_part(a.y + at, span, size);
   const Part g = load_part(a.g + at, span, size);
-  const Part weight = load_part(a.norm.weight, span, size);
-  const Part bias = load_part(a.norm.bias, span, size);
-  const Part scales = load_scales(a.input_scales, span, size);
   Part values;
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {

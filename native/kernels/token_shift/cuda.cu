@@ -53,6 +53,15 @@ WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span
 
 WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
   begin_next_kernel();
+  for_spans_of_warp(a.channels, [&](int span) {
+    expect_span(a.norm.weight, span, a.channels);
+    expect_span(a.norm.bias, span, a.channels);
+    WKV_KEEP_LOOP
+    for (int index = 0; index < a.count; ++index) {
+      expect_span(a.mixes[index].mix, span, a.channels);
+      expect_span(a.mixes[index].input_scales, span, a.channels);
+    }
+  });
   await_previous_kernel();
   NormSums<2>& sums = shared_memory<NormSums<2>>();
   float* const current = shared_array<float>() + sizeof sums / sizeof(float);
@@ -64,14 +73,6 @@ WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArgume
 
   for_spans_of_warp(size, [&](int span) {
     const Part now = load_part(row_of(token), span, size);
-    expect_span(a.norm.weight, span, size);
-    expect_span(a.norm.bias, span, size);
-    WKV_KEEP_LOOP
-    for (int index = 0; index < a.count; ++index) {
-      expect_span(a.mixes[index].mix, span, size);
-      expect_span(a.mixes[index].input_scales, span, size);
-    }
-    // Here at the earliest the way to the segment has been fetched.
     const Segment segment = a.segments[own];
     const float* const row = token == segment.first ? segment.state + a.state_offset : row_of(token - 1);
     const Part before = load_part(row, span, size);

@@ -59,7 +59,6 @@ WKV_DEVICE float bonus_of(int size, At at) {
 
 WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   begin_next_kernel();
-  await_previous_kernel();
   FastShared& shared = shared_memory<FastShared>();
   const int run = thread_index() / kColumns;
   const int column = thread_index() % kColumns;
@@ -86,11 +85,12 @@ WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
     }
     commit_copies();
   };
-  begin_chunk(0);
   if (thread_index() < kFastSize) shared.u[thread_index()] = a.u[channel + thread_index()];
   float forget[kRunKeys];
   WKV_UNROLL
   for (int i = 0; i < kRunKeys; ++i) forget[i] = -a.forget[channel + run * kRunKeys + i];
+  await_previous_kernel();
+  begin_chunk(0);
 
   WKV_KEEP_LOOP
   for (int token = 0; token < segment.tokens; token += kChunk) {
