@@ -12,7 +12,10 @@ const help = `Usage: npm run test:mutants [-- NAME...]
 Tests the tests of the CUDA kernels: plants one bug after another into a copy of a kernel and runs the tests on the
 simulated GPU, with and without the look-out for races. Fails where a bug goes unnoticed. Takes some minutes.`;
 
-const gemm = 'kernels/gemm_int8/cuda.cu';
+const few = 'kernels/gemm_int8/cuda_few.cuh';
+const many = 'kernels/gemm_int8/cuda_many.cuh';
+const product = 'kernels/gemm_int8/cuda_product.cuh';
+const gemm = ['kernels/gemm_int8/cuda.cu'];
 const gated = 'kernels/gated_norm/cuda.cu';
 const norm = 'kernels/layer_norm/cuda.cuh';
 const quantize = 'kernels/quantize/cuda.cuh';
@@ -88,66 +91,144 @@ const mutants = [
     to: '(head - lane_first) / kWarp * kWarp',
   },
   {
-    name: 'gemm: waits for one batch too few',
-    file: gemm,
-    from: 'wait_copies<kDepth - 2>();',
-    to: 'wait_copies<kDepth - 1>();',
+    name: 'few tokens: waits for one stage too few',
+    file: few,
+    compiled: gemm,
+    from: 'wait_copies<kDepth - 1>();',
+    to: 'wait_copies<kDepth>();',
   },
   {
-    name: 'gemm: no barrier before the ring becomes sums',
-    file: gemm,
-    from: '  sync_block();  // the ring',
-    to: '  // the ring',
+    name: 'few tokens: no barrier before the sums are added',
+    file: few,
+    compiled: gemm,
+    from: '    load_scales(first);\n    sync_block();\n',
+    to: '    load_scales(first);\n',
   },
   {
-    name: 'gemm: no barrier before the sums are added',
-    file: gemm,
-    from: '  sync_block();\n  const int output_row',
-    to: '  const int output_row',
+    name: 'few tokens: no barrier after the sums are added',
+    file: few,
+    compiled: gemm,
+    from: '    sync_block();\n  }\n\n  const int output_row',
+    to: '  }\n\n  const int output_row',
   },
   {
-    name: 'gemm: copies into a place that is still to be read',
-    file: gemm,
-    from: 'next.begin_next(&ring[slot][lane]);',
-    to: 'next.begin_next(&ring[(slot + 2) % kDepth][lane]);',
+    name: 'few tokens: copies to where others still read',
+    file: few,
+    compiled: gemm,
+    from: '        sync_warp();\n        if (!next.ended(cut)) {',
+    to: '        if (!next.ended(cut)) {',
   },
   {
-    name: 'gemm: rows of weights swapped',
-    file: gemm,
-    from: 'low.x, low.y, high.x',
-    to: 'low.y, low.x, high.x',
+    name: 'few tokens: rows of weights swapped',
+    file: few,
+    compiled: gemm,
+    from: 'sums[tile][0], low.x, low.y',
+    to: 'sums[tile][0], low.y, low.x',
   },
   {
-    name: 'gemm: half of the columns twice',
-    file: gemm,
-    from: 'low_codes, high_codes);\n        multiply',
-    to: 'low_codes, low_codes);\n        multiply',
+    name: 'few tokens: half of the columns twice',
+    file: few,
+    compiled: gemm,
+    from: 'high.z, high.w, low_codes, high_codes',
+    to: 'high.z, high.w, low_codes, low_codes',
   },
   {
-    name: 'gemm: an odd unit at the end of a group is taken for a pair',
-    file: gemm,
-    from: 'const bool pair = unit + 1 < count;',
-    to: 'const bool pair = unit < count;',
+    name: 'few tokens: an odd unit at the end of a group is taken for a pair',
+    file: few,
+    compiled: gemm,
+    from: 'const bool pair = unit + 1 < units;',
+    to: 'const bool pair = unit < units;',
   },
-  { name: 'gemm: no offsets', file: gemm, from: '[half][2] = offsets.x;', to: '[half][2] = 0;' },
-  { name: "gemm: another row's scale", file: gemm, from: '* scales.y, x_scale', to: '* scales.x, x_scale' },
   {
-    name: 'gemm: rows beyond the matrix are written',
-    file: gemm,
+    name: 'few tokens: no offsets',
+    file: few,
+    compiled: gemm,
+    from: '[half][2] = numbers.offsets[tile].x;',
+    to: '[half][2] = 0;',
+  },
+  {
+    name: "few tokens: another row's scale",
+    file: few,
+    compiled: gemm,
+    from: '* numbers.scales.y',
+    to: '* numbers.scales.x',
+  },
+  {
+    name: 'few tokens: rows beyond the matrix are written',
+    file: few,
+    compiled: gemm,
     from: '  if (output_row >= product.rows) return;\n',
     to: '',
   },
   {
-    name: 'gemm: tokens beyond the last are written',
-    file: gemm,
-    from: ' && first_token + i < a.all.tokens',
+    name: 'few tokens: tokens beyond the last are written',
+    file: few,
+    compiled: gemm,
+    from: '    if (token >= a.all.tokens) break;\n',
     to: '',
   },
   {
-    name: 'gemm: one slice is not added',
-    file: gemm,
-    from: 'for (int s = 1; s < kSlices; ++s)',
-    to: 'for (int s = 1; s < kSlices - 1; ++s)',
+    name: 'few tokens: a group beyond the last is added',
+    file: few,
+    compiled: gemm,
+    from: 'total[tile] = first + begin + i < cut.groups ? sum : total[tile];',
+    to: 'total[tile] = sum;',
+  },
+  {
+    name: 'many tokens: waits for one stage too few',
+    file: many,
+    compiled: gemm,
+    from: 'wait_copies<kStages - 2>();',
+    to: 'wait_copies<kStages - 1>();',
+  },
+  {
+    name: 'many tokens: no barrier for a stage',
+    file: many,
+    compiled: gemm,
+    from: '      sync_block();\n      begin_next(',
+    to: '      begin_next(',
+  },
+  {
+    name: 'many tokens: copies into the stage that is multiplied',
+    file: many,
+    compiled: gemm,
+    from: 'begin_next(slot == 0 ? kStages - 1 : slot - 1);',
+    to: 'begin_next(slot);',
+  },
+  {
+    name: 'many tokens: rows of one unit in another order',
+    file: many,
+    compiled: gemm,
+    from: '[2 * pair][place])[i ^ swapped]',
+    to: '[2 * pair][place])[i]',
+  },
+  {
+    name: 'many tokens: no offsets',
+    file: many,
+    compiled: gemm,
+    from: 'begin.x += kFloatOfInteger;',
+    to: 'begin.x = kFloatOfInteger;',
+  },
+  {
+    name: 'many tokens: panels beyond the last are read',
+    file: many,
+    compiled: gemm,
+    from: 'panel < last ? panel : last',
+    to: 'panel',
+  },
+  {
+    name: 'many tokens: tokens beyond the last are written',
+    file: many,
+    compiled: gemm,
+    from: '      if (at >= a.all.tokens) continue;\n',
+    to: '',
+  },
+  {
+    name: 'many tokens: rows beyond the matrix are written',
+    file: product,
+    compiled: gemm,
+    from: '    if (row + i < product.rows) product',
+    to: '    product',
   },
   {
     name: 'quantize: sums of a lane alone',
@@ -272,6 +353,7 @@ function shell(command, cwd, timeout) {
 function must(command, cwd) {
   const { status, stdout, stderr } = shell(command, cwd);
   if (status !== 0) throw new Error(`${command}\n${stdout}${stderr}`);
+  return stdout;
 }
 
 /** Writes a copy of the file with the bug in it, where the compiler looks first. */
@@ -283,10 +365,17 @@ function plant({ name, file, from, to }) {
   fs.writeFileSync(copy, text.replace(from, to));
 }
 
+/** As ninja or make has it. */
+function linkCommand(build, target) {
+  const ofMake = path.join(build, `CMakeFiles/${target}.dir/link.txt`);
+  if (fs.existsSync(ofMake)) return fs.readFileSync(ofMake, 'utf8').trim();
+  return must(`ninja -t commands ${target}`, build).trim().split('\n').at(-1);
+}
+
 /** Builds a test program with these sources compiled anew. The build's own commands are changed a little. */
 function link({ build, target, objects, sources }) {
   const commands = JSON.parse(fs.readFileSync(path.join(build, 'compile_commands.json'), 'utf8'));
-  let command = fs.readFileSync(path.join(build, `CMakeFiles/${target}.dir/link.txt`), 'utf8').trim();
+  let command = linkCommand(build, target);
   for (const source of sources) {
     const object = `CMakeFiles/${objects}.dir/native/${source}.o`;
     const compile = commands.find((each) => each.command.includes(`-o ${object} `));
