@@ -185,7 +185,7 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
   const double weights = static_cast<double>(model.weight_bytes());
   const double state = 2.0 * static_cast<double>(model.page_floats()) * sizeof(float);
   report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
-  for (const int sessions : {1, 8, 32, 128, 512}) {
+  for (const int sessions : {1, 8, 32, 128, 256, 512}) {
     if (sessions > shape.most_segments) break;
     try {
       Sessions all(tested, model, sessions);
@@ -211,6 +211,21 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
     } catch (const std::exception& error) {
       std::printf("%s, decoding %d: not measured, because %s\n", name.c_str(), sessions, error.what());
     }
+  }
+  try {
+    constexpr int kLive = 2'000;
+    constexpr int kTogether = 500;
+    Sessions all(tested, model, kLive);
+    int next = 0;
+    const double seconds = mean_seconds([&] {
+      std::vector<int> counts(kLive);
+      std::fill_n(counts.begin() + next, kTogether, 1);
+      next = (next + kTogether) % kLive;
+      all.step(counts, WKV_CUDA_LOGITS_NONE);
+    });
+    report.speed(name + ", decoding 500 of 2,000 live sessions in turn", kTogether / seconds, "tokens/s", 0);
+  } catch (const std::exception& error) {
+    std::printf("%s, 2,000 live sessions: not measured, because %s\n", name.c_str(), error.what());
   }
   Sessions one(tested, model, 1);
   const double seconds = mean_seconds([&] { one.step({shape.most_tokens}, WKV_CUDA_LOGITS_NONE); });
