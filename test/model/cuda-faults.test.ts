@@ -85,7 +85,8 @@ describe('A (simulated) GPU that is lost', () => {
 
 describe('A (simulated) GPU that is full', () => {
   testOnGpu('takes another session when one is gone', async () => {
-    const page = 2 * (2 * 64 + 4 * 16 * 16) * 4;
+    // The state and the logits.
+    const page = (2 * (2 * 64 + 4 * 16 * 16) + 256) * 4;
     const message = /^there is not enough memory on the GPU while making room for a session/;
     expect(await on(`memory=${(await onGpu()) + 10.5 * page}`, 'fill')).toEqual({
       fitting: 10,
