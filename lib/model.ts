@@ -39,7 +39,7 @@ export interface ModelInfo {
   readonly device: 'cpu' | `cuda:${number}`;
   /**
    * On a GPU: how many states of sessions fit into what the weights left free of its memory when they had been loaded.
-   * A session has one there from its first call on, and during a call a second, to which an abort goes back; those that
+   * A session has one there from its first call on, and during a call a second, to which an abort goes back (and more while a generation holds text back); those that
    * rest as 'f16' have none between calls.
    */
   readonly sessionsThatFit?: number;

@@ -85,6 +85,8 @@ export class State {
   /**
    * The state as bytes, in the format of docs/state-format.md, with a checksum: they can be kept in a file or a
    * database, and be sent elsewhere.
+   *
+   * @throws {WkvError} `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
    */
   serialize(options?: SerializeOptions): Uint8Array {
     const precision = checkPrecision(options);

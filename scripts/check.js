@@ -43,7 +43,7 @@ function cudaTests() {
 }
 
 const slow = '\\.slow\\.test\\.ts$';
-/** Files of these names; beside them runs what has one thread. */
+/** Files of these names; beside them runs what is in one process. */
 const watchesMemory = `/(cycles|memory)${slow}`;
 /** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
 const tried = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26'].filter((name) =>

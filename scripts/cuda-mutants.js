@@ -413,6 +413,7 @@ function noticed(mutant, build) {
       build,
       60_000,
     );
+    if (status === null) throw new Error(`${mutant.name}: the tests ran out of time`);
     return status !== 0;
   });
 }

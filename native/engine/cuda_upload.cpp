@@ -1,6 +1,5 @@
 #include "engine/cuda_upload.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "engine/cuda_library.h"

@@ -14,7 +14,7 @@ namespace wkv {
 // dimensions that kernels do not take and matrices that are kept in something else.
 class CudaUpload final : public Uploader {
  public:
-  // Makes room on the device for all of it.
+  // Refused if there is no room on the device for all of it.
   CudaUpload(const ModelInfo& info, const rwkv5::Weights& weights, float group_norm_epsilon,
              const WkvCudaApi& api, int device);
 

@@ -137,8 +137,8 @@ class Network {
 
   // One step. The bits of each segment's results do not depend on the other segments, on how a session's
   // tokens are cut into segments, or on `lanes`. Returns false if it was abandoned; the segments' states are
-  // then undefined. Token ids must be below the vocabulary's size. Throws std::bad_alloc, or ERR_WKV_DEVICE
-  // where a device fails, before it changes anything.
+  // then undefined. Token ids must be below the vocabulary's size. Throws std::bad_alloc
+  // before it changes anything, or ERR_WKV_DEVICE: then too, or the device refuses the states from then on.
   virtual bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
                     const LogitsSink& sink, const Abandon& abandon) const = 0;
 };

@@ -73,7 +73,9 @@ async function compileCuda() {
   forAll.push('-gencode', `arch=compute_${last},code=compute_${last}`);
   // Host code comes out the same for each.
   const forOne = ['-gencode', `arch=compute_${last},code=sm_${last}`];
-  const hasKernels = (file) => file.startsWith('native/kernels/');
+  const hasKernels = (file) =>
+    file.startsWith('native/kernels/') ||
+    fs.readFileSync(path.join(root, file), 'utf8').includes('WKV_KERNEL');
   fs.mkdirSync(path.join(root, objects), { recursive: true });
   const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.${onWindows ? 'obj' : 'o'}`;
   const files = [...sources.cuda.kernels, ...sources.cuda.library];
@@ -94,7 +96,15 @@ async function compileCuda() {
         failures.push(`${file} does not compile:\n${output}`);
         continue;
       }
-      const spills = readKernels(output).filter(
+      const kernels = readKernels(output);
+      for (const name of new Set(kernels.map(({ kernel }) => kernel))) {
+        const missing = architectures.filter(
+          (each) => !kernels.some(({ kernel, architecture }) => kernel === name && architecture === each),
+        );
+        if (missing.length > 0)
+          failures.push(`${file}: ${name} is not there for sm_${missing.join(', sm_')}`);
+      }
+      const spills = kernels.filter(
         (each) => hot.has(each.kernel) && each.architecture >= noSpillsFrom && each.spilled > 0,
       );
       failures.push(

@@ -89,8 +89,11 @@ function place(built, file) {
 
 /** The addon of `npm run build` as prebuildify would have it: compiled from the same files with the same options. */
 function stripBuilt(file) {
-  place(path.join(root, 'build/Release/wkv.node'), file);
-  run('strip', ['--strip-all', file]);
+  const built = 'build/Release/wkv.node';
+  if (outdated(built, inputs())) throw new Error(`${built} is older than its sources: run npm run build`);
+  place(path.join(root, built), `${file}.unfinished`);
+  run('strip', ['--strip-all', `${file}.unfinished`]);
+  fs.renameSync(path.join(root, `${file}.unfinished`), path.join(root, file));
 }
 
 /**

@@ -24,8 +24,12 @@ function fetchPackage(spec, part = '') {
       capture: true,
     });
     run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished, path.join('package', part)]);
-    // Another process may have been faster.
-    if (!fs.existsSync(folder)) fs.renameSync(path.join(unfinished, 'package'), folder);
+    try {
+      fs.renameSync(path.join(unfinished, 'package'), folder);
+    } catch (error) {
+      // Another process may have been faster.
+      if (!fs.existsSync(folder)) throw error;
+    }
   } finally {
     fs.rmSync(unfinished, { recursive: true, force: true });
   }

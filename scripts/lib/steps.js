@@ -64,7 +64,7 @@ async function sideBySide(steps, sumUp) {
 }
 
 function inProcessOfItsOwn({ name }) {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const child = fork(process.argv[1], ['--step', name], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -76,7 +76,9 @@ function inProcessOfItsOwn({ name }) {
     child.on('message', (message) => {
       outcome = message;
     });
-    child.on('error', reject).on('close', () => resolve({ ...outcome, output }));
+    child
+      .on('error', ({ message }) => resolve({ error: message, output }))
+      .on('close', () => resolve({ ...outcome, output }));
   });
 }
 

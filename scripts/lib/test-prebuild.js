@@ -112,7 +112,8 @@ function nodeOf(target, version) {
 
 /** PREBUILDS_ONLY has node-gyp-build pass over build/Release. */
 function testHere({ quick, node }) {
-  return runJest(quick ? quickTests : foldersOfAll, { PREBUILDS_ONLY: '1' }, { node });
+  const tests = quick ? ['--runInBand', ...quickTests] : foldersOfAll;
+  return runJest(tests, { PREBUILDS_ONLY: '1' }, { node });
 }
 
 /**

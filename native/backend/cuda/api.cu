@@ -116,6 +116,7 @@ int32_t put_vector(WkvCudaModel* model, int32_t vector, int32_t layer, const flo
                    WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
+    model->step.forget_graphs();
     model->weights.put_vector(vector, layer, numbers, count, on.stream);
   });
 }
@@ -125,6 +126,7 @@ int32_t put_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const Wkv
   return on_device(model, failure, [&](const auto& on) {
     require(weights, "weights");
     require(weights->panels, "panels");
+    model->step.forget_graphs();
     model->weights.put_matrix(matrix, layer, *weights, on.stream);
   });
 }
@@ -133,6 +135,7 @@ int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, ui
                       WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
+    model->step.forget_graphs();
     model->weights.put_embedding(type, numbers, bytes, on.stream);
   });
 }
@@ -262,7 +265,9 @@ constexpr WkvCudaApi kApi{
     .copy_page = copy_page,
     .read_page = read_page,
     .write_page = write_page,
-    .page_bytes = [](const WkvCudaModel* model) -> std::uint64_t { return page_bytes(*model->on); },
+    .page_bytes = [](const WkvCudaModel* model) -> std::uint64_t {
+      return model == nullptr ? 0 : page_bytes(*model->on);
+    },
     .step = step,
     .read_logits = read_logits,
 };

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <utility>
-
 #include "backend/cuda/memory.h"
 
 namespace wkv::cuda {
@@ -13,10 +11,19 @@ class Graph {
   template <class Put>
   Graph(const Stream& stream, const char* doing, Put put) {
     check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), doing);
-    put();
     cudaGraph_t graph = nullptr;
+    try {
+      put();
+    } catch (...) {
+      static_cast<void>(cudaStreamEndCapture(stream.get(), &graph));
+      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+      throw;
+    }
+    // A launch that failed is in no graph.
+    const cudaError_t launched = cudaGetLastError();
     const cudaError_t captured = cudaStreamEndCapture(stream.get(), &graph);
-    const cudaError_t error = captured == cudaSuccess ? cudaGraphInstantiate(&graph_, graph, 0) : captured;
+    cudaError_t error = launched != cudaSuccess ? launched : captured;
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&graph_, graph, 0);
     if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
     check(error, doing);
   }

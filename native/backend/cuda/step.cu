@@ -206,14 +206,33 @@ struct Step::Call {
   }
 };
 
-void Step::run_layers(const Call& call, const Stream& stream) {
-  if (call.tokens != call.segments) return call.layers();
+const Graph* Step::graph_of(const Call& call, const Stream& stream) {
+  if (call.tokens != call.segments) return nullptr;
   auto found = graphs_.find(call.tokens);
   if (found == graphs_.end()) {
     if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
     found = graphs_.try_emplace(call.tokens, stream, kComputing, [&] { call.layers(); }).first;
   }
-  found->second.run(stream, kComputing);
+  return &found->second;
+}
+
+void Step::run_head(const Call& call, int wanted, int copied, float* logits, const Stream& stream) const {
+  const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
+  for (int begin = 0; begin < wanted; begin += kLogitsTokens) {
+    const int count = std::min(kLogitsTokens, wanted - begin);
+    call.logits(begin, count);
+    const int to_host = std::clamp(copied - begin, 0, count);
+    if (to_host > 0) {
+      check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
+                            static_cast<std::size_t>(to_host) * vocabulary * sizeof(float),
+                            cudaMemcpyDeviceToHost, stream.get()),
+            "copying logits");
+    }
+    if (to_host < count) {
+      draws_.draw(logits_.data() + static_cast<std::size_t>(to_host) * vocabulary, begin + to_host - copied,
+                  count - to_host, stream);
+    }
+  }
 }
 
 void Step::run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
@@ -242,26 +261,22 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   }
   draws_.begin(segments, stream);
   input_.copy(stream);
-  run_layers(call, stream);
-  const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
-  for (int begin = 0; begin < wanted; begin += kLogitsTokens) {
-    const int count = std::min(kLogitsTokens, wanted - begin);
-    call.logits(begin, count);
-    const int to_host = std::clamp(copied - begin, 0, count);
-    if (to_host > 0) {
-      check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
-                            static_cast<std::size_t>(to_host) * vocabulary * sizeof(float),
-                            cudaMemcpyDeviceToHost, stream.get()),
-            "copying logits");
+  const Graph* const graph = graph_of(call, stream);
+  try {
+    if (graph != nullptr) {
+      graph->run(stream, kComputing);
+    } else {
+      call.layers();
     }
-    if (to_host < count) {
-      draws_.draw(logits_.data() + static_cast<std::size_t>(to_host) * vocabulary, begin + to_host - copied,
-                  count - to_host, stream);
-    }
+    run_head(call, wanted, copied, logits, stream);
+    draws_.copy(stream);
+    check(cudaGetLastError(), kComputing);
+    stream.wait(kComputing);
+  } catch (Failed& failed) {
+    // Whatever it was, states may be half written.
+    failed.code = WKV_CUDA_LOST;
+    throw;
   }
-  draws_.copy(stream);
-  check(cudaGetLastError(), kComputing);
-  stream.wait(kComputing);
   draws_.deliver(segments);
 }
 

@@ -21,6 +21,9 @@ class Step {
   void run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
            const Stream& stream);
 
+  // To be called where a weight is put anew: graphs have the places of all weights.
+  void forget_graphs() { graphs_.clear(); }
+
  private:
   // Quantized inputs of matrices.
   struct Quantized {
@@ -51,7 +54,11 @@ class Step {
   };
 
   struct Call;
-  void run_layers(const Call& call, const Stream& stream);
+  // Null where the step is not one that is kept.
+  const Graph* graph_of(const Call& call, const Stream& stream);
+  // Of the tokens that are wanted, the first `copied` ones' logits go to the host; of the others tokens are
+  // drawn.
+  void run_head(const Call& call, int wanted, int copied, float* logits, const Stream& stream) const;
 
   WkvCudaShape shape_;
   Input input_;

@@ -11,6 +11,8 @@ namespace {
 constexpr int kFewTokens = 32;
 // What keeps a large GPU at work.
 constexpr int kManyBlocks = 128;
+// Of a grid's second dimension.
+constexpr int kMostBlocks = 65'535;
 
 int round_up(int value, int step) { return (value + step - 1) / step; }
 
@@ -63,7 +65,8 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   const auto blocks = [&](int rows, int tokens) {
     return place_blocks(all, rows) * round_up(arguments.tokens, tokens);
   };
-  const bool many = arguments.tokens > kFewTokens && suits_many(arguments);
+  const bool many =
+      arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMostBlocks;
   if (arguments.tokens <= kTileTokens) {
     launch_few<1>(all, stream);
   } else if (arguments.tokens <= 2 * kTileTokens) {

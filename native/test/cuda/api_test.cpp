@@ -124,6 +124,7 @@ TEST_SUITE("CUDA library") {
     CHECK(weights.code == WKV_CUDA_MEMORY);
     CHECK(has(weights.text, "the weights take 1048576 MiB, but only 10"));
     CHECK(wkv::cuda::simt::blocks_in_use() == 0);
+    CHECK(wkv::cuda::simt::graphs_in_use() == 0);
   }
 
   TEST_CASE("describes devices") {
@@ -385,5 +386,6 @@ TEST_SUITE("CUDA library") {
       CHECK(wkv::test::refusal([&] { static_cast<void>(state->copy()); }).code == "ERR_WKV_DEVICE");
     }
     CHECK(wkv::cuda::simt::blocks_in_use() == 0);
+    CHECK(wkv::cuda::simt::graphs_in_use() == 0);
   }
 }

@@ -44,7 +44,10 @@ WKV_KERNEL(cuda::kWarp) copy_kernel(WKV_ARGUMENTS CopyArguments a) {
   } else {
     cuda::wait_copies<0>();
   }
-  *reinterpret_cast<cuda::Words4*>(a.output + thread * 16) = words[thread];
+  if (a.fault == Fault::kOtherLane) cuda::sync_warp();
+  const bool of_other = a.fault == Fault::kOtherLane || a.fault == Fault::kOtherLaneEarly;
+  *reinterpret_cast<cuda::Words4*>(a.output + thread * 16) =
+      words[of_other ? (thread + 1) % cuda::kWarp : thread];
   cuda::wait_copies<0>();
 }
 

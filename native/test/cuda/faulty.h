@@ -14,6 +14,8 @@ enum class Fault : int {
   kTwoShuffles,       // the lanes of a warp are at different ones
   kNoWait,            // reads what is still on its way
   kReturnsEarly,      // with a copy on its way
+  kOtherLane,         // none: reads what another lane copied, after the warp has met
+  kOtherLaneEarly,    // the same, before it has met
   kTooMuchShared,     // more than it was launched with
   kBlocksShare,       // blocks write the same number
 };

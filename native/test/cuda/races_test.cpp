@@ -24,6 +24,18 @@ std::string failure_of(Fault fault) {
   return "";
 }
 
+std::string failure_of_copy(Fault fault) {
+  constexpr std::size_t kBytes = std::size_t{16} * wkv::cuda::kWarp;
+  OnDevice<unsigned char> input(std::vector<unsigned char>(kBytes, 5));
+  OnDevice<unsigned char> output(kBytes);
+  try {
+    wkv::test::copy({input.data(), output.data(), fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("races are found in every order, also where the values are right") {
@@ -32,5 +44,7 @@ TEST_CASE("races are found in every order, also where the values are right") {
     CHECK(failure_of(Fault::kNone) == "");
     CHECK(failure_of(Fault::kNoBarrier).find("race: ") != std::string::npos);
     CHECK(failure_of(Fault::kBlocksShare).find("race: writes") != std::string::npos);
+    CHECK(failure_of_copy(Fault::kOtherLane) == "");
+    CHECK(failure_of_copy(Fault::kOtherLaneEarly).find("race: ") != std::string::npos);
   });
 }

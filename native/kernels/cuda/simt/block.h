@@ -37,6 +37,7 @@ struct Thread {
 using WarpOperation = void (*)(const void* const* lanes);
 
 struct Warp {
+  int syncs = 0;  // that have been passed
   int waiting = 0;
   int line = 0;
   WarpOperation operation = nullptr;

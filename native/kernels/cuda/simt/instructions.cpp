@@ -16,7 +16,11 @@ int signed_byte_of(std::uint32_t word, int index) {
   return static_cast<std::int8_t>(static_cast<std::uint8_t>(byte_of(word, index)));
 }
 
-void nothing(const void* const*) {}
+// What was done before is in order with what follows.
+void pass(const void* const*) {
+  const auto warp = static_cast<std::size_t>(current_thread()->place.thread) / kLanes;
+  ++current_block()->warps[warp].syncs;
+}
 
 struct Shuffled {
   std::uint32_t value;
@@ -69,7 +73,7 @@ bool is_aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(pla
 
 }  // namespace
 
-void sync_warp(int line) { meet_warp(nothing, nullptr, line); }
+void sync_warp(int line) { meet_warp(pass, nullptr, line); }
 
 std::uint32_t shuffle_xor(std::uint32_t value, int mask, int line) {
   std::uint32_t result = 0;
@@ -107,6 +111,8 @@ void wait_copies(int pending) {
   Thread& self = *current_thread();
   std::erase_if(self.copies, [&](const Copy& copy) {
     if (copy.batch >= self.batch - pending) return false;
+    // Here at the earliest others may read them, in order with what follows.
+    races::on_write(copy.to, 16);
     std::memcpy(copy.to, copy.bytes.data(), 16);
     return true;
   });

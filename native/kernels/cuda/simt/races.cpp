@@ -15,11 +15,12 @@ namespace wkv::cuda::simt::races {
 
 namespace {
 
-// One access: by whom, and after how many barriers of its block.
+// One access: by whom, and after how many barriers of its block and of its warp.
 struct Access {
   int block = -1;
   int thread = -1;
   int barriers = 0;
+  int syncs = 0;
 };
 
 // Of a byte: its last write, and the last two reads by different threads. Any two of more readers are as
@@ -35,7 +36,9 @@ std::unordered_map<std::uintptr_t, Line> lines;
 bool in_order(const Access& earlier, const Access& now) {
   if (earlier.thread < 0) return true;
   if (earlier.block != now.block) return false;
-  return earlier.thread == now.thread || earlier.barriers < now.barriers;
+  const bool same_warp = earlier.thread / kLanes == now.thread / kLanes;
+  return earlier.thread == now.thread || earlier.barriers < now.barriers ||
+         (same_warp && earlier.syncs < now.syncs);
 }
 
 std::string where(const void* instruction) {
@@ -66,7 +69,9 @@ template <class Look>
 void look_at(const void* place, std::size_t bytes, Look look) {
   const Block* const block = current_block();
   if (block == nullptr || is_own(place)) return;
-  const Access now{block->index, current_thread()->place.thread, block->barriers};
+  const int thread = current_thread()->place.thread;
+  const Access now{block->index, thread, block->barriers,
+                   block->warps[static_cast<std::size_t>(thread / kLanes)].syncs};
   auto address = reinterpret_cast<std::uintptr_t>(place);
   while (bytes > 0) {
     Line& line = lines[address / 16];
