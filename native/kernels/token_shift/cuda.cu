@@ -51,7 +51,7 @@ WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span
   }
 }
 
-WKV_KERNEL(kNormThreads) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
+WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
   begin_next_kernel();
   for_spans_of_warp(a.channels, [&](int span) {
     expect_span(a.norm.weight, span, a.channels);
