@@ -1,5 +1,6 @@
 // child-upload.ts FILE: prints by how much loading a model on a GPU raised the most that the process ever had resident,
 // and how much of the GPU's memory the model takes, which a simulated GPU has from the process. In bytes.
+import { readFileSync } from 'node:fs';
 import { kernels, loadModel } from '../../lib/index';
 
 function freeOnGpu(): number {
@@ -8,12 +9,17 @@ function freeOnGpu(): number {
   return cuda.devices[0]!.freeMemory;
 }
 
+/** In bytes. What getrusage says begins with what the parent had. */
+function mostResident(): number {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024;
+}
+
 async function main(path = ''): Promise<void> {
   const free = freeOnGpu();
   const before = process.memoryUsage.rss();
   const model = await loadModel(path, { device: 'cuda', threads: 2 });
-  // maxRSS is in KiB.
-  const grown = process.resourceUsage().maxRSS * 1024 - before;
+  const grown = mostResident() - before;
   process.stdout.write(JSON.stringify({ grown, onGpu: free - freeOnGpu() }));
   await model.dispose();
 }
