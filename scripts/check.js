@@ -43,7 +43,7 @@ function cudaTests() {
 }
 
 const slow = '\\.slow\\.test\\.ts$';
-/** Files of these names; beside them runs what is in one process. */
+/** Files of these names: nothing runs beside them, as collections of garbage come late then. */
 const watchesMemory = `/(cycles|memory)${slow}`;
 /** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
 const tried = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26'].filter((name) =>
@@ -88,14 +88,12 @@ const full = [
     action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', watchesMemory, '--', slow]),
   },
   { name: 'emulators', action: () => prepareRunners(tried) },
-  [
-    // One at a time: they take much memory, too.
-    { name: 'jest, slow tests that watch memory', action: () => runJest(['--runInBand', watchesMemory]) },
-    ...tried.map((name) => ({
-      name: `prebuilt addon, ${runners[name].what}`,
-      action: () => testPrebuild(name, { quick: true }),
-    })),
-  ],
+  // One at a time: they take much memory, too.
+  { name: 'jest, slow tests that watch memory', action: () => runJest(['--runInBand', watchesMemory]) },
+  tried.map((name) => ({
+    name: `prebuilt addon, ${runners[name].what}`,
+    action: () => testPrebuild(name, { quick: true }),
+  })),
 ];
 
 function buildPrebuilt(name) {
