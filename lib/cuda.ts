@@ -3,14 +3,22 @@ import { WkvError } from './errors';
 import { fromNative, native } from './native';
 import { unpacked } from './unpacked';
 
-/** An NVIDIA GPU. */
+/** An NVIDIA GPU that models can be on. */
 export interface CudaDevice {
+  /** What `loadModel` calls it: 'cuda:0' and so on. */
+  readonly device: string;
   readonly name: string;
   /** As NVIDIA numbers architectures, for example '9.0'. */
   readonly computeCapability: string;
   /** In bytes. */
   readonly memory: number;
   readonly freeMemory: number;
+}
+
+/** One that they cannot be on, as the backend has no code for it or it does not answer. */
+export interface UnusableCudaDevice {
+  readonly device: string;
+  readonly reason: string;
 }
 
 /** The platforms that have a package with the library, and the library's file in it. */
@@ -44,11 +52,24 @@ export function cudaLibrary(): string {
 }
 
 /**
- * The GPUs that the CUDA backend can use.
+ * The GPUs that the CUDA backend can use, and those that it cannot.
  *
- * @throws {WkvError} `ERR_WKV_DEVICE` where there is none, or no library, or no driver
+ * @throws {WkvError} `ERR_WKV_DEVICE` where there is none that it can use, or no library, or no driver
  */
-export function cudaDevices(): CudaDevice[] {
+export function cudaDevices(): { devices: CudaDevice[]; unusable: UnusableCudaDevice[] } {
+  const devices: CudaDevice[] = [];
+  const unusable: UnusableCudaDevice[] = [];
+  for (const [i, found] of listDevices().entries()) {
+    const device = `cuda:${i}`;
+    if ('reason' in found) unusable.push({ device, ...found });
+    else devices.push({ device, ...found });
+  }
+  const [first] = unusable;
+  if (devices.length === 0 && first !== undefined) throw new WkvError('ERR_WKV_DEVICE', first.reason);
+  return { devices, unusable };
+}
+
+function listDevices() {
   const library = cudaLibrary();
   try {
     return native.cudaDevices(library);

@@ -1,5 +1,5 @@
 import { isFloat32Array, isTypedArray } from 'node:util/types';
-import { cudaDevices, type CudaDevice } from './cuda';
+import { cudaDevices, type CudaDevice, type UnusableCudaDevice } from './cuda';
 import { WkvError } from './errors';
 import { fromNative, native } from './native';
 import { checkOptions, integer, oneOf, outOfRange, wrongType, type Checks } from './options';
@@ -57,7 +57,11 @@ export interface KernelFeatures {
   readonly selected: string;
   /** The NVIDIA GPUs that models can be on, or why there is none. */
   readonly cuda:
-    | { readonly available: true; readonly devices: readonly CudaDevice[] }
+    | {
+        readonly available: true;
+        readonly devices: readonly CudaDevice[];
+        readonly unusable: readonly UnusableCudaDevice[];
+      }
     | { readonly available: false; readonly reason: string };
 }
 
@@ -187,7 +191,7 @@ export const kernels = Object.freeze({
 
 function cudaFeatures(): KernelFeatures['cuda'] {
   try {
-    return { available: true, devices: cudaDevices() };
+    return { available: true, ...cudaDevices() };
   } catch (error) {
     if (error instanceof WkvError) return { available: false, reason: error.message };
     throw error;

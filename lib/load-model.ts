@@ -141,13 +141,15 @@ export async function inspectModel(path: string | URL, options: NativeLoadOption
 
 /** @throws {WkvError} `ERR_WKV_DEVICE` where it cannot be used */
 function chooseGpu(device: string) {
-  const devices = cudaDevices();
-  const index = device === 'cuda' ? 0 : Number(device.slice('cuda:'.length));
-  const gpu = devices[index];
+  const { devices, unusable } = cudaDevices();
+  const gpu = device === 'cuda' ? devices[0] : devices.find((each) => each.device === device);
   if (gpu === undefined) {
-    const names = devices.map(({ name }, i) => `cuda:${i} (${name})`).join(', ');
-    throw new WkvError('ERR_WKV_DEVICE', `there is no device '${device}'; there is ${names}`);
+    const names = devices.map((each) => `${each.device} (${each.name})`).join(', ');
+    const reason =
+      unusable.find((each) => each.device === device)?.reason ?? `there is no device '${device}'`;
+    throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
   }
+  const index = Number(gpu.device.slice('cuda:'.length));
   return { index, library: cudaLibrary(), name: `${gpu.name}, compute capability ${gpu.computeCapability}` };
 }
 

@@ -209,13 +209,10 @@ export interface NativeBinding {
   /** Operations per second of so many threads with the selected instruction set; 0 where no ceiling is known. */
   measurePeak(of: 'int8' | 'f32', threads: number): Promise<number>;
   features(): { isa: string[]; selected: string; note: string };
-  /** Opens the CUDA backend's library at this path, once. */
-  cudaDevices(library: string): {
-    name: string;
-    computeCapability: string;
-    memory: number;
-    freeMemory: number;
-  }[];
+  /** Opens the CUDA backend's library at this path, once; for each GPU what it is, or why it cannot be used. */
+  cudaDevices(
+    library: string,
+  ): ({ name: string; computeCapability: string; memory: number; freeMemory: number } | { reason: string })[];
 }
 
 /** The addon. */

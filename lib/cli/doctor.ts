@@ -94,9 +94,10 @@ function instructionSet(): Finding {
 function device(): Finding {
   const { cuda } = library().kernels.features();
   const found = cuda.available
-    ? cuda.devices
-        .map(({ name, computeCapability }, i) => `cuda:${i} (${name}, ${computeCapability})`)
-        .join(', ')
+    ? [
+        ...cuda.devices.map((each) => `${each.device} (${each.name}, ${each.computeCapability})`),
+        ...cuda.unusable.map((each) => `not ${each.device}: ${each.reason}`),
+      ].join(', ')
     : `no cuda: ${cuda.reason}`;
   return { name: 'device', status: 'ok', found: printable(`cpu; ${found}`), details: { cpu: true, cuda } };
 }

@@ -85,27 +85,30 @@ Napi::Value features(const Napi::CallbackInfo& info) {
   return object;
 }
 
-// cudaDevices(library): { name, computeCapability, memory, freeMemory } of each; throws ERR_WKV_DEVICE.
+// cudaDevices(library): { name, computeCapability, memory, freeMemory } of each, or { reason } where it
+// cannot be used; throws ERR_WKV_DEVICE.
 Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const WkvCudaApi& api = open_cuda(info[0]);
   WkvCudaFailure failure{};
-  const auto check = [&](std::int32_t code) {
-    if (code != WKV_CUDA_OK) throw to_javascript(env, Error("ERR_WKV_DEVICE", failure.text));
-  };
   std::int32_t count = 0;
-  check(api.count_devices(&count, &failure));
+  if (api.count_devices(&count, &failure) != WKV_CUDA_OK) {
+    throw to_javascript(env, Error("ERR_WKV_DEVICE", failure.text));
+  }
   Napi::Array devices = Napi::Array::New(env);
   for (std::int32_t i = 0; i < count; ++i) {
     WkvCudaDevice description{};
-    check(api.describe_device(i, &description, &failure));
     Napi::Object device = Napi::Object::New(env);
+    devices.Set(static_cast<std::uint32_t>(i), device);
+    if (api.describe_device(i, &description, &failure) != WKV_CUDA_OK) {
+      device.Set("reason", failure.text);
+      continue;
+    }
     device.Set("name", description.name);
     device.Set("computeCapability",
                std::to_string(description.major) + "." + std::to_string(description.minor));
     device.Set("memory", static_cast<double>(description.memory));
     device.Set("freeMemory", static_cast<double>(description.free_memory));
-    devices.Set(static_cast<std::uint32_t>(i), device);
   }
   return devices;
 }

@@ -1,4 +1,5 @@
 // child-gpu.ts FILE load: prints how loading the model on the GPU fails, and what the kernels' features say of it.
+// child-gpu.ts FILE choose: prints which GPU each name of a device chooses, or why none.
 // child-gpu.ts FILE lose: generates until the GPU is lost, and prints how calls fail from then on.
 // child-gpu.ts FILE fill: prints how many sessions fit, how the next fails, and whether one does when another is gone.
 import { kernels, loadModel, WkvError, type Session } from '../../lib/index';
@@ -25,6 +26,25 @@ function features(): string {
 
 async function load(path: string): Promise<object> {
   return { failed: await failure(() => loadModel(path, { device: 'cuda' })), features: features() };
+}
+
+async function choose(path: string): Promise<object> {
+  const { cuda } = kernels.features();
+  const chosen: Record<string, unknown> = {
+    features: cuda.available && {
+      usable: cuda.devices.map(({ device }) => device),
+      unusable: cuda.unusable,
+    },
+  };
+  for (const device of ['cuda', 'cuda:0', 'cuda:1', 'cuda:2'] as const) {
+    chosen[device] =
+      (await failure(async () => {
+        const model = await loadModel(path, { device });
+        chosen[device] = model.info.device;
+        await model.dispose();
+      })) ?? chosen[device];
+  }
+  return chosen;
 }
 
 async function lose(path: string): Promise<object> {
@@ -67,8 +87,10 @@ async function fill(path: string): Promise<object> {
   return { fitting, failed, again };
 }
 
+const modes: Record<string, (path: string) => Promise<object>> = { load, choose, lose, fill };
+
 async function main(path = '', mode = ''): Promise<void> {
-  const result = await (mode === 'load' ? load : mode === 'lose' ? lose : fill)(path);
+  const result = await modes[mode]!(path);
   process.stdout.write(JSON.stringify(result));
 }
 

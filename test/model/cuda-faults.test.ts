@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 
 /** What child-gpu.ts prints on a machine with this GPU. */
-async function on(gpu: string, mode: 'load' | 'lose' | 'fill'): Promise<unknown> {
+async function on(gpu: string, mode: 'load' | 'choose' | 'lose' | 'fill'): Promise<unknown> {
   const environment = { WKV_CUDA_LIBRARY: simulatedCuda, WKV_SIMULATED_GPU: gpu };
   const { code, stdout, stderr } = await runChild('child-gpu.ts', [path, mode], { environment });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -50,6 +50,21 @@ describe('Where the (simulated) GPU cannot be used, a model is refused with a re
       });
     });
   }
+
+  testOnGpu('one of two that it has no code for, while the other is used', async () => {
+    const reason =
+      'the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later';
+    expect(await on('devices=2,old_device=0', 'choose')).toEqual({
+      cuda: 'cuda:1',
+      'cuda:1': 'cuda:1',
+      'cuda:0': { code: 'ERR_WKV_DEVICE', message: `${reason}; there is cuda:1 (Simulated GPU)` },
+      'cuda:2': {
+        code: 'ERR_WKV_DEVICE',
+        message: "there is no device 'cuda:2'; there is cuda:1 (Simulated GPU)",
+      },
+      features: { usable: ['cuda:1'], unusable: [{ device: 'cuda:0', reason }] },
+    });
+  });
 
   const memories = {
     'memory=1000': "the weights take 0 MiB, but only 0 MiB of the Simulated GPU's memory are free",

@@ -26,11 +26,9 @@ constexpr int kRuntime = 13'000;
 
 Machine machine_of_environment() {
   const Machine usual;
-  std::map<std::string, std::int64_t> values = {{"driver", usual.driver},
-                                                {"devices", usual.devices},
-                                                {"architecture", usual.architecture},
-                                                {"memory", usual.memory},
-                                                {"lost_after", usual.lost_after}};
+  std::map<std::string, std::int64_t> values = {
+      {"driver", usual.driver}, {"devices", usual.devices},       {"architecture", usual.architecture},
+      {"memory", usual.memory}, {"old_device", usual.old_device}, {"lost_after", usual.lost_after}};
   const char* const variable = std::getenv("WKV_SIMULATED_GPU");
   std::istringstream settings(variable == nullptr ? "" : variable);
   for (std::string name; std::getline(settings, name, '='); settings.ignore(1, ',')) {
@@ -42,6 +40,7 @@ Machine machine_of_environment() {
           .devices = number("devices"),
           .architecture = number("architecture"),
           .memory = static_cast<std::size_t>(values.at("memory")),
+          .old_device = number("old_device"),
           .lost_after = number("lost_after")};
 }
 
@@ -53,6 +52,9 @@ int waits = 0;
 std::size_t graphs = 0;
 
 thread_local std::unique_ptr<SimulatedGraph> captured;
+thread_local int current_device = 0;
+
+int architecture_of(int device) { return device == machine.old_device ? 61 : machine.architecture; }
 
 cudaError_t state_of_machine() {
   if (machine.driver < kRuntime) return cudaErrorInsufficientDriver;
@@ -167,7 +169,9 @@ cudaError_t cudaGetDeviceCount(int* count) {
 cudaError_t cudaSetDevice(int device) {
   const std::lock_guard lock{mutex};
   if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
-  return device >= 0 && device < machine.devices ? cudaSuccess : cudaErrorInvalidDevice;
+  if (device < 0 || device >= machine.devices) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   const std::lock_guard lock{mutex};
@@ -175,17 +179,17 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   properties->totalGlobalMem = machine.memory;
   return state_of_machine();
 }
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   const std::lock_guard lock{mutex};
-  *value =
-      attribute == cudaDevAttrComputeCapabilityMajor ? machine.architecture / 10 : machine.architecture % 10;
+  const int architecture = architecture_of(device);
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? architecture / 10 : architecture % 10;
   return state_of_machine();
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   const std::lock_guard lock{mutex};
-  attributes->binaryVersion = machine.architecture;
+  attributes->binaryVersion = architecture_of(current_device);
   // Kernels are built from 7.5 on.
-  return machine.architecture < 75 ? cudaErrorNoKernelImageForDevice : state_of_machine();
+  return attributes->binaryVersion < 75 ? cudaErrorNoKernelImageForDevice : state_of_machine();
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   const std::lock_guard lock{mutex};
