@@ -76,8 +76,8 @@ describe('Loading a model on a (simulated) GPU', () => {
     let least = Infinity;
     const onProgress = ({ completed, total }: LoadProgress): void => {
       if (completed < total / 3) return;
-      controller.abort(reason);
       void freeOnGpu().then((bytes) => (least = Math.min(least, bytes)));
+      controller.abort(reason);
     };
     expect(await rejection(() => load(large, { onProgress, signal: controller.signal }))).toBe(reason);
     expect(await freeOnGpu()).toBe(free);
