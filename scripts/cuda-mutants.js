@@ -17,12 +17,17 @@ const many = 'kernels/gemm_int8/cuda_many.cuh';
 const product = 'kernels/gemm_int8/cuda_product.cuh';
 const gemm = ['kernels/gemm_int8/cuda.cu'];
 const gated = 'kernels/gated_norm/cuda.cu';
+const narrow = 'kernels/gemm/cuda.cu';
 const norm = 'kernels/layer_norm/cuda.cuh';
 const quantize = 'kernels/quantize/cuda.cuh';
 const sampling = 'kernels/sampling/cuda.cu';
 const samplingRow = 'kernels/sampling/cuda_row.cuh';
 const shift = 'kernels/token_shift/cuda.cu';
+const mix = 'kernels/token_shift/cuda_mix.cu';
 const wkv = 'kernels/wkv5/cuda.cu';
+const wkv4 = 'kernels/wkv4/cuda.cu';
+const wkv7 = 'kernels/wkv7/cuda.cu';
+const keys = 'kernels/wkv7/cuda_keys.cu';
 // All that have a copy of the same functions, of which the linker takes one.
 const quantizing = ['gated_norm', 'layer_norm', 'quantize', 'token_shift'].map(
   (name) => `kernels/${name}/cuda.cu`,
@@ -341,6 +346,96 @@ const mutants = [
     compiled: [sampling],
     from: 'double left = s.number;',
     to: 'double left = s.number + 0.1;',
+  },
+  {
+    name: 'gemm: reads weights beyond the last columns',
+    file: narrow,
+    from: 'if (!whole && begin + i >= groups) continue;',
+    to: '',
+  },
+  {
+    name: "gemm: reads numbers beyond a token's",
+    file: narrow,
+    from: 'const bool in_row = whole || column < product.columns;',
+    to: 'const bool in_row = whole || group < groups;',
+  },
+  {
+    name: 'gemm: computes rows that are not there',
+    file: narrow,
+    from: 'const int computed_row = row < product.rows ? row : row_of_warp;',
+    to: 'const int computed_row = row;',
+  },
+  {
+    name: "gemm: lanes keep each other's sums",
+    file: narrow,
+    from: 'const float kept = upper ? sums[i + kOther] : sums[i];',
+    to: 'const float kept = upper ? sums[i] : sums[i + kOther];',
+  },
+  {
+    name: 'wkv4: a NaN stays in the exponent',
+    file: wkv4,
+    from: 'pp = larger_number(pp + w, shared.k[t][lane]);',
+    to: 'pp = larger_number(shared.k[t][lane], pp + w);',
+  },
+  {
+    name: 'wkv4: adds the decay before the difference',
+    file: wkv4,
+    from: 'const float change = (own_pp - now.k) + w;',
+    to: 'const float change = (own_pp + w) - now.k;',
+  },
+  {
+    name: 'wkv5: the decays of the first token for all',
+    file: wkv,
+    from: 'begin_rows(chunk.forget, a.forget + at, stride, tokens)',
+    to: 'begin_rows(chunk.forget, a.forget + channel, stride, tokens)',
+  },
+  {
+    name: 'wkv7: no barrier before a chunk is read',
+    file: wkv7,
+    from: '    sync_block();  // the chunk is there',
+    to: '    //',
+  },
+  {
+    name: 'wkv7: does not wait for a chunk',
+    file: wkv7,
+    from: '    wait_copies<0>();',
+    to: '    wait_copies<1>();',
+  },
+  {
+    name: "wkv7: adds the wrong row's sum",
+    file: wkv7,
+    from: 'sums[i][0] += shuffle_xor(sums[i][1], 4);',
+    to: 'sums[i][0] += shuffle_xor(sums[i][2], 4);',
+  },
+  {
+    name: 'wkv7: no barrier before vectors are replaced',
+    file: wkv7,
+    from: '    sync_block();  // from here on the vectors',
+    to: '    //',
+  },
+  {
+    name: 'wkv7: no zeros beyond a head',
+    file: keys,
+    from: 'for (int i = lane_of_sum(); i < padded(size)',
+    to: 'for (int i = lane_of_sum(); i < size',
+  },
+  {
+    name: 'gated norm: the bonus in two roundings',
+    file: gated,
+    from: 'if constexpr (kBonus) value = fused(bonus, v.of[i], value);',
+    to: 'if constexpr (kBonus) value += bonus * v.of[i];',
+  },
+  {
+    name: 'token shift: mixes are always the share of this token',
+    file: shift,
+    from: 'const float* const one = a.share_of_before ? previous : current;',
+    to: 'const float* const one = current;',
+  },
+  {
+    name: 'token mix: a warp leaves out groups',
+    file: mix,
+    from: 'group += spans',
+    to: 'group += arguments.shares',
   },
 ];
 

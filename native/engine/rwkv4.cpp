@@ -7,10 +7,16 @@
 #include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
 #include "engine/channel_mixing.h"
+#include "engine/cuda_upload.h"
 
 namespace wkv {
 
 namespace {
+
+// Parts of a layer's state after att_x and ffn_x.
+constexpr std::size_t kAa = 2;
+constexpr std::size_t kBb = 3;
+constexpr std::size_t kPp = 4;
 
 // What is before everything that was ever read.
 constexpr float kNothingYet = -1e30F;
@@ -50,6 +56,15 @@ struct Buffers final : StepBuffers {
   Activation gate;
 };
 
+void initialize_nothing_yet(const ModelInfo& info, float* state) {
+  std::fill_n(state, info.state.numbers(), 0.0F);
+  const std::size_t numbers = info.state.numbers() / info.state.layers;
+  const std::uint32_t channels = info.state.parts[kPp].count;
+  for (std::size_t layer = 1; layer <= info.state.layers; ++layer) {
+    std::fill_n(state + layer * numbers - channels, channels, kNothingYet);
+  }
+}
+
 class Rwkv4 final : public Network {
  public:
   Rwkv4(ModelInfo info, Weights weights)
@@ -61,14 +76,7 @@ class Rwkv4 final : public Network {
     return std::make_unique<Buffers>(info_, lanes);
   }
 
-  void initialize(float* state) const override {
-    std::fill_n(state, info_.state.numbers(), 0.0F);
-    const std::size_t numbers = info_.state.numbers() / info_.state.layers;
-    const std::uint32_t channels = info_.state.parts[kPp].count;
-    for (std::size_t layer = 1; layer <= info_.state.layers; ++layer) {
-      std::fill_n(state + layer * numbers - channels, channels, kNothingYet);
-    }
-  }
+  void initialize(float* state) const override { initialize_nothing_yet(info_, state); }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
             const LogitsSink& sink, const Abandon& abandon) const override {
@@ -87,10 +95,6 @@ class Rwkv4 final : public Network {
   }
 
  private:
-  // Parts of a layer's state after att_x and ffn_x.
-  static constexpr std::size_t kAa = 2;
-  static constexpr std::size_t kBb = 3;
-  static constexpr std::size_t kPp = 4;
   // Channels that a thread takes at a time.
   static constexpr int kRun = 256;
 
@@ -186,17 +190,46 @@ class Rwkv4Blueprint final : public Blueprint {
     return slots;
   }
 
+  Uploader* begin_upload(const LoadOptions& options) override {
+    if (options.cuda == nullptr) return nullptr;
+    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
+                                           options.cuda_device);
+    return upload_.get();
+  }
+
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions&) override {
     for (Layer& layer : weights_.layers) {
       for (float& decay : layer.attention.decay) {
         decay = static_cast<float>(-std::exp(static_cast<double>(decay)));
       }
     }
+    if (upload_ != nullptr) return upload_->finish(std::move(complete), initialize_nothing_yet);
     return std::make_shared<Rwkv4>(std::move(complete), std::move(weights_));
   }
 
  private:
+  CudaTensors cuda_tensors() const {
+    CudaTensors tensors(info, WKV_CUDA_RWKV4, weights_.outer);
+    int index = 0;
+    for (const Layer& layer : weights_.layers) {
+      const Attention& att = layer.attention;
+      tensors.add(index, layer.ln1, layer.ln2, layer.feed_forward);
+      tensors.add(WKV_CUDA_ATT_MIX_K, index, att.mix_k);
+      tensors.add(WKV_CUDA_ATT_MIX_V, index, att.mix_v);
+      tensors.add(WKV_CUDA_ATT_MIX_R, index, att.mix_r);
+      tensors.add(WKV_CUDA_ATT_DECAY, index, att.decay);
+      tensors.add(WKV_CUDA_ATT_BONUS, index, att.bonus);
+      tensors.add(WKV_CUDA_ATT_RECEPTANCE, index, att.receptance);
+      tensors.add(WKV_CUDA_ATT_KEY, index, att.key);
+      tensors.add(WKV_CUDA_ATT_VALUE, index, att.value);
+      tensors.add(WKV_CUDA_ATT_OUTPUT, index, att.output);
+      ++index;
+    }
+    return tensors;
+  }
+
   Weights weights_;
+  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

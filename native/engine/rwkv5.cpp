@@ -53,12 +53,7 @@ class Rwkv5 final : public Network {
     return std::make_unique<Buffers>(info_, lanes);
   }
 
-  void initialize(float* state) const override {
-    std::fill_n(state, info_.state.numbers(), 0.0F);
-    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-      initialize_recurrence(info_, layer, weights_.layers[layer].attention.tuned, true, state);
-    }
-  }
+  void initialize(float* state) const override { initialize_state(info_, weights_.tuned, true, state); }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
             const LogitsSink& sink, const Abandon& abandon) const override {
@@ -144,6 +139,7 @@ class Rwkv5Blueprint final : public Blueprint {
       tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
     }
     weights_.layers.resize(static_cast<std::size_t>(info.layers));
+    weights_.tuned.resize(weights_.layers.size());
   }
 
   std::vector<Slot> slots() override {
@@ -173,7 +169,9 @@ class Rwkv5Blueprint final : public Blueprint {
       slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
       add_norm(slots, name + "ln_x", att.ln_x, channels);
       if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state", {info.heads, info.head_size, info.head_size}, &att.tuned});
+        slots.push_back({name + "time_state",
+                         {info.heads, info.head_size, info.head_size},
+                         &weights_.tuned[static_cast<std::size_t>(i)]});
       }
       add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_mix_k", "ffn.time_mix_r");
     }
@@ -183,8 +181,8 @@ class Rwkv5Blueprint final : public Blueprint {
 
   Uploader* begin_upload(const LoadOptions& options) override {
     if (options.cuda == nullptr) return nullptr;
-    upload_ = std::make_unique<CudaUpload>(info, weights_, options.group_norm_epsilon, *options.cuda,
-                                           options.cuda_device);
+    upload_ = std::make_unique<CudaUpload>(info, rwkv5::cuda_tensors(info, weights_),
+                                           options.group_norm_epsilon, *options.cuda, options.cuda_device);
     return upload_.get();
   }
 
@@ -202,7 +200,8 @@ class Rwkv5Blueprint final : public Blueprint {
         att.bonus = spread(att.bonus);
       }
     }
-    if (upload_ != nullptr) return upload_->finish(std::move(complete));
+    if (upload_ != nullptr)
+      return upload_->finish(std::move(complete), tuned_state(std::move(weights_.tuned), true));
     return rwkv5::make_network(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
@@ -230,6 +229,30 @@ class Rwkv5Blueprint final : public Blueprint {
 std::shared_ptr<const Network> rwkv5::make_network(ModelInfo info, Weights weights,
                                                    float group_norm_epsilon) {
   return std::make_shared<Rwkv5>(std::move(info), std::move(weights), group_norm_epsilon);
+}
+
+CudaTensors rwkv5::cuda_tensors(const ModelInfo& info, const Weights& weights) {
+  const bool gated = info.version != "5.0";
+  CudaTensors tensors(info, gated ? WKV_CUDA_RWKV5 : WKV_CUDA_RWKV5_0, weights.outer);
+  int index = 0;
+  for (const Layer& layer : weights.layers) {
+    const Attention& att = layer.attention;
+    tensors.add(index, layer.ln1, layer.ln2, layer.feed_forward);
+    tensors.add(WKV_CUDA_ATT_MIX_K, index, att.mix_k);
+    tensors.add(WKV_CUDA_ATT_MIX_V, index, att.mix_v);
+    tensors.add(WKV_CUDA_ATT_MIX_R, index, att.mix_r);
+    if (gated) tensors.add(WKV_CUDA_ATT_MIX_G, index, att.mix_g);
+    tensors.add(WKV_CUDA_ATT_DECAY, index, att.forget);
+    tensors.add(WKV_CUDA_ATT_BONUS, index, att.bonus);
+    tensors.add(WKV_CUDA_LN_X_WEIGHT, index, att.ln_x);
+    tensors.add(WKV_CUDA_ATT_RECEPTANCE, index, att.receptance);
+    tensors.add(WKV_CUDA_ATT_KEY, index, att.key);
+    tensors.add(WKV_CUDA_ATT_VALUE, index, att.value);
+    if (gated) tensors.add(WKV_CUDA_ATT_GATE, index, att.gate);
+    tensors.add(WKV_CUDA_ATT_OUTPUT, index, att.output);
+    ++index;
+  }
+  return tensors;
 }
 
 std::unique_ptr<Blueprint> rwkv5_blueprint(const TensorNames& names, const std::string& version) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/channel_mixing.h"
+#include "engine/cuda_upload.h"
 #include "engine/model_weights.h"
 
 namespace wkv::rwkv5 {
@@ -14,7 +15,6 @@ struct Attention {
   std::vector<float> bonus;   // time_faaaa, [head][channel]
   Matrix receptance, key, value, gate, output;
   NormWeights ln_x;
-  std::vector<float> tuned;  // time_state, if there is one
 };
 
 struct Layer {
@@ -26,7 +26,11 @@ struct Layer {
 struct Weights {
   OuterWeights outer;
   std::vector<Layer> layers;
+  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
 };
+
+// What the library of the CUDA backend calls them.
+CudaTensors cuda_tensors(const ModelInfo& info, const Weights& weights);
 
 // The network on the CPU.
 std::shared_ptr<const Network> make_network(ModelInfo info, Weights weights, float group_norm_epsilon);

@@ -7,6 +7,7 @@
 #include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
 #include "engine/channel_mixing.h"
+#include "engine/cuda_upload.h"
 #include "engine/error.h"
 #include "engine/wkv5_mixing.h"
 
@@ -28,7 +29,6 @@ struct Attention {
   std::vector<float> bonus;                    // time_faaaa, [head][channel]
   Matrix receptance, key, value, gate, output;
   NormWeights ln_x;
-  std::vector<float> tuned;  // time_state, if there is one
 };
 
 struct Layer {
@@ -40,6 +40,7 @@ struct Layer {
 struct Weights {
   OuterWeights outer;
   std::vector<Layer> layers;
+  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
 };
 
 struct Buffers final : StepBuffers {
@@ -80,12 +81,7 @@ class Rwkv6 final : public Network {
     return std::make_unique<Buffers>(info_, lanes, att.maa_w1.outputs, att.decay_w1.outputs);
   }
 
-  void initialize(float* state) const override {
-    std::fill_n(state, info_.state.numbers(), 0.0F);
-    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-      initialize_recurrence(info_, layer, weights_.layers[layer].attention.tuned, true, state);
-    }
-  }
+  void initialize(float* state) const override { initialize_state(info_, weights_.tuned, true, state); }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
             const LogitsSink& sink, const Abandon& abandon) const override {
@@ -186,6 +182,7 @@ class Rwkv6Blueprint final : public Blueprint {
       tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
     }
     weights_.layers.resize(static_cast<std::size_t>(info.layers));
+    weights_.tuned.resize(weights_.layers.size());
     const int channels = info.heads * info.head_size;
     for (Layer& layer : weights_.layers) {
       Attention& att = layer.attention;
@@ -226,7 +223,9 @@ class Rwkv6Blueprint final : public Blueprint {
       slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
       add_norm(slots, name + "ln_x", att.ln_x, channels);
       if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state", {info.heads, info.head_size, info.head_size}, &att.tuned});
+        slots.push_back({name + "time_state",
+                         {info.heads, info.head_size, info.head_size},
+                         &weights_.tuned[static_cast<std::size_t>(i)]});
       }
       add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_maa_k", "ffn.time_maa_r");
     }
@@ -234,15 +233,54 @@ class Rwkv6Blueprint final : public Blueprint {
     return slots;
   }
 
+  Uploader* begin_upload(const LoadOptions& options) override {
+    if (options.cuda == nullptr) return nullptr;
+    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
+                                           options.cuda_device);
+    return upload_.get();
+  }
+
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
+    if (upload_ != nullptr)
+      return upload_->finish(std::move(complete), tuned_state(std::move(weights_.tuned), true));
     return std::make_shared<Rwkv6>(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
  private:
+  CudaTensors cuda_tensors() const {
+    constexpr std::array<WkvCudaVector, kMixes> kCudaMixes = {
+        WKV_CUDA_ATT_MIX_W, WKV_CUDA_ATT_MIX_K, WKV_CUDA_ATT_MIX_V, WKV_CUDA_ATT_MIX_R, WKV_CUDA_ATT_MIX_G};
+    CudaTensors tensors(info, WKV_CUDA_RWKV6, weights_.outer);
+    tensors.shape.mix_rank = mix_rank_;
+    tensors.shape.decay_rank = decay_rank_;
+    int index = 0;
+    for (const Layer& layer : weights_.layers) {
+      const Attention& att = layer.attention;
+      tensors.add(index, layer.ln1, layer.ln2, layer.feed_forward);
+      tensors.add(WKV_CUDA_ATT_MIX_X, index, att.maa_x);
+      for (std::size_t mix = 0; mix < kMixes; ++mix) tensors.add(kCudaMixes[mix], index, att.maa[mix]);
+      tensors.add(WKV_CUDA_MIX_W_DOWN, index, att.maa_w1);
+      tensors.add(WKV_CUDA_MIX_W_UP, index, att.maa_w2);
+      tensors.add(WKV_CUDA_ATT_DECAY, index, att.decay);
+      tensors.add(WKV_CUDA_DECAY_DOWN, index, att.decay_w1);
+      tensors.add(WKV_CUDA_DECAY_UP, index, att.decay_w2);
+      tensors.add(WKV_CUDA_ATT_BONUS, index, att.bonus);
+      tensors.add(WKV_CUDA_LN_X_WEIGHT, index, att.ln_x);
+      tensors.add(WKV_CUDA_ATT_RECEPTANCE, index, att.receptance);
+      tensors.add(WKV_CUDA_ATT_KEY, index, att.key);
+      tensors.add(WKV_CUDA_ATT_VALUE, index, att.value);
+      tensors.add(WKV_CUDA_ATT_GATE, index, att.gate);
+      tensors.add(WKV_CUDA_ATT_OUTPUT, index, att.output);
+      ++index;
+    }
+    return tensors;
+  }
+
   int mix_rank_ = 0;
   int decay_rank_ = 0;
   std::vector<bool> tuned_;
   Weights weights_;
+  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
 #include "engine/channel_mixing.h"
+#include "engine/cuda_upload.h"
 #include "engine/wkv5_mixing.h"
 
 namespace wkv {
@@ -33,7 +34,6 @@ struct Attention {
   std::vector<float> r_k;
   Matrix receptance, key, value, output;
   NormWeights ln_x;
-  std::vector<float> tuned;  // time_state, if there is one
 };
 
 struct Layer {
@@ -45,6 +45,7 @@ struct Layer {
 struct Weights {
   OuterWeights outer;
   std::vector<Layer> layers;
+  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
 };
 
 struct Buffers final : StepBuffers {
@@ -82,12 +83,7 @@ class Rwkv7 final : public Network {
     return std::make_unique<Buffers>(info_, lanes, weights_.layers.back().attention);
   }
 
-  void initialize(float* state) const override {
-    std::fill_n(state, info_.state.numbers(), 0.0F);
-    for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-      initialize_recurrence(info_, layer, weights_.layers[layer].attention.tuned, false, state);
-    }
-  }
+  void initialize(float* state) const override { initialize_state(info_, weights_.tuned, false, state); }
 
   bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
             const LogitsSink& sink, const Abandon& abandon) const override {
@@ -218,6 +214,7 @@ class Rwkv7Blueprint final : public Blueprint {
     const int d = info.embedding;
     const int channels = info.heads * info.head_size;
     weights_.layers.resize(static_cast<std::size_t>(info.layers));
+    weights_.tuned.resize(weights_.layers.size());
     for (int i = 0; i < info.layers; ++i) {
       const std::string block = "blocks." + std::to_string(i) + ".att.";
       tuned_.push_back(names.has(block + "time_state"));
@@ -266,7 +263,9 @@ class Rwkv7Blueprint final : public Blueprint {
       slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
       add_norm(slots, name + "ln_x", att.ln_x, channels);
       if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state", {info.heads, info.head_size, info.head_size}, &att.tuned});
+        slots.push_back({name + "time_state",
+                         {info.heads, info.head_size, info.head_size},
+                         &weights_.tuned[static_cast<std::size_t>(i)]});
       }
       add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.x_k", nullptr);
     }
@@ -274,11 +273,62 @@ class Rwkv7Blueprint final : public Blueprint {
     return slots;
   }
 
+  Uploader* begin_upload(const LoadOptions& options) override {
+    if (options.cuda == nullptr) return nullptr;
+    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
+                                           options.cuda_device);
+    return upload_.get();
+  }
+
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
+    if (upload_ != nullptr)
+      return upload_->finish(std::move(complete), tuned_state(std::move(weights_.tuned), false));
     return std::make_shared<Rwkv7>(std::move(complete), std::move(weights_), options.group_norm_epsilon);
   }
 
  private:
+  CudaTensors cuda_tensors() const {
+    constexpr std::array<WkvCudaVector, kMixes> kCudaMixes = {WKV_CUDA_ATT_MIX_R, WKV_CUDA_ATT_MIX_W,
+                                                              WKV_CUDA_ATT_MIX_K, WKV_CUDA_ATT_MIX_V,
+                                                              WKV_CUDA_ATT_MIX_A, WKV_CUDA_ATT_MIX_G};
+    CudaTensors tensors(info, WKV_CUDA_RWKV7, weights_.outer);
+    const Attention& last = weights_.layers.back().attention;
+    tensors.shape.decay_rank = last.w.down.outputs;
+    tensors.shape.rate_rank = last.a.down.outputs;
+    tensors.shape.value_rank = info.layers > 1 ? last.v.down.outputs : 0;
+    tensors.shape.gate_rank = last.g.down.outputs;
+    int index = 0;
+    for (const Layer& layer : weights_.layers) {
+      const Attention& att = layer.attention;
+      tensors.add(index, layer.ln1, layer.ln2, layer.feed_forward);
+      for (std::size_t mix = 0; mix < kMixes; ++mix) tensors.add(kCudaMixes[mix], index, att.mix[mix]);
+      tensors.add(WKV_CUDA_ATT_DECAY, index, att.w.bias);
+      tensors.add(WKV_CUDA_DECAY_DOWN, index, att.w.down);
+      tensors.add(WKV_CUDA_DECAY_UP, index, att.w.up);
+      tensors.add(WKV_CUDA_ATT_RATE, index, att.a.bias);
+      tensors.add(WKV_CUDA_RATE_DOWN, index, att.a.down);
+      tensors.add(WKV_CUDA_RATE_UP, index, att.a.up);
+      // The first layer's value is everyone's.
+      if (index > 0) {
+        tensors.add(WKV_CUDA_ATT_FIRST, index, att.v.bias);
+        tensors.add(WKV_CUDA_VALUE_DOWN, index, att.v.down);
+        tensors.add(WKV_CUDA_VALUE_UP, index, att.v.up);
+      }
+      tensors.add(WKV_CUDA_GATE_DOWN, index, att.g.down);
+      tensors.add(WKV_CUDA_GATE_UP, index, att.g.up);
+      tensors.add(WKV_CUDA_ATT_K_K, index, att.k_k);
+      tensors.add(WKV_CUDA_ATT_K_A, index, att.k_a);
+      tensors.add(WKV_CUDA_ATT_R_K, index, att.r_k);
+      tensors.add(WKV_CUDA_LN_X_WEIGHT, index, att.ln_x);
+      tensors.add(WKV_CUDA_ATT_RECEPTANCE, index, att.receptance);
+      tensors.add(WKV_CUDA_ATT_KEY, index, att.key);
+      tensors.add(WKV_CUDA_ATT_VALUE, index, att.value);
+      tensors.add(WKV_CUDA_ATT_OUTPUT, index, att.output);
+      ++index;
+    }
+    return tensors;
+  }
+
   // Published files have v0, v1 and v2 in the first layer too, where nothing uses them; others leave them
   // out.
   bool has_v(int layer) const { return layer > 0 || first_has_v_; }
@@ -292,6 +342,7 @@ class Rwkv7Blueprint final : public Blueprint {
   bool first_has_v_ = false;
   std::vector<bool> tuned_;
   Weights weights_;
+  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "engine/fingerprint.h"
 #include "engine/input_scales.h"
 #include "engine/packed_matrix.h"
-#include "engine/rwkv5_cuda.h"
+#include "engine/cuda_network.h"
 #include "engine/tensor_names.h"
 
 namespace wkv {

@@ -1,5 +1,7 @@
 #include "engine/wkv5_mixing.h"
 
+#include <algorithm>
+
 namespace wkv {
 
 void mix_wkv5(Step& step, std::size_t layer, const Wkv5Mixing& mixing) {
@@ -32,16 +34,18 @@ void mix_wkv5(Step& step, std::size_t layer, const Wkv5Mixing& mixing) {
   });
 }
 
-void initialize_recurrence(const ModelInfo& info, std::size_t layer, const std::vector<float>& tuned,
-                           bool transposed, float* state) {
-  if (tuned.empty()) return;
+void initialize_state(const ModelInfo& info, const std::vector<std::vector<float>>& tuned, bool transposed,
+                      float* state) {
+  std::fill_n(state, info.state.numbers(), 0.0F);
   const std::size_t numbers = info.state.numbers() / info.state.layers;
-  float* const place = state + layer * numbers + (numbers - tuned.size());
   const auto size = static_cast<std::size_t>(info.head_size);
-  for (std::size_t i = 0; i < tuned.size(); ++i) {
-    const std::size_t row = i / size % size;
-    const std::size_t column = i % size;
-    place[transposed ? i - row * size - column + column * size + row : i] = tuned[i];
+  for (std::size_t layer = 0; layer < tuned.size(); ++layer) {
+    float* const place = state + (layer + 1) * numbers - tuned[layer].size();
+    for (std::size_t i = 0; i < tuned[layer].size(); ++i) {
+      const std::size_t row = i / size % size;
+      const std::size_t column = i % size;
+      place[transposed ? i - row * size - column + column * size + row : i] = tuned[layer][i];
+    }
   }
 }
 

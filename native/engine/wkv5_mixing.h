@@ -24,10 +24,10 @@ struct Wkv5Mixing {
 // Head by head: a head's state stays in the cache over all tokens.
 void mix_wkv5(Step& step, std::size_t layer, const Wkv5Mixing& mixing);
 
-// The state that sessions begin with, per layer: zeros but for the recurrence where it was tuned
-// ("time_state", [heads][head size][head size]; the engine keeps it as [head][key][value], files the other
-// way round).
-void initialize_recurrence(const ModelInfo& info, std::size_t layer, const std::vector<float>& tuned,
-                           bool transposed, float* state);
+// The state that sessions begin with: zeros but for the recurrences of layers where it was tuned
+// ("time_state", [heads][head size][head size]; `tuned` is empty for the others). Files have it as
+// [head][value][key], which is transposed where the engine keeps it the other way round.
+void initialize_state(const ModelInfo& info, const std::vector<std::vector<float>>& tuned, bool transposed,
+                      float* state);
 
 }  // namespace wkv

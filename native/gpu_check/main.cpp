@@ -149,6 +149,20 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   report.check(name, problem);
 }
 
+constexpr std::pair<WkvCudaArchitecture, const char*> kOthers[] = {{WKV_CUDA_RWKV4, "RWKV-4"},
+                                                                   {WKV_CUDA_RWKV5_0, "RWKV-5.0"},
+                                                                   {WKV_CUDA_RWKV6, "RWKV-6"},
+                                                                   {WKV_CUDA_RWKV7, "RWKV-7"}};
+
+// Gives the narrow matrices that the architecture has one width.
+void set_ranks(WkvCudaShape& shape, int rank) {
+  const bool is_6 = shape.architecture == WKV_CUDA_RWKV6;
+  const bool is_7 = shape.architecture == WKV_CUDA_RWKV7;
+  if (is_6) shape.mix_rank = rank;
+  if (is_6 || is_7) shape.decay_rank = rank;
+  if (is_7) shape.rate_rank = shape.value_rank = shape.gate_rank = rank;
+}
+
 // A session beside others has the bits that it has alone.
 void check_batches(const Library& tested, const WkvCudaShape& shape, Report& report) {
   const RandomModel model(tested, shape, true);
@@ -249,12 +263,37 @@ int run(const std::string& library, const std::string& simulated_library, const 
   check_instructions(tested, simulated, small, report);
   const auto shape = [](int layers, int channels, int heads, int head_size, int feed_forward, int vocabulary,
                         int tokens) {
-    return WkvCudaShape{layers, channels, heads, head_size, feed_forward, vocabulary, tokens, tokens, 64e-5F};
+    return WkvCudaShape{.architecture = WKV_CUDA_RWKV5,
+                        .layers = layers,
+                        .channels = channels,
+                        .heads = heads,
+                        .head_size = head_size,
+                        .feed_forward = feed_forward,
+                        .vocabulary = vocabulary,
+                        .most_tokens = tokens,
+                        .most_segments = tokens,
+                        .group_norm_epsilon = 64e-5F,
+                        .mix_rank = 0,
+                        .decay_rank = 0,
+                        .rate_rank = 0,
+                        .value_rank = 0,
+                        .gate_rank = 0};
   };
   check_model(tested, simulated, shape(2, 128, 2, 64, 448, 300, 40), "heads of 64", report);
   check_model(tested, simulated, shape(1, 72, 3, 20, 250, 101, 40), "heads of 20, odd widths", report);
   if (!small)
     check_model(tested, simulated, shape(1, 1024, 16, 64, 3584, 2000, 40), "1,024 channels", report);
+  for (const auto& [architecture, name] : kOthers) {
+    for (const int head_size : {64, 20}) {
+      const int heads = architecture == WKV_CUDA_RWKV4 ? 2 * head_size : 2;
+      WkvCudaShape other = shape(2, 2 * head_size + head_size % 16, heads,
+                                 architecture == WKV_CUDA_RWKV4 ? 1 : head_size, 250, 101, 40);
+      other.architecture = architecture;
+      set_ranks(other, head_size / 2 + 1);
+      check_model(tested, simulated, other,
+                  name + std::string(", ") + std::to_string(other.channels) + " channels", report);
+    }
+  }
   check_batches(tested, shape(1, 512, 8, 64, 1792, 1000, small ? 12 : 64), report);
 
   WkvCeilings ceilings{};

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
+#include "backend/cuda/tensors.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv::gpu_check {
@@ -43,6 +45,31 @@ std::vector<unsigned char> random_panels(Random& random, int rows, int columns) 
   return bytes;
 }
 
+// Of what a vector's numbers are drawn.
+std::pair<float, float> range_of(const WkvCudaShape& shape, WkvCudaVector name) {
+  switch (name) {
+    case WKV_CUDA_LN0_WEIGHT:
+    case WKV_CUDA_LN_OUT_WEIGHT:
+    case WKV_CUDA_LN1_WEIGHT:
+    case WKV_CUDA_LN2_WEIGHT:
+    case WKV_CUDA_LN_X_WEIGHT:
+      return {0.5F, 1.5F};
+    case WKV_CUDA_LN0_BIAS:
+    case WKV_CUDA_LN_OUT_BIAS:
+    case WKV_CUDA_LN1_BIAS:
+    case WKV_CUDA_LN2_BIAS:
+    case WKV_CUDA_LN_X_BIAS:
+      return {-0.2F, 0.2F};
+    case WKV_CUDA_ATT_DECAY:
+      if (shape.architecture == WKV_CUDA_RWKV4) return {-2, -1e-3F};
+      if (shape.architecture == WKV_CUDA_RWKV6) return {-7, 0};
+      return shape.architecture == WKV_CUDA_RWKV7 ? std::pair{-3.0F, 2.0F} : std::pair{1e-4F, 0.3F};
+    default:
+      return name >= WKV_CUDA_ATT_MIX_X && name <= WKV_CUDA_FFN_MIX_R ? std::pair{0.0F, 1.0F}
+                                                                      : std::pair{-1.0F, 1.0F};
+  }
+}
+
 }  // namespace
 
 RandomModel::RandomModel(const Library& library, const WkvCudaShape& shape, bool share)
@@ -59,9 +86,7 @@ RandomModel::RandomModel(const Library& library, const WkvCudaShape& shape, bool
 RandomModel::~RandomModel() { api_.destroy_model(model_); }
 
 std::size_t RandomModel::page_floats() const {
-  const auto head = static_cast<std::size_t>(shape_.head_size);
-  return static_cast<std::size_t>(shape_.layers) * (2 * static_cast<std::size_t>(shape_.channels) +
-                                                    static_cast<std::size_t>(shape_.heads) * head * head);
+  return static_cast<std::size_t>(shape_.layers * cuda::layer_numbers(shape_));
 }
 
 void RandomModel::put_vector(int name, int layer, int count, float low, float high) {
@@ -80,39 +105,48 @@ void RandomModel::put_matrix(int name, int layer, int rows, int columns) {
   weight_bytes_ += panels.size();
 }
 
+void RandomModel::put_narrow_matrix(int name, int layer, int rows, int columns) {
+  // bf16, of a size that keeps outputs as large as inputs.
+  std::vector<std::uint16_t> panels(static_cast<std::size_t>((rows + 3) / 4 * 4) *
+                                    static_cast<std::size_t>((columns + 15) / 16 * 16));
+  const float size = 1.5F / std::sqrt(static_cast<float>(columns));
+  for (std::uint16_t& half : panels) {
+    const float number = random_.number(-size, size);
+    std::uint32_t bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    half = static_cast<std::uint16_t>(bits >> 16U);
+  }
+  const WkvCudaNarrowMatrix matrix{panels.data(), panels.size() * 2, WKV_CUDA_BF16, rows, columns};
+  must(api_.put_narrow_matrix(model_, name, layer, &matrix, &failure_), failure_);
+}
+
 void RandomModel::put_all() {
-  const int channels = shape_.channels;
-  const int attention = shape_.heads * shape_.head_size;
   std::vector<std::uint16_t> embedding(static_cast<std::size_t>(shape_.vocabulary) *
-                                       static_cast<std::size_t>(channels));
+                                       static_cast<std::size_t>(shape_.channels));
   // bf16, from 0.5 to 2 in size.
   for (std::uint16_t& half : embedding)
     half = static_cast<std::uint16_t>(0x3f00U | (random_.word() & 0x80ffU));
   must(api_.put_embedding(model_, WKV_CUDA_BF16, embedding.data(), embedding.size() * 2, &failure_),
        failure_);
-  for (int name = WKV_CUDA_LN0_WEIGHT; name <= WKV_CUDA_LN_OUT_BIAS; ++name) {
-    const bool bias = name == WKV_CUDA_LN0_BIAS || name == WKV_CUDA_LN_OUT_BIAS;
-    put_vector(name, 0, channels, bias ? -0.2F : 0.5F, bias ? 0.2F : 1.5F);
-  }
-  put_matrix(WKV_CUDA_HEAD, 0, shape_.vocabulary, channels);
   for (int layer = 0; layer < shape_.layers; ++layer) {
-    for (const int norm : {WKV_CUDA_LN1_WEIGHT, WKV_CUDA_LN2_WEIGHT}) {
-      put_vector(norm, layer, channels, 0.5F, 1.5F);
-      put_vector(norm + 1, layer, channels, -0.2F, 0.2F);
+    for (int i = 0; i < WKV_CUDA_VECTORS; ++i) {
+      const auto name = static_cast<WkvCudaVector>(i);
+      const int count = cuda::numbers_of(shape_, name, layer);
+      if (count == 0 || (layer > 0 && !cuda::is_of_layer(name))) continue;
+      const auto [low, high] = range_of(shape_, name);
+      put_vector(name, layer, count, low, high);
     }
-    for (int mix = WKV_CUDA_ATT_MIX_K; mix <= WKV_CUDA_FFN_MIX_R; ++mix)
-      put_vector(mix, layer, channels, 0, 1);
-    put_vector(WKV_CUDA_ATT_FORGET, layer, attention, 1e-4F, 0.3F);
-    put_vector(WKV_CUDA_ATT_BONUS, layer, attention, -1, 1);
-    put_vector(WKV_CUDA_LN_X_WEIGHT, layer, attention, 0.5F, 1.5F);
-    put_vector(WKV_CUDA_LN_X_BIAS, layer, attention, -0.2F, 0.2F);
-    for (int matrix = WKV_CUDA_ATT_RECEPTANCE; matrix <= WKV_CUDA_ATT_GATE; ++matrix) {
-      put_matrix(matrix, layer, attention, channels);
+    for (int i = 0; i < WKV_CUDA_MATRICES; ++i) {
+      const auto name = static_cast<WkvCudaMatrixName>(i);
+      const cuda::Form form = cuda::form_of(shape_, name);
+      if (!form.exists() || (layer > 0 && !cuda::is_of_layer(name))) continue;
+      put_matrix(name, layer, form.rows, form.columns);
     }
-    put_matrix(WKV_CUDA_ATT_OUTPUT, layer, channels, attention);
-    put_matrix(WKV_CUDA_FFN_KEY, layer, shape_.feed_forward, channels);
-    put_matrix(WKV_CUDA_FFN_RECEPTANCE, layer, channels, channels);
-    put_matrix(WKV_CUDA_FFN_VALUE, layer, channels, shape_.feed_forward);
+    for (int i = 0; i < WKV_CUDA_NARROW_MATRICES; ++i) {
+      const auto name = static_cast<WkvCudaNarrowName>(i);
+      const cuda::Form form = cuda::form_of(shape_, name, layer);
+      if (form.exists()) put_narrow_matrix(name, layer, form.rows, form.columns);
+    }
   }
   panels_.clear();
 }

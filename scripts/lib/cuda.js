@@ -13,18 +13,10 @@ const { responds } = require('./setup');
 const architectures = [75, 80, 86, 89, 90, 100, 120];
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
-const hot = new Set([
-  ...[
-    'draw',
-    'gated_norm_fast',
-    'gemm_int8_few',
-    'gemm_int8_many',
-    'norm_quantize',
-    'quantize',
-    'shift_quantize',
-  ],
-  'wkv5_fast',
-]);
+const hot = new Set(
+  `draw gated_norm_fast gemm gemm_int8_few gemm_int8_many mix_quantize norm_quantize quantize shift_quantize
+  wkv4 wkv5_fast wkv7_fast wkv7_keys_fast`.split(/\s+/),
+);
 const mostBytes = 10_000_000;
 
 // Never run on Windows: written from the documentation of nvcc and of Microsoft's compiler.

@@ -1,9 +1,10 @@
 /** Says why a test cannot run here; jest counts it as skipped. */
 export function unless(reason: string | false): typeof test {
   if (reason === false) return test;
-  return ((name: string) => {
+  const skip = (name: string): void => {
     test.skip(`${name} (skipped, because ${reason})`, () => undefined);
-  }) as typeof test;
+  };
+  return Object.assign(skip, { each: () => skip }) as unknown as typeof test;
 }
 
 /** For {@link unless}: what Windows does not have. */

@@ -6,9 +6,9 @@
  * wkv_cuda_api, which returns a table of functions. Plain C: nothing is thrown or exited, every function
  * returns a code, and on anything but WKV_CUDA_OK says in `failure` what was wrong.
  *
- * A model is an RWKV 5.2 with matrices in int8, in the panels of native/kernels/gemm_int8. Its sessions'
- * states are pages in the GPU's memory, which may outlive it. The functions of one model and its pages may be
- * called from any thread; they wait for each other.
+ * A model is an RWKV of any version from 4 to 7 with matrices in int8, in the panels of
+ * native/kernels/gemm_int8. Its sessions' states are pages in the GPU's memory, which may outlive it. The
+ * functions of one model and its pages may be called from any thread; they wait for each other.
  */
 
 #include <stdint.h>
@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define WKV_CUDA_API_VERSION 2
+#define WKV_CUDA_API_VERSION 3
 
 enum WkvCudaCode {
   WKV_CUDA_OK = 0,
@@ -44,19 +44,35 @@ struct WkvCudaDevice {
   uint64_t free_memory;
 };
 
+enum WkvCudaArchitecture {
+  WKV_CUDA_RWKV4,
+  WKV_CUDA_RWKV5_0, /* without a gate */
+  WKV_CUDA_RWKV5,   /* 5.1 and 5.2 */
+  WKV_CUDA_RWKV6,
+  WKV_CUDA_RWKV7
+};
+
 struct WkvCudaShape {
+  int32_t architecture;
   int32_t layers;
   int32_t channels;
-  int32_t heads;
+  int32_t heads; /* of RWKV-4: one for each channel of attention, of size 1 */
   int32_t head_size;
   int32_t feed_forward;
   int32_t vocabulary;
   int32_t most_tokens;   /* of one step */
   int32_t most_segments; /* of one step */
   float group_norm_epsilon;
+  /* The widths between a down and an up matrix; 0 where the architecture has none. */
+  int32_t mix_rank;   /* RWKV-6 */
+  int32_t decay_rank; /* RWKV-6 and 7 */
+  int32_t rate_rank;  /* RWKV-7, as are the rest */
+  int32_t value_rank;
+  int32_t gate_rank;
 };
 
-/* Tensors; those of a layer are told apart by its number, others have the layer 0. */
+/* Tensors; those of a layer are told apart by its number, others have the layer 0. Each architecture has some
+   of them: native/backend/cuda/tensors.h. */
 enum WkvCudaVector {
   WKV_CUDA_LN0_WEIGHT, /* not of a layer, [channels] */
   WKV_CUDA_LN0_BIAS,
@@ -66,16 +82,26 @@ enum WkvCudaVector {
   WKV_CUDA_LN1_BIAS,
   WKV_CUDA_LN2_WEIGHT,
   WKV_CUDA_LN2_BIAS,
+  WKV_CUDA_ATT_MIX_X, /* the mix of what RWKV-6 computes its mixes from */
+  WKV_CUDA_ATT_MIX_W,
   WKV_CUDA_ATT_MIX_K,
   WKV_CUDA_ATT_MIX_V,
   WKV_CUDA_ATT_MIX_R,
+  WKV_CUDA_ATT_MIX_A,
   WKV_CUDA_ATT_MIX_G,
   WKV_CUDA_FFN_MIX_K,
   WKV_CUDA_FFN_MIX_R,
-  WKV_CUDA_ATT_FORGET, /* 1 - exp(-exp(time_decay)), [heads][head_size], as are the rest */
+  /* [heads][head_size], as are the rest. RWKV-4: -exp(time_decay); 5: 1 - exp(-exp(time_decay)); 6 and 7:
+     what is added to the product of the decay's matrices. */
+  WKV_CUDA_ATT_DECAY,
   WKV_CUDA_ATT_BONUS,
   WKV_CUDA_LN_X_WEIGHT,
   WKV_CUDA_LN_X_BIAS,
+  WKV_CUDA_ATT_RATE,  /* RWKV-7: a0, */
+  WKV_CUDA_ATT_FIRST, /* v0, not of layer 0, */
+  WKV_CUDA_ATT_K_K,
+  WKV_CUDA_ATT_K_A,
+  WKV_CUDA_ATT_R_K,
   WKV_CUDA_VECTORS
 };
 enum WkvCudaMatrixName {
@@ -90,7 +116,30 @@ enum WkvCudaMatrixName {
   WKV_CUDA_FFN_VALUE,
   WKV_CUDA_MATRICES
 };
-enum WkvCudaEmbeddingType { WKV_CUDA_F32 = 0, WKV_CUDA_F16 = 1, WKV_CUDA_BF16 = 2 };
+/* Narrow matrices, in pairs: [rank][channels] and [heads * head_size or channels][rank]. */
+enum WkvCudaNarrowName {
+  WKV_CUDA_MIX_W_DOWN, /* RWKV-6, as are all mixes */
+  WKV_CUDA_MIX_K_DOWN,
+  WKV_CUDA_MIX_V_DOWN,
+  WKV_CUDA_MIX_R_DOWN,
+  WKV_CUDA_MIX_G_DOWN,
+  WKV_CUDA_MIX_W_UP,
+  WKV_CUDA_MIX_K_UP,
+  WKV_CUDA_MIX_V_UP,
+  WKV_CUDA_MIX_R_UP,
+  WKV_CUDA_MIX_G_UP,
+  WKV_CUDA_DECAY_DOWN,
+  WKV_CUDA_DECAY_UP,
+  WKV_CUDA_RATE_DOWN, /* RWKV-7: a1 */
+  WKV_CUDA_RATE_UP,
+  WKV_CUDA_VALUE_DOWN, /* not of layer 0 */
+  WKV_CUDA_VALUE_UP,
+  WKV_CUDA_GATE_DOWN,
+  WKV_CUDA_GATE_UP,
+  WKV_CUDA_NARROW_MATRICES
+};
+/* Of numbers that are not quantized. */
+enum WkvCudaType { WKV_CUDA_F32 = 0, WKV_CUDA_F16 = 1, WKV_CUDA_BF16 = 2 };
 
 struct WkvCudaMatrix {
   const void* panels;
@@ -99,6 +148,15 @@ struct WkvCudaMatrix {
   int32_t columns;
   int32_t group;             /* a multiple of 16 */
   const float* input_scales; /* [columns], or null: all 1 */
+};
+
+/* Panels of native/kernels/gemm. */
+struct WkvCudaNarrowMatrix {
+  const void* panels;
+  uint64_t bytes; /* those of the panels, perhaps up to 63 more */
+  int32_t type;   /* a WkvCudaType */
+  int32_t rows;
+  int32_t columns;
 };
 
 struct WkvCudaModel;
@@ -156,12 +214,15 @@ struct WkvCudaApi {
                         uint64_t count, struct WkvCudaFailure* failure);
   int32_t (*put_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
                         const struct WkvCudaMatrix* weights, struct WkvCudaFailure* failure);
-  /* [vocabulary][channels] */
+  int32_t (*put_narrow_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
+                               const struct WkvCudaNarrowMatrix* weights, struct WkvCudaFailure* failure);
+  /* [vocabulary][channels], of a WkvCudaType */
   int32_t (*put_embedding)(struct WkvCudaModel* model, int32_t type, const void* numbers, uint64_t bytes,
                            struct WkvCudaFailure* failure);
 
   /* A page is the state of a session, as the engine has it: layer by layer att_x, ffn_x [channels], and the
-     recurrence [head][key][value]; a new one is all zeros. */
+     recurrence: [head][key][value], of RWKV-7 [head][value][key], of RWKV-4 aa, bb and pp [channel]. A new
+     one is all zeros, in RWKV-4 too: there it has to be written. */
   int32_t (*create_page)(struct WkvCudaModel* model, struct WkvCudaPage** page,
                          struct WkvCudaFailure* failure);
   void (*destroy_page)(struct WkvCudaPage* page); /* takes null */

@@ -13,6 +13,7 @@ class Array {
  public:
   Array() = default;
   Array(std::size_t size, const char* doing) : size_(size) {
+    if (size == 0) return;
     void* memory = nullptr;
     check(kTake(&memory, size * sizeof(Element)), doing);
     data_ = static_cast<Element*>(memory);

@@ -4,12 +4,14 @@
 #include <limits>
 
 #include "backend/cuda/devices.h"
+#include "backend/cuda/tensors.h"
 #include "kernels/wkv5/cuda.h"
 
 namespace {
 
 using wkv::cuda::Failed;
 
+constexpr std::int64_t kMostRank = 4096;
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 
 void require(bool fits, const std::string& what, std::int64_t value, std::int64_t most) {
@@ -24,6 +26,9 @@ void require_between(const std::string& what, std::int64_t value, std::int64_t m
 
 // Checks everything that kernels count in 32 bits.
 const WkvCudaShape& checked(const WkvCudaShape& shape) {
+  if (shape.architecture < WKV_CUDA_RWKV4 || shape.architecture > WKV_CUDA_RWKV7) {
+    throw Failed{WKV_CUDA_ARGUMENT, "there is no architecture " + std::to_string(shape.architecture)};
+  }
   require_between("layers", shape.layers, 1024);
   require_between("channels", shape.channels, wkv::cuda::kMostChannels);
   require_between("heads", shape.heads, 65'535);
@@ -33,12 +38,24 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
   require_between("tokens in the vocabulary", shape.vocabulary, 1 << 24);
   require_between("tokens in a step", shape.most_tokens, 4096);
   require_between("sessions in a step", shape.most_segments, 4096);
+  const auto require_rank = [&](const char* of, int rank, bool exists) {
+    if (exists) require_between("numbers between the matrices of " + std::string(of), rank, kMostRank);
+    if (!exists && rank != 0)
+      throw Failed{WKV_CUDA_ARGUMENT, "such a model has no matrices of " + std::string(of)};
+  };
+  const bool is_6 = shape.architecture == WKV_CUDA_RWKV6;
+  const bool is_7 = shape.architecture == WKV_CUDA_RWKV7;
+  require_rank("its mixes", shape.mix_rank, is_6);
+  require_rank("its decay", shape.decay_rank, is_6 || is_7);
+  require_rank("its rate", shape.rate_rank, is_7);
+  // A model of one layer has none.
+  require_rank("its first value", shape.value_rank, is_7 && shape.layers > 1);
+  require_rank("its gate", shape.gate_rank, is_7);
   return shape;
 }
 
 std::size_t state_floats_of(const WkvCudaShape& shape) {
-  const std::int64_t state = std::int64_t{shape.heads} * shape.head_size * shape.head_size;
-  const std::int64_t floats = shape.layers * (2 * std::int64_t{shape.channels} + state);
+  const std::int64_t floats = shape.layers * wkv::cuda::layer_numbers(shape);
   require_between("numbers in a state", floats, kMost);
   return static_cast<std::size_t>(floats);
 }

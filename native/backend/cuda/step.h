@@ -1,17 +1,19 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "backend/cuda/draws.h"
 #include "backend/cuda/graph.h"
+#include "backend/cuda/layers.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/weights.h"
 #include "kernels/cuda/segment.h"
 
 namespace wkv::cuda {
 
-// The forward pass of RWKV-5.2 ("Eagle", arXiv 2404.05892), with the buffers of one step. Throws Failed.
+// The forward pass, with the buffers of one step. Throws Failed.
 class Step {
  public:
   explicit Step(const WkvCudaShape& shape);
@@ -25,17 +27,6 @@ class Step {
   void forget_graphs() { graphs_.clear(); }
 
  private:
-  // Quantized inputs of matrices.
-  struct Quantized {
-    Quantized(int tokens, int columns);
-    QuantizedTokens of(const WeightMatrix& matrix) const;
-
-    int stride;
-    DeviceArray<std::int8_t> codes;
-    DeviceArray<float> scales;
-    DeviceArray<std::int32_t> offsets;
-  };
-
   // A step's input, in one block that is copied at once.
   struct Input {
     Input(int tokens, int segments);
@@ -53,21 +44,23 @@ class Step {
     std::size_t segment_bytes;
   };
 
-  struct Call;
+  void put_layers(const Call& call) const;
   // Null where the step is not one that is kept.
   const Graph* graph_of(const Call& call, const Stream& stream);
   // Of the tokens that are wanted, the first `copied` ones' logits go to the host; of the others tokens are
   // drawn.
   void run_head(const Call& call, int wanted, int copied, float* logits, const Stream& stream) const;
+  // logits_[i] = head LN(x[wanted[begin + i]]; ln_out)
+  void put_logits(const Call& call, int begin, int count) const;
 
   WkvCudaShape shape_;
   Input input_;
   Draws draws_;
-  DeviceArray<float> x_, r_, k_, v_, g_, y_, gate_, hidden_, logits_;
+  LayerBuffers buffers_;
+  std::unique_ptr<TimeMixing> time_mixing_;
+  DeviceArray<float> logits_;
   // By how many sessions take a token in: generating repeats the same steps.
   std::map<int, Graph> graphs_;
-  std::vector<Quantized> mixed_;  // of channels
-  Quantized wide_;                // of attention's or channel mixing's own channels
 };
 
 }  // namespace wkv::cuda

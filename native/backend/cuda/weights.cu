@@ -1,5 +1,7 @@
 #include "backend/cuda/weights.h"
 
+#include "backend/cuda/tensors.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv::cuda {
@@ -19,33 +21,37 @@ DeviceArray<Element> upload(const void* from, std::size_t count, const Stream& s
   return array;
 }
 
-struct Form {
-  int rows;
-  int columns;
-};
-
-Form form_of(const WkvCudaShape& shape, int matrix) {
-  const int attention = shape.heads * shape.head_size;
-  switch (matrix) {
-    case WKV_CUDA_HEAD:
-      return {shape.vocabulary, shape.channels};
-    case WKV_CUDA_ATT_OUTPUT:
-      return {shape.channels, attention};
-    case WKV_CUDA_FFN_KEY:
-      return {shape.feed_forward, shape.channels};
-    case WKV_CUDA_FFN_RECEPTANCE:
-      return {shape.channels, shape.channels};
-    case WKV_CUDA_FFN_VALUE:
-      return {shape.channels, shape.feed_forward};
-    default:
-      return {attention, shape.channels};
-  }
+void require_name(const char* what, int name, int count) {
+  if (name < 0 || name >= count) refuse("there is no " + std::string(what) + " " + std::to_string(name));
 }
-
-bool is_of_layer(WkvCudaVector vector) { return vector >= WKV_CUDA_LN1_WEIGHT; }
 
 void require_layer(int layer, bool of_layer, int layers) {
   if (layer < 0 || layer >= (of_layer ? layers : 1)) refuse("there is no layer " + std::to_string(layer));
+}
+
+[[noreturn]] void refuse_name(const char* what, int name, int layer) {
+  refuse("such a model has no " + std::string(what) + " " + std::to_string(name) + " in layer " +
+         std::to_string(layer));
+}
+
+void require_form(const std::string& name, const Form& form, int rows, int columns) {
+  if (rows == form.rows && columns == form.columns) return;
+  refuse(name + " is " + std::to_string(rows) + " x " + std::to_string(columns) + ", not " +
+         std::to_string(form.rows) + " x " + std::to_string(form.columns));
+}
+
+void require_bytes(const std::string& name, std::uint64_t bytes, std::size_t expected) {
+  if (bytes >= expected && bytes <= expected + 63) return;
+  refuse(name + " has " + std::to_string(bytes) + " bytes, not " + std::to_string(expected));
+}
+
+std::size_t bytes_of_type(int type) {
+  if (type < WKV_CUDA_F32 || type > WKV_CUDA_BF16) refuse("there is no type " + std::to_string(type));
+  return type == WKV_CUDA_F32 ? 4 : 2;
+}
+
+std::size_t round_up(int value, int multiple) {
+  return static_cast<std::size_t>((value + multiple - 1) / multiple * multiple);
 }
 
 }  // namespace
@@ -62,14 +68,20 @@ const float* Weights::vector(WkvCudaVector name, int layer) const {
 }
 
 const WeightMatrix& Weights::matrix(WkvCudaMatrixName name, int layer) const {
-  return layer_of(name != WKV_CUDA_HEAD, layer).matrices[static_cast<std::size_t>(name)];
+  return layer_of(is_of_layer(name), layer).matrices[static_cast<std::size_t>(name)];
+}
+
+const NarrowMatrix& Weights::narrow_matrix(WkvCudaNarrowName name, int layer) const {
+  return layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(name)];
 }
 
 void Weights::put_vector(int vector, int layer, const float* numbers, std::uint64_t count,
                          const Stream& stream) {
-  if (vector < 0 || vector >= WKV_CUDA_VECTORS) refuse("there is no vector " + std::to_string(vector));
-  require_layer(layer, is_of_layer(static_cast<WkvCudaVector>(vector)), shape_.layers);
-  const int expected = vector >= WKV_CUDA_ATT_FORGET ? shape_.heads * shape_.head_size : shape_.channels;
+  require_name("vector", vector, WKV_CUDA_VECTORS);
+  const auto name = static_cast<WkvCudaVector>(vector);
+  require_layer(layer, is_of_layer(name), shape_.layers);
+  const int expected = numbers_of(shape_, name, layer);
+  if (expected == 0) refuse_name("vector", vector, layer);
   if (count != static_cast<std::uint64_t>(expected)) {
     refuse("the vector " + std::to_string(vector) + " has " + std::to_string(count) + " numbers, not " +
            std::to_string(expected));
@@ -79,23 +91,19 @@ void Weights::put_vector(int vector, int layer, const float* numbers, std::uint6
 }
 
 void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, const Stream& stream) {
-  if (matrix < 0 || matrix >= WKV_CUDA_MATRICES) refuse("there is no matrix " + std::to_string(matrix));
-  require_layer(layer, matrix != WKV_CUDA_HEAD, shape_.layers);
-  const Form form = form_of(shape_, matrix);
+  require_name("matrix", matrix, WKV_CUDA_MATRICES);
+  require_layer(layer, is_of_layer(static_cast<WkvCudaMatrixName>(matrix)), shape_.layers);
+  const Form form = form_of(shape_, static_cast<WkvCudaMatrixName>(matrix));
+  if (!form.exists()) refuse_name("matrix", matrix, layer);
   const std::string name = "the matrix " + std::to_string(matrix);
-  if (weights.rows != form.rows || weights.columns != form.columns) {
-    refuse(name + " is " + std::to_string(weights.rows) + " x " + std::to_string(weights.columns) + ", not " +
-           std::to_string(form.rows) + " x " + std::to_string(form.columns));
-  }
+  require_form(name, form, weights.rows, weights.columns);
   if (weights.group < kGroupStep || weights.group > kMostGroup || weights.group % kGroupStep != 0) {
     refuse(name + " has groups of " + std::to_string(weights.group) + " columns");
   }
-  const int padded = (form.columns + kGroupStep - 1) / kGroupStep * kGroupStep;
+  const auto padded = static_cast<int>(round_up(form.columns, kGroupStep));
   const auto panels = static_cast<std::size_t>((form.rows + kInt8PanelRows - 1) / kInt8PanelRows);
   const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
-  if (weights.bytes < bytes || weights.bytes > bytes + 63) {
-    refuse(name + " has " + std::to_string(weights.bytes) + " bytes, not " + std::to_string(bytes));
-  }
+  require_bytes(name, weights.bytes, bytes);
   WeightMatrix& place = layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)];
   place.rows = form.rows;
   place.columns = form.columns;
@@ -107,30 +115,55 @@ void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, co
   }
 }
 
+void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights,
+                                const Stream& stream) {
+  require_name("narrow matrix", matrix, WKV_CUDA_NARROW_MATRICES);
+  require_layer(layer, true, shape_.layers);
+  const Form form = form_of(shape_, static_cast<WkvCudaNarrowName>(matrix), layer);
+  if (!form.exists()) refuse_name("narrow matrix", matrix, layer);
+  const std::string name = "the narrow matrix " + std::to_string(matrix);
+  require_form(name, form, weights.rows, weights.columns);
+  const std::size_t bytes =
+      round_up(form.rows, kPanelRows) * round_up(form.columns, kPanelColumns) * bytes_of_type(weights.type);
+  require_bytes(name, weights.bytes, bytes);
+  NarrowMatrix& place =
+      layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(matrix)];
+  place.rows = form.rows;
+  place.columns = form.columns;
+  place.type = static_cast<ElementType>(weights.type);
+  place.panels = upload<unsigned char>(weights.panels, bytes, stream);
+}
+
 void Weights::put_embedding(int type, const void* numbers, std::uint64_t bytes, const Stream& stream) {
-  if (type < WKV_CUDA_F32 || type > WKV_CUDA_BF16) refuse("there is no type " + std::to_string(type));
   const std::uint64_t expected = static_cast<std::uint64_t>(shape_.vocabulary) *
-                                 static_cast<std::uint64_t>(shape_.channels) * (type == WKV_CUDA_F32 ? 4 : 2);
+                                 static_cast<std::uint64_t>(shape_.channels) * bytes_of_type(type);
   if (bytes != expected) {
     refuse("the embedding has " + std::to_string(bytes) + " bytes, not " + std::to_string(expected));
   }
   embedding_ = upload<unsigned char>(numbers, bytes, stream);
-  embedding_type_ = static_cast<EmbeddingType>(type);
+  embedding_type_ = static_cast<ElementType>(type);
 }
 
 void Weights::require_complete() const {
   if (embedding_.data() == nullptr) refuse("the model has no embedding yet");
   for (int layer = 0; layer < shape_.layers; ++layer) {
-    const std::string where = " of layer " + std::to_string(layer) + " yet";
+    const auto require = [layer](bool there, const char* what, int name) {
+      if (there) return;
+      refuse("the model has no " + std::string(what) + " " + std::to_string(name) + " of layer " +
+             std::to_string(layer) + " yet");
+    };
     for (int i = layer == 0 ? 0 : WKV_CUDA_LN1_WEIGHT; i < WKV_CUDA_VECTORS; ++i) {
-      if (vector(static_cast<WkvCudaVector>(i), layer) == nullptr) {
-        refuse("the model has no vector " + std::to_string(i) + where);
-      }
+      const auto name = static_cast<WkvCudaVector>(i);
+      require(numbers_of(shape_, name, layer) == 0 || vector(name, layer) != nullptr, "vector", i);
     }
     for (int i = layer == 0 ? 0 : WKV_CUDA_ATT_RECEPTANCE; i < WKV_CUDA_MATRICES; ++i) {
-      if (matrix(static_cast<WkvCudaMatrixName>(i), layer).panels.data() == nullptr) {
-        refuse("the model has no matrix " + std::to_string(i) + where);
-      }
+      const auto name = static_cast<WkvCudaMatrixName>(i);
+      require(!form_of(shape_, name).exists() || matrix(name, layer).panels.data() != nullptr, "matrix", i);
+    }
+    for (int i = 0; i < WKV_CUDA_NARROW_MATRICES; ++i) {
+      const auto name = static_cast<WkvCudaNarrowName>(i);
+      require(!form_of(shape_, name, layer).exists() || narrow_matrix(name, layer).panels.data() != nullptr,
+              "narrow matrix", i);
     }
   }
 }

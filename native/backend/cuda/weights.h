@@ -5,6 +5,7 @@
 
 #include "backend/cuda/memory.h"
 #include "kernels/gemm_int8/cuda.h"
+#include "kernels/cuda/element.cuh"
 #include "kernels/layer_norm/cuda.h"
 
 namespace wkv::cuda {
@@ -17,6 +18,14 @@ struct WeightMatrix {
   DeviceArray<float> input_scales;  // empty: all 1
 };
 
+// In f32, f16 or bf16, in the panels of kernels/gemm.
+struct NarrowMatrix {
+  int rows = 0;
+  int columns = 0;
+  ElementType type = ElementType::kF32;
+  DeviceArray<unsigned char> panels;
+};
+
 // A model's tensors on the GPU. Throws Failed for what does not fit the shape.
 class Weights {
  public:
@@ -24,6 +33,7 @@ class Weights {
 
   void put_vector(int vector, int layer, const float* numbers, std::uint64_t count, const Stream& stream);
   void put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, const Stream& stream);
+  void put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights, const Stream& stream);
   void put_embedding(int type, const void* numbers, std::uint64_t bytes, const Stream& stream);
 
   // Throws Failed unless everything has been put.
@@ -34,13 +44,15 @@ class Weights {
     return {vector(weight, layer), vector(static_cast<WkvCudaVector>(weight + 1), layer)};
   }
   const WeightMatrix& matrix(WkvCudaMatrixName name, int layer = 0) const;
+  const NarrowMatrix& narrow_matrix(WkvCudaNarrowName name, int layer) const;
   const void* embedding() const { return embedding_.data(); }
-  EmbeddingType embedding_type() const { return embedding_type_; }
+  ElementType embedding_type() const { return embedding_type_; }
 
  private:
   struct Layer {
     std::array<DeviceArray<float>, WKV_CUDA_VECTORS> vectors;
     std::array<WeightMatrix, WKV_CUDA_MATRICES> matrices;
+    std::array<NarrowMatrix, WKV_CUDA_NARROW_MATRICES> narrow_matrices;
   };
 
   const Layer& layer_of(bool of_layer, int layer) const;
@@ -48,7 +60,7 @@ class Weights {
   WkvCudaShape shape_;
   std::vector<Layer> layers_;  // what is of no layer is in the first
   DeviceArray<unsigned char> embedding_;
-  EmbeddingType embedding_type_ = EmbeddingType::kF32;
+  ElementType embedding_type_ = ElementType::kF32;
 };
 
 }  // namespace wkv::cuda

@@ -15,7 +15,10 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kFastSize = 64;
 
-WKV_DEVICE float silu(float gate) { return gate * sigmoid(gate); }
+WKV_DEVICE float gated(Gate gate, float value, float g) {
+  if (gate == Gate::kNone) return value;
+  return value * (gate == Gate::kSilu ? g * sigmoid(g) : g);
+}
 
 // The sum over a head of 64, of which sixteen lanes have four numbers each, in the order of layer_norm.h: the
 // first and the last eight lanes have 32 neighbours each.
@@ -40,7 +43,9 @@ WKV_DEVICE Moments moments_of_fast_head(const float* y, float epsilon) {
   return moments(mean, sum_fast_head(numbers), kCount, epsilon);
 }
 
-WKV_KERNEL(kThreads) gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
+template <Gate kGate, bool kBonus>
+WKV_KERNEL(kThreads)
+gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
   begin_next_kernel();
   const int size = a.out.columns;
   const int span = block_x() * kWarps + thread_index() / kWarp;
@@ -52,15 +57,19 @@ WKV_KERNEL(kThreads) gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) 
   const int token = block_y();
   const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(token) * size;
   const Part y = load_part(a.y + at, span, size);
-  const Part g = load_part(a.g + at, span, size);
+  const Part g = kGate == Gate::kNone ? Part{} : load_part(a.g + at, span, size);
+  const Part v = kBonus ? load_part(a.v + at, span, size) : Part{};
   Part values;
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
     const Moments head = moments_of_fast_head(y.of + 4 * quad, a.epsilon);
+    const int column = part_column(span, quad);
+    const float bonus = kBonus && column < size ? a.bonus[(at + column) / kFastSize] : 0.0F;
     WKV_UNROLL
     for (int i = 4 * quad; i < 4 * quad + 4; ++i) {
-      const float gated = normal(y.of[i], head, weight.of[i], bias.of[i]) * silu(g.of[i]);
-      values.of[i] = gated * scales.of[i];
+      float value = normal(y.of[i], head, weight.of[i], bias.of[i]);
+      if constexpr (kBonus) value = fused(bonus, v.of[i], value);
+      values.of[i] = gated(kGate, value, g.of[i]) * scales.of[i];
     }
   }
   quantize_span(a.out, token, span, values);
@@ -105,17 +114,40 @@ WKV_KERNEL(kThreads) gated_norm_kernel(WKV_ARGUMENTS GatedNormArguments a) {
   const int end = begin + a.out.group < a.out.columns ? begin + a.out.group : a.out.columns;
   for (int head = begin / a.head_size * a.head_size; head < end; head += a.head_size) {
     const Moments of_head = moments_of_head(y + head, a.head_size, a.epsilon);
+    const float bonus =
+        a.bonus == nullptr ? 0.0F : a.bonus[token * (a.out.columns / a.head_size) + head / a.head_size];
     const int head_end = head + a.head_size < end ? head + a.head_size : end;
     // The group's columns are dealt to the lanes as quantize_group will read them.
     const int lane_first = begin + thread_index() % kWarp;
     const int skipped = head > lane_first ? (head - lane_first + kWarp - 1) / kWarp * kWarp : 0;
     for (int column = lane_first + skipped; column < head_end; column += kWarp) {
-      const float value =
-          normal(y[column], of_head, a.norm.weight[column], a.norm.bias[column]) * silu(g[column]);
+      float value = normal(y[column], of_head, a.norm.weight[column], a.norm.bias[column]);
+      if (a.bonus != nullptr) value = fused(bonus, a.v[at + column], value);
+      value = gated(a.gate, value, g[column]);
       g[column] = a.input_scales == nullptr ? value : value * a.input_scales[column];
     }
   }
   quantize_group(a.out, token, index, [&](int column) { return g[column]; });
+}
+
+using Kernel = void (*)(GatedNormArguments);
+
+template <bool kBonus>
+Kernel fast_kernel(Gate gate) {
+  switch (gate) {
+    case Gate::kNone:
+      return gated_norm_fast_kernel<Gate::kNone, kBonus>;
+    case Gate::kPlain:
+      return gated_norm_fast_kernel<Gate::kPlain, kBonus>;
+    case Gate::kSilu:
+      break;
+  }
+  return gated_norm_fast_kernel<Gate::kSilu, kBonus>;
+}
+
+Kernel kernel_for(const GatedNormArguments& arguments, bool fast) {
+  if (!fast) return gated_norm_kernel;
+  return arguments.bonus == nullptr ? fast_kernel<false>(arguments.gate) : fast_kernel<true>(arguments.gate);
 }
 
 }  // namespace
@@ -126,7 +158,7 @@ void gated_norm(const GatedNormArguments& arguments, cudaStream_t stream) {
   const bool fast = arguments.head_size == kFastSize && is_part_of_span(group);
   const int of_warp = fast ? kSpan : group;
   const int warps = (columns + of_warp - 1) / of_warp;
-  launch(fast ? gated_norm_fast_kernel : gated_norm_kernel,
+  launch(kernel_for(arguments, fast),
          {static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(arguments.tokens),
           kThreads, 0},
          stream, arguments);

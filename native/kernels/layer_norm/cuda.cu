@@ -8,12 +8,6 @@ namespace wkv::cuda {
 
 namespace {
 
-WKV_DEVICE float element(const void* elements, EmbeddingType type, std::ptrdiff_t index) {
-  if (type == EmbeddingType::kF32) return static_cast<const float*>(elements)[index];
-  const std::uint16_t half = static_cast<const std::uint16_t*>(elements)[index];
-  return type == EmbeddingType::kF16 ? from_f16(half) : float_of(static_cast<std::uint32_t>(half) << 16U);
-}
-
 // Numbers that a thread fetches at a time.
 constexpr int kAtOnce = 8;
 

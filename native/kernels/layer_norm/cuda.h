@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/arch.cuh"
+#include "kernels/cuda/element.cuh"
 #include "kernels/quantize/cuda.h"
 
 namespace wkv::cuda {
@@ -13,12 +13,10 @@ struct Norm {
   const float* bias;
 };
 
-enum class EmbeddingType : int { kF32 = 0, kF16 = 1, kBf16 = 2 };
-
 // x[t] = layer norm of the embedding's row tokens[t].
 struct EmbedArguments {
   const void* embedding;  // [vocabulary][channels]
-  EmbeddingType type;
+  ElementType type;
   const int* tokens;
   Norm norm;
   float* x;  // [count][channels]

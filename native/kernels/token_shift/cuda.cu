@@ -19,8 +19,8 @@ static_assert(sizeof(NormSums<2>) + 2 * kMostChannels * sizeof(float) <= kMostSh
 
 using Mix = ShiftQuantizeArguments::Mix;
 
-WKV_DEVICE float mixed(float current, float previous, float mix) {
-  return fused(current, mix, previous * (1.0F - mix));
+WKV_DEVICE float mixed(float one, float other, float share_of_one) {
+  return fused(one, share_of_one, other * (1.0F - share_of_one));
 }
 
 struct MixPart {
@@ -31,21 +31,22 @@ WKV_DEVICE MixPart load_mix(const Mix& mix, int span, int size) {
   return {load_part(mix.mix, span, size), load_scales(mix.input_scales, span, size)};
 }
 
-// All mixes whose groups allow it; `next` is the first.
+// All mixes whose groups allow it, of two rows, the first of which has the mixes' shares; `next` is the first
+// mix.
 WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span, MixPart next,
-                                       const float* current, const float* previous) {
+                                       const float* one, const float* other) {
   WKV_KEEP_LOOP
   for (int index = 0; index < a.count; ++index) {
     const MixPart mix = next;
     if (index + 1 < a.count) next = load_mix(a.mixes[index + 1], span, a.channels);
     const QuantizedTokens& out = a.mixes[index].out;
     if (!is_part_of_span(out.group)) continue;
-    const Part now = load_part(current, span, a.channels);
-    const Part before = load_part(previous, span, a.channels);
+    const Part ones = load_part(one, span, a.channels);
+    const Part others = load_part(other, span, a.channels);
     Part values;
     WKV_UNROLL
     for (int i = 0; i < kPartNumbers; ++i) {
-      values.of[i] = mixed(now.of[i], before.of[i], mix.mix.of[i]) * mix.scales.of[i];
+      values.of[i] = mixed(ones.of[i], others.of[i], mix.mix.of[i]) * mix.scales.of[i];
     }
     quantize_span(out, block_x(), span, values);
   }
@@ -66,6 +67,8 @@ WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArg
   NormSums<2>& sums = shared_memory<NormSums<2>>();
   float* const current = shared_array<float>() + sizeof sums / sizeof(float);
   float* const previous = current + row_floats(a.channels);
+  const float* const one = a.share_of_before ? previous : current;
+  const float* const other = a.share_of_before ? current : previous;
   const int size = a.channels;
   const int token = block_x();
   const int own = a.segment_of[token];
@@ -86,7 +89,8 @@ WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArg
   const bool first = token == segment.first;
 
   for_spans_of_warp(size, [&](int span) {
-    const MixPart mix = load_mix(a.mixes[0], span, size);
+    MixPart mix = {};
+    if (a.count > 0) mix = load_mix(a.mixes[0], span, size);
     const Part weight = load_part(a.norm.weight, span, size);
     const Part bias = load_part(a.norm.bias, span, size);
     const Part now = normal(load_part(current, span, size), of_rows[0], weight, bias);
@@ -94,7 +98,12 @@ WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArg
     if (!first) before = normal(before, of_rows[1], weight, bias);
     store_part(current, span, size, now);
     store_part(previous, span, size, before);
-    quantize_span_of_mixes(a, span, mix, current, previous);
+    if (a.current != nullptr) {
+      const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(token) * size;
+      store_part(a.current + row, span, size, now);
+      store_part(a.previous + row, span, size, before);
+    }
+    quantize_span_of_mixes(a, span, mix, one, other);
   });
 
   bool all_in_spans = true;
@@ -105,7 +114,7 @@ WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArg
       const Mix& mix = a.mixes[index];
       if (is_part_of_span(mix.out.group)) continue;
       quantize_groups(mix.out, token, [&](int column) {
-        const float value = mixed(current[column], previous[column], mix.mix[column]);
+        const float value = mixed(one[column], other[column], mix.mix[column]);
         return mix.input_scales == nullptr ? value : value * mix.input_scales[column];
       });
     }

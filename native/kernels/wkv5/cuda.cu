@@ -1,6 +1,7 @@
 // Heads of 64: a block has half of a head's value channels, and for each of them four threads, one for each
 // run of keys, which keep their part of the state in registers. Tokens come in chunks, the next one while one
-// is computed; within a chunk no thread waits for another. For a single token it is a copy of the state.
+// is computed; within a chunk no thread waits for another. For a single token it is a copy of the state. The
+// decays of RWKV-5 stay in registers; those of RWKV-6, one for each token, come with the chunk.
 //
 // Other sizes leave the state in memory, and are simple.
 
@@ -17,30 +18,43 @@ constexpr int kRunKeys = kFastSize / kWkv5Runs;
 constexpr int kColumns = kWarp;  // of a block
 constexpr int kBlocksOfHead = kFastSize / kColumns;
 constexpr int kThreads = kWkv5Runs * kColumns;
-constexpr int kChunk = 16;
-// On a processor; together they have enough of the state on its way to be as fast as memory.
-[[maybe_unused]] constexpr int kBlocks = 7;
+// Tokens of a chunk; with their decays fewer of them have room in as much shared memory.
+template <bool kForgetOfToken>
+constexpr int kChunk = kForgetOfToken ? 12 : 16;
+// On a processor; together they have enough of the state on its way to be as fast as memory. With one more,
+// the form with decays of tokens would have too few registers.
+template <bool kForgetOfToken>
+[[maybe_unused]] constexpr int kBlocks = kForgetOfToken ? 6 : 7;
 
+template <bool kForgetOfToken>
+struct ChunkOfForget {};
+template <>
+struct ChunkOfForget<true> {
+  Floats4 forget[kChunk<true>][kFastSize / 4];
+};
 // What a block needs of some tokens.
-struct Chunk {
-  Floats4 r[kChunk][kFastSize / 4];
-  Floats4 k[kChunk][kFastSize / 4];
-  Floats4 v[kChunk][kColumns / 4];
+template <bool kForgetOfToken>
+struct Chunk : ChunkOfForget<kForgetOfToken> {
+  Floats4 r[kChunk<kForgetOfToken>][kFastSize / 4];
+  Floats4 k[kChunk<kForgetOfToken>][kFastSize / 4];
+  Floats4 v[kChunk<kForgetOfToken>][kColumns / 4];
 };
 
+template <bool kForgetOfToken>
 struct FastShared {
-  Chunk chunks[2];
-  float sums[kChunk][kWkv5Runs][kColumns];
+  Chunk<kForgetOfToken> chunks[2];
+  float sums[kChunk<kForgetOfToken>][kWkv5Runs][kColumns];
   float u[kFastSize];
-  float bonus[kChunk];
+  float bonus[kChunk<kForgetOfToken>];
 };
-static_assert(sizeof(FastShared) <= kMostSharedBytes);
+static_assert(sizeof(FastShared<true>) <= sizeof(FastShared<false>) &&
+              sizeof(FastShared<false>) <= kMostSharedBytes);
 
-// Rows of kNumbers floats, `stride` apart, of `tokens` tokens; sixteen bytes a thread at a time.
-template <int kNumbers>
-WKV_DEVICE void begin_rows(Floats4 (&place)[kChunk][static_cast<std::size_t>(kNumbers / 4)],
-                           const float* rows, std::ptrdiff_t stride, int tokens) {
-  constexpr int kPieces = kNumbers / 4;
+// Rows of floats, `stride` apart, of `tokens` tokens; sixteen bytes a thread at a time.
+template <std::size_t kTokens, std::size_t kQuads>
+WKV_DEVICE void begin_rows(Floats4 (&place)[kTokens][kQuads], const float* rows, std::ptrdiff_t stride,
+                           int tokens) {
+  constexpr int kPieces = kQuads;
   for (int i = thread_index(); i < tokens * kPieces; i += kThreads) {
     const float* const from = rows + i / kPieces * stride + i % kPieces * 4;
     begin_copy(reinterpret_cast<Words4*>(&place[i / kPieces][i % kPieces]),
@@ -57,9 +71,12 @@ WKV_DEVICE float bonus_of(int size, At at) {
   return sum;
 }
 
-WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+template <bool kForgetOfToken>
+WKV_KERNEL(kThreads, kBlocks<kForgetOfToken>)
+wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   begin_next_kernel();
-  FastShared& shared = shared_memory<FastShared>();
+  constexpr int kTokens = kChunk<kForgetOfToken>;
+  auto& shared = shared_memory<FastShared<kForgetOfToken>>();
   const int run = thread_index() / kColumns;
   const int column = thread_index() % kColumns;
   const int channel = block_x() / kBlocksOfHead * kFastSize;
@@ -76,32 +93,35 @@ WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   const std::ptrdiff_t first = segment.first * stride + channel;
   const auto begin_chunk = [&](int token) {
     if (token < segment.tokens) {
-      const int tokens = segment.tokens - token < kChunk ? segment.tokens - token : kChunk;
-      Chunk& chunk = shared.chunks[token / kChunk % 2];
+      const int tokens = segment.tokens - token < kTokens ? segment.tokens - token : kTokens;
+      Chunk<kForgetOfToken>& chunk = shared.chunks[token / kTokens % 2];
       const std::ptrdiff_t at = first + token * stride;
-      begin_rows<kFastSize>(chunk.r, a.r + at, stride, tokens);
-      begin_rows<kFastSize>(chunk.k, a.k + at, stride, tokens);
-      begin_rows<kColumns>(chunk.v, a.v + at + first_column, stride, tokens);
+      begin_rows(chunk.r, a.r + at, stride, tokens);
+      begin_rows(chunk.k, a.k + at, stride, tokens);
+      begin_rows(chunk.v, a.v + at + first_column, stride, tokens);
+      if constexpr (kForgetOfToken) begin_rows(chunk.forget, a.forget + at, stride, tokens);
     }
     commit_copies();
   };
   if (thread_index() < kFastSize) shared.u[thread_index()] = a.u[channel + thread_index()];
-  float forget[kRunKeys];
-  WKV_UNROLL
-  for (int i = 0; i < kRunKeys; ++i) forget[i] = -a.forget[channel + run * kRunKeys + i];
+  [[maybe_unused]] float forget[kRunKeys];
+  if constexpr (!kForgetOfToken) {
+    WKV_UNROLL
+    for (int i = 0; i < kRunKeys; ++i) forget[i] = -a.forget[channel + run * kRunKeys + i];
+  }
   await_previous_kernel();
   begin_chunk(0);
 
   WKV_KEEP_LOOP
-  for (int token = 0; token < segment.tokens; token += kChunk) {
+  for (int token = 0; token < segment.tokens; token += kTokens) {
     wait_copies<0>();
     sync_block();  // the chunk is there, and nobody needs the one before any more
-    begin_chunk(token + kChunk);
-    const Chunk& chunk = shared.chunks[token / kChunk % 2];
-    const int tokens = segment.tokens - token < kChunk ? segment.tokens - token : kChunk;
+    begin_chunk(token + kTokens);
+    const Chunk<kForgetOfToken>& chunk = shared.chunks[token / kTokens % 2];
+    const int tokens = segment.tokens - token < kTokens ? segment.tokens - token : kTokens;
 
     WKV_UNROLL
-    for (int begin = 0; begin < kChunk; begin += kThreads / 16) {
+    for (int begin = 0; begin < kTokens; begin += kThreads / 16) {
       // Whole warps take part, also where there is no token for them.
       const int own = begin + thread_index() / 16;
       const int of = own < tokens ? own : 0;
@@ -112,6 +132,15 @@ WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
       if (own < tokens && thread_index() % 16 == 0) shared.bonus[own] = bonus;
     }
 
+    // Four of the run's, negative.
+    const auto decays = [&]([[maybe_unused]] int t, int quad) -> Floats4 {
+      if constexpr (kForgetOfToken) {
+        const Floats4 f = chunk.forget[t][run * (kRunKeys / 4) + quad];
+        return {-f.x, -f.y, -f.z, -f.w};
+      } else {
+        return {forget[4 * quad], forget[4 * quad + 1], forget[4 * quad + 2], forget[4 * quad + 3]};
+      }
+    };
     WKV_KEEP_LOOP
     for (int t = 0; t < tokens; ++t) {
       const float value = reinterpret_cast<const float*>(chunk.v[t])[column];
@@ -120,14 +149,15 @@ WKV_KERNEL(kThreads, kBlocks) wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
       for (int quad = 0; quad < kRunKeys / 4; ++quad) {
         const Floats4 r = chunk.r[t][run * (kRunKeys / 4) + quad];
         const Floats4 k = chunk.k[t][run * (kRunKeys / 4) + quad];
-        const auto take = [&](int i, float receptance, float key) {
+        const auto take = [&](int i, float receptance, float key, float decay) {
           sum = fused(receptance, s[i], sum);
-          s[i] = fused(key, value, fused(forget[i], s[i], s[i]));
+          s[i] = fused(key, value, fused(decay, s[i], s[i]));
         };
-        take(4 * quad, r.x, k.x);
-        take(4 * quad + 1, r.y, k.y);
-        take(4 * quad + 2, r.z, k.z);
-        take(4 * quad + 3, r.w, k.w);
+        const Floats4 f = decays(t, quad);
+        take(4 * quad, r.x, k.x, f.x);
+        take(4 * quad + 1, r.y, k.y, f.y);
+        take(4 * quad + 2, r.z, k.z, f.z);
+        take(4 * quad + 3, r.w, k.w, f.w);
       }
       shared.sums[t][run][column] = sum;
     }
@@ -165,15 +195,15 @@ WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   const Segment segment = a.segments[block_y()];
   float* const state = segment.state + a.state_offset + static_cast<std::ptrdiff_t>(channel) * size;
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(a.heads) * size;
-  for (int i = thread_index(); i < size; i += block_threads()) {
-    head.forget[i] = a.forget[channel + i];
-    head.u[i] = a.u[channel + i];
-  }
+  for (int i = thread_index(); i < size; i += block_threads()) head.u[i] = a.u[channel + i];
   for (int token = 0; token < segment.tokens; ++token) {
     const std::ptrdiff_t at = (segment.first + token) * stride + channel;
     for (int i = thread_index(); i < size; i += block_threads()) {
       head.r[i] = a.r[at + i];
       head.k[i] = a.k[at + i];
+      if (token == 0 || a.forget_stride != 0) {
+        head.forget[i] = a.forget[(segment.first + token) * a.forget_stride + channel + i];
+      }
     }
     sync_block();
     const float bonus =
@@ -202,8 +232,10 @@ void wkv5(const Wkv5Arguments& arguments, cudaStream_t stream) {
   const auto segments = static_cast<unsigned>(arguments.count);
   const int size = arguments.head_size;
   if (size == kFastSize) {
-    launch(wkv5_fast_kernel,
-           {static_cast<unsigned>(arguments.heads * kBlocksOfHead), segments, kThreads, sizeof(FastShared)},
+    const bool of_token = arguments.forget_stride != 0;
+    launch(of_token ? wkv5_fast_kernel<true> : wkv5_fast_kernel<false>,
+           {static_cast<unsigned>(arguments.heads * kBlocksOfHead), segments, kThreads,
+            of_token ? sizeof(FastShared<true>) : sizeof(FastShared<false>)},
            stream, arguments);
     return;
   }

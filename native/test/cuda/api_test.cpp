@@ -22,7 +22,8 @@ namespace {
 
 const WkvCudaApi& api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
 
-constexpr WkvCudaShape kShape{.layers = 1,
+constexpr WkvCudaShape kShape{.architecture = WKV_CUDA_RWKV5,
+                              .layers = 1,
                               .channels = 20,
                               .heads = 2,
                               .head_size = 8,
@@ -30,7 +31,12 @@ constexpr WkvCudaShape kShape{.layers = 1,
                               .vocabulary = 11,
                               .most_tokens = 16,
                               .most_segments = 4,
-                              .group_norm_epsilon = 64e-5F};
+                              .group_norm_epsilon = 64e-5F,
+                              .mix_rank = 0,
+                              .decay_rank = 0,
+                              .rate_rank = 0,
+                              .value_rank = 0,
+                              .gate_rank = 0};
 constexpr std::size_t kPageFloats = 2 * 20 + 2 * 8 * 8;
 
 // A machine that is as it was before when the test ends.
@@ -164,6 +170,85 @@ TEST_SUITE("CUDA library") {
               "numbers in a state"));
   }
 
+  TEST_CASE("refuses architectures that there are not, and widths that they do not have") {
+    const auto answer = [](auto change) {
+      WkvCudaShape shape = kShape;
+      change(shape);
+      Model model;
+      return create(shape, model);
+    };
+    CHECK(answer([](WkvCudaShape& s) { s.architecture = 5; }).text == "there is no architecture 5");
+    CHECK(answer([](WkvCudaShape& s) { s.architecture = -1; }).code == WKV_CUDA_ARGUMENT);
+    const Answer of_5 = answer([](WkvCudaShape& s) { s.decay_rank = 8; });
+    CHECK(of_5.code == WKV_CUDA_ARGUMENT);
+    CHECK(of_5.text == "such a model has no matrices of its decay");
+    const auto six = [](WkvCudaShape& s) {
+      s.architecture = WKV_CUDA_RWKV6;
+      s.mix_rank = 4;
+      s.decay_rank = 8;
+    };
+    CHECK(answer(six).code == WKV_CUDA_OK);
+    const Answer without = answer([&](WkvCudaShape& s) {
+      six(s);
+      s.mix_rank = 0;
+    });
+    CHECK(without.code == WKV_CUDA_UNSUPPORTED);
+    CHECK(has(without.text, "numbers between the matrices of its mixes from 1 to 4096, not 0"));
+    const auto seven = [](WkvCudaShape& s) {
+      s.architecture = WKV_CUDA_RWKV7;
+      s.decay_rank = s.rate_rank = s.gate_rank = 8;
+    };
+    // The first layer has no matrices of the first value.
+    CHECK(answer(seven).code == WKV_CUDA_OK);
+    CHECK(answer([&](WkvCudaShape& s) {
+            seven(s);
+            s.value_rank = 8;
+          }).code == WKV_CUDA_ARGUMENT);
+    CHECK(answer([&](WkvCudaShape& s) {
+            seven(s);
+            s.layers = 2;
+          }).code == WKV_CUDA_UNSUPPORTED);
+  }
+
+  TEST_CASE("refuses tensors that an architecture does not have, and narrow matrices that do not fit") {
+    WkvCudaShape shape = kShape;
+    shape.architecture = WKV_CUDA_RWKV6;
+    shape.layers = 2;
+    shape.mix_rank = 5;
+    shape.decay_rank = 8;
+    Model model;
+    REQUIRE(create(shape, model).code == WKV_CUDA_OK);
+    WkvCudaFailure failure{};
+    const Floats numbers(2048);
+    CHECK(api().put_vector(model.get(), WKV_CUDA_ATT_MIX_X, 1, numbers.data(), 20, &failure) == WKV_CUDA_OK);
+    CHECK(api().put_vector(model.get(), WKV_CUDA_ATT_R_K, 1, numbers.data(), 16, &failure) ==
+          WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) ==
+          "such a model has no vector " + std::to_string(WKV_CUDA_ATT_R_K) + " in layer 1");
+    const auto put = [&](int name, int layer, int type, int rows, int columns, std::uint64_t bytes) {
+      const WkvCudaNarrowMatrix matrix{numbers.data(), bytes, type, rows, columns};
+      return api().put_narrow_matrix(model.get(), name, layer, &matrix, &failure);
+    };
+    // Panels of 4 rows and 16 columns: of 5 x 20 they are 8 x 32.
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_OK);
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 1, WKV_CUDA_BF16, 5, 20, 8 * 32 * 2 + 63) == WKV_CUDA_OK);
+    CHECK(put(WKV_CUDA_MIX_K_UP, 0, WKV_CUDA_F16, 20, 5, 20 * 16 * 2) == WKV_CUDA_OK);
+    CHECK(put(WKV_CUDA_DECAY_UP, 0, WKV_CUDA_F16, 16, 8, 16 * 16 * 2) == WKV_CUDA_OK);
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4 - 1) == WKV_CUDA_ARGUMENT);
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, 3, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) == "there is no type 3");
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, WKV_CUDA_F32, 6, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) == "the narrow matrix 1 is 6 x 20, not 5 x 20");
+    CHECK(put(WKV_CUDA_MIX_K_DOWN, 2, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(put(WKV_CUDA_RATE_DOWN, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(std::string(failure.text) ==
+          "such a model has no narrow matrix " + std::to_string(WKV_CUDA_RATE_DOWN) + " in layer 0");
+    CHECK(put(-1, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(put(WKV_CUDA_NARROW_MATRICES, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(api().put_narrow_matrix(model.get(), WKV_CUDA_MIX_K_DOWN, 0, nullptr, &failure) ==
+          WKV_CUDA_ARGUMENT);
+  }
+
   TEST_CASE("refuses tensors that do not fit, and steps before all are there") {
     Model model;
     REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
@@ -175,9 +260,9 @@ TEST_SUITE("CUDA library") {
     CHECK(vector(WKV_CUDA_LN0_WEIGHT, 0, 20) == WKV_CUDA_OK);
     CHECK(vector(WKV_CUDA_LN0_WEIGHT, 0, 21) == WKV_CUDA_ARGUMENT);
     CHECK(std::string(failure.text) == "the vector 0 has 21 numbers, not 20");
-    CHECK(vector(WKV_CUDA_ATT_FORGET, 0, 20) == WKV_CUDA_ARGUMENT);
-    CHECK(vector(WKV_CUDA_ATT_FORGET, 1, 16) == WKV_CUDA_ARGUMENT);
-    CHECK(vector(WKV_CUDA_ATT_FORGET, -1, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_ATT_DECAY, 0, 20) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_ATT_DECAY, 1, 16) == WKV_CUDA_ARGUMENT);
+    CHECK(vector(WKV_CUDA_ATT_DECAY, -1, 16) == WKV_CUDA_ARGUMENT);
     CHECK(vector(WKV_CUDA_VECTORS, 0, 20) == WKV_CUDA_ARGUMENT);
     CHECK(vector(-1, 0, 20) == WKV_CUDA_ARGUMENT);
     CHECK(api().put_vector(model.get(), WKV_CUDA_LN0_BIAS, 0, nullptr, 20, &failure) == WKV_CUDA_ARGUMENT);

@@ -7,7 +7,7 @@
 
 #include "backend/cuda/api.h"
 #include "engine/cuda_draw.h"
-#include "engine/rwkv5_cuda.h"
+#include "engine/cuda_network.h"
 #include "test/cuda/random_weights.h"
 #include "test/support/calls.h"
 

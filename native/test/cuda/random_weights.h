@@ -109,7 +109,8 @@ class RandomWeights {
 // The model on the library's first device.
 inline std::shared_ptr<const Network> on_gpu(const RandomWeights& random, const WkvCudaApi& api,
                                              float group_norm_epsilon) {
-  CudaUpload upload(random.info, random.weights, group_norm_epsilon, api, 0);
+  CudaUpload upload(random.info, rwkv5::cuda_tensors(random.info, random.weights), group_norm_epsilon, api,
+                    0);
   upload.put(random.weights.outer.embedding);
   upload.put(random.weights.outer.head);
   for (const rwkv5::Layer& layer : random.weights.layers) {
@@ -120,7 +121,7 @@ inline std::shared_ptr<const Network> on_gpu(const RandomWeights& random, const 
       upload.put(*matrix);
     }
   }
-  return upload.finish(random.info);
+  return upload.finish(random.info, tuned_state({}, true));
 }
 
 }  // namespace wkv::test

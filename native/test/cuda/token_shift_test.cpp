@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <tuple>
 
 #include "kernels/token_shift/cuda.h"
 #include "test/cuda/quantized.h"
@@ -21,6 +22,13 @@ struct Form {
   int channels;
   int plain_group;
   int scaled_group;
+};
+
+// What a launch is asked for.
+struct Use {
+  bool share_of_before;
+  bool rows;  // where the norms go
+  int mixes;
 };
 
 struct Case {
@@ -51,11 +59,84 @@ struct Case {
   int counts[3] = {1, 4, 8};
 };
 
+void check(const Form& form, const Use& use, const std::string& order) {
+  const int channels = form.channels;
+  INFO(order, ", ", channels, " channels, groups of ", form.plain_group, " and ", form.scaled_group);
+  INFO(use.mixes, " mixes, share of before: ", use.share_of_before, ", rows: ", use.rows);
+  Case c(channels);
+  OnDevice<float> x(c.x);
+  OnDevice<float> weight(c.weight);
+  OnDevice<float> bias(c.bias);
+  OnDevice<float> mixes[] = {c.mixes[0], c.mixes[1]};
+  OnDevice<float> input_scales(c.input_scales);
+  OnDevice<float> states[] = {c.states[0], c.states[1], c.states[2]};
+  std::vector<Segment> all;
+  std::vector<int> segment_of;
+  for (int s = 0; s < 3; ++s) {
+    all.push_back({states[s].data(), c.first[s], c.counts[s]});
+    segment_of.insert(segment_of.end(), static_cast<std::size_t>(c.counts[s]), s);
+  }
+  OnDevice<Segment> segments(all);
+  OnDevice<int> of_token(segment_of);
+  QuantizedNumbers expected[] = {{kTokens, channels, form.plain_group},
+                                 {kTokens, channels, form.scaled_group}};
+  QuantizedOnDevice plain(expected[0]);
+  QuantizedOnDevice scaled(expected[1]);
+  OnDevice<float> current(c.x.size());
+  OnDevice<float> previous(c.x.size());
+  wkv::cuda::ShiftQuantizeArguments arguments{.x = x.data(),
+                                              .segments = segments.data(),
+                                              .segment_of = of_token.data(),
+                                              .state_offset = kOffset,
+                                              .norm = {weight.data(), bias.data()},
+                                              .mixes = {},
+                                              .count = use.mixes,
+                                              .tokens = kTokens,
+                                              .channels = channels,
+                                              .share_of_before = use.share_of_before};
+  if (use.mixes > 0) arguments.mixes[0] = {mixes[0].data(), nullptr, plain.out()};
+  if (use.mixes > 1) arguments.mixes[1] = {mixes[1].data(), input_scales.data(), scaled.out()};
+  if (use.rows) {
+    arguments.current = current.data();
+    arguments.previous = previous.data();
+  }
+  wkv::cuda::shift_quantize(arguments, nullptr);
+  Floats norms;
+  Floats norms_before;
+  for (int token = 0; token < kTokens; ++token) {
+    const int s = segment_of[static_cast<std::size_t>(token)];
+    const Floats now = c.norm(token);
+    const auto state = c.states[s].begin() + kOffset;
+    const Floats before = token == c.first[s] ? Floats(state, state + channels) : c.norm(token - 1);
+    norms.insert(norms.end(), now.begin(), now.end());
+    norms_before.insert(norms_before.end(), before.begin(), before.end());
+    for (int i = 0; i < use.mixes; ++i) {
+      Floats mixed(now.size());
+      const auto& [one, other] = use.share_of_before ? std::tie(before, now) : std::tie(now, before);
+      wkv::selected_kernels().token_shift(one.data(), other.data(), c.mixes[i].data(), channels,
+                                          mixed.data());
+      expected[i].quantize(mixed.data(), i == 0 ? nullptr : c.input_scales.data(), token);
+    }
+  }
+  CHECK(plain.difference(expected[0]) == "");
+  CHECK(scaled.difference(expected[1]) == "");
+  if (use.rows) {
+    CHECK(wkv::test::bit_difference(current.values(), norms) == "");
+    CHECK(wkv::test::bit_difference(previous.values(), norms_before) == "");
+  }
+  for (int s = 0; s < 3; ++s) {
+    CAPTURE(s);
+    Floats state = c.states[s];
+    const Floats last = c.norm(c.first[s] + c.counts[s] - 1);
+    std::copy(last.begin(), last.end(), state.begin() + kOffset);
+    CHECK(wkv::test::bit_difference(states[s].values(), state) == "");
+  }
+}
+
 }  // namespace
 
 TEST_SUITE("CUDA token shift") {
   TEST_CASE("normalizes, shifts within each segment, quantizes, and leaves the last norm, as the CPU does") {
-    const wkv::KernelTable& kernels = wkv::selected_kernels();
     wkv::test::in_every_order([&](const std::string& order) {
       for (const Form& form : {Form{16, 16, 16},
                                {72, 16, 64},
@@ -64,57 +145,8 @@ TEST_SUITE("CUDA token shift") {
                                {514, 256, 96},
                                {1200, 64, 256},
                                {4400, 256, 128}}) {
-        const int channels = form.channels;
-        INFO(order, ", ", channels, " channels, groups of ", form.plain_group, " and ", form.scaled_group);
-        Case c(channels);
-        OnDevice<float> x(c.x);
-        OnDevice<float> weight(c.weight);
-        OnDevice<float> bias(c.bias);
-        OnDevice<float> mixes[] = {c.mixes[0], c.mixes[1]};
-        OnDevice<float> input_scales(c.input_scales);
-        OnDevice<float> states[] = {c.states[0], c.states[1], c.states[2]};
-        std::vector<Segment> all;
-        std::vector<int> segment_of;
-        for (int s = 0; s < 3; ++s) {
-          all.push_back({states[s].data(), c.first[s], c.counts[s]});
-          segment_of.insert(segment_of.end(), static_cast<std::size_t>(c.counts[s]), s);
-        }
-        OnDevice<Segment> segments(all);
-        OnDevice<int> of_token(segment_of);
-        QuantizedNumbers expected[] = {{kTokens, channels, form.plain_group},
-                                       {kTokens, channels, form.scaled_group}};
-        QuantizedOnDevice plain(expected[0]);
-        QuantizedOnDevice scaled(expected[1]);
-        wkv::cuda::shift_quantize({.x = x.data(),
-                                   .segments = segments.data(),
-                                   .segment_of = of_token.data(),
-                                   .state_offset = kOffset,
-                                   .norm = {weight.data(), bias.data()},
-                                   .mixes = {{mixes[0].data(), nullptr, plain.out()},
-                                             {mixes[1].data(), input_scales.data(), scaled.out()}},
-                                   .count = 2,
-                                   .tokens = kTokens,
-                                   .channels = channels},
-                                  nullptr);
-        for (int token = 0; token < kTokens; ++token) {
-          const int s = segment_of[static_cast<std::size_t>(token)];
-          const Floats current = c.norm(token);
-          const Floats before = token == c.first[s] ? Floats(c.states[s].begin() + kOffset, c.states[s].end())
-                                                    : c.norm(token - 1);
-          for (int i = 0; i < 2; ++i) {
-            Floats mixed(current.size());
-            kernels.token_shift(current.data(), before.data(), c.mixes[i].data(), channels, mixed.data());
-            expected[i].quantize(mixed.data(), i == 0 ? nullptr : c.input_scales.data(), token);
-          }
-        }
-        CHECK(plain.difference(expected[0]) == "");
-        CHECK(scaled.difference(expected[1]) == "");
-        for (int s = 0; s < 3; ++s) {
-          CAPTURE(s);
-          Floats state = c.states[s];
-          const Floats last = c.norm(c.first[s] + c.counts[s] - 1);
-          std::copy(last.begin(), last.end(), state.begin() + kOffset);
-          CHECK(wkv::test::bit_difference(states[s].values(), state) == "");
+        for (const Use& use : {Use{false, false, 2}, {true, true, 2}, {true, false, 1}, {false, true, 0}}) {
+          check(form, use, order);
         }
       }
     });
@@ -181,11 +213,11 @@ TEST_SUITE("CUDA token shift") {
     OnDevice<int> ids(tokens);
     OnDevice<float> weights(weight);
     OnDevice<float> biases(bias);
-    using wkv::cuda::EmbeddingType;
+    using wkv::cuda::ElementType;
     for (const auto& [type, embedding] :
-         {std::pair<EmbeddingType, const void*>{EmbeddingType::kF32, of_f32.data()},
-          {EmbeddingType::kF16, of_f16.data()},
-          {EmbeddingType::kBf16, of_bf16.data()}}) {
+         {std::pair<ElementType, const void*>{ElementType::kF32, of_f32.data()},
+          {ElementType::kF16, of_f16.data()},
+          {ElementType::kBf16, of_bf16.data()}}) {
       OnDevice<float> x(expected.size());
       wkv::cuda::embed({embedding, type, ids.data(), {weights.data(), biases.data()}, x.data(), 4, kChannels},
                        nullptr);

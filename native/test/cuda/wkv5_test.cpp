@@ -17,8 +17,11 @@ namespace {
 
 constexpr int kOffset = 12;  // of the recurrence in a state
 
+enum class ForgetOf : std::uint8_t { kChannel, kToken };  // RWKV-5, RWKV-6
+
 struct Case {
-  Case(std::mt19937& random, int head_count, int size, std::vector<int> token_counts)
+  Case(std::mt19937& random, int head_count, int size, std::vector<int> token_counts,
+       ForgetOf forget_of = ForgetOf::kChannel)
       : heads(head_count), head_size(size), counts(std::move(token_counts)) {
     for (const int count : counts) tokens += count;
     const auto channels = static_cast<std::size_t>(heads * head_size);
@@ -26,8 +29,9 @@ struct Case {
     r = wkv::test::random_floats(random, numbers);
     k = wkv::test::random_floats(random, numbers);
     v = wkv::test::random_floats(random, numbers);
-    forget = wkv::test::random_floats(random, channels, 0, 1);
-    for (std::size_t i = 0; i < channels; i += 3) forget[i] *= 1e-4F;
+    if (forget_of == ForgetOf::kToken) forget_stride = heads * head_size;
+    forget = wkv::test::random_floats(random, forget_stride == 0 ? channels : numbers, 0, 1);
+    for (std::size_t i = 0; i < forget.size(); i += 3) forget[i] *= 1e-4F;
     u = wkv::test::random_floats(random, channels);
     for (std::size_t s = 0; s < counts.size(); ++s) {
       states.push_back(
@@ -35,7 +39,7 @@ struct Case {
     }
   }
 
-  int heads, head_size, tokens = 0;
+  int heads, head_size, forget_stride = 0, tokens = 0;
   std::vector<int> counts;  // of each segment
   Floats r, k, v, forget, u;
   std::vector<Floats> states;
@@ -71,6 +75,7 @@ Result run(const Case& c, int piece = 1 << 20) {
                      .v = v.data(),
                      .y = y.data(),
                      .forget = forget.data(),
+                     .forget_stride = c.forget_stride,
                      .u = u.data(),
                      .segments = segments.data(),
                      .state_offset = kOffset,
@@ -96,12 +101,12 @@ Result expected(const Case& c) {
       wkv::selected_kernels().wkv5({.r = c.r.data() + at,
                                     .k = c.k.data() + at,
                                     .v = c.v.data() + at,
-                                    .forget = c.forget.data() + channel,
+                                    .forget = c.forget.data() + first * c.forget_stride + channel,
                                     .u = c.u.data() + channel,
                                     .state = result.states[s].data() + kOffset + channel * c.head_size,
                                     .y = result.y.data() + at,
                                     .stride = stride,
-                                    .forget_stride = 0,
+                                    .forget_stride = c.forget_stride,
                                     .tokens = c.counts[s],
                                     .head_size = c.head_size});
     }
@@ -119,19 +124,23 @@ TEST_SUITE("CUDA wkv5") {
          {std::pair{2, 64}, {3, 12}, {2, 80}, {1, 300}, {3, 5}, {2, 3}, {4, 1}, {2, 128}}) {
       const int heads = form.first;
       const int head_size = form.second;
-      INFO(heads, " heads of ", head_size);
-      // One chunk of the fast form has 16 tokens.
-      const Case c(random, heads, head_size,
-                   head_size == 64 ? std::vector<int>{1, 5, 16, 17, 40, 8} : std::vector<int>{1, 5, 2});
-      const Result cpu = expected(c);
-      wkv::test::in_every_order([&](const std::string& order) {
-        CAPTURE(order);
-        const Result result = run(c);
-        CHECK(wkv::test::bit_difference(result.y, cpu.y) == "");
-        for (std::size_t s = 0; s < c.counts.size(); ++s) {
-          CHECK(wkv::test::bit_difference(result.states[s], cpu.states[s]) == "");
-        }
-      });
+      for (const ForgetOf forget_of : {ForgetOf::kChannel, ForgetOf::kToken}) {
+        INFO(heads, " heads of ", head_size, forget_of == ForgetOf::kToken ? ", decays of each token" : "");
+        // One chunk of the fast form has 16 tokens, or 12 with their decays.
+        const Case c(
+            random, heads, head_size,
+            head_size == 64 ? std::vector<int>{1, 5, 12, 13, 16, 17, 40, 8} : std::vector<int>{1, 5, 2},
+            forget_of);
+        const Result cpu = expected(c);
+        wkv::test::in_every_order([&](const std::string& order) {
+          CAPTURE(order);
+          const Result result = run(c);
+          CHECK(wkv::test::bit_difference(result.y, cpu.y) == "");
+          for (std::size_t s = 0; s < c.counts.size(); ++s) {
+            CHECK(wkv::test::bit_difference(result.states[s], cpu.states[s]) == "");
+          }
+        });
+      }
     }
   }
 
@@ -153,24 +162,28 @@ TEST_SUITE("CUDA wkv5") {
   TEST_CASE("tokens in pieces, and beside other segments, have the same bits") {
     std::mt19937 random(2);
     for (const int head_size : {64, 24}) {
-      const Case c(random, 2, head_size, {4, 19});
-      const Result whole = run(c);
-      for (const int piece : {1, 3, 17}) {
-        const Result parts = run(c, piece);
-        CHECK(wkv::test::bit_difference(parts.y, whole.y) == "");
-        CHECK(wkv::test::bit_difference(parts.states[1], whole.states[1]) == "");
+      for (const ForgetOf forget_of : {ForgetOf::kChannel, ForgetOf::kToken}) {
+        const Case c(random, 2, head_size, {4, 19}, forget_of);
+        const Result whole = run(c);
+        for (const int piece : {1, 3, 17}) {
+          const Result parts = run(c, piece);
+          CHECK(wkv::test::bit_difference(parts.y, whole.y) == "");
+          CHECK(wkv::test::bit_difference(parts.states[1], whole.states[1]) == "");
+        }
+        Case alone = c;
+        const auto begin = static_cast<std::ptrdiff_t>(4) * 2 * head_size;
+        for (Floats* values : {&alone.r, &alone.k, &alone.v}) {
+          values->erase(values->begin(), values->begin() + begin);
+        }
+        const std::ptrdiff_t forget_begin = std::ptrdiff_t{4} * c.forget_stride;
+        alone.forget.erase(alone.forget.begin(), alone.forget.begin() + forget_begin);
+        alone.counts = {19};
+        alone.states = {c.states[1]};
+        const Result one = run(alone);
+        CHECK(wkv::test::bit_difference(one.y, std::span(whole.y).subspan(static_cast<std::size_t>(begin))) ==
+              "");
+        CHECK(wkv::test::bit_difference(one.states[0], whole.states[1]) == "");
       }
-      Case alone = c;
-      const auto begin = static_cast<std::ptrdiff_t>(4) * 2 * head_size;
-      for (Floats* values : {&alone.r, &alone.k, &alone.v}) {
-        values->erase(values->begin(), values->begin() + begin);
-      }
-      alone.counts = {19};
-      alone.states = {c.states[1]};
-      const Result one = run(alone);
-      CHECK(wkv::test::bit_difference(one.y, std::span(whole.y).subspan(static_cast<std::size_t>(begin))) ==
-            "");
-      CHECK(wkv::test::bit_difference(one.states[0], whole.states[1]) == "");
     }
   }
 }

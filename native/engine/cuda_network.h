@@ -1,7 +1,7 @@
 #pragma once
 
+#include <functional>
 #include <memory>
-#include <vector>
 
 #include "backend/cuda/api.h"
 #include "engine/network.h"
@@ -12,16 +12,17 @@ namespace wkv {
 constexpr std::int32_t kMostTokensOnCuda = 512;
 
 // Throws ERR_WKV_DEVICE unless the device can be used and has room for the weights, and ERR_WKV_UNSUPPORTED
-// for other versions than 5.2 and weights that are not to be in int8: before anything is read.
+// for weights that are not to be in int8: before anything is read.
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device);
 
 // Throws ERR_WKV_UNSUPPORTED for another precision.
 void require_int8(Precision precision);
 
-// The network of a model whose weights are all on a GPU (engine/cuda_upload.h). `tuned` has the time_state of
-// each layer, empty where there is none.
+// Writes the state of a session that has seen nothing.
+using InitialState = std::function<void(const ModelInfo& info, float* state)>;
+
+// The network of a model whose weights are all on a GPU (engine/cuda_upload.h).
 std::shared_ptr<const Network> make_cuda_network(ModelInfo info, std::shared_ptr<WkvCudaModel> model,
-                                                 std::vector<std::vector<float>> tuned,
-                                                 const WkvCudaApi& api);
+                                                 InitialState initial, const WkvCudaApi& api);
 
 }  // namespace wkv

@@ -1,16 +1,16 @@
-// RWKV-5.2 by the library of the CUDA backend.
+// Models of all versions, by the library of the CUDA backend.
 
-#include "engine/rwkv5_cuda.h"
+#include "engine/cuda_network.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/memory.h"
 #include "engine/cuda_draw.h"
 #include "engine/cuda_library.h"
 #include "engine/error.h"
-#include "engine/wkv5_mixing.h"
 
 namespace wkv {
 
@@ -65,23 +65,18 @@ struct Buffers final : Workspace {
   Memory logits;
 };
 
-class CudaRwkv5 final : public Network {
+class CudaNetwork final : public Network {
  public:
-  CudaRwkv5(ModelInfo info, std::shared_ptr<WkvCudaModel> model, std::vector<std::vector<float>> tuned,
-            const WkvCudaApi& api)
-      : info_(std::move(info)), api_(api), model_(std::move(model)), tuned_(std::move(tuned)) {}
+  CudaNetwork(ModelInfo info, std::shared_ptr<WkvCudaModel> model, InitialState initial,
+              const WkvCudaApi& api)
+      : info_(std::move(info)), api_(api), model_(std::move(model)), initial_(std::move(initial)) {}
 
   const ModelInfo& info() const override { return info_; }
   std::size_t most_tokens() const override { return kMostTokensOnCuda; }
 
   std::unique_ptr<Workspace> create_workspace(unsigned) const override { return std::make_unique<Buffers>(); }
 
-  void initialize(float* state) const override {
-    std::fill_n(state, info_.state.numbers(), 0.0F);
-    for (std::size_t layer = 0; layer < tuned_.size(); ++layer) {
-      initialize_recurrence(info_, layer, tuned_[layer], true, state);
-    }
-  }
+  void initialize(float* state) const override { initial_(info_, state); }
 
   std::shared_ptr<DeviceNumbers> create_numbers() const override {
     WkvCudaPage* page = nullptr;
@@ -150,7 +145,7 @@ class CudaRwkv5 final : public Network {
   ModelInfo info_;
   const WkvCudaApi& api_;
   std::shared_ptr<WkvCudaModel> model_;
-  std::vector<std::vector<float>> tuned_;  // time_state of each layer, if there is one
+  InitialState initial_;
 };
 
 }  // namespace
@@ -163,10 +158,6 @@ void require_int8(Precision precision) {
 }
 
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
-  if (info.version != "5.2") {
-    throw Error("ERR_WKV_UNSUPPORTED", "the CUDA backend runs RWKV 5.2, not " + info.version)
-        .about({}, "RWKV 5.2", "RWKV " + info.version);
-  }
   require_int8(info.weights);
   const WkvCudaDevice description = describe_device(api, device);
   if (info.weight_bytes <= description.free_memory) return;
@@ -179,9 +170,8 @@ void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
 }
 
 std::shared_ptr<const Network> make_cuda_network(ModelInfo info, std::shared_ptr<WkvCudaModel> model,
-                                                 std::vector<std::vector<float>> tuned,
-                                                 const WkvCudaApi& api) {
-  return std::make_shared<CudaRwkv5>(std::move(info), std::move(model), std::move(tuned), api);
+                                                 InitialState initial, const WkvCudaApi& api) {
+  return std::make_shared<CudaNetwork>(std::move(info), std::move(model), std::move(initial), api);
 }
 
 }  // namespace wkv
