@@ -2,6 +2,7 @@
 
 require('./lib/require-node').requireNode();
 
+const { build } = require('./lib/build');
 const { runners, testPrebuild } = require('./lib/test-prebuild');
 const { ensureModules } = require('./lib/setup');
 const { runSteps } = require('./lib/steps');
@@ -33,6 +34,7 @@ if (args.includes('--help')) {
   const chosen = names.length > 0 ? names : Object.keys(runners).filter((name) => name !== 'host');
   void runSteps([
     { name: 'node_modules', action: ensureModules, required: true },
+    { name: 'build', action: build, required: true },
     ...chosen.map((name) => ({ name: runners[name].what, action: () => testPrebuild(name, { quick }) })),
   ]);
 }

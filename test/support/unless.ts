@@ -13,3 +13,7 @@ export const onWindows = (reason: string): string | false => process.platform ==
 /** For {@link unless}: what takes thirty times as long on an emulated processor, and promises milliseconds. */
 export const underEmulator: string | false =
   process.env['WKV_EMULATED'] === '1' && 'an emulated processor is too slow for what it promises';
+
+/** For {@link unless}: what runs a whole text through the reference, which is JavaScript wherever it runs. */
+export const withoutOracle: string | false =
+  underEmulator !== false && 'the reference takes hours on an emulated processor';
