@@ -64,8 +64,11 @@ export function cudaDevices(): { devices: CudaDevice[]; unusable: UnusableCudaDe
     if ('reason' in found) unusable.push({ device, ...found });
     else devices.push({ device, ...found });
   }
-  const [first] = unusable;
-  if (devices.length === 0 && first !== undefined) throw new WkvError('ERR_WKV_DEVICE', first.reason);
+  const [first, ...others] = unusable;
+  if (devices.length === 0 && first !== undefined) {
+    const reasons = unusable.map(({ device, reason }) => `${device}: ${reason}`);
+    throw new WkvError('ERR_WKV_DEVICE', others.length === 0 ? first.reason : reasons.join('; '));
+  }
   return { devices, unusable };
 }
 

@@ -29,9 +29,10 @@ const wkv4 = 'kernels/wkv4/cuda.cu';
 const wkv7 = 'kernels/wkv7/cuda.cu';
 const keys = 'kernels/wkv7/cuda_keys.cu';
 // All that have a copy of the same functions, of which the linker takes one.
-const quantizing = ['gated_norm', 'layer_norm', 'quantize', 'token_shift'].map(
-  (name) => `kernels/${name}/cuda.cu`,
-);
+const quantizing = [
+  ...['gated_norm', 'layer_norm', 'quantize', 'token_shift'].map((name) => `kernels/${name}/cuda.cu`),
+  mix,
+];
 
 // `from` must be there exactly once; `compiled` where the file is a header.
 const mutants = [
@@ -50,8 +51,8 @@ const mutants = [
   {
     name: 'wkv5: a chunk comes to another place than it is read from',
     file: wkv,
-    from: 'Chunk& chunk = shared.chunks[token / kChunk % 2];\n      const std::ptrdiff_t at',
-    to: 'Chunk& chunk = shared.chunks[token / (2 * kChunk) % 2];\n      const std::ptrdiff_t at',
+    from: '      Chunk<kForgetOfToken>& chunk = shared.chunks[token / kTokens % 2];',
+    to: '      Chunk<kForgetOfToken>& chunk = shared.chunks[token / (2 * kTokens) % 2];',
   },
   {
     name: 'wkv5: no barrier before the runs are added',
@@ -451,13 +452,19 @@ function must(command, cwd) {
   return stdout;
 }
 
-/** Writes a copy of the file with the bug in it, where the compiler looks first. */
-function plant({ name, file, from, to }) {
+/** The file with the bug in it. */
+function mutated({ name, file, from, to }) {
   const text = fs.readFileSync(path.join(root, 'native', file), 'utf8');
   if (text.split(from).length !== 2) throw new Error(`${name}: ${file} does not have this once:\n${from}`);
+  return text.replace(from, () => to);
+}
+
+/** Writes it where the compiler looks first. */
+function plant(mutant) {
+  const { file } = mutant;
   const copy = path.join(folder, 'native', file);
   fs.mkdirSync(path.dirname(copy), { recursive: true });
-  fs.writeFileSync(copy, text.replace(from, to));
+  fs.writeFileSync(copy, mutated(mutant));
 }
 
 /** As ninja or make has it. */
@@ -518,6 +525,7 @@ function main(names) {
     console.log(help);
     return;
   }
+  mutants.forEach(mutated);
   const [{ tests }] = buildCudaSimulated();
   const build = path.dirname(tests);
   const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));

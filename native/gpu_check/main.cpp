@@ -128,7 +128,15 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   Sessions of_gpu(tested, on_gpu, 3);
   Sessions of_cpu(simulated, on_cpu, 3);
   std::string problem;
-  for (const std::vector<int>& counts : {std::vector<int>{1, 0, 0}, {7, 20, 1}, {1, 1, 1}, {0, 9, 1}}) {
+  // Equal steps of single tokens are a graph from the second on.
+  for (const std::vector<int>& counts : {std::vector<int>{1, 0, 0},
+                                         {7, 20, 1},
+                                         {1, 1, 1},
+                                         {1, 1, 1},
+                                         {0, 9, 1},
+                                         {shape.most_tokens - 1, 0, 0},
+                                         {1, 1, 1},
+                                         {1, 1, 1}}) {
     const std::vector<float>& actual = of_gpu.step(counts, WKV_CUDA_LOGITS_ALL);
     const std::vector<float>& expected = of_cpu.step(counts, WKV_CUDA_LOGITS_ALL);
     if (problem.empty()) problem = difference(actual, expected);
@@ -160,11 +168,13 @@ void set_ranks(WkvCudaShape& shape, int rank) {
   const bool is_7 = shape.architecture == WKV_CUDA_RWKV7;
   if (is_6) shape.mix_rank = rank;
   if (is_6 || is_7) shape.decay_rank = rank;
-  if (is_7) shape.rate_rank = shape.value_rank = shape.gate_rank = rank;
+  if (is_7) shape.rate_rank = shape.gate_rank = rank;
+  if (is_7 && shape.layers > 1) shape.value_rank = rank;
 }
 
 // A session beside others has the bits that it has alone.
-void check_batches(const Library& tested, const WkvCudaShape& shape, Report& report) {
+void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                   Report& report) {
   const RandomModel model(tested, shape, true);
   const int others = shape.most_segments - 1;
   std::string problem;
@@ -178,7 +188,7 @@ void check_batches(const Library& tested, const WkvCudaShape& shape, Report& rep
     if (beside == 0) alone = first;
     if (problem.empty()) problem = difference(first, alone);
   }
-  report.check("a session alone and beside up to " + std::to_string(others) + " others", problem);
+  report.check(name + ", a session alone and beside up to " + std::to_string(others) + " others", problem);
 }
 
 // The mean of steps over about a second, after two that warm up.
@@ -283,18 +293,32 @@ int run(const std::string& library, const std::string& simulated_library, const 
   check_model(tested, simulated, shape(1, 72, 3, 20, 250, 101, 40), "heads of 20, odd widths", report);
   if (!small)
     check_model(tested, simulated, shape(1, 1024, 16, 64, 3584, 2000, 40), "1,024 channels", report);
-  for (const auto& [architecture, name] : kOthers) {
-    for (const int head_size : {64, 20}) {
-      const int heads = architecture == WKV_CUDA_RWKV4 ? 2 * head_size : 2;
-      WkvCudaShape other = shape(2, 2 * head_size + head_size % 16, heads,
-                                 architecture == WKV_CUDA_RWKV4 ? 1 : head_size, 250, 101, 40);
-      other.architecture = architecture;
-      set_ranks(other, head_size / 2 + 1);
-      check_model(tested, simulated, other,
-                  name + std::string(", ") + std::to_string(other.channels) + " channels", report);
+  const auto of_architecture = [](WkvCudaShape changed, WkvCudaArchitecture architecture, int rank) {
+    changed.architecture = architecture;
+    if (architecture == WKV_CUDA_RWKV4) {
+      changed.heads *= changed.head_size;
+      changed.head_size = 1;
     }
+    set_ranks(changed, rank);
+    return changed;
+  };
+  const WkvCudaShape few = small ? shape(1, 128, 2, 64, 250, 101, 12) : shape(1, 512, 8, 64, 1792, 1000, 64);
+  check_batches(tested, few, "RWKV-5.2", report);
+  for (const auto& [architecture, name] : kOthers) {
+    const std::string version = name;
+    check_model(tested, simulated, of_architecture(shape(2, 128, 2, 64, 250, 101, 40), architecture, 33),
+                version + ", heads of 64", report);
+    check_model(tested, simulated, of_architecture(shape(2, 44, 2, 20, 250, 101, 40), architecture, 11),
+                version + ", heads of 20", report);
+    check_batches(tested, of_architecture(few, architecture, 24), version, report);
   }
-  check_batches(tested, shape(1, 512, 8, 64, 1792, 1000, small ? 12 : 64), report);
+  if (!small) {
+    // So wide that narrow matrices and mixes have the forms that large models have.
+    check_model(tested, simulated, of_architecture(shape(1, 640, 1, 64, 64, 101, 40), WKV_CUDA_RWKV6, 40),
+                "RWKV-6, 640 channels", report);
+    check_model(tested, simulated, of_architecture(shape(1, 6080, 1, 64, 64, 101, 44), WKV_CUDA_RWKV7, 40),
+                "RWKV-7, 6,080 channels", report);
+  }
 
   WkvCeilings ceilings{};
   if (tested.measure_ceilings != nullptr) {

@@ -7,6 +7,7 @@
 
 #include "backend/cuda/tensors.h"
 #include "kernels/gemm_int8/gemm_int8.h"
+#include "kernels/simd/half.h"
 
 namespace wkv::gpu_check {
 
@@ -106,17 +107,21 @@ void RandomModel::put_matrix(int name, int layer, int rows, int columns) {
 }
 
 void RandomModel::put_narrow_matrix(int name, int layer, int rows, int columns) {
-  // bf16, of a size that keeps outputs as large as inputs.
-  std::vector<std::uint16_t> panels(static_cast<std::size_t>((rows + 3) / 4 * 4) *
-                                    static_cast<std::size_t>((columns + 15) / 16 * 16));
+  // In each of the types, of a size that keeps outputs as large as inputs.
+  const int type = name % 3;
+  const auto numbers =
+      static_cast<std::size_t>((rows + 3) / 4 * 4) * static_cast<std::size_t>((columns + 15) / 16 * 16);
+  std::vector<std::uint16_t> panels(type == WKV_CUDA_F32 ? 2 * numbers : numbers);
   const float size = 1.5F / std::sqrt(static_cast<float>(columns));
-  for (std::uint16_t& half : panels) {
+  for (std::size_t i = 0; i < numbers; ++i) {
     const float number = random_.number(-size, size);
     std::uint32_t bits;
     std::memcpy(&bits, &number, sizeof bits);
-    half = static_cast<std::uint16_t>(bits >> 16U);
+    if (type == WKV_CUDA_F32) std::memcpy(panels.data() + 2 * i, &bits, sizeof bits);
+    if (type == WKV_CUDA_BF16) panels[i] = static_cast<std::uint16_t>(bits >> 16U);
+    if (type == WKV_CUDA_F16) panels[i] = f32_to_f16(number);
   }
-  const WkvCudaNarrowMatrix matrix{panels.data(), panels.size() * 2, WKV_CUDA_BF16, rows, columns};
+  const WkvCudaNarrowMatrix matrix{panels.data(), panels.size() * 2, type, rows, columns};
   must(api_.put_narrow_matrix(model_, name, layer, &matrix, &failure_), failure_);
 }
 

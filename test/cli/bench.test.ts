@@ -6,7 +6,7 @@ import { native } from '../../lib/native';
 import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel } from '../support/random-model';
-import { onWindows, unless } from '../support/unless';
+import { onWindows, underEmulator, unless } from '../support/unless';
 import { expectFailure, json, startListening, testWithDemoModel, wkv } from './support';
 
 const folder = temporaryFolder();
@@ -81,7 +81,7 @@ describe('wkv bench', () => {
     expect(prompt!['ofPeak'] !== null).toBe(known);
   });
 
-  test('puts a model that has to come from memory beside the memory', async () => {
+  unless(underEmulator)('puts a model that has to come from memory beside the memory', async () => {
     const path = join(folder, 'large.safetensors');
     writeEmptyModel(path, { layers: 2, embedding: 2048, feedForward: 7168, vocabulary: 256 });
     const { code, stdout } = await wkv(['bench', '--model', path, '--weights', 'f32', '--rounds', '1']);
@@ -91,7 +91,9 @@ describe('wkv bench', () => {
     );
   });
 
-  testWithDemoModel('says it in words, of the embedded model where none is named', async () => {
+  const inWords =
+    underEmulator === false ? testWithDemoModel : unless('an emulator does not say what memory it takes');
+  inWords('says it in words, of the embedded model where none is named', async () => {
     const { code, stdout, stderr } = await wkv(['bench', '--rounds', '1', '--threads', '1']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const text = String(stdout);

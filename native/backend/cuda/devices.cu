@@ -29,6 +29,7 @@ void use_device(int device) {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe));
   if (error == cudaErrorNoKernelImageForDevice) {
+    static_cast<void>(cudaGetLastError());  // which would be taken for that of what the thread does next
     const WkvCudaDevice found = describe_device(device);
     throw Failed{WKV_CUDA_ARCHITECTURE, std::string("the library has no code for the ") + found.name +
                                             ", compute capability " + std::to_string(found.major) + "." +

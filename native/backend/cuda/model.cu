@@ -32,7 +32,8 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
   require_between("layers", shape.layers, 1024);
   require_between("channels", shape.channels, wkv::cuda::kMostChannels);
   require_between("heads", shape.heads, 65'535);
-  require_between("channels in a head", shape.head_size, wkv::cuda::kMostHeadSize);
+  require_between("channels in a head", shape.head_size,
+                  shape.architecture == WKV_CUDA_RWKV4 ? 1 : wkv::cuda::kMostHeadSize);
   require_between("channels in attention", std::int64_t{shape.heads} * shape.head_size, 1 << 20);
   require_between("channels in channel mixing", shape.feed_forward, 1 << 20);
   require_between("tokens in the vocabulary", shape.vocabulary, 1 << 24);

@@ -1,5 +1,7 @@
 #include "backend/cuda/weights.h"
 
+#include <utility>
+
 #include "backend/cuda/tensors.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm_int8/gemm_int8.h"
@@ -104,15 +106,15 @@ void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, co
   const auto panels = static_cast<std::size_t>((form.rows + kInt8PanelRows - 1) / kInt8PanelRows);
   const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
   require_bytes(name, weights.bytes, bytes);
-  WeightMatrix& place = layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)];
-  place.rows = form.rows;
-  place.columns = form.columns;
-  place.group = weights.group;
-  place.panels = upload<unsigned char>(weights.panels, bytes, stream);
-  place.input_scales = {};
+  WeightMatrix put{.rows = form.rows,
+                   .columns = form.columns,
+                   .group = weights.group,
+                   .panels = upload<unsigned char>(weights.panels, bytes, stream),
+                   .input_scales = {}};
   if (weights.input_scales != nullptr) {
-    place.input_scales = upload<float>(weights.input_scales, static_cast<std::size_t>(form.columns), stream);
+    put.input_scales = upload<float>(weights.input_scales, static_cast<std::size_t>(form.columns), stream);
   }
+  layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)] = std::move(put);
 }
 
 void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights,
@@ -126,12 +128,11 @@ void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix
   const std::size_t bytes =
       round_up(form.rows, kPanelRows) * round_up(form.columns, kPanelColumns) * bytes_of_type(weights.type);
   require_bytes(name, weights.bytes, bytes);
-  NarrowMatrix& place =
-      layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(matrix)];
-  place.rows = form.rows;
-  place.columns = form.columns;
-  place.type = static_cast<ElementType>(weights.type);
-  place.panels = upload<unsigned char>(weights.panels, bytes, stream);
+  layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(matrix)] = {
+      .rows = form.rows,
+      .columns = form.columns,
+      .type = static_cast<ElementType>(weights.type),
+      .panels = upload<unsigned char>(weights.panels, bytes, stream)};
 }
 
 void Weights::put_embedding(int type, const void* numbers, std::uint64_t bytes, const Stream& stream) {

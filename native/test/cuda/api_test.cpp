@@ -148,6 +148,21 @@ TEST_SUITE("CUDA library") {
     CHECK(api().describe_device(-1, &device, nullptr) == WKV_CUDA_NO_DEVICE);
   }
 
+  TEST_CASE("a GPU that it has no code for is no trouble to what the thread does next") {
+    const With with({.devices = 2, .old_device = 0});
+    WkvCudaDevice device{};
+    WkvCudaFailure failure{};
+    CHECK(api().describe_device(0, &device, &failure) == WKV_CUDA_ARCHITECTURE);
+    CHECK(has(failure.text, "compute capability 6.1"));
+    // What it leaves, the next step would take for its own.
+    CHECK(cudaGetLastError() == cudaSuccess);
+    CHECK(api().describe_device(1, &device, nullptr) == WKV_CUDA_OK);
+    CHECK(device.major == 8);
+    Model model;
+    CHECK(create(kShape, model, 0, 0).code == WKV_CUDA_ARCHITECTURE);
+    CHECK(create(kShape, model, 0, 1).code == WKV_CUDA_OK);
+  }
+
   TEST_CASE("refuses models that the kernels do not take, by name") {
     const auto refused = [](auto change) {
       WkvCudaShape shape = kShape;
@@ -179,6 +194,9 @@ TEST_SUITE("CUDA library") {
     };
     CHECK(answer([](WkvCudaShape& s) { s.architecture = 5; }).text == "there is no architecture 5");
     CHECK(answer([](WkvCudaShape& s) { s.architecture = -1; }).code == WKV_CUDA_ARGUMENT);
+    const Answer of_4 = answer([](WkvCudaShape& s) { s.architecture = WKV_CUDA_RWKV4; });
+    CHECK(of_4.code == WKV_CUDA_UNSUPPORTED);
+    CHECK(has(of_4.text, "channels in a head from 1 to 1, not 8"));
     const Answer of_5 = answer([](WkvCudaShape& s) { s.decay_rank = 8; });
     CHECK(of_5.code == WKV_CUDA_ARGUMENT);
     CHECK(of_5.text == "such a model has no matrices of its decay");

@@ -53,6 +53,13 @@ std::size_t graphs = 0;
 
 thread_local std::unique_ptr<SimulatedGraph> captured;
 thread_local int current_device = 0;
+// Of a call that failed, until somebody asks.
+thread_local cudaError_t last_error = cudaSuccess;
+
+cudaError_t remember(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
 
 int architecture_of(int device) { return device == machine.old_device ? 61 : machine.architecture; }
 
@@ -74,7 +81,7 @@ bool is_taken(const void* place, std::size_t bytes) {
 cudaError_t take(void** memory, std::size_t bytes, bool of_device) {
   const std::lock_guard lock{mutex};
   if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
-  if (of_device && bytes > machine.memory - taken) return cudaErrorMemoryAllocation;
+  if (of_device && bytes > machine.memory - taken) return remember(cudaErrorMemoryAllocation);
   try {
     auto block = std::make_unique<DeviceMemory>(bytes);
     *memory = block->data();
@@ -150,7 +157,8 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t) { return "as simulated"; }
 cudaError_t cudaGetLastError() {
   const std::lock_guard lock{mutex};
-  return state_of_machine();
+  const cudaError_t last = std::exchange(last_error, cudaSuccess);
+  return last != cudaSuccess ? last : state_of_machine();
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   const std::lock_guard lock{mutex};
@@ -189,7 +197,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   const std::lock_guard lock{mutex};
   attributes->binaryVersion = architecture_of(current_device);
   // Kernels are built from 7.5 on.
-  return attributes->binaryVersion < 75 ? cudaErrorNoKernelImageForDevice : state_of_machine();
+  return remember(attributes->binaryVersion < 75 ? cudaErrorNoKernelImageForDevice : state_of_machine());
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   const std::lock_guard lock{mutex};
