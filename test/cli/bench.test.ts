@@ -6,7 +6,7 @@ import { native } from '../../lib/native';
 import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel } from '../support/random-model';
-import { onWindows, underEmulator, unless } from '../support/unless';
+import { onWindows, underEmulator, unless, withoutMemory } from '../support/unless';
 import { expectFailure, json, startListening, testWithDemoModel, wkv } from './support';
 
 const folder = temporaryFolder();
@@ -91,8 +91,7 @@ describe('wkv bench', () => {
     );
   });
 
-  const inWords =
-    underEmulator === false ? testWithDemoModel : unless('an emulator does not say what memory it takes');
+  const inWords = withoutMemory === false ? testWithDemoModel : unless(withoutMemory);
   inWords('says it in words, of the embedded model where none is named', async () => {
     const { code, stdout, stderr } = await wkv(['bench', '--rounds', '1', '--threads', '1']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

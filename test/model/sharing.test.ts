@@ -1,6 +1,8 @@
+import { unless, withoutMemory } from '../support/unless';
 import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
+const testMemory = unless(withoutMemory);
 
 interface Grown {
   first: number;
@@ -26,15 +28,15 @@ describe('The weights of a file', () => {
   });
 
   // Beside its weights a model takes buffers: some MiB here, well below the 16 MiB of weights.
-  test('take memory once when they are loaded', () => {
+  testMemory('take memory once when they are loaded', () => {
     expect(grown.first).toBeGreaterThan(0.9 * grown.weightBytes);
   });
 
-  test('take none again when they are loaded twice', () => {
+  testMemory('take none again when they are loaded twice', () => {
     expect(grown.again).toBeLessThan(0.6 * grown.weightBytes);
   });
 
-  test('take none again in a worker thread', () => {
+  testMemory('take none again in a worker thread', () => {
     // A worker with its own copy of the modules takes memory too: what counts is that it is not twice as much.
     expect(grown.inWorker).toBeLessThan(grown.otherWeights);
   });

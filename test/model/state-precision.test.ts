@@ -2,7 +2,7 @@ import { State, Tokenizer, loadModel, type GenerateOptions, type Model, type Ses
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { underEmulator, unless } from '../support/unless';
+import { unless, withoutMemory } from '../support/unless';
 import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
@@ -174,7 +174,7 @@ describe("With statePrecision: 'f16'", () => {
     expectFailure(await call, { code: 'ERR_WKV_DISPOSED' });
   });
 
-  unless(underEmulator)(
+  unless(withoutMemory)(
     '2,000 sessions that rest take about half the memory of those that keep f32',
     async () => {
       // Under AddressSanitizer freed memory is kept for a while, to catch its use; here only little of it.

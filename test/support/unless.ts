@@ -17,3 +17,7 @@ export const underEmulator: string | false =
 /** For {@link unless}: what runs a whole text through the reference, which is JavaScript wherever it runs. */
 export const withoutOracle: string | false =
   underEmulator !== false && 'the reference takes hours on an emulated processor';
+
+/** For {@link unless}: what measures memory. qemu says 0 of a process. */
+export const withoutMemory: string | false =
+  underEmulator !== false && 'an emulator does not say what memory a process has';
