@@ -110,8 +110,10 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
       signal,
       discard: (unwanted) => unwanted.dispose(),
     });
+    const chatTemplate = directory.metadata['tokenizer.chat_template'];
     const info: ModelInfo = {
       ...model.info(),
+      ...(chatTemplate === undefined ? {} : { chatTemplate }),
       device: gpu === undefined ? 'cpu' : `cuda:${gpu.index}`,
       isa: gpu?.name ?? native.features().selected,
     };

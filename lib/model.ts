@@ -50,6 +50,11 @@ export interface ModelInfo {
   readonly isa: string;
   /** Identifies the weights, whatever file they came from. */
   readonly fingerprint: string;
+  /**
+   * What the model's file says of how conversations are written (`tokenizer.chat_template` of a GGUF), as it is: a name
+   * or a program for a template engine. `createChat` takes the template that is like it.
+   */
+  readonly chatTemplate?: string;
 }
 
 /** What a model has done since it was loaded. */

@@ -2,7 +2,14 @@ import { Chat } from '../chat';
 import { decodeChat } from './file';
 import { noHistory } from './history';
 import { checkBeginning, checkMessages, type ChatMessage } from './messages';
-import { checkTemplate, isTemplateName, templates, type Template, type TemplateName } from './templates';
+import {
+  checkTemplate,
+  isTemplateName,
+  recognizedTemplate,
+  templates,
+  type Template,
+  type TemplateName,
+} from './templates';
 import { WkvError } from '../errors';
 import type { Model } from '../model';
 import { checkOptions, text, wrongType, wrongValue } from '../options';
@@ -16,7 +23,10 @@ export interface ChatOptions {
    * the first `send`. It is cleaned like everything else: whatever would look like the end of a turn is taken out.
    */
   messages?: readonly ChatMessage[];
-  /** How the conversation is written for the model; 'world' by default. */
+  /**
+   * How the conversation is written for the model; by default as the chat template of its file says, if it is like one
+   * of these, else 'world'.
+   */
   template?: TemplateName | Template;
   /**
    * The session that the conversation goes on in: by default one that has seen nothing. What it has seen stands before
@@ -55,7 +65,7 @@ export function createChat(model: Model, options: unknown): Chat {
   }
   if (checked.saved !== undefined) return restore(model, checked.saved, checked);
   const { system, messages = [], session } = checked;
-  const template = resolve(checked.template ?? 'world');
+  const template = resolve(checked.template ?? recognizedTemplate(model.info.chatTemplate) ?? 'world');
   const beginning = checkBeginning(system, messages, template);
   return new Chat(session ?? model.createSession(), session === undefined, template, beginning);
 }

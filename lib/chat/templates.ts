@@ -82,6 +82,18 @@ export function isTemplateName(value: unknown): value is TemplateName {
   return typeof value === 'string' && Object.hasOwn(templates, value);
 }
 
+/**
+ * The template that a model's file asks for, as far as it can be told: llama.cpp calls the World format by a name; a
+ * program for a template engine (Jinja) is not run, but known by what it writes.
+ */
+export function recognizedTemplate(chatTemplate = ''): TemplateName | undefined {
+  const writes = (...texts: string[]): boolean => texts.every((each) => chatTemplate.includes(each));
+  if (chatTemplate.trim() === 'rwkv-world') return 'world';
+  if (writes('User:', 'Assistant:')) return writes('<think') ? 'g1' : 'world';
+  if (writes('Bob:', 'Alice:')) return 'raven';
+  return writes('Instruction:', 'Response:') ? 'instruction' : undefined;
+}
+
 /** The name of a template that the package has; undefined for another. */
 export function nameOf(template: Template): TemplateName | undefined {
   return (Object.keys(templates) as TemplateName[]).find((name) => templates[name] === template);

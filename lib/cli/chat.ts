@@ -8,7 +8,7 @@ import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sam
 import { templates, type TemplateName } from '../chat/templates';
 
 interface Options extends ModelFlags, SamplingFlags {
-  template: TemplateName;
+  template?: TemplateName;
   system?: string;
   load?: string;
   json?: true;
@@ -32,9 +32,10 @@ export function addChat(program: Command, interruption: Interruption): void {
     .description('Talks with a model: replies to what is typed, or to each line of standard input.');
   addModelOptions(command)
     .addOption(
-      new Option('--template <name>', 'how conversations are written for the model')
-        .choices(Object.keys(templates))
-        .default('world'),
+      new Option(
+        '--template <name>',
+        "how conversations are written for the model (default: as its file says, else 'world')",
+      ).choices(Object.keys(templates)),
     )
     .option('--system <text>', 'what the model is to be, or to know')
     .addOption(
@@ -58,7 +59,10 @@ async function chat(options: Options, signal: AbortSignal): Promise<void> {
     const { template, system, json = false, seed } = options;
     const begun =
       options.load === undefined
-        ? model.createChat(system === undefined ? { template } : { template, system })
+        ? model.createChat({
+            ...(template === undefined ? {} : { template }),
+            ...(system === undefined ? {} : { system }),
+          })
         : await loadChat(model, options.load);
     const sampling = toGenerateOptions(options);
     if (process.stdin.isTTY && process.stdout.isTTY && !json) {

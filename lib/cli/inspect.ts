@@ -8,6 +8,7 @@ import { formatBytes, formatCount, formatJson, printable, styled, table } from '
 import { bytesOfToken, embeddingType, isSetByMemory, mostOf, storedBytes } from './weights';
 import type { StoredType, TensorDirectory } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
+import { recognizedTemplate } from '../chat/templates';
 
 const examples = `
 Only headers are read. The speed is an upper limit: each generated token reads
@@ -139,11 +140,13 @@ function describe(report: Report): string {
   return `${table(rows)}\n${choiceTable(report)}`;
 }
 
-/** Its first line; a template of somebody else's is not used, only shown. */
+/** Its first line, and which of the package's templates it is taken for. */
 function chatTemplateRow(template: string): [string, string] {
   const [first = ''] = template.trim().split('\n');
   const text = first.length > 60 ? `${first.slice(0, 57)}...` : first;
-  return ['chat template', `${printable(text)} (not used; --json shows all of it)`];
+  const found = recognizedTemplate(template);
+  const use = found === undefined ? "like none of the package's: 'world' is used" : `'${found}' is used`;
+  return ['chat template', `${printable(text)} (${use}; --json shows all of it)`];
 }
 
 function tokenizerText(tokenizer: Report['tokenizer']): string {

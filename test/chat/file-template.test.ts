@@ -1,0 +1,85 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { recognizedTemplate } from '../../lib/chat/templates';
+import { loadModel, Tokenizer, type ChatOptions, type Model } from '../../lib/index';
+import { json, wkv } from '../cli/support';
+import { temporaryFolder } from '../model/support';
+import { ggufMetadata, ggufShape, ggufTensors, rwkv7 } from '../support/gguf-models';
+import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
+import { sameState, say, sessionAfter } from './support';
+
+const folder = temporaryFolder();
+const shape = { ...ggufShape, vocabulary: 256 };
+
+const raven = `{% for m in messages %}{{ ('Bob: ' if m['role'] == 'user' else 'Alice: ') + m['content'] }}\n\n{% endfor %}`;
+const chatML =
+  "{% for m in messages %}{{ '<|im_start|>' + m['role'] + m['content'] + '<|im_end|>' }}{% endfor %}";
+
+function writeGguf(name: string, chatTemplate?: string): string {
+  const path = join(folder, `${name}.gguf`);
+  const extra: Record<string, GgufEntry> =
+    chatTemplate === undefined ? {} : { 'tokenizer.chat_template': ['string', chatTemplate] };
+  const metadata = { ...ggufMetadata('rwkv7', shape), ...extra };
+  writeFileSync(path, ggufBytes(ggufTensors('rwkv7', rwkv7(shape), {}), { metadata }));
+  return path;
+}
+
+async function withGguf(path: string, use: (model: Model) => Promise<void>): Promise<void> {
+  const model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+  try {
+    await use(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Checks what a chat has written after it was told "hi", with an empty reply. */
+async function expectWritten(model: Model, options: ChatOptions, text: string): Promise<void> {
+  const chat = model.createChat(options);
+  await say(chat, 'hi', { maxTokens: 0 });
+  expect(await sameState(chat.session, await sessionAfter(model, text))).toBe(true);
+}
+
+test.each<[string | undefined, ReturnType<typeof recognizedTemplate>]>([
+  [undefined, undefined],
+  ['', undefined],
+  ['rwkv-world', 'world'],
+  ['rwkv-world\n', 'world'],
+  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant:' }}", 'world'],
+  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant: <think' }}", 'g1'],
+  [raven, 'raven'],
+  ["{{ 'Instruction: ' + m['content'] + '\\n\\nResponse:' }}", 'instruction'],
+  [chatML, undefined],
+  ['User:', undefined],
+])('%j is like the template %j', (chatTemplate, name) => {
+  expect(recognizedTemplate(chatTemplate)).toBe(name);
+});
+
+describe("The chat template of a model's file", () => {
+  test('is what its chats are written by, unless they say another', async () => {
+    await withGguf(writeGguf('raven', raven), async (model) => {
+      expect(model.info.chatTemplate).toBe(raven);
+      await expectWritten(model, {}, 'Bob: hi\n\nAlice:');
+      await expectWritten(model, { template: 'world' }, 'User: hi\n\nAssistant:');
+    });
+  });
+
+  test.each([
+    ['like none of the package', chatML],
+    ['not there', undefined],
+  ])('that is %s leaves them in the World format', async (_what, chatTemplate) => {
+    await withGguf(writeGguf('other', chatTemplate), async (model) => {
+      expect(model.info.chatTemplate).toBe(chatTemplate);
+      expect('chatTemplate' in model.info).toBe(chatTemplate !== undefined);
+      await expectWritten(model, {}, 'User: hi\n\nAssistant:');
+    });
+  });
+
+  test('is shown by wkv inspect, with what it is taken for', async () => {
+    const path = writeGguf('shown', raven);
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ chatTemplate: raven });
+    expect(String((await wkv(['inspect', path])).stdout)).toMatch(/^chat template .*'raven' is used/m);
+    const other = await wkv(['inspect', writeGguf('shown-other', chatML)]);
+    expect(String(other.stdout)).toMatch(/^chat template .*'world' is used/m);
+  });
+});
