@@ -19,7 +19,9 @@ const copied = ['package.json', 'README.md', 'README.zh-CN.md', 'dist', 'docs', 
 function plainTests({ name, prebuild, tuple }) {
   const tree = path.join('out', name, 'wkv');
   const { transform } = require('../../jest.config.js');
-  const [, options] = transform['^.+\\.ts$'];
+  const [, { jsc, ...others }] = transform['^.+\\.ts$'];
+  // As @swc/jest has it: jest.mock() goes before the imports.
+  const options = { ...others, jsc: { ...jsc, transform: { ...jsc?.transform, hidden: { jest: true } } } };
   const { transformSync } = require('@swc/core');
   const sources = ['lib', 'test'].flatMap((folder) => walk(folder, (file) => !file.endsWith('.d.ts')));
   const expected = new Set();
