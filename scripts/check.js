@@ -10,6 +10,7 @@ const { prepareRunners, runners, testPrebuild } = require('./lib/test-prebuild')
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
 const {
   buildCudaSimulated,
+  cudaPrograms,
   buildEmulated,
   buildNative,
   lint,
@@ -35,12 +36,17 @@ const setup = [
 
 const nativeTests = (options) => testNative(buildNative(options));
 
-function cudaTests() {
-  const counts = buildCudaSimulated().map((built) => testNative(built));
-  testGpuCheck();
-  const sum = (key) => counts.reduce((total, each) => total + each[key], 0);
-  return { passed: sum('passed'), failed: sum('failed') };
-}
+/** Side by side, when they are built. */
+const cudaTests = [
+  {
+    name: 'CUDA on a simulated GPU',
+    action: () => {
+      testGpuCheck();
+      return testNative(cudaPrograms().values);
+    },
+  },
+  { name: 'CUDA on a simulated GPU, races', action: () => testNative(cudaPrograms().races) },
+];
 
 const slow = '\\.slow\\.test\\.ts$';
 /** Files of these names: nothing runs beside them, as collections of garbage come late then. */
@@ -64,7 +70,9 @@ const quick = [
     { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
   ],
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
-  ...(process.platform === 'win32' ? [] : [{ name: 'CUDA on a simulated GPU', action: cudaTests }]),
+  ...(process.platform === 'win32'
+    ? []
+    : [{ name: 'CUDA tests, build', action: buildCudaSimulated }, cudaTests]),
   {
     name: 'jest',
     action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', slow]),

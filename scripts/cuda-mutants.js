@@ -4,7 +4,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { buildCudaSimulated } = require('./lib/native');
+const { buildCudaSimulated, cudaPrograms } = require('./lib/native');
 const { root } = require('./lib/run');
 
 const help = `Usage: npm run test:mutants [-- NAME...]
@@ -526,8 +526,8 @@ function main(names) {
     return;
   }
   mutants.forEach(mutated);
-  const [{ tests }] = buildCudaSimulated();
-  const build = path.dirname(tests);
+  buildCudaSimulated();
+  const build = path.dirname(cudaPrograms().values.tests);
   const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
   if (chosen.length === 0) throw new Error(`there are: ${mutants.map(({ name }) => name).join('; ')}`);
   let missed = 0;

@@ -45,11 +45,19 @@ function buildEmulated() {
  */
 function buildCudaSimulated() {
   const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
-  const build = path.dirname(tests);
-  const programs = ['wkv_cuda_test', 'wkv_cuda_races_test'];
-  const targets = [...programs, 'wkv_cuda', 'wkv_gpu_check'];
-  run('cmake', ['--build', build, '--target', ...targets, '--parallel', jobs], { capture: true });
-  return programs.map((name) => ({ tests: path.join(build, name) }));
+  const targets = ['wkv_cuda_test', 'wkv_cuda_races_test', 'wkv_cuda', 'wkv_gpu_check'];
+  run('cmake', ['--build', path.dirname(tests), '--target', ...targets, '--parallel', jobs], {
+    capture: true,
+  });
+}
+
+/** Its tests: of what is computed, and of who reads what another writes. */
+function cudaPrograms() {
+  const build = path.join(root, 'out/gcc/build');
+  return {
+    values: { tests: path.join(build, 'wkv_cuda_test') },
+    races: { tests: path.join(build, 'wkv_cuda_races_test') },
+  };
 }
 
 /** Runs the program of scripts/gpu-check with the simulated GPU in a GPU's place. */
@@ -114,4 +122,12 @@ async function lint() {
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }
 
-module.exports = { buildCudaSimulated, buildEmulated, buildNative, testGpuCheck, testNative, lint };
+module.exports = {
+  buildCudaSimulated,
+  buildEmulated,
+  buildNative,
+  cudaPrograms,
+  lint,
+  testGpuCheck,
+  testNative,
+};
