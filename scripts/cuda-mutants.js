@@ -513,7 +513,7 @@ function noticed(mutant, build) {
     const { status } = shell(
       `${program} --test-suite-exclude='CUDA model,CUDA library,draws*'`,
       build,
-      60_000,
+      300_000,
     );
     if (status === null) throw new Error(`${mutant.name}: the tests ran out of time`);
     return status !== 0;
