@@ -1,10 +1,9 @@
 /** Says why a test cannot run here; jest counts it as skipped. */
 export function unless(reason: string | false): typeof test {
   if (reason === false) return test;
-  const skip = (name: string): void => {
+  return ((name: string) => {
     test.skip(`${name} (skipped, because ${reason})`, () => undefined);
-  };
-  return Object.assign(skip, { each: () => skip }) as unknown as typeof test;
+  }) as typeof test;
 }
 
 /** For {@link unless}: what Windows does not have. */
