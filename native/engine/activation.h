@@ -7,12 +7,13 @@
 
 namespace wkv {
 
-// Activations of the tokens of a step, [tokens][channels], each row padded with zeros to whole registers.
-// Kernels write only the channels, so the padding stays zero.
+// Activations of the tokens of a step, [tokens][channels], each row padded with zeros to an odd number of
+// registers: rows that are a power of two apart would push each other out of the caches, which keep only a
+// few lines for such addresses. Kernels write only the channels, so the padding stays zero.
 struct Activation {
   Activation() = default;
   Activation(std::size_t tokens, int channels)
-      : stride(round_up(channels, kPanelColumns)),
+      : stride((round_up(channels, kPanelColumns) / kPanelColumns | 1) * kPanelColumns),
         memory(tokens * static_cast<std::size_t>(stride) * sizeof(float)) {}
 
   float* row(std::size_t token) { return memory.floats() + static_cast<std::ptrdiff_t>(token) * stride; }

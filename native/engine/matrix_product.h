@@ -40,11 +40,19 @@ struct MatrixScratch {
     }
   }
 
+  // As few tiles as there can be, and those alike: 16 tokens are 8 and 8, not 12 and 4.
+  static int tile_tokens(const KernelTable& kernels, Precision precision, std::size_t tokens) {
+    const auto most =
+        static_cast<std::size_t>(precision == Precision::kInt4 ? kernels.quantized.int4_tile_tokens
+                                                               : kernels.quantized.int8_tile_tokens);
+    const std::size_t tiles = (tokens + most - 1) / most;
+    return static_cast<int>((tokens + tiles - 1) / tiles);
+  }
+
   QuantizedActivations quantized(std::size_t product, const KernelTable& kernels, Precision precision,
                                  std::size_t tokens) {
     Quantized& input = inputs[product];
-    return {.tile_tokens = precision == Precision::kInt4 ? kernels.quantized.int4_tile_tokens
-                                                         : kernels.quantized.int8_tile_tokens,
+    return {.tile_tokens = tile_tokens(kernels, precision, tokens),
             .codes = static_cast<std::int8_t*>(input.codes.data()),
             .scales = input.scales.floats(),
             .offsets = static_cast<std::int32_t*>(input.offsets.data()),
@@ -84,21 +92,31 @@ inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsign
     }
   }
   if (work == 0) return;
-  pool.run(work < kWorthSharing ? 1 : lanes, products.size() * tokens, [&](std::size_t item, unsigned) {
-    const std::size_t index = item / tokens;
+  // Tokens of a tile have their codes in the same cache lines, which two threads would take from each other:
+  // an item is a tile, or where there is only one, a product.
+  const auto least_tile =
+      static_cast<std::size_t>(std::min(MatrixScratch::tile_tokens(kernels, Precision::kInt8, tokens),
+                                        MatrixScratch::tile_tokens(kernels, Precision::kInt4, tokens)));
+  const std::size_t tiles = (tokens + least_tile - 1) / least_tile;
+  pool.run(work < kWorthSharing ? 1 : lanes, products.size() * tiles, [&](std::size_t item, unsigned) {
+    const std::size_t index = item / tiles;
     const Matrix& weights = *products[index].weights;
     if (!is_quantized(weights.precision)) return;
-    const std::size_t token = item % tokens;
-    kernels.quantize_activations({
-        .x = products[index].input->row(token),
-        .input_scales = weights.input_scales.empty() ? nullptr : weights.input_scales.data(),
-        .out = scratch.quantized(index, kernels, weights.precision, tokens),
-        .token = static_cast<int>(token),
-        .tokens = static_cast<int>(tokens),
-        .columns = weights.columns,
-        .group = weights.group,
-        .weights = weights.precision == Precision::kInt4 ? WeightBits::k4 : WeightBits::k8,
-    });
+    const QuantizedActivations out = scratch.quantized(index, kernels, weights.precision, tokens);
+    const std::size_t first = item % tiles * static_cast<std::size_t>(out.tile_tokens);
+    const std::size_t end = std::min(first + static_cast<std::size_t>(out.tile_tokens), tokens);
+    for (std::size_t token = first; token < end; ++token) {
+      kernels.quantize_activations({
+          .x = products[index].input->row(token),
+          .input_scales = weights.input_scales.empty() ? nullptr : weights.input_scales.data(),
+          .out = out,
+          .token = static_cast<int>(token),
+          .tokens = static_cast<int>(tokens),
+          .columns = weights.columns,
+          .group = weights.group,
+          .weights = weights.precision == Precision::kInt4 ? WeightBits::k4 : WeightBits::k8,
+      });
+    }
   });
 }
 
@@ -118,7 +136,10 @@ void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Matr
     blocks += (rows + kBlockRows - 1) / kBlockRows;
     work += rows * static_cast<std::size_t>(product.weights->columns) * tokens;
   }
-  pool.run(work < kWorthSharing ? 1 : lanes, blocks, [&](std::size_t block, unsigned lane) {
+  // A lane takes some blocks in a row: they follow each other in memory, and a kernel asks early for what
+  // comes next.
+  const std::size_t run = std::clamp<std::size_t>(blocks / (std::size_t{lanes} * 8), 1, 4);
+  const auto run_block = [&](std::size_t block, unsigned lane) {
     std::size_t index = 0;
     auto own_blocks = [&] {
       return static_cast<std::size_t>((products[index].weights->rows + kBlockRows - 1) / kBlockRows);
@@ -159,6 +180,10 @@ void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, Matr
       });
     }
     for (std::size_t token = 0; token < tokens; ++token) epilogue(index, token, row, rows);
+  };
+  pool.run(work < kWorthSharing ? 1 : lanes, (blocks + run - 1) / run, [&](std::size_t item, unsigned lane) {
+    const std::size_t end = std::min((item + 1) * run, blocks);
+    for (std::size_t block = item * run; block < end; ++block) run_block(block, lane);
   });
 }
 

@@ -105,6 +105,24 @@ static inline int trailing_zeros(std::uint32_t bits) {
 #define WKV_PREFETCH(p) __builtin_prefetch(p)
 #endif
 
+// Before a loop with a constant number of turns, at most 32, that goes over an array of sums: the array can
+// live in registers. Left to itself, gcc unrolls such a loop only after it has given the array a place in
+// memory, where every sum is then loaded and stored at every turn.
+#if defined(__clang__)
+#define WKV_UNROLLED _Pragma("clang loop unroll(full)")
+#elif WKV_MSVC
+#define WKV_UNROLLED
+#else
+#define WKV_UNROLLED _Pragma("GCC unroll 32")
+#endif
+
+// In front of functions whose arguments are such arrays: called, they would be in memory after all.
+#if WKV_MSVC
+#define WKV_INLINE __forceinline
+#else
+#define WKV_INLINE [[gnu::always_inline]] inline
+#endif
+
 #if WKV_DOT_I8MM && defined(__GNUC__) && !defined(__clang__)
 // gcc 12 moves loads up until the sums of gemm_int8 no longer fit into the registers.
 #pragma GCC optimize("no-schedule-insns")

@@ -23,7 +23,7 @@ namespace wkv {
 struct QuantizedKernels {
   GemmInt8 gemm_int8;
   GemmInt4 gemm_int4;
-  // The tiles in which they want activations.
+  // The most tokens of the tiles in which they take activations.
   int int8_tile_tokens;
   int int4_tile_tokens;
   Peak peak_int8;

@@ -112,6 +112,11 @@ TEST_CASE("int8 products have the bits of the reference, whatever the instructio
             const Floats expected = c.run(wkv::reference::gemm_int8, tile, 0, tokens);
             CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, tile, 0, tokens), expected) ==
                   "");
+            for (int smaller = 1; group == 64 && smaller < tile; ++smaller) {
+              INFO("tiles of ", smaller);
+              CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, smaller, 0, tokens),
+                                              expected) == "");
+            }
             // Token by token.
             for (int t = 0; t < tokens; t += 3) {
               const auto begin = static_cast<std::size_t>(t * (rows + 3));

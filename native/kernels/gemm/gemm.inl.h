@@ -43,12 +43,13 @@ struct Tile {
 // Adds `columns` columns of kRows rows (of neighbouring panels, `panel_stride` elements apart) times kTokens
 // tokens to `tile`.
 template <class Weight, int kRows, int kTokens>
-inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t panel_stride, const float* x,
-                       std::ptrdiff_t x_stride, int columns, Tile<kRows, kTokens>& tile) {
+WKV_INLINE void accumulate(const typename Weight::Element* weights, std::ptrdiff_t panel_stride,
+                           const float* x, std::ptrdiff_t x_stride, int columns, Tile<kRows, kTokens>& tile) {
   // In variables of its own: through the reference, gcc would store every sum at every turn.
   Tile<kRows, kTokens> local = tile;
   for (int column = 0; column < columns; column += kPanelColumns) {
     F32x16 activation[static_cast<std::size_t>(kTokens)];
+    WKV_UNROLLED
     for (int t = 0; t < kTokens; ++t) activation[t] = load(x + t * x_stride + column);
     if (kTokens == 1) {
       // A single token's weights come from memory once; asking early carries the streams over page ends.
@@ -57,9 +58,11 @@ inline void accumulate(const typename Weight::Element* weights, std::ptrdiff_t p
         for (std::size_t line = 0; line < kGroup * sizeof(*weights); line += 64) WKV_PREFETCH(ahead + line);
       }
     }
+    WKV_UNROLLED
     for (int row = 0; row < kRows; ++row) {
       const F32x16 weight =
           Weight::widen(weights + row / kPanelRows * panel_stride + row % kPanelRows * kPanelColumns);
+      WKV_UNROLLED
       for (int t = 0; t < kTokens; ++t) local.sums[row][t] = fma(weight, activation[t], local.sums[row][t]);
     }
     weights += kGroup;
@@ -76,7 +79,9 @@ inline void run_tile(const GemmArguments& a, const typename Weight::Element* wei
   float* partial =
       a.scratch + (std::ptrdiff_t{row} * kBlockTokens + std::ptrdiff_t{token} * kRows) * kPanelColumns;
   Tile<kRows, kTokens> tile;
+  WKV_UNROLLED
   for (int r = 0; r < kRows; ++r) {
+    WKV_UNROLLED
     for (int t = 0; t < kTokens; ++t) {
       const float* saved = partial + (r * kTokens + t) * kPanelColumns;
       tile.sums[r][t] = begin == 0 ? broadcast(0.0F) : load(saved);
@@ -85,7 +90,9 @@ inline void run_tile(const GemmArguments& a, const typename Weight::Element* wei
   const float* x = a.x + token * a.x_stride + begin;
   accumulate<Weight, kRows, kTokens>(weights, panel_stride, x, a.x_stride, columns, tile);
   const bool last = begin + columns == a.padded_columns;
+  WKV_UNROLLED
   for (int r = 0; r < kRows; ++r) {
+    WKV_UNROLLED
     for (int t = 0; t < kTokens; ++t) {
       if (!last) {
         store(partial + (r * kTokens + t) * kPanelColumns, tile.sums[r][t]);

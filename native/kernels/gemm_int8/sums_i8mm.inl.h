@@ -9,7 +9,8 @@ requires(kTokens > 1) struct Int8Sums<1, kTokens> {
   // Of two rows and two tokens: [row][token].
   int32x4_t at[8][static_cast<std::size_t>(kPairs)];
 
-  void begin(const std::int32_t* x_offsets) {
+  WKV_INLINE void begin(const std::int32_t* x_offsets) {
+    WKV_UNROLLED
     for (int pair = 0; pair < kPairs; ++pair) {
       const std::int32_t two[2] = {x_offsets[first(pair)], x_offsets[second(pair)]};
       const int32x2_t offsets = vld1_s32(two);
@@ -18,9 +19,10 @@ requires(kTokens > 1) struct Int8Sums<1, kTokens> {
   }
 
   // Adds sixteen columns.
-  void add(const unsigned char* weights, const std::int8_t* x) {
+  WKV_INLINE void add(const unsigned char* weights, const std::int8_t* x) {
     int8x16_t left[static_cast<std::size_t>(kPairs)];
     int8x16_t right[static_cast<std::size_t>(kPairs)];
+    WKV_UNROLLED
     for (int pair = 0; pair < kPairs; ++pair) {
       const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(x + first(pair) * kGroupStep));
       const int64x2_t b = vreinterpretq_s64_s8(vld1q_s8(x + second(pair) * kGroupStep));
@@ -31,8 +33,9 @@ requires(kTokens > 1) struct Int8Sums<1, kTokens> {
     add_eight(weights + 2 * kInt8PanelRows * 4, right);
   }
 
-  I32x16 of(int /*vector*/, int token) const {
+  WKV_INLINE I32x16 of(int /*vector*/, int token) const {
     I32x16 sums;
+    WKV_UNROLLED
     for (int i = 0; i < 4; ++i) {
       const int32x4_t low = at[2 * i][token / 2];
       const int32x4_t high = at[2 * i + 1][token / 2];
@@ -45,13 +48,15 @@ requires(kTokens > 1) struct Int8Sums<1, kTokens> {
   static constexpr int first(int pair) { return 2 * pair; }
   static constexpr int second(int pair) { return 2 * pair + 1 < kTokens ? 2 * pair + 1 : 2 * pair; }
 
-  void add_eight(const unsigned char* weights, const int8x16_t* tokens) {
+  WKV_INLINE void add_eight(const unsigned char* weights, const int8x16_t* tokens) {
+    WKV_UNROLLED
     for (int i = 0; i < 4; ++i) {
       // A quad of four rows and the next one: zipped, a row has its eight columns side by side.
       const uint32x4_t left = vreinterpretq_u32_u8(vld1q_u8(weights + 16 * i));
       const uint32x4_t right = vreinterpretq_u32_u8(vld1q_u8(weights + kInt8PanelRows * 4 + 16 * i));
       const uint8x16_t low = vreinterpretq_u8_u32(vzip1q_u32(left, right));
       const uint8x16_t high = vreinterpretq_u8_u32(vzip2q_u32(left, right));
+      WKV_UNROLLED
       for (int pair = 0; pair < kPairs; ++pair) {
         at[2 * i][pair] = vusmmlaq_s32(at[2 * i][pair], low, tokens[pair]);
         at[2 * i + 1][pair] = vusmmlaq_s32(at[2 * i + 1][pair], high, tokens[pair]);

@@ -19,7 +19,7 @@ constexpr int kGroupStep = 16;
 // Activations of some tokens as gemm_int8 reads them. Tokens lie in tiles of tile_tokens, the last with what
 // remains: [tile][padded_columns / 16][token of the tile][16].
 struct QuantizedActivations {
-  int tile_tokens;  // as KernelTable::quantized has it
+  int tile_tokens;  // 1 to what QuantizedKernels has
   std::int8_t* codes;
   // [group][stride], a number per token.
   float* scales;

@@ -8,18 +8,6 @@ constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
 
 inline F32x16 round_to_integer(F32x16 a) { return sub(add(a, broadcast(kRounder)), broadcast(kRounder)); }
 
-// NaN if one is NaN.
-inline float largest_magnitude(F32x16 magnitudes) {
-  float lanes[16];
-  store(lanes, magnitudes);
-  float largest = 0;
-  for (const float lane : lanes) {
-    if (!(lane <= largest)) largest = lane;
-    if (lane != lane) break;
-  }
-  return largest;
-}
-
 inline void quantize_activations(const QuantizeActivationsArguments& a) {
   const int tile = a.token / a.out.tile_tokens * a.out.tile_tokens;
   const int left = a.tokens - tile;
@@ -41,7 +29,7 @@ inline void quantize_activations(const QuantizeActivationsArguments& a) {
     for_each_16(size, [&](int i, auto load_part, auto) {
       magnitudes = max_magnitude(magnitudes, scaled(begin + i, load_part));
     });
-    const float largest = largest_magnitude(magnitudes);
+    const float largest = reduce_magnitude(magnitudes);
     const bool finite = largest < compiler::kInfinity;
     const float inverse = finite && largest >= kLeastMagnitude ? 127.0F / largest : 0.0F;
     F32x16 sum = broadcast(0.0F);
@@ -70,7 +58,7 @@ inline float quantize_weights(const float* weights, int size, unsigned char* cod
   for_each_16(size, [&](int i, auto load_part, auto) {
     magnitudes = max_magnitude(magnitudes, load_part(weights + i));
   });
-  const float largest = largest_magnitude(magnitudes);
+  const float largest = reduce_magnitude(magnitudes);
   if (!(largest >= kLeastMagnitude)) {
     for (int i = 0; i < size; ++i) codes[i] = 128;
     return 0;

@@ -15,6 +15,7 @@
 //   scale_by_exponent(a, s)     a * 2^n where s = 1.5 * 2^23 + n was made by adding that constant to n
 //   reduce_add(a)               sum of the lanes
 //   max_magnitude(m, a)         the larger of m and |a| as bits, so that NaN is the largest; m >= 0
+//   reduce_magnitude(m)         the largest of the lanes as bits; all >= 0
 //   store_int8, store_uint8     sixteen bytes from whole numbers that fit
 //   mask_at_least(a, b)         bit l is set where a >= b in lane l
 //   zero_unless_at_least(a, b, c)   c where a >= b, else 0

@@ -77,6 +77,14 @@ inline __m256 max_magnitude(__m256 most, __m256 a) {
 inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
   return {max_magnitude(most.low, a.low), max_magnitude(most.high, a.high)};
 }
+inline float reduce_magnitude(F32x16 magnitudes) {
+  const __m256i eight =
+      _mm256_max_epi32(_mm256_castps_si256(magnitudes.low), _mm256_castps_si256(magnitudes.high));
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  const __m128i one = _mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1));
+  return compiler::float_of(_mm_cvtsi128_si32(one));
+}
 
 // The sixteen numbers in 16 bits, in the order 0-3, 8-11, 4-7, 12-15.
 inline __m256i pack_int16(F32x16 a) {

@@ -58,6 +58,9 @@ inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
   const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7fffffff));
   return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(most.v), bits))};
 }
+inline float reduce_magnitude(F32x16 magnitudes) {
+  return compiler::float_of(_mm512_reduce_max_epi32(_mm512_castps_si512(magnitudes.v)));
+}
 inline void store_int8(std::int8_t* p, F32x16 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }

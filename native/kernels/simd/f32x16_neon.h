@@ -83,6 +83,11 @@ inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
   }
   return most;
 }
+inline float reduce_magnitude(F32x16 magnitudes) {
+  uint32x4_t four = vreinterpretq_u32_f32(magnitudes.q[0]);
+  for (int i = 1; i < 4; ++i) four = vmaxq_u32(four, vreinterpretq_u32_f32(magnitudes.q[i]));
+  return compiler::float_of(static_cast<std::int32_t>(vmaxvq_u32(four)));
+}
 inline int8x16_t narrow(F32x16 a) {
   int16x4_t words[4];
   for (int i = 0; i < 4; ++i) words[i] = vmovn_s32(vcvtq_s32_f32(a.q[i]));

@@ -79,6 +79,13 @@ inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
     return bits_of(most.lane[i]) > bits ? most.lane[i] : float_of(bits);
   });
 }
+inline float reduce_magnitude(F32x16 magnitudes) {
+  float most = magnitudes.lane[0];
+  for (int i = 1; i < 16; ++i) {
+    if (bits_of(magnitudes.lane[i]) > bits_of(most)) most = magnitudes.lane[i];
+  }
+  return most;
+}
 inline void store_int8(std::int8_t* p, F32x16 a) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int8_t>(a.lane[i]);
 }

@@ -3,8 +3,9 @@
 // Sums of products of weights of 4 bits with activations of 8: sixteen rows at once. Included after i32x16.h.
 //
 //   Weights16x8                 what load_nibbles made of 64 bytes: sixteen rows, eight columns of each
-//   Multipliers16               what load_multipliers(p, half) made of the low (0) or high (1) halves of 16
-//                               bytes: a row's number, -127 to 127
+//   Indices16                   what load_indices made of 16 bytes: a row's indices of two multipliers
+//   Multipliers16               multipliers_of<half>(indices): a row's number, -127 to 127, which the low (0)
+//                               or the high (1) half of its byte stands for
 //   load_scales(p)              int4_scale of 16 bytes
 //   BlockSums                   a sum per row over 16 columns
 //   begin_block(offset)         where they begin; `offset` is -8 * the sum of the activations' codes

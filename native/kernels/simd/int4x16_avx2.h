@@ -24,10 +24,17 @@ struct Multipliers16 {
   __m256i low;
   __m256i high;
 };
-inline __m128i multiplier_bytes(const unsigned char* p, int half) {
-  const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  const __m128i indices = _mm_and_si128(half == 0 ? both : _mm_srli_epi16(both, 4), _mm_set1_epi8(15));
-  return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Multipliers)), indices);
+struct Indices16 {
+  __m128i v;
+};
+inline Indices16 load_indices(const unsigned char* p) {
+  return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))};
+}
+template <int kHalf>
+inline __m128i multiplier_bytes(Indices16 indices) {
+  const __m128i lanes =
+      _mm_and_si128(kHalf == 0 ? indices.v : _mm_srli_epi16(indices.v, 4), _mm_set1_epi8(15));
+  return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Multipliers)), lanes);
 }
 
 inline __m256 eight_scales(const unsigned char* p) {
@@ -42,16 +49,12 @@ struct BlockSums {
   __m256i high;
 };
 
-inline I32x16 add_multiplied(I32x16 sums, BlockSums block, Multipliers16 multipliers) {
-  return {_mm256_add_epi32(sums.low, _mm256_madd_epi16(block.low, multipliers.low)),
-          _mm256_add_epi32(sums.high, _mm256_madd_epi16(block.high, multipliers.high))};
-}
-
 #if WKV_DOT_AVXVNNI
 
 // In the low 16 bits of a row's 32, where a block's sum fits; the high ones are 0.
-inline Multipliers16 load_multipliers(const unsigned char* p, int half) {
-  const __m128i bytes = multiplier_bytes(p, half);
+template <int kHalf>
+inline Multipliers16 multipliers_of(Indices16 indices) {
+  const __m128i bytes = multiplier_bytes<kHalf>(indices);
   const __m256i words = _mm256_set1_epi32(0xffff);
   return {_mm256_and_si256(_mm256_cvtepi8_epi32(bytes), words),
           _mm256_and_si256(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)), words)};
@@ -71,12 +74,18 @@ inline BlockSums dot_nibbles(BlockSums sums, const Weights16x8& weights, const s
           _mm256_dpbusd_avx_epi32(high, weights.high_second, second)};
 }
 
+inline I32x16 add_multiplied(I32x16 sums, BlockSums block, Multipliers16 multipliers) {
+  return {_mm256_dpwssd_avx_epi32(sums.low, block.low, multipliers.low),
+          _mm256_dpwssd_avx_epi32(sums.high, block.high, multipliers.high)};
+}
+
 #else
 
 // A block is summed in 16 bits, two sums to a row, for each other pair of columns: 8 products of at most
 // 15 * 127, and the offset. Multiplying adds the two.
-inline Multipliers16 load_multipliers(const unsigned char* p, int half) {
-  const __m128i bytes = multiplier_bytes(p, half);
+template <int kHalf>
+inline Multipliers16 multipliers_of(Indices16 indices) {
+  const __m128i bytes = multiplier_bytes<kHalf>(indices);
   return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes)),
           _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(bytes, bytes))};
 }
@@ -94,6 +103,11 @@ inline BlockSums dot_nibbles(BlockSums sums, const Weights16x8& weights, const s
   const __m256i high = _mm256_add_epi16(sums.high, _mm256_maddubs_epi16(weights.high_first, first));
   return {_mm256_add_epi16(low, _mm256_maddubs_epi16(weights.low_second, second)),
           _mm256_add_epi16(high, _mm256_maddubs_epi16(weights.high_second, second))};
+}
+
+inline I32x16 add_multiplied(I32x16 sums, BlockSums block, Multipliers16 multipliers) {
+  return {_mm256_add_epi32(sums.low, _mm256_madd_epi16(block.low, multipliers.low)),
+          _mm256_add_epi32(sums.high, _mm256_madd_epi16(block.high, multipliers.high))};
 }
 
 #endif

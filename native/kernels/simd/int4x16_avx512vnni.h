@@ -20,12 +20,19 @@ inline Weights16x8 load_nibbles(const unsigned char* p) {
 struct Multipliers16 {
   __m512i v;
 };
-inline Multipliers16 load_multipliers(const unsigned char* p, int half) {
-  const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  const __m128i indices = _mm_and_si128(half == 0 ? both : _mm_srli_epi16(both, 4), _mm_set1_epi8(15));
-  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Multipliers));
-  const __m512i numbers = _mm512_cvtepi8_epi32(_mm_shuffle_epi8(table, indices));
-  return {_mm512_and_si512(numbers, _mm512_set1_epi32(0xffff))};
+struct Indices16 {
+  __m512i v;
+};
+inline Indices16 load_indices(const unsigned char* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+template <int kHalf>
+inline Multipliers16 multipliers_of(Indices16 indices) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kInt4Multipliers));
+  const __m512i table = _mm512_and_si512(_mm512_cvtepi8_epi32(bytes), _mm512_set1_epi32(0xffff));
+  // Of an index, vpermd takes the four lowest bits.
+  const __m512i lanes = kHalf == 0 ? indices.v : _mm512_srli_epi32(indices.v, 4);
+  return {_mm512_permutexvar_epi32(lanes, table)};
 }
 
 inline F32x16 load_scales(const unsigned char* p) {
@@ -45,7 +52,7 @@ inline BlockSums dot_nibbles(BlockSums sums, Weights16x8 weights, const std::int
 
 inline I32x16 add_multiplied(I32x16 sums, BlockSums block, Multipliers16 multipliers) {
   // A block's sum, at most 16 * 8 * 127, fits 16 bits.
-  return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(block.v, multipliers.v))};
+  return {_mm512_dpwssd_epi32(sums.v, block.v, multipliers.v)};
 }
 
 }  // namespace wkv::WKV_ISA_NAMESPACE

@@ -31,10 +31,14 @@ inline Weights16x8 load_nibbles(const unsigned char* p) {
 struct Multipliers16 {
   int32x4_t q[4];
 };
-inline Multipliers16 load_multipliers(const unsigned char* p, int half) {
-  const uint8x16_t both = vld1q_u8(p);
-  const uint8x16_t indices = half == 0 ? vandq_u8(both, vdupq_n_u8(15)) : vshrq_n_u8(both, 4);
-  const int8x16_t bytes = vqtbl1q_s8(vld1q_s8(kInt4Multipliers), indices);
+struct Indices16 {
+  uint8x16_t q;
+};
+inline Indices16 load_indices(const unsigned char* p) { return {vld1q_u8(p)}; }
+template <int kHalf>
+inline Multipliers16 multipliers_of(Indices16 indices) {
+  const uint8x16_t lanes = kHalf == 0 ? vandq_u8(indices.q, vdupq_n_u8(15)) : vshrq_n_u8(indices.q, 4);
+  const int8x16_t bytes = vqtbl1q_s8(vld1q_s8(kInt4Multipliers), lanes);
   const int16x8_t low = vmovl_s8(vget_low_s8(bytes));
   const int16x8_t high = vmovl_high_s8(bytes);
   return {{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)),

@@ -22,9 +22,14 @@ inline Weights16x8 load_nibbles(const unsigned char* p) {
 struct Multipliers16 {
   std::int32_t lane[16];
 };
-inline Multipliers16 load_multipliers(const unsigned char* p, int half) {
+using Indices16 = const unsigned char*;
+inline Indices16 load_indices(const unsigned char* p) { return p; }
+template <int kHalf>
+inline Multipliers16 multipliers_of(Indices16 indices) {
   Multipliers16 multipliers;
-  for (int i = 0; i < 16; ++i) multipliers.lane[i] = int4_multiplier(half == 0 ? p[i] % 16 : p[i] / 16);
+  for (int i = 0; i < 16; ++i) {
+    multipliers.lane[i] = int4_multiplier(kHalf == 0 ? indices[i] % 16 : indices[i] / 16);
+  }
   return multipliers;
 }
 

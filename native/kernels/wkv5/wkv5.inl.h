@@ -24,17 +24,21 @@ inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float
   const int size = a.head_size;
   for (int j = 0; j < size; j += 64) {
     F32x16 value[4];
+    WKV_UNROLLED
     for (int c = 0; c < 4; ++c) value[c] = load(v + j + 16 * c);
     F32x16 pairs[2][4];
     float* row = a.state + j;
     int i = 0;
+    WKV_UNROLLED
     for (int run = 0; run < kWkv5Runs; ++run) {
       F32x16 sum[4];
+      WKV_UNROLLED
       for (int c = 0; c < 4; ++c) sum[c] = broadcast(0.0F);
       for (const int end = wkv5_run_end(i, size); i < end; ++i, row += size) {
         const F32x16 receptance = broadcast(r[i]);
         const F32x16 key = broadcast(k[i]);
         const F32x16 forget = broadcast(-forgets[i]);
+        WKV_UNROLLED
         for (int c = 0; c < 4; ++c) {
           const F32x16 s = load(row + 16 * c);
           sum[c] = fma(receptance, s, sum[c]);
@@ -42,8 +46,10 @@ inline void wkv5_token_by_64(const Wkv5Arguments& a, const float* r, const float
         }
       }
       F32x16(&pair)[4] = pairs[run / 2];
+      WKV_UNROLLED
       for (int c = 0; c < 4; ++c) pair[c] = run % 2 == 0 ? sum[c] : add(pair[c], sum[c]);
     }
+    WKV_UNROLLED
     for (int c = 0; c < 4; ++c) {
       store(y + j + 16 * c, fma(value[c], broadcast(bonus), add(pairs[0][c], pairs[1][c])));
     }
@@ -58,6 +64,7 @@ inline void wkv5_token(const Wkv5Arguments& a, const float* r, const float* k, c
     F32x16 pairs[2];
     float* row = a.state + j;
     int i = 0;
+    WKV_UNROLLED
     for (int run = 0; run < kWkv5Runs; ++run) {
       F32x16 sum = broadcast(0.0F);
       for (const int end = wkv5_run_end(i, size); i < end; ++i, row += size) {
@@ -77,6 +84,16 @@ inline void wkv5(const Wkv5Arguments& a) {
   for (int t = 0; t < a.tokens; ++t) {
     const std::ptrdiff_t at = t * a.stride;
     const float* forgets = a.forget + t * a.forget_stride;
+    if (t + 1 < a.tokens) {
+      // Far from this token's, as far as caches look ahead by themselves.
+      const std::ptrdiff_t next = at + a.stride;
+      for (int i = 0; i < a.head_size; i += 16) {
+        WKV_PREFETCH(a.r + next + i);
+        WKV_PREFETCH(a.k + next + i);
+        WKV_PREFETCH(a.v + next + i);
+        WKV_PREFETCH(a.y + next + i);
+      }
+    }
     const float bonus = wkv5_bonus(a.r + at, a.k + at, a.u, a.head_size);
     if (by_64) {
       wkv5_token_by_64(a, a.r + at, a.k + at, a.v + at, forgets, a.y + at, bonus);

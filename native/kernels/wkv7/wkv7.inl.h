@@ -11,15 +11,18 @@ inline void wkv7_rows(const Wkv7Arguments& a, std::ptrdiff_t at, int j) {
   const int size = a.head_size;
   float* const rows = a.state + std::ptrdiff_t{j} * size;
   F32x16 sums[kWkv7Rows];
+  WKV_UNROLLED
   for (int row = 0; row < kRows; ++row) sums[row] = broadcast(0.0F);
   for_each_16(size, [&](int i, auto load_part, auto) {
     const F32x16 kappa = load_part(a.kappa + at + i);
+    WKV_UNROLLED
     for (int row = 0; row < kRows; ++row) {
       sums[row] = fma(load_part(rows + std::ptrdiff_t{row} * size + i), kappa, sums[row]);
     }
   });
   F32x16 taken[kWkv7Rows];
   F32x16 value[kWkv7Rows];
+  WKV_UNROLLED
   for (int row = 0; row < kRows; ++row) {
     taken[row] = broadcast(-reduce_add(sums[row]));
     value[row] = broadcast(a.v[at + j + row]);
@@ -30,6 +33,7 @@ inline void wkv7_rows(const Wkv7Arguments& a, std::ptrdiff_t at, int j) {
     const F32x16 b = load_part(a.b + at + i);
     const F32x16 k = load_part(a.k + at + i);
     const F32x16 r = load_part(a.r + at + i);
+    WKV_UNROLLED
     for (int row = 0; row < kRows; ++row) {
       float* const place = rows + std::ptrdiff_t{row} * size + i;
       const F32x16 old = load_part(place);
@@ -38,6 +42,7 @@ inline void wkv7_rows(const Wkv7Arguments& a, std::ptrdiff_t at, int j) {
       sums[row] = fma(s, r, sums[row]);
     }
   });
+  WKV_UNROLLED
   for (int row = 0; row < kRows; ++row) a.y[at + j + row] = reduce_add(sums[row]);
 }
 
