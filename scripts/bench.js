@@ -43,7 +43,7 @@ const figures = [
 ];
 
 /** Tokens of a prompt, for all. */
-const promptTokens = '256';
+const promptTokens = '512';
 
 function quartiles(values) {
   const sorted = [...values].sort((a, b) => a - b);

@@ -57,7 +57,7 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
   async 'sessions of disposed models'() {
     const sessions: Session[] = [];
     let bytes = 0;
-    const { grown, cycles } = await growth(100, async () => {
+    const { grown, cycles } = await growth(400, async () => {
       const model = await loadModel(demoModel, { threads: 1 });
       bytes = 20 * model.info.stateBytes;
       for (let i = 0; i < 20; i++) sessions.push(model.createSession());

@@ -11,7 +11,7 @@ describe('Resident memory', () => {
   test.each([
     ['1,000 models that are loaded, used and disposed', 'disposed models'],
     ['500 models that are loaded, used and dropped', 'dropped models'],
-    ['2,000 sessions that are kept when their models are disposed', 'sessions of disposed models'],
+    ['8,000 sessions that are kept when their models are disposed', 'sessions of disposed models'],
     ['1,000 sessions and their forks that are made, used and disposed', 'disposed sessions'],
     ['1,000 sessions that are made, used, aborted, forked and dropped', 'sessions with seven calls'],
     ['10,000 sessions that are dropped where nobody asks for a collection', 'dropped sessions, uncollected'],

@@ -6,7 +6,7 @@
 namespace wkv::WKV_ISA_NAMESPACE {
 
 constexpr int kInt4RunColumns = 512;
-constexpr int kInt4PrefetchBytes = 4096;
+constexpr int kInt4PrefetchColumns = 256;
 
 // kHalves times sixteen rows, kTokens tokens: where their numbers begin, and their sums.
 template <int kHalves, int kTokens>
@@ -67,6 +67,7 @@ template <int kHalves, int kTokens>
 inline void run_int4_tile(const GemmInt8Arguments& a, int token, int first_group, int end_group) {
   const Ahead ahead(a, token, std::ptrdiff_t{end_group - first_group} * a.group * 16);
   const unsigned char* scales = a.weights + int4_scales_offset(a.padded_columns);
+  const auto panel_bytes = static_cast<std::ptrdiff_t>(int4_panel_bytes(a.padded_columns, a.group));
   for (int part = 0; part < 2; part += kHalves) {
     Int4Tile<kHalves, kTokens> tile;
     tile.codes = a.weights + part * 64;
@@ -81,9 +82,15 @@ inline void run_int4_tile(const GemmInt8Arguments& a, int token, int first_group
       for (int column = begin; column < end;) {
         const unsigned char* codes = a.weights + std::ptrdiff_t{column} * 16;
         if (kTokens == 1) {
+          // After a panel's last codes come the next one's first, and so it is with the multipliers.
+          const std::ptrdiff_t later = std::ptrdiff_t{column} + kInt4PrefetchColumns;
+          const std::ptrdiff_t panel = later < a.padded_columns ? 0 : panel_bytes;
+          const std::ptrdiff_t column_there = later < a.padded_columns ? later : later - a.padded_columns;
           WKV_UNROLLED
-          for (int line = 0; line < 8; ++line) WKV_PREFETCH(codes + kInt4PrefetchBytes + line * 64);
-          WKV_PREFETCH(tile.indices + column + kInt4PrefetchBytes / 16);
+          for (int line = 0; line < 8; ++line) {
+            WKV_PREFETCH(a.weights + panel + column_there * 16 + line * 64);
+          }
+          WKV_PREFETCH(tile.indices + panel + column_there);
         } else {
           ahead.ask(codes);
         }
