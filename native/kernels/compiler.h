@@ -189,11 +189,16 @@ static inline std::uint64_t xcr0() {
 }
 
 #if WKV_DOT_AVX512VNNI
+// The four bytes at `quad`, in all lanes.
+static inline __m512i load_quad(const std::int8_t* quad) {
+  return _mm512_set1_epi32(*reinterpret_cast<const int*>(quad));
+}
+
 // sums + the products of sixteen quads of weights with the four bytes at `quad`. As the instruction's operand
 // in memory, the four bytes take no instruction of their own; compilers broadcast them to a register first.
 static inline __m512i dot_with_quad(__m512i sums, __m512i weights, const std::int8_t* quad) {
 #if WKV_MSVC || WKV_NO_ASSEMBLER
-  return _mm512_dpbusd_epi32(sums, weights, _mm512_set1_epi32(*reinterpret_cast<const int*>(quad)));
+  return _mm512_dpbusd_epi32(sums, weights, load_quad(quad));
 #else
   struct Quad {
     std::int8_t bytes[4];

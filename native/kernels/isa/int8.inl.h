@@ -14,6 +14,8 @@
 #include "kernels/gemm_int8/sums.inl.h"
 #if WKV_DOT_I8MM
 #include "kernels/gemm_int8/sums_i8mm.inl.h"
+#elif WKV_DOT_AVX512VNNI
+#include "kernels/gemm_int8/sums_avx512vnni.inl.h"
 #endif
 #include "kernels/gemm_int8/gemm_int8.inl.h"
 #include "kernels/gemm_int4/gemm_int4.inl.h"
