@@ -13,7 +13,7 @@ namespace wkv {
 struct Activation {
   Activation() = default;
   Activation(std::size_t tokens, int channels)
-      : stride((round_up(channels, kPanelColumns) / kPanelColumns | 1) * kPanelColumns),
+      : stride(std::ptrdiff_t{round_up(channels, kPanelColumns) / kPanelColumns | 1} * kPanelColumns),
         memory(tokens * static_cast<std::size_t>(stride) * sizeof(float)) {}
 
   float* row(std::size_t token) { return memory.floats() + static_cast<std::ptrdiff_t>(token) * stride; }

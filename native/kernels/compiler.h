@@ -107,17 +107,20 @@ static inline int trailing_zeros(std::uint32_t bits) {
 
 // Before a loop with a constant number of turns, at most 32, that goes over an array of sums: the array can
 // live in registers. Left to itself, gcc unrolls such a loop only after it has given the array a place in
-// memory, where every sum is then loaded and stored at every turn.
-#if defined(__clang__)
-#define WKV_UNROLLED _Pragma("clang loop unroll(full)")
-#elif WKV_MSVC
+// memory, where every sum is then loaded and stored at every turn. The portable form's sums are arrays
+// themselves: copies of its loops would only be large.
+#if WKV_MSVC || !(WKV_ISA_AVX512 || WKV_ISA_AVX2 || WKV_ISA_NEON)
 #define WKV_UNROLLED
+#elif defined(__clang__)
+#define WKV_UNROLLED _Pragma("clang loop unroll(full)")
 #else
 #define WKV_UNROLLED _Pragma("GCC unroll 32")
 #endif
 
 // In front of functions whose arguments are such arrays: called, they would be in memory after all.
-#if WKV_MSVC
+#if !(WKV_ISA_AVX512 || WKV_ISA_AVX2 || WKV_ISA_NEON)
+#define WKV_INLINE inline
+#elif WKV_MSVC
 #define WKV_INLINE __forceinline
 #else
 #define WKV_INLINE [[gnu::always_inline]] inline

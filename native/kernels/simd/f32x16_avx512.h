@@ -59,7 +59,12 @@ inline F32x16 max_magnitude(F32x16 most, F32x16 a) {
   return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(most.v), bits))};
 }
 inline float reduce_magnitude(F32x16 magnitudes) {
-  return compiler::float_of(_mm512_reduce_max_epi32(_mm512_castps_si512(magnitudes.v)));
+  const __m512i all = _mm512_castps_si512(magnitudes.v);
+  const __m256i eight = _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  const __m128i one = _mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1));
+  return compiler::float_of(_mm_cvtsi128_si32(one));
 }
 inline void store_int8(std::int8_t* p, F32x16 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
