@@ -36,15 +36,20 @@ struct Int4Tile {
       const unsigned char* block_codes = codes + std::ptrdiff_t{column} * 16 + half * 64;
       const Multipliers16 multipliers = multipliers_of<kBlock>(block_indices[half]);
       BlockSums block[static_cast<std::size_t>(kTokens)];
+      WKV_UNROLLED
+      for (int t = 0; t < kTokens; ++t) block[t] = begin_block(offsets[t]);
       const Weights16x8 first = load_nibbles(block_codes);
       WKV_UNROLLED
       for (int t = 0; t < kTokens; ++t) {
-        block[t] = dot_nibbles<0>(begin_block(offsets[t]), first, block_x + t * kGroupStep);
+        block[t] = dot_nibbles<0>(block[t], first, block_x + t * kGroupStep);
       }
       const Weights16x8 second = load_nibbles(block_codes + kInt8PanelRows * 4);
       WKV_UNROLLED
       for (int t = 0; t < kTokens; ++t) {
         block[t] = dot_nibbles<1>(block[t], second, block_x + t * kGroupStep);
+      }
+      WKV_UNROLLED
+      for (int t = 0; t < kTokens; ++t) {
         sums[half][t] = add_multiplied(sums[half][t], block[t], multipliers);
       }
     }

@@ -97,6 +97,7 @@ inline void gemm_int8(const GemmInt8Arguments& a) {
     // Bound by memory: the panel is read once, front to back.
     run_int8_tile<2, 1>(a, 0, 0, groups);
   } else {
+    // The outputs lie far apart and are written last; by then they are in the cache.
     for (int token = 0; token < a.tokens; ++token) {
       const float* output = a.output + token * a.output_stride;
       WKV_PREFETCH(output);

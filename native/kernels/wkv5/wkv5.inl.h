@@ -85,7 +85,7 @@ inline void wkv5(const Wkv5Arguments& a) {
     const std::ptrdiff_t at = t * a.stride;
     const float* forgets = a.forget + t * a.forget_stride;
     if (t + 1 < a.tokens) {
-      // Far from this token's, as far as caches look ahead by themselves.
+      // Its rows are too far from this one's for caches to look ahead by themselves.
       const std::ptrdiff_t next = at + a.stride;
       for (int i = 0; i < a.head_size; i += 16) {
         WKV_PREFETCH(a.r + next + i);
