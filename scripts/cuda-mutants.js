@@ -14,6 +14,8 @@ simulated GPU, with and without the look-out for races. Fails where a bug goes u
 
 const few = 'kernels/gemm_int8/cuda_few.cuh';
 const many = 'kernels/gemm_int8/cuda_many.cuh';
+const wide = 'kernels/gemm_int8/cuda_wide.cuh';
+const arrange = 'kernels/gemm_int8/cuda_arrange.cu';
 const product = 'kernels/gemm_int8/cuda_product.cuh';
 const gemm = ['kernels/gemm_int8/cuda.cu'];
 const gated = 'kernels/gated_norm/cuda.cu';
@@ -25,6 +27,8 @@ const samplingRow = 'kernels/sampling/cuda_row.cuh';
 const shift = 'kernels/token_shift/cuda.cu';
 const mix = 'kernels/token_shift/cuda_mix.cu';
 const wkv = 'kernels/wkv5/cuda.cu';
+const sequence = 'kernels/wkv5/cuda_sequence.cu';
+const wkvShared = 'kernels/wkv5/cuda.cuh';
 const wkv4 = 'kernels/wkv4/cuda.cu';
 const wkv7 = 'kernels/wkv7/cuda.cu';
 const keys = 'kernels/wkv7/cuda_keys.cu';
@@ -62,20 +66,70 @@ const mutants = [
   },
   {
     name: 'wkv5: the runs are added in another order',
-    file: wkv,
+    file: wkvShared,
+    compiled: [wkv, sequence],
     from: '(q[0][column] + q[1][column]) + (q[2][column] + q[3][column])',
     to: '(q[0][column] + q[2][column]) + (q[1][column] + q[3][column])',
   },
   {
     name: 'wkv5: the bonus is left out',
-    file: wkv,
-    from: 'fused(value, shared.bonus[t], sum)',
-    to: 'fused(value, 0, sum)',
+    file: wkvShared,
+    compiled: [wkv, sequence],
+    from: '(v)[column], bonus, sum)',
+    to: '(v)[column], 0 * bonus, sum)',
   },
   {
     name: 'wkv5: the state is not written back',
     file: wkv,
     from: 'state[i * kFastSize] = s[i];',
+    to: 'static_cast<void>(state);',
+  },
+  {
+    name: 'wkv5, sequence: no barrier before a chunk is read',
+    file: sequence,
+    from: '    sync_block();  // the chunk is there',
+    to: '    //',
+  },
+  {
+    name: 'wkv5, sequence: does not wait for a chunk',
+    file: sequence,
+    from: '    wait_copies<0>();',
+    to: '    wait_copies<1>();',
+  },
+  {
+    name: 'wkv5, sequence: a chunk comes to where the one before is finished',
+    file: sequence,
+    from: 'begin_tokens<kHelpers>(shared.chunks[token / kTokens % 3]',
+    to: 'begin_tokens<kHelpers>(shared.chunks[token / kTokens % 2]',
+  },
+  {
+    name: 'wkv5, sequence: one place for the sums of all chunks',
+    file: sequence,
+    from: 'auto& sums = shared.sums[token / kTokens % 2];',
+    to: 'auto& sums = shared.sums[0 * token];',
+  },
+  {
+    name: 'wkv5, sequence: bonuses of the chunk after',
+    file: sequence,
+    from: 'shared.bonus[parity][t]',
+    to: 'shared.bonus[1 - parity][t]',
+  },
+  {
+    name: 'wkv5, sequence: the last chunk is not finished',
+    file: sequence,
+    from: 'token < segment.tokens + kTokens;',
+    to: 'token < segment.tokens;',
+  },
+  {
+    name: "wkv5, sequence: a group has the first token's sums",
+    file: sequence,
+    from: '= of_group[i];',
+    to: '= of_group[0];',
+  },
+  {
+    name: 'wkv5, sequence: the state is not written back',
+    file: sequence,
+    from: 'state[i * kWkv5FastSize + c] = s[i][c];',
     to: 'static_cast<void>(state);',
   },
   {
@@ -128,15 +182,15 @@ const mutants = [
     name: 'few tokens: rows of weights swapped',
     file: few,
     compiled: gemm,
-    from: 'sums[tile][0], low.x, low.y',
-    to: 'sums[tile][0], low.y, low.x',
+    from: 'weights_of(stage, 0, pair)',
+    to: 'weights_of(stage, 1, pair)',
   },
   {
     name: 'few tokens: half of the columns twice',
     file: few,
     compiled: gemm,
-    from: 'high.z, high.w, low_codes, high_codes',
-    to: 'high.z, high.w, low_codes, low_codes',
+    from: 'last_rows, low_codes, high_codes',
+    to: 'last_rows, low_codes, low_codes',
   },
   {
     name: 'few tokens: an odd unit at the end of a group is taken for a pair',
@@ -146,18 +200,17 @@ const mutants = [
     to: 'const bool pair = unit < units;',
   },
   {
-    name: 'few tokens: no offsets',
-    file: few,
-    compiled: gemm,
-    from: '[half][2] = numbers.offsets[tile].x;',
-    to: '[half][2] = 0;',
+    name: 'weights without signs',
+    file: arrange,
+    from: 'kSigns = 0x80808080U',
+    to: 'kSigns = 0',
   },
   {
     name: "few tokens: another row's scale",
     file: few,
     compiled: gemm,
-    from: '* numbers.scales.y',
-    to: '* numbers.scales.x',
+    from: '* scales.y',
+    to: '* scales.x',
   },
   {
     name: 'few tokens: rows beyond the matrix are written',
@@ -202,18 +255,18 @@ const mutants = [
     to: 'begin_next(slot);',
   },
   {
-    name: 'many tokens: rows of one unit in another order',
+    name: 'many tokens: the same rows twice',
     file: many,
     compiled: gemm,
-    from: '[2 * pair][place])[i ^ swapped]',
-    to: '[2 * pair][place])[i]',
+    from: '[panel][product * 16 + lane % 16]',
+    to: '[panel][lane % 16]',
   },
   {
-    name: 'many tokens: no offsets',
+    name: 'many tokens: sums begin elsewhere',
     file: many,
     compiled: gemm,
-    from: 'begin.x += kFloatOfInteger;',
-    to: 'begin.x = kFloatOfInteger;',
+    from: 'multiply_from(kFloatOfInteger,',
+    to: 'multiply_from(0,',
   },
   {
     name: 'many tokens: panels beyond the last are read',
@@ -224,10 +277,10 @@ const mutants = [
   },
   {
     name: 'many tokens: tokens beyond the last are written',
-    file: many,
+    file: product,
     compiled: gemm,
-    from: '      if (at >= a.all.tokens) continue;\n',
-    to: '',
+    from: '        if (!is_there(begin + tile, which)) continue;\n        Rows rows;\n',
+    to: '        Rows rows;\n',
   },
   {
     name: 'many tokens: rows beyond the matrix are written',
@@ -237,18 +290,67 @@ const mutants = [
     to: '    product',
   },
   {
-    name: 'quantize: sums of a lane alone',
-    file: quantize,
-    compiled: quantizing,
-    from: '    for (std::int32_t& sum : sums) sum += shuffle_xor(sum, mask);',
-    to: '    for (std::int32_t& sum : sums) sum += 0;',
+    name: 'wide: waits for one stage too few',
+    file: wide,
+    compiled: gemm,
+    from: 'wait_copies<kWideStages - 3>();',
+    to: 'wait_copies<kWideStages - 2>();',
   },
   {
-    name: 'quantize, any group: sums of a lane alone',
-    file: quantize,
-    compiled: ['kernels/quantize/cuda.cu'],
-    from: '  sum = warp_sum(sum);\n',
-    to: '',
+    name: 'wide: no barrier for a stage',
+    file: wide,
+    compiled: gemm,
+    from: '    sync_block();\n    begin_next();\n',
+    to: '    begin_next();\n',
+  },
+  {
+    name: 'wide: copies into a stage that is multiplied',
+    file: wide,
+    compiled: gemm,
+    from: '    wait_products<1>();\n',
+    to: '    static_cast<void>(number);\n',
+  },
+  {
+    name: 'wide: sums are read while they are computed',
+    file: wide,
+    compiled: gemm,
+    from: '    wait_products<0>();\n',
+    to: '    wait_products<1>();\n',
+  },
+  {
+    name: 'wide: the first of the units twice',
+    file: wide,
+    compiled: gemm,
+    from: 'codes.from_row(2 * pair * kTileTokens)',
+    to: 'codes.from_row(pair * kTileTokens)',
+  },
+  {
+    name: "wide: the other warpgroup's weights",
+    file: wide,
+    compiled: gemm,
+    from: '[panel / 2 * 2]',
+    to: '[2 - panel / 2 * 2]',
+  },
+  {
+    name: 'wide: a group goes on with the sums of the last',
+    file: wide,
+    compiled: gemm,
+    from: '!first || pair > 0',
+    to: 'true',
+  },
+  {
+    name: "wide: another row's scale",
+    file: wide,
+    compiled: gemm,
+    from: '[half];\n',
+    to: '[0];\n',
+  },
+  {
+    name: 'wide: the scales of the group before',
+    file: wide,
+    compiled: gemm,
+    from: 'place_of_group = after<Shared::kGroups>(place_of_group);',
+    to: 'place_of_group = 0;',
   },
   {
     name: 'quantize: the halves of a group of 256 have scales of their own',
@@ -267,53 +369,75 @@ const mutants = [
   {
     name: 'layer norm: no barrier before its sums are read',
     file: norm,
-    compiled: ['kernels/layer_norm/cuda.cu', 'kernels/token_shift/cuda.cu'],
+    compiled: ['kernels/layer_norm/cuda.cu'],
     from: '  sync_block();\n  float mean[kRows];',
     to: '  float mean[kRows];',
   },
   {
     name: 'layer norm: no barrier before the sums of squares are read',
     file: norm,
-    compiled: ['kernels/layer_norm/cuda.cu', 'kernels/token_shift/cuda.cu'],
+    compiled: ['kernels/layer_norm/cuda.cu'],
     from: '  sync_block();\n  for (std::size_t row = 0; row < kRows; ++row) {\n    found',
     to: '  for (std::size_t row = 0; row < kRows; ++row) {\n    found',
   },
   {
     name: 'layer norm: lanes beyond 1024 channels are left out',
     file: norm,
-    compiled: ['kernels/layer_norm/cuda.cu', 'kernels/token_shift/cuda.cu'],
+    compiled: ['kernels/layer_norm/cuda.cu'],
     from: 'i < size; i += kNormLanes)',
     to: 'i < size; i += size)',
   },
   {
-    name: 'token shift: no barrier before the rows are read',
-    file: shift,
-    from: '  sync_block();\n  Moments of_rows[2];',
-    to: '  Moments of_rows[2];',
+    name: 'layer norm of two rows: no barrier before the sums are read',
+    file: norm,
+    compiled: [shift],
+    from: '  sync_block();  // the sums of x are there',
+    to: '',
   },
   {
-    name: 'token shift, any group: no barrier before the norms are read',
-    file: shift,
-    from: '  if (!all_in_spans) {\n    sync_block();',
-    to: '  if (!all_in_spans) {',
+    name: 'layer norm of two rows: no barrier before the sums of squares are read',
+    file: norm,
+    compiled: [shift],
+    from: '  sync_block();  // the sums of squares are there',
+    to: '',
   },
   {
-    name: 'token shift: no barrier before the rows are replaced',
+    name: 'layer norm of two rows: lanes that are 16 apart are not added',
+    file: norm,
+    compiled: [shift],
+    from: 'int mask = 4; mask > 0',
+    to: 'int mask = 2; mask > 0',
+  },
+  {
+    name: 'layer norm of two rows: a warp keeps numbers of one of them for both',
+    file: norm,
+    compiled: [shift],
+    from: 'const bool kept = warps >= eighths;',
+    to: 'const bool kept = warps >= 8;',
+  },
+  {
+    name: 'token shift: no barrier before the states are replaced',
     file: shift,
-    from: '    sync_block();  // the rows become',
-    to: '    //',
+    from: '  sync_block();  // the state has been read',
+    to: '',
   },
   {
     name: 'token shift: each token takes the state for the one before',
     file: shift,
-    from: 'token == segment.first ? segment.state',
-    to: 'token >= segment.first ? segment.state',
+    from: 'starts = token == segment.first',
+    to: 'starts = token >= segment.first',
   },
   {
-    name: 'token shift: each token takes itself for the first',
+    name: 'token shift: the state becomes the norm of the first token',
     file: shift,
-    from: 'const bool first = token == segment.first;',
-    to: 'const bool first = token >= segment.first;',
+    from: 'last = segment.first + segment.tokens - 1;',
+    to: 'last = segment.first;',
+  },
+  {
+    name: 'token shift: a warp takes its first mix again',
+    file: shift,
+    from: 'mix = load_mix(a, index + arguments.shares, span);',
+    to: 'mix = load_mix(a, index, span);',
   },
   {
     name: 'sampling: no barrier before the penalties',
@@ -386,9 +510,10 @@ const mutants = [
   },
   {
     name: 'wkv5: the decays of the first token for all',
-    file: wkv,
-    from: 'begin_rows(chunk.forget, a.forget + at, stride, tokens)',
-    to: 'begin_rows(chunk.forget, a.forget + channel, stride, tokens)',
+    file: wkvShared,
+    compiled: [wkv, sequence],
+    from: 'begin_rows<kThreads>(chunk.forget, a.forget + at, stride',
+    to: 'begin_rows<kThreads>(chunk.forget, a.forget + at % stride, stride',
   },
   {
     name: 'wkv7: no barrier before a chunk is read',
@@ -429,8 +554,8 @@ const mutants = [
   {
     name: 'token shift: mixes are always the share of this token',
     file: shift,
-    from: 'const float* const one = a.share_of_before ? previous : current;',
-    to: 'const float* const one = current;',
+    from: 'return share_of_before ? mixed',
+    to: 'return share_of_before && share > 2 ? mixed',
   },
   {
     name: 'token mix: a warp leaves out groups',

@@ -46,10 +46,11 @@ struct ProductArguments {
 WKV_KERNEL(kThreads) products(WKV_ARGUMENTS ProductArguments a) {
   std::int32_t sums[kChains][4] = {};
   const std::uint32_t word = a.seed + static_cast<std::uint32_t>(cuda::thread_index());
+  const cuda::Words4 weights{word, word * 3, word * 5, word * 7};
   for (int turn = 0; turn < kTurns; ++turn) {
     WKV_UNROLL
     for (int chain = 0; chain < kChains; ++chain) {
-      cuda::multiply_add(sums[chain], word, word, word, word, word, word);
+      cuda::multiply_add(sums[chain], weights, word * 9, word * 11);
     }
   }
   std::int32_t sum = 0;

@@ -37,7 +37,7 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
 
   std::int32_t sums[4];
   for (int i = 0; i < 4; ++i) sums[i] = static_cast<std::int32_t>(in[i]) / 256;
-  cuda::multiply_add(sums, in[4], in[5], in[6], in[7], in[8], in[9]);
+  cuda::multiply_add(sums, {in[4], in[5], in[6], in[7]}, in[8], in[9]);
   for (int i = 0; i < 4; ++i) out[kProduct + i] = static_cast<std::uint32_t>(sums[i]);
   for (int i = 0; i < 5; ++i) out[kShuffled + i] = cuda::shuffle_xor(in[10], 1 << i);
 
@@ -64,6 +64,57 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
   out[kCopied + 1] = copied.y;
   out[kCopied + 2] = copied.z;
   out[kCopied + 3] = copied.w;
+  cuda::sync_warp();
+  const cuda::Words4 rows = cuda::load_rows(&words[cuda::thread_index()]);
+  out[kRows] = rows.x;
+  out[kRows + 1] = rows.y;
+  out[kRows + 2] = rows.z;
+  out[kRows + 3] = rows.w;
+  for (int i = 0; i < kWideSums; ++i) out[kWide + i] = 0;
+}
+
+constexpr int kWideRows = 64;  // and tokens
+constexpr int kWideThreads = kWideCases * kLaneCount;
+
+struct WideShared {
+  cuda::Words4 weights[2][kWideRows];
+  cuda::Words4 codes[2][kWideRows];
+};
+
+// Twice the product of 64 rows, 32 columns and 64 tokens.
+WKV_DEVICE void multiply(const Arguments& a) {
+  const int thread = cuda::block_x() * kWideThreads + cuda::thread_index();
+  const auto* const in =
+      reinterpret_cast<const unsigned char*>(a.input + static_cast<std::ptrdiff_t>(thread) * kInputWords);
+  auto& shared = cuda::shared_memory<WideShared>();
+  const int part = cuda::thread_index() / kWideRows;
+  const int row = cuda::thread_index() % kWideRows;
+  cuda::begin_copy(&shared.weights[part][row], in);
+  cuda::begin_copy(&shared.codes[part][row], in + 16);
+  cuda::commit_copies();
+  cuda::wait_copies<0>();
+  cuda::show_copies_to_products();
+  cuda::sync_block();
+  const cuda::SharedMatrix weights = cuda::shared_matrix(shared.weights[0], kWideRows, 8);
+  const cuda::SharedMatrix codes = cuda::shared_matrix(shared.codes[0], kWideRows, 8);
+  std::int32_t sums[kWideRows / 8][4];
+  cuda::begin_products();
+  cuda::multiply_wide<kWideRows>(sums, weights, codes, false);
+  cuda::multiply_wide<kWideRows>(sums, weights, codes, true);
+  cuda::commit_products();
+  cuda::wait_products<0>();
+  std::uint32_t* out = a.output + static_cast<std::ptrdiff_t>(thread) * kOutputWords + kWide;
+  WKV_UNROLL
+  for (std::int32_t(&tile)[4] : sums) {
+    cuda::receive(tile);
+    WKV_UNROLL
+    for (const std::int32_t sum : tile) *out++ = static_cast<std::uint32_t>(sum);
+  }
+}
+
+WKV_KERNEL(kWideThreads) wide_products(WKV_ARGUMENTS Arguments a) {
+  cuda::await_previous_kernel();
+  if constexpr (cuda::kHasWideProducts) multiply(a);
 }
 
 cudaError_t run(const std::uint32_t* input, std::uint32_t* output, std::size_t lanes, void*& in, void*& out) {
@@ -76,6 +127,10 @@ cudaError_t run(const std::uint32_t* input, std::uint32_t* output, std::size_t l
   const auto blocks = static_cast<unsigned>(lanes / kLaneCount);
   const Arguments arguments{static_cast<const std::uint32_t*>(in), static_cast<std::uint32_t*>(out)};
   cuda::launch(instructions, {blocks, 1, cuda::kWarp, sizeof(Shared)}, nullptr, arguments);
+  if (cuda::has_wide_products()) {
+    cuda::launch(wide_products, {blocks / kWideCases, 1, kWideThreads, sizeof(WideShared)}, nullptr,
+                 arguments);
+  }
   error = cudaGetLastError();
   if (error == cudaSuccess) error = cudaMemcpyAsync(output, out, out_bytes, cudaMemcpyDeviceToHost, nullptr);
   return error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error;

@@ -8,7 +8,7 @@
 namespace wkv::gpu_check {
 
 constexpr int kInputWords = 16;   // of a lane
-constexpr int kOutputWords = 24;  // of a lane
+constexpr int kOutputWords = 60;  // of a lane
 constexpr int kLaneCount = 32;
 
 // What the words of a lane's output are.
@@ -27,13 +27,19 @@ enum Output : int {
   kFromInteger = 18,
   kCopied = 19,  // four words that came through shared memory
   kWarpSum = 23,
+  kRows = 24,  // four words of load_rows()
+  // Sums of multiply_wide() for 64 tokens, of four cases together, where there is such an instruction; else
+  // 0.
+  kWide = 28,
 };
+constexpr int kWideSums = 32;
+constexpr int kWideCases = 4;
 
 }  // namespace wkv::gpu_check
 
 extern "C" {
-// `input` is [cases][32 lanes][kInputWords], `output` [cases][32 lanes][kOutputWords]. Returns 0, or an error
-// of the runtime.
+// `input` is [cases][32 lanes][kInputWords], `output` [cases][32 lanes][kOutputWords], cases a multiple of
+// kWideCases. Returns 0, or an error of the runtime.
 using WkvRunInstructions = std::int32_t (*)(const std::uint32_t* input, std::uint32_t* output,
                                             std::int32_t cases);
 #define WKV_RUN_INSTRUCTIONS "wkv_run_instructions"

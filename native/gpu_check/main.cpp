@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <fstream>
@@ -63,7 +64,9 @@ struct Report {
 };
 
 const char* name_of_output(int word) {
-  constexpr std::pair<int, const char*> kNames[] = {{kWarpSum, "warp_sum"},
+  constexpr std::pair<int, const char*> kNames[] = {{kWide, "multiply_wide"},
+                                                    {kRows, "load_rows"},
+                                                    {kWarpSum, "warp_sum"},
                                                     {kCopied, "begin_copy"},
                                                     {kFromInteger, "integer to float"},
                                                     {kSigmoid, "sigmoid"},
@@ -179,7 +182,7 @@ void check_batches(const Library& tested, const WkvCudaShape& shape, const std::
   const int others = shape.most_segments - 1;
   std::string problem;
   std::vector<float> alone;
-  for (const int beside : {0, 1, 7, 8, others}) {
+  for (const int beside : {0, 1, 7, 8, others / 2, others}) {
     // The same tokens for the first session: it draws them first.
     Sessions sessions(tested, model, beside + 1);
     const std::vector<float>& logits =
@@ -263,10 +266,13 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
 int run(const std::string& library, const std::string& simulated_library, const std::string& path,
         bool small) {
   const Library tested(library);
-  const Library simulated(simulated_library);
   WkvCudaFailure failure{};
   WkvCudaDevice device{};
   must(tested.api->describe_device(0, &device, &failure), failure);
+  // With the same kernels.
+  const std::string settings = "architecture=" + std::to_string(10 * device.major + device.minor);
+  setenv("WKV_SIMULATED_GPU", settings.c_str(), 1);
+  const Library simulated(simulated_library);
   std::printf("%s, compute capability %d.%d, %.1f GiB\n\n", device.name, device.major, device.minor,
               static_cast<double>(device.memory) / (1 << 30));
   Report report;
@@ -304,6 +310,11 @@ int run(const std::string& library, const std::string& simulated_library, const 
   };
   const WkvCudaShape few = small ? shape(1, 128, 2, 64, 250, 101, 12) : shape(1, 512, 8, 64, 1792, 1000, 64);
   check_batches(tested, few, "RWKV-5.2", report);
+  if (!small) {
+    // So large that many tokens have kernels of their own, for groups of 128 and of 256.
+    check_batches(tested, shape(1, 2048, 32, 64, 7168, 1000, 256), "RWKV-5.2, 2,048 channels", report);
+    check_batches(tested, shape(1, 4096, 64, 64, 14'336, 1000, 256), "RWKV-5.2, 4,096 channels", report);
+  }
   for (const auto& [architecture, name] : kOthers) {
     const std::string version = name;
     if (!small) {

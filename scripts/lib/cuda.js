@@ -13,11 +13,13 @@ const { responds } = require('./setup');
 const allArchitectures = [75, 80, 86, 89, 90, 100, 120];
 /** The oldest, the first with copies that do not go through registers, the first whose kernels overlap, the last. */
 const someArchitectures = [75, 80, 90, 120];
+/** Which has instructions that no later one has, for code that no other runs. */
+const targetOf = (architecture) => (architecture === 90 ? '90a' : String(architecture));
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
 const hot = new Set(
-  `draw gated_norm_fast gemm gemm_int8_few gemm_int8_many mix_quantize norm_quantize quantize shift_quantize
-  wkv4 wkv5_fast wkv7_fast wkv7_keys_fast`.split(/\s+/),
+  `draw gated_norm_fast gemm gemm_int8_few gemm_int8_many gemm_int8_wide mix_quantize norm_quantize quantize
+  shift_quantize_spans wkv4 wkv5_fast wkv5_sequence wkv7_fast wkv7_keys_fast`.split(/\s+/),
 );
 const mostBytes = 10_000_000;
 
@@ -33,14 +35,14 @@ const linkFlags = onWindows ? [] : ['-Xlinker', '-s'];
 // Denormal numbers are 0 there as on the CPU's threads.
 const flags = [
   ...['-std=c++20', '-O2', '--fmad=false', '--ftz=true', '-Inative', '-Xcompiler', hostFlags],
-  ...['-Xptxas', '-v', '--compress-mode=size', '-cudart', 'static'],
+  ...['-Xptxas', '-v', '--compress-mode=size', '-cudart', 'static', '-DWKV_WIDE_PRODUCTS'],
 ];
 
 /** What ptxas -v says of each kernel: { kernel, architecture, registers, spilled }. */
 function readKernels(text) {
   const kernels = [];
   for (const part of text.split('Compiling entry function ').slice(1)) {
-    const [, mangled, architecture] = /'(\S+)' for 'sm_(\d+)'/.exec(part) ?? [];
+    const [, mangled, architecture] = /'(\S+)' for 'sm_(\d+)a?'/.exec(part) ?? [];
     const spilled = /(\d+) bytes spill stores/.exec(part)?.[1];
     const registers = /Used (\d+) registers/.exec(part)?.[1];
     if (mangled === undefined || spilled === undefined || registers === undefined) {
@@ -65,7 +67,10 @@ function readKernels(text) {
 async function compileCuda(objects, architectures) {
   const inputs = ['scripts/lib/cuda.js', ...walk('native', (name) => /\.(cuh?|h)$/.test(name))];
   const last = architectures.at(-1);
-  const forAll = architectures.flatMap((each) => ['-gencode', `arch=compute_${each},code=sm_${each}`]);
+  const forAll = architectures.flatMap((each) => [
+    '-gencode',
+    `arch=compute_${targetOf(each)},code=sm_${targetOf(each)}`,
+  ]);
   forAll.push('-gencode', `arch=compute_${last},code=compute_${last}`);
   // Host code comes out the same for each.
   const forOne = ['-gencode', `arch=compute_${last},code=sm_${last}`];
@@ -90,6 +95,11 @@ async function compileCuda(objects, architectures) {
       ]);
       if (status !== 0) {
         failures.push(`${file} does not compile:\n${output}`);
+        continue;
+      }
+      // Products in the background that would not be in the background.
+      if (/wgmma.*serialized|warpgroup\.wait is injected/.test(output)) {
+        failures.push(`${file} waits where it should not:\n${output}`);
         continue;
       }
       const kernels = readKernels(output);

@@ -22,11 +22,10 @@ class Quantized {
         codes_(static_cast<std::size_t>(stride_) * static_cast<std::size_t>(round_up(columns, 16)),
                kMakingRoom),
         // No matrix of this width has more groups.
-        scales_(codes_.size() / 16, kMakingRoom),
-        offsets_(codes_.size() / 16, kMakingRoom) {}
+        scales_(codes_.size() / 16, kMakingRoom) {}
 
   QuantizedTokens of(const WeightMatrix& matrix) const {
-    return {codes_.data(), scales_.data(), offsets_.data(), stride_, matrix.columns, matrix.group};
+    return {codes_.data(), scales_.data(), stride_, matrix.columns, matrix.group};
   }
 
  private:
@@ -35,7 +34,6 @@ class Quantized {
   int stride_;
   DeviceArray<std::int8_t> codes_;
   DeviceArray<float> scales_;
-  DeviceArray<std::int32_t> offsets_;
 };
 
 }  // namespace wkv::cuda

@@ -36,6 +36,7 @@ class Rwkv4 final : public TimeMixing {
           .segments = call.segments_of_step,
           .state_offset = call.recurrence(layer),
           .count = call.segments,
+          .tokens = call.tokens,
           .channels = call.shape.heads},
          call.stream);
     const WeightMatrix& output = call.weights.matrix(WKV_CUDA_ATT_OUTPUT, layer);

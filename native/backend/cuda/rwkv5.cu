@@ -44,6 +44,7 @@ class Rwkv5 final : public TimeMixing {
           .segments = call.segments_of_step,
           .state_offset = call.recurrence(layer),
           .count = call.segments,
+          .tokens = call.tokens,
           .heads = call.shape.heads,
           .head_size = call.shape.head_size},
          call.stream);

@@ -124,6 +124,7 @@ class Rwkv7 final : public TimeMixing {
           .segments = call.segments_of_step,
           .state_offset = call.recurrence(layer),
           .count = call.segments,
+          .tokens = call.tokens,
           .heads = shape.heads,
           .head_size = shape.head_size},
          call.stream);

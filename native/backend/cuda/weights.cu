@@ -10,16 +10,17 @@ namespace wkv::cuda {
 
 namespace {
 
+constexpr const char* kLoading = "loading weights";
+
 [[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
 
 template <class Element>
 DeviceArray<Element> upload(const void* from, std::size_t count, const Stream& stream) {
-  constexpr const char* kDoing = "loading weights";
-  DeviceArray<Element> array(count, kDoing);
+  DeviceArray<Element> array(count, kLoading);
   check(cudaMemcpyAsync(array.data(), from, count * sizeof(Element), cudaMemcpyHostToDevice, stream.get()),
-        kDoing);
+        kLoading);
   // The caller may let go of it.
-  stream.wait(kDoing);
+  stream.wait(kLoading);
   return array;
 }
 
@@ -114,6 +115,8 @@ void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, co
   if (weights.input_scales != nullptr) {
     put.input_scales = upload<float>(weights.input_scales, static_cast<std::size_t>(form.columns), stream);
   }
+  arrange_panels({put.panels.data(), put.rows, put.columns, put.group}, stream.get());
+  check(cudaGetLastError(), kLoading);
   layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)] = std::move(put);
 }
 

@@ -5,7 +5,7 @@
 // GPU, and by any C++ compiler with simt/ in a GPU's place, for tests on machines without one.
 //
 // All shared memory is dynamic: a kernel's struct, shared_memory<Struct>(), or an array,
-// shared_array<Element>(), of the bytes that the launch says, at most kMostSharedBytes. Kernels take one
+// shared_array<Element>(), of the bytes that the launch says, at most most_shared_bytes(). Kernels take one
 // struct of arguments. Blocks have whole warps, and every lane of a warp takes part in what the warp does.
 //
 // Nothing is contracted (--fmad=false): what is one rounding says fused(). Divisions, roots and fused() are
@@ -46,6 +46,8 @@ namespace wkv::cuda {
 constexpr int kWarp = 32;
 // What every GPU has for a block that asks for it.
 constexpr std::size_t kMostSharedBytes = std::size_t{64} << 10;
+// What those have that has_wide_products().
+constexpr std::size_t kMostWideSharedBytes = std::size_t{227} << 10;
 
 // Sixteen bytes that are loaded and stored at once.
 struct alignas(16) Words4 {
@@ -66,11 +68,19 @@ struct Grid {
   unsigned y;        // blocks
   unsigned threads;  // of a block: whole warps
   std::size_t shared_bytes;
+  // Whether the blocks go to all processors, as many to each. Otherwise those that are free first, as the
+  // kernel before ends, take as many blocks as they have room for, which is good where blocks are short.
+  bool spread = false;
 };
 
 #if defined(__CUDACC__)
 
 WKV_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+// The value; what is computed from it anew need not be kept in registers over a long loop.
+WKV_DEVICE int anew(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 WKV_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
 WKV_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 WKV_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
@@ -111,62 +121,127 @@ WKV_DEVICE float from_f16(std::uint16_t half) {
   return value;
 }
 
-// Lane l gets words[i] = table[i][l]; `table` is in shared memory, 16-byte aligned.
-WKV_DEVICE void load_words(std::uint32_t (&words)[4], const std::uint32_t (&table)[4][kWarp]) {
+// Four matrices of eight rows of sixteen bytes: lanes 8 i to 8 i + 7 name the rows of matrix i, 16-byte
+// aligned in shared memory. Lane (row, quad) = (lane / 4, lane % 4) gets the word `quad` of that row of each.
+WKV_DEVICE Words4 load_rows(const Words4* row) {
+  Words4 words;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(&table[0][0])) + threadIdx.x % kWarp * 16)
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
                : "memory");
+  return words;
 }
 
 #if __CUDA_ARCH__ >= 800
-// sums += weights * codes for 16 rows, 32 columns and 8 tokens, of unsigned and signed bytes (PTX ISA,
+// sums += weights * codes for 16 rows, 32 columns and 8 tokens, of signed bytes (PTX ISA,
 // mma.m16n8k32). With row = lane / 4 and quad = lane % 4 a lane has
 //   weights  the bytes [row][4 quad ...], [row + 8][4 quad ...], [row][16 + 4 quad ...], [row + 8][16 + 4
 //            quad ...]
 //   low      the bytes of the token `row`, columns 4 quad ...; high: 16 columns further
 //   sums     [row][2 quad], [row][2 quad + 1], [row + 8][2 quad], [row + 8][2 quad + 1]; the second is the
 //            token
-WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
-                             std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std::uint32_t low,
                              std::uint32_t high) {
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
-      : "r"(weights0), "r"(weights1), "r"(weights2), "r"(weights3), "r"(low), "r"(high));
+      : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "r"(low), "r"(high));
 }
-// The same for sums that are `begin` before, for each of the two tokens.
-WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
-                              std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+// The same for sums that are all `begin` before.
+WKV_DEVICE void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,
                               std::uint32_t low, std::uint32_t high) {
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%10,%11,%10,%11};"
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%10,%10,%10,%10};"
       : "=r"(sums[0]), "=r"(sums[1]), "=r"(sums[2]), "=r"(sums[3])
-      : "r"(weights0), "r"(weights1), "r"(weights2), "r"(weights3), "r"(low), "r"(high), "r"(begin.x),
-        "r"(begin.y));
+      : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "r"(low), "r"(high), "r"(begin));
 }
 #else
 // The same for 8 rows and 16 columns (mma.m8n8k16), of which the above is four.
 WKV_DEVICE void multiply_add_8(std::int32_t& first, std::int32_t& second, std::uint32_t weights,
                                std::uint32_t codes) {
-  asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+  asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
       : "+r"(first), "+r"(second)
       : "r"(weights), "r"(codes));
 }
-WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
-                             std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std::uint32_t low,
                              std::uint32_t high) {
-  multiply_add_8(sums[0], sums[1], weights0, low);
-  multiply_add_8(sums[2], sums[3], weights1, low);
-  multiply_add_8(sums[0], sums[1], weights2, high);
-  multiply_add_8(sums[2], sums[3], weights3, high);
+  multiply_add_8(sums[0], sums[1], weights.x, low);
+  multiply_add_8(sums[2], sums[3], weights.y, low);
+  multiply_add_8(sums[0], sums[1], weights.z, high);
+  multiply_add_8(sums[2], sums[3], weights.w, high);
 }
-WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
-                              std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+WKV_DEVICE void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,
                               std::uint32_t low, std::uint32_t high) {
-  sums[0] = sums[2] = begin.x;
-  sums[1] = sums[3] = begin.y;
-  multiply_add(sums, weights0, weights1, weights2, weights3, low, high);
+  for (std::int32_t& sum : sums) sum = begin;
+  multiply_add(sums, weights, low, high);
 }
+#endif
+
+// Products by four warps together, a warpgroup, which are computed in the background from shared memory (PTX
+// ISA, wgmma). Only GPUs of compute capability 9.0 have them, and only code that is compiled for sm_90a.
+//
+// A matrix in shared memory is of parts of eight rows of sixteen bytes one after another. Steps are in rows:
+// to the part with the next columns, and to that with the next rows.
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDA_ARCH__)
+constexpr bool kHasWideProducts = true;
+struct SharedMatrix {
+  std::uint64_t descriptor;
+  WKV_DEVICE SharedMatrix from_row(int row) const { return {descriptor + static_cast<unsigned>(row)}; }
+};
+WKV_DEVICE SharedMatrix shared_matrix(const Words4* first, int columns_step, int rows_step) {
+  return {__cvta_generic_to_shared(first) >> 4U | static_cast<std::uint64_t>(columns_step) << 16U |
+          static_cast<std::uint64_t>(rows_step) << 32U};
+}
+// sums = weights * codes, or sums += that, for 64 rows, 32 columns and kTokens tokens. Of tile t a lane has
+// the sums[t] that multiply_add() would leave it, its warp the warpgroup's rows 16 warp to 16 warp + 15. They
+// are there once wait_products() has returned; until then nobody may touch them.
+template <int kTokens>
+WKV_DEVICE void multiply_wide(std::int32_t (&sums)[static_cast<std::size_t>(kTokens / 8)][4],
+                              const SharedMatrix& weights, const SharedMatrix& codes, bool add);
+#define WKV_SUMS(tile) "+r"(sums[tile][0]), "+r"(sums[tile][1]), "+r"(sums[tile][2]), "+r"(sums[tile][3])
+template <>
+WKV_DEVICE void multiply_wide<64>(std::int32_t (&sums)[8][4], const SharedMatrix& weights,
+                                  const SharedMatrix& codes, bool add) {
+  asm volatile(
+      "{ .reg .pred add; setp.ne.b32 add, %34, 0; wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31},"
+      " %32, %33, add; }"
+      : WKV_SUMS(0), WKV_SUMS(1), WKV_SUMS(2), WKV_SUMS(3), WKV_SUMS(4), WKV_SUMS(5), WKV_SUMS(6), WKV_SUMS(7)
+      : "l"(weights.descriptor), "l"(codes.descriptor), "r"(add ? 1 : 0));
+}
+template <>
+WKV_DEVICE void multiply_wide<128>(std::int32_t (&sums)[16][4], const SharedMatrix& weights,
+                                   const SharedMatrix& codes, bool add) {
+  asm volatile(
+      "{ .reg .pred add; setp.ne.b32 add, %66, 0; wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63},"
+      " %64, %65, add; }"
+      : WKV_SUMS(0), WKV_SUMS(1), WKV_SUMS(2), WKV_SUMS(3), WKV_SUMS(4), WKV_SUMS(5), WKV_SUMS(6),
+        WKV_SUMS(7), WKV_SUMS(8), WKV_SUMS(9), WKV_SUMS(10), WKV_SUMS(11), WKV_SUMS(12), WKV_SUMS(13),
+        WKV_SUMS(14), WKV_SUMS(15)
+      : "l"(weights.descriptor), "l"(codes.descriptor), "r"(add ? 1 : 0));
+}
+#undef WKV_SUMS
+// To be called before the first product of a batch.
+WKV_DEVICE void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// What was begun since the last call is a batch.
+WKV_DEVICE void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Returns once at most the last kPending batches are still computed.
+template <int kPending>
+WKV_DEVICE void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+// Sums may be read from here on, after wait_products().
+WKV_DEVICE void receive(std::int32_t (&sums)[4]) {
+  asm volatile("" : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])::"memory");
+}
+// What this thread's copies brought may be read by products, after a barrier.
+WKV_DEVICE void show_copies_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+#else
+constexpr bool kHasWideProducts = false;
 #endif
 
 #if __CUDA_ARCH__ >= 800
@@ -208,6 +283,32 @@ WKV_DEVICE void begin_next_kernel() {}
 // Begins to bring the 32 bytes around an address to the second-level cache.
 WKV_DEVICE void expect_read(const float* place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
 
+inline std::size_t attribute_of_device(cudaDeviceAttr attribute) {
+  int device = 0;
+  int value = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&value, attribute, device);
+  return static_cast<std::size_t>(value);
+}
+
+// What a block may have of it.
+inline std::size_t most_shared_bytes() {
+  return attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+}
+inline int processor_count() { return static_cast<int>(attribute_of_device(cudaDevAttrMultiProcessorCount)); }
+
+// Whether the GPU has products by warpgroups and there is code for them, which who compiles has to say.
+inline bool has_wide_products() {
+#if defined(WKV_WIDE_PRODUCTS)
+  return attribute_of_device(cudaDevAttrComputeCapabilityMajor) == 9;
+#else
+  return false;
+#endif
+}
+#if defined(WKV_WIDE_PRODUCTS) && __CUDA_ARCH__ == 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "with WKV_WIDE_PRODUCTS, sm_90a is to be compiled instead of sm_90"
+#endif
+
 // Whether kernels are there that call await_previous_kernel(), and a GPU that needs them to.
 inline bool kernels_overlap() {
   constexpr int kFirst = 900;
@@ -222,12 +323,28 @@ inline bool kernels_overlap() {
   return false;
 }
 
+// There is no way to say how many blocks a processor may take at most, other than to ask for so much shared
+// memory that one more has no room. It is at most little more than half of a processor's, which every GPU has
+// for one block.
+inline std::size_t shared_bytes_of(const Grid& grid) {
+  if (!grid.spread) return grid.shared_bytes;
+  const std::size_t processors = attribute_of_device(cudaDevAttrMultiProcessorCount);
+  const std::size_t bytes = attribute_of_device(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
+  if (processors == 0) return grid.shared_bytes;  // as after an error, which the launch reports
+  const std::size_t blocks = (std::size_t{grid.x} * grid.y + processors - 1) / processors;  // of a processor
+  const std::size_t too_much = bytes / (blocks + 1) + 1;
+  return too_much > grid.shared_bytes ? too_much : grid.shared_bytes;
+}
+
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
   constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
-  if (grid.shared_bytes > kWithoutAsking) {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         static_cast<int>(grid.shared_bytes));
+  const std::size_t shared_bytes = shared_bytes_of(grid);
+  if (shared_bytes > kWithoutAsking) {
+    // Always the same for a kernel, as other threads may launch it, too.
+    const std::size_t most =
+        grid.spread ? attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin) : shared_bytes;
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
   }
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -235,7 +352,7 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(grid.x, grid.y);
   config.blockDim = grid.threads;
-  config.dynamicSmemBytes = grid.shared_bytes;
+  config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &early;
   config.numAttrs = kernels_overlap() ? 1 : 0;
@@ -245,6 +362,7 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
 #else
 
 inline int thread_index() { return simt::place().thread; }
+inline int anew(int value) { return value; }
 inline int block_threads() { return simt::place().threads; }
 inline int block_x() { return simt::place().block_x; }
 inline int block_y() { return simt::place().block_y; }
@@ -286,29 +404,29 @@ inline std::uint64_t bits_of(double a) { return __builtin_bit_cast(std::uint64_t
 inline double double_of(std::uint64_t bits) { return __builtin_bit_cast(double, bits); }
 inline float from_f16(std::uint16_t half) { return simt::from_f16(half); }
 
-inline void multiply_add(std::int32_t (&sums)[4], std::uint32_t weights0, std::uint32_t weights1,
-                         std::uint32_t weights2, std::uint32_t weights3, std::uint32_t low,
+inline void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std::uint32_t low,
                          std::uint32_t high, int line = __builtin_LINE()) {
   if (simt::architecture() >= 80) {
-    simt::mma_m16n8k32({sums, {weights0, weights1, weights2, weights3}, {low, high}}, line);
+    simt::mma_m16n8k32({sums, {weights.x, weights.y, weights.z, weights.w}, {low, high}}, line);
     return;
   }
-  simt::mma_m8n8k16({sums, weights0, low}, line);
-  simt::mma_m8n8k16({sums + 2, weights1, low}, line);
-  simt::mma_m8n8k16({sums, weights2, high}, line);
-  simt::mma_m8n8k16({sums + 2, weights3, high}, line);
+  simt::mma_m8n8k16({sums, weights.x, low}, line);
+  simt::mma_m8n8k16({sums + 2, weights.y, low}, line);
+  simt::mma_m8n8k16({sums, weights.z, high}, line);
+  simt::mma_m8n8k16({sums + 2, weights.w, high}, line);
 }
 
-inline void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], std::uint32_t weights0,
-                          std::uint32_t weights1, std::uint32_t weights2, std::uint32_t weights3,
+inline void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,
                           std::uint32_t low, std::uint32_t high, int line = __builtin_LINE()) {
-  sums[0] = sums[2] = begin.x;
-  sums[1] = sums[3] = begin.y;
-  multiply_add(sums, weights0, weights1, weights2, weights3, low, high, line);
+  for (std::int32_t& sum : sums) sum = begin;
+  multiply_add(sums, weights, low, high, line);
 }
 
-inline void load_words(std::uint32_t (&words)[4], const std::uint32_t (&table)[4][kWarp]) {
-  for (int i = 0; i < 4; ++i) words[i] = table[i][thread_index() % kWarp];
+inline Words4 load_rows(const Words4* row, int line = __builtin_LINE()) {
+  const Words4 own = *row;
+  std::uint32_t words[4];
+  simt::distribute_rows({{own.x, own.y, own.z, own.w}, words}, line);
+  return {words[0], words[1], words[2], words[3]};
 }
 
 inline void await_previous_kernel() {}
@@ -320,6 +438,37 @@ template <int kPending>
 void wait_copies() {
   simt::wait_copies(kPending);
 }
+
+struct SharedMatrix {
+  const Words4* first;
+  int columns_step;
+  int rows_step;
+  SharedMatrix from_row(int row) const { return {first + row, columns_step, rows_step}; }
+};
+inline SharedMatrix shared_matrix(const Words4* first, int columns_step, int rows_step) {
+  return {first, columns_step, rows_step};
+}
+constexpr bool kHasWideProducts = true;
+inline bool has_wide_products() { return simt::architecture() == 90; }
+inline std::size_t most_shared_bytes() { return simt::most_shared_bytes(); }
+inline int processor_count() { return simt::kProcessors; }
+template <int kTokens>
+void multiply_wide(std::int32_t (&sums)[static_cast<std::size_t>(kTokens / 8)][4],
+                   const SharedMatrix& weights, const SharedMatrix& codes, bool add) {
+  simt::begin_product({&sums[0][0],
+                       kTokens,
+                       {weights.first, weights.columns_step, weights.rows_step},
+                       {codes.first, codes.columns_step, codes.rows_step},
+                       add});
+}
+inline void begin_products() { simt::begin_products(); }
+inline void commit_products() { simt::commit_products(); }
+template <int kPending>
+void wait_products() {
+  simt::wait_products(kPending);
+}
+inline void receive(std::int32_t (&)[4]) {}
+inline void show_copies_to_products() { simt::show_copies(); }
 
 inline void expect_read(const float*) {}
 

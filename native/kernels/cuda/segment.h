@@ -9,4 +9,8 @@ struct Segment {
   int tokens;
 };
 
+// Whether a step's segments are runs of tokens rather than single ones, on average: what a recurrence takes
+// is then the time of one token after another, and no longer that of the states' way from memory and back.
+inline bool are_sequences(int tokens, int segments) { return tokens >= 4 * segments; }
+
 }  // namespace wkv::cuda

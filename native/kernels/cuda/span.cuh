@@ -19,6 +19,8 @@ struct Part {
   float of[kPartNumbers];
 };
 
+WKV_BOTH int spans_of(int size) { return (size + kSpan - 1) / kSpan; }
+
 WKV_DEVICE int part_column(int span, int quad) {
   return span * kSpan + quad * (kSpan / kSpanQuads) + thread_index() % kWarp * 4;
 }
@@ -26,25 +28,28 @@ WKV_DEVICE bool is_whole_quad(const float* row, int column, int size) {
   return column + 4 <= size && reinterpret_cast<std::uintptr_t>(row + column) % sizeof(Floats4) == 0;
 }
 
-// 0 beyond the row.
+// Four numbers from a column on, a multiple of 4; 0 beyond the row.
+WKV_DEVICE Floats4 load_quad(const float* row, int column, int size) {
+  if (is_whole_quad(row, column, size)) return *reinterpret_cast<const Floats4*>(row + column);
+  Floats4 quad = {};
+  if (column < size) quad.x = row[column];
+  if (column + 1 < size) quad.y = row[column + 1];
+  if (column + 2 < size) quad.z = row[column + 2];
+  if (column + 3 < size) quad.w = row[column + 3];
+  return quad;
+}
+
+// Of a lane, 0 beyond the row.
 WKV_DEVICE Part load_part(const float* row, int span, int size) {
-  Part part = {};
+  Part part;
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
-    const int column = part_column(span, quad);
+    const Floats4 all = load_quad(row, part_column(span, quad), size);
     float* const of = part.of + 4 * quad;
-    if (is_whole_quad(row, column, size)) {
-      const Floats4 all = *reinterpret_cast<const Floats4*>(row + column);
-      of[0] = all.x;
-      of[1] = all.y;
-      of[2] = all.z;
-      of[3] = all.w;
-    } else {
-      WKV_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        if (column + i < size) of[i] = row[column + i];
-      }
-    }
+    of[0] = all.x;
+    of[1] = all.y;
+    of[2] = all.z;
+    of[3] = all.w;
   }
   return part;
 }
@@ -65,7 +70,7 @@ WKV_DEVICE void store_part(float* row, int span, int size, const Part& part) {
   }
 }
 
-// The same of input scales, which are all 1 where there are none.
+// Of input scales, which are all 1 where there are none.
 WKV_DEVICE Part load_scales(const float* scales, int span, int size) {
   if (scales != nullptr) return load_part(scales, span, size);
   Part ones;

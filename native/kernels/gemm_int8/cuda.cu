@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_int8/cuda_few.cuh"
 #include "kernels/gemm_int8/cuda_many.cuh"
+#include "kernels/gemm_int8/cuda_wide.cuh"
 
 namespace wkv::cuda {
 
@@ -9,8 +10,6 @@ namespace {
 
 // Up to here the time goes to reading weights.
 constexpr int kFewTokens = 32;
-// What keeps a large GPU at work.
-constexpr int kManyBlocks = 128;
 // Of a grid's second dimension.
 constexpr int kMostBlocks = 65'535;
 
@@ -26,6 +25,7 @@ int place_blocks(GemmLaunch& launch, int rows) {
   return blocks;
 }
 
+// Whether all groups are alike, and of whole stages.
 bool suits_many(const GemmInt8Arguments& arguments) {
   for (int i = 0; i < arguments.count; ++i) {
     const QuantizedTokens& x = arguments.products[i].x;
@@ -34,27 +34,76 @@ bool suits_many(const GemmInt8Arguments& arguments) {
   return true;
 }
 
-template <int kTiles>
+// The group of all products, if it is one that two stages of products by warpgroups make; or 0.
+int wide_group(const GemmInt8Arguments& arguments) {
+  const int group = arguments.products[0].x.group;
+  if (group != 128 && group != 256) return 0;
+  for (int i = 0; i < arguments.count; ++i) {
+    if (arguments.products[i].x.group != group) return 0;
+  }
+  return group;
+}
+
+template <int kTiles, int kDepth>
 void launch_few(GemmLaunch& all, cudaStream_t stream) {
-  using Shared = FewShared<kTiles>;
-  static_assert(sizeof(Shared) <= kMostSharedBytes);
+  using Shared = FewShared<kTiles, kDepth>;
   const auto blocks = static_cast<unsigned>(place_blocks(all, kInt8PanelRows));
-  launch(gemm_int8_few_kernel<kTiles>,
+  launch(gemm_int8_few_kernel<kTiles, kDepth>,
          {blocks, static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), kGemmThreads,
           sizeof(Shared)},
          stream, all);
+}
+
+// As many stages as there is room for.
+void launch_few_of_four(GemmLaunch& all, cudaStream_t stream) {
+  static_assert(sizeof(FewShared<1, 4>) <= kMostSharedBytes && sizeof(FewShared<2, 4>) <= kMostSharedBytes &&
+                sizeof(FewShared<4, 2>) <= kMostSharedBytes);
+  if (most_shared_bytes() >= sizeof(FewShared<4, 4>)) {
+    launch_few<4, 4>(all, stream);
+  } else {
+    launch_few<4, 2>(all, stream);
+  }
+}
+
+// Blocks with the same weights are neighbours: the second reads them from the cache.
+template <class Shared>
+Grid grid_of(GemmLaunch& all, int rows, int tokens) {
+  const auto blocks = static_cast<unsigned>(place_blocks(all, rows));
+  return {static_cast<unsigned>(round_up(all.all.tokens, tokens)), blocks, kGemmThreads, sizeof(Shared)};
 }
 
 template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 void launch_many(GemmLaunch& all, cudaStream_t stream) {
   using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
   static_assert(sizeof(Shared) <= kMostSharedBytes && kTokenStep % Shared::kTokens == 0);
-  const auto blocks = static_cast<unsigned>(place_blocks(all, kPanels * kInt8PanelRows));
-  // Blocks with the same weights are neighbours: the second reads them from the cache.
   launch(gemm_int8_many_kernel<kPanels, kParts, kTiles, kStages, kBlocks>,
-         {static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), blocks, kGemmThreads,
-          sizeof(Shared)},
-         stream, all);
+         grid_of<Shared>(all, kPanels * kInt8PanelRows, Shared::kTokens), stream, all);
+}
+
+template <int kPairs, int kTokens>
+void launch_wide(GemmLaunch& all, cudaStream_t stream) {
+  using Shared = WideShared<kPairs, kTokens>;
+  static_assert(sizeof(Shared) <= kMostWideSharedBytes && kTokenStep % kTokens == 0);
+  launch(gemm_int8_wide_kernel<kPairs, kTokens>, grid_of<Shared>(all, kWideRows, kTokens), stream, all);
+}
+
+template <int kTokens>
+void launch_wide(GemmLaunch& all, int group, cudaStream_t stream) {
+  if (group == 256) {
+    launch_wide<4, kTokens>(all, stream);
+  } else {
+    launch_wide<2, kTokens>(all, stream);
+  }
+}
+
+// Whether there are blocks for so many eighths of the processors.
+bool keep_busy(int blocks, int eighths) { return 8 * blocks >= eighths * processor_count(); }
+
+// Whether blocks of 128 tokens take less time than those of 64: one after another on each processor, and one
+// of half the tokens takes 0.7 of the time (measured on an H100).
+bool suits_128_tokens(int blocks_of_64, int blocks_of_128) {
+  const int processors = processor_count();
+  return 10 * round_up(blocks_of_128, processors) <= 7 * round_up(blocks_of_64, processors);
 }
 
 }  // namespace
@@ -67,16 +116,23 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   };
   const bool many =
       arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMostBlocks;
+  const int group_of_wide = many && has_wide_products() ? wide_group(arguments) : 0;
   if (arguments.tokens <= kTileTokens) {
-    launch_few<1>(all, stream);
+    launch_few<1, 4>(all, stream);
   } else if (arguments.tokens <= 2 * kTileTokens) {
-    launch_few<2>(all, stream);
-  } else if (many && blocks(128, 64) > kManyBlocks) {
+    launch_few<2, 4>(all, stream);
+  } else if (group_of_wide != 0 && keep_busy(blocks(kWideRows, 64), 3)) {
+    if (suits_128_tokens(blocks(kWideRows, 64), blocks(kWideRows, 128))) {
+      launch_wide<128>(all, group_of_wide, stream);
+    } else {
+      launch_wide<64>(all, group_of_wide, stream);
+    }
+  } else if (many && keep_busy(blocks(128, 64), 8)) {
     launch_many<4, 2, 4, 3, 2>(all, stream);
-  } else if (many && blocks(64, 64) >= kManyBlocks) {
+  } else if (many && keep_busy(blocks(64, 64), 7)) {
     launch_many<2, 4, 2, 6, 2>(all, stream);
   } else {
-    launch_few<4>(all, stream);
+    launch_few_of_four(all, stream);
   }
 }
 

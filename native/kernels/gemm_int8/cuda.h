@@ -2,9 +2,9 @@
 
 // Products of weights of 8 bits with activations of 8 bits on tensor cores, for one token or many.
 //
-// Weights are the panels of gemm_int8.h, as they are in memory and in packed files. Activations are in tiles
-// of eight tokens. Sums are those of gemm_int8.h, in its order: so the bits are those of the CPU, and do not
-// depend on how many other tokens there are.
+// Weights are the panels of gemm_int8.h, arranged for the instruction. Activations are in tiles of eight
+// tokens. Sums are those of gemm_int8.h, in its order: so the bits are those of the CPU, and do not depend on
+// how many other tokens there are.
 
 #include "kernels/quantize/cuda.h"
 
@@ -17,8 +17,17 @@ enum class Epilogue : int {
   kAddGated,     // output += sigmoid(gate) * sum
 };
 
+struct Int8Panels {
+  unsigned char* panels;  // of gemm_int8.h, 16-byte aligned
+  int rows;
+  int columns;
+  int group;
+};
+// Arranges panels where they are (cuda_product.cuh says how). To be called once, before any product.
+void arrange_panels(const Int8Panels& arguments, cudaStream_t stream);
+
 struct Int8Product {
-  const unsigned char* panels;
+  const unsigned char* panels;  // arranged
   QuantizedTokens x;
   float* output;      // [tokens][rows]
   const float* gate;  // [tokens][rows], of kAddGated

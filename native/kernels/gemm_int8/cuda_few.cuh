@@ -14,16 +14,15 @@ namespace wkv::cuda {
 // Up to two units.
 template <int kTiles>
 struct FewStage {
-  Words4 weights[2][kWarp];
+  Words4 weights[2][kInt8PanelRows];
   std::uint32_t codes[static_cast<std::size_t>(kTiles)][2][kWarp];
 };
 
-template <int kTiles>
+template <int kTiles, int kDepth>
 struct FewShared {
-  static constexpr int kDepth = kTiles < 4 ? 4 : 2;
   static constexpr int kTokens = kTiles * kTileTokens;
   // Whose sums wait to be added.
-  static constexpr int kGroups = kTiles == 1 ? 16 : kGemmWarps;
+  static constexpr int kGroups = kGemmWarps;
 
   FewStage<kTiles> ring[kGemmWarps][static_cast<std::size_t>(kDepth)];
   Floats4 partial[static_cast<std::size_t>(kGroups)][static_cast<std::size_t>(kTokens)][kInt8PanelRows / 4];
@@ -57,10 +56,9 @@ struct Walk {
 template <int kTiles>
 WKV_DEVICE void begin_weights(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
   const int lane = thread_index() % kWarp;
-  const int place = swizzled(lane / 8, lane % 8);
   const unsigned char* const at = walk.weights + walk.unit * kUnitBytes + lane * 16;
-  begin_copy(&stage.weights[0][place], at);
-  if (walk.unit + 1 < cut.units_of(walk.group)) begin_copy(&stage.weights[1][place], at + kUnitBytes);
+  begin_copy(&stage.weights[0][lane], at);
+  if (walk.unit + 1 < cut.units_of(walk.group)) begin_copy(&stage.weights[1][lane], at + kUnitBytes);
 }
 template <int kTiles>
 WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
@@ -77,38 +75,31 @@ WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut
   }
 }
 
-// What a warp needs of a group beside codes.
+// The scales of a lane's four rows in a group.
+WKV_DEVICE Floats4 scales_of(const Cut& cut, int group, const unsigned char* panel) {
+  if (group >= cut.groups) return {};
+  return *reinterpret_cast<const Floats4*>(
+      panel + group * cut.group_bytes + cut.units_of(group) * kUnitBytes + thread_index() % kWarp / 4 * 16);
+}
+
+// A lane's weights for a product of 16 rows.
 template <int kTiles>
-struct GroupNumbers {
-  Floats4 scales;  // of four rows
-  Integers2 offsets[static_cast<std::size_t>(kTiles)];
-};
-template <int kTiles>
-WKV_DEVICE GroupNumbers<kTiles> numbers_of(const Cut& cut, int group, const unsigned char* panel,
-                                           const std::int32_t* offsets, int stride) {
-  GroupNumbers<kTiles> numbers{};
-  if (group >= cut.groups) return numbers;
+WKV_DEVICE Words4 weights_of(const FewStage<kTiles>& stage, int product, bool pair) {
   const int lane = thread_index() % kWarp;
-  numbers.scales = *reinterpret_cast<const Floats4*>(panel + group * cut.group_bytes +
-                                                     cut.units_of(group) * kUnitBytes + lane / 4 * 16);
-  WKV_UNROLL
-  for (int tile = 0; tile < kTiles; ++tile) {
-    numbers.offsets[tile] = *reinterpret_cast<const Integers2*>(
-        offsets + static_cast<std::ptrdiff_t>(group) * stride + tile * kTileTokens + lane % 4 * 2);
-  }
-  return numbers;
+  // Without a second unit, the first one twice; what is multiplied with it is 0.
+  return load_rows(&stage.weights[pair ? lane / 16 : 0][product * 16 + lane % 16]);
 }
 
 // Where in partial[group][token] the sums of four rows lie: lanes of two rows and four pairs of tokens write
 // to different banks.
 WKV_DEVICE int place_of_rows(int token, int row) { return (row + token / 2 * 2) & 7; }
 
-template <int kTiles>
+template <int kTiles, int kDepth>
 WKV_KERNEL(kGemmThreads, 2)
 gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
-  using Shared = FewShared<kTiles>;
-  constexpr int kDepth = Shared::kDepth;
-  constexpr int kTogether = 16 / kTiles;  // groups that are added at once: registers for their scales
+  using Shared = FewShared<kTiles, kDepth>;
+  constexpr int kTogether =
+      kTiles == 1 ? 8 : 16 / kTiles;  // groups that are added at once: registers for their scales
   static_assert(Shared::kGroups % kTogether == 0);
   Shared& shared = shared_memory<Shared>();
   const Int8Product& product = a.all.products[product_of(a, block_x())];
@@ -122,7 +113,6 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   const int lane = thread_index() % kWarp;
   const int row = lane / 4;
   const int quad = lane % 4;
-  const int place = swizzled(quad, row);
   FewStage<kTiles>* const ring = shared.ring[warp];
 
   begin_next_kernel();
@@ -140,45 +130,26 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
 
   int slot = 0;
   float total[static_cast<std::size_t>(kTiles)] = {};  // of the tokens warp, warp + 8 ... in row `lane`
-  const auto numbers_at = [&](int group) {
-    return numbers_of<kTiles>(cut, group, panel, x.offsets + first_token, x.stride);
-  };
-  // A group ahead, while there are registers for it.
-  constexpr bool kEarly = kTiles < 4;
-  GroupNumbers<kTiles> numbers;
-  if constexpr (kEarly) numbers = numbers_at(warp);
+  Floats4 scales = scales_of(cut, warp, panel);
   for (int first = 0; first < cut.groups; first += Shared::kGroups) {
     for (int i = warp; i < Shared::kGroups && first + i < cut.groups; i += kGemmWarps) {
       const int group = first + i;
-      GroupNumbers<kTiles> next_numbers;
-      if constexpr (kEarly) {
-        next_numbers = numbers_at(group + kGemmWarps);
-      } else {
-        numbers = numbers_at(group);
-      }
-      std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4];
-      WKV_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        WKV_UNROLL
-        for (int half = 0; half < 2; ++half) {
-          sums[tile][half][0] = sums[tile][half][2] = numbers.offsets[tile].x;
-          sums[tile][half][1] = sums[tile][half][3] = numbers.offsets[tile].y;
-        }
-      }
+      const Floats4 next_scales = scales_of(cut, group + kGemmWarps, panel);
+      std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4] = {};
       const int units = cut.units_of(group);
       for (int unit = 0; unit < units; unit += 2) {
         const bool pair = unit + 1 < units;
         wait_copies<kDepth - 1>();
         sync_warp();
         FewStage<kTiles>& stage = ring[slot];
-        const Words4 low = stage.weights[0][place];
-        const Words4 high = pair ? stage.weights[1][place] : Words4{0, 0, 0, 0};
+        const Words4 first_rows = weights_of(stage, 0, pair);
+        const Words4 last_rows = weights_of(stage, 1, pair);
         WKV_UNROLL
         for (int tile = 0; tile < kTiles; ++tile) {
           const std::uint32_t low_codes = stage.codes[tile][0][lane];
           const std::uint32_t high_codes = pair ? stage.codes[tile][1][lane] : 0;
-          multiply_add(sums[tile][0], low.x, low.y, high.x, high.y, low_codes, high_codes);
-          multiply_add(sums[tile][1], low.z, low.w, high.z, high.w, low_codes, high_codes);
+          multiply_add(sums[tile][0], first_rows, low_codes, high_codes);
+          multiply_add(sums[tile][1], last_rows, low_codes, high_codes);
         }
         sync_warp();
         if (!next.ended(cut)) {
@@ -195,13 +166,13 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
         for (int which = 0; which < 2; ++which) {
           const int token = tile * kTileTokens + quad * 2 + which;
           shared.partial[i][token][place_of_rows(token, row)] = {
-              static_cast<float>(sums[tile][0][which]) * numbers.scales.x,
-              static_cast<float>(sums[tile][0][2 + which]) * numbers.scales.y,
-              static_cast<float>(sums[tile][1][which]) * numbers.scales.z,
-              static_cast<float>(sums[tile][1][2 + which]) * numbers.scales.w};
+              static_cast<float>(sums[tile][0][which]) * scales.x,
+              static_cast<float>(sums[tile][0][2 + which]) * scales.y,
+              static_cast<float>(sums[tile][1][which]) * scales.z,
+              static_cast<float>(sums[tile][1][2 + which]) * scales.w};
         }
       }
-      if constexpr (kEarly) numbers = next_numbers;
+      scales = next_scales;
     }
     float x_scales[static_cast<std::size_t>(kTogether)][static_cast<std::size_t>(kTiles)];
     const auto load_scales = [&](int begin) {

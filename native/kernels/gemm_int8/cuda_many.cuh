@@ -4,18 +4,17 @@
 // for kParts * kTiles tiles of tokens, each of its eight warps one panel for kTiles of them. kStages stages
 // of 64 columns are in shared memory: one that is multiplied, the others on their way.
 //
-// A product takes two rows of each of two units, eight bytes of each. Which two of a lane's four rows the
-// first product takes depends on the lane, so that sixteen lanes read from different banks: rows 4 row + 2 h
-// and the next, h being row / 2 % 2, and the second product the others.
-//
 // Groups must be of whole stages, and of at most kMostGroupOfMany columns, so that a group's sum is below
 // 2^22 in size: begun at 1.5 * 2^23 as a float's bits, it becomes a float by one subtraction.
+
+#include <type_traits>
 
 #include "kernels/gemm_int8/cuda_product.cuh"
 
 namespace wkv::cuda {
 
 constexpr int kStageUnits = 4;
+constexpr int kStagePairs = kStageUnits / 2;
 constexpr int kStageColumns = kStageUnits * kUnitColumns;
 constexpr int kMostGroupOfMany = 256;
 
@@ -26,13 +25,12 @@ struct ManyShared {
   static constexpr int kTokens = kAllTiles * kTileTokens;
 
   struct Stage {
-    Words4 weights[static_cast<std::size_t>(kPanels)][kStageUnits][kWarp];
-    std::uint32_t codes[static_cast<std::size_t>(kAllTiles)][kStageUnits][kWarp];
+    Words4 weights[kStageUnits][static_cast<std::size_t>(kPanels)][kInt8PanelRows];
+    Words4 codes[static_cast<std::size_t>(kAllTiles)][kStageUnits][kTileTokens];
   };
   struct Group {
     Floats4 scales[static_cast<std::size_t>(kPanels)][kInt8PanelRows / 4];
     Floats2 x_scales[static_cast<std::size_t>(kTokens / 2)];
-    Integers2 offsets[static_cast<std::size_t>(kTokens / 2)];
   };
   Stage stages[static_cast<std::size_t>(kStages)];
   Group groups[static_cast<std::size_t>(kStages)];
@@ -44,109 +42,100 @@ WKV_DEVICE int after(int place) {
   return place + 1 == kSize ? 0 : place + 1;
 }
 
-// What a thread copies, sixteen bytes at a time. A block's panels, and its tiles, are below 2^32 bytes.
-template <class Shared, int kPanels>
+// What a thread copies, sixteen bytes at a time: pieces of one panel and of one tile, and perhaps one of what
+// Shared::Group has.
+template <class Shared, int kPanels, int kPairs, int kAllTiles>
 struct ManyCopies {
-  static constexpr int kPanelPieces = kStageUnits * kWarp;
-  static constexpr int kTilePieces = kStageUnits * kUnitCodes / 16;
-  static constexpr int kOfWeights = kPanels * kPanelPieces / kGemmThreads;
-  static constexpr int kOfCodes = Shared::kAllTiles * kTilePieces / kGemmThreads;
-  static constexpr int kGroupPieces = kPanels * kScalesBytes / 16;
-  static constexpr int kTokenPieces = Shared::kTokens / 4;
-  static_assert(kOfWeights > 0 && kOfCodes > 0 && kGroupPieces + 2 * kTokenPieces <= kGemmThreads);
+  static constexpr int kUnits = 2 * kPairs;
+  static constexpr int kOfPanel = kGemmThreads / kPanels;  // threads
+  static constexpr int kPanelPieces = kUnits * kUnitBytes / 16;
+  static constexpr int kOfTile = kGemmThreads / kAllTiles;
+  static constexpr int kTilePieces = kUnits * kUnitCodes / 16;
+  static constexpr int kScalesPieces = kScalesBytes / 16;
+  static constexpr int kGroupPieces = kPanels * kScalesPieces;
+  static constexpr int kTokenPieces = kAllTiles * kTileTokens / 4;
+  static_assert(kPanelPieces % kOfPanel == 0 && kTilePieces % kOfTile == 0 &&
+                kGroupPieces + kTokenPieces <= kGemmThreads);
 
-  // Of the block, and how far it is.
-  const unsigned char* panels;
-  const unsigned char* tiles;
-  unsigned in_panel = 0;
-  unsigned in_tile = 0;
-  // Of the thread.
-  unsigned weights[static_cast<std::size_t>(kOfWeights)];
-  unsigned codes[static_cast<std::size_t>(kOfCodes)];
-  const unsigned char* numbers;  // a piece of what Shared::Group has
-  unsigned numbers_step;         // to the next group
+  const unsigned char* weights;
+  const unsigned char* codes;
+  const unsigned char* numbers;
+  unsigned numbers_step;  // to the next group
 
-  WKV_DEVICE ManyCopies(const Int8Product& product, const Cut& cut, int first_panel, int first_token)
-      : panels(product.panels + first_panel * cut.panel_bytes),
-        tiles(reinterpret_cast<const unsigned char*>(product.x.codes) +
-              first_token / kTileTokens * cut.tile_bytes) {
+  WKV_DEVICE ManyCopies(const Int8Product& product, const Cut& cut, int first_panel, int first_token) {
     const QuantizedTokens& x = product.x;
+    const int thread = thread_index();
     // Behind the last panel, the last one again.
     const int last = (product.rows - 1) / kInt8PanelRows - first_panel;
     const auto panel_at = [&](int panel) {
-      return static_cast<unsigned>(panel < last ? panel : last) * static_cast<unsigned>(cut.panel_bytes);
+      return product.panels + (first_panel + (panel < last ? panel : last)) * cut.panel_bytes;
     };
-    WKV_UNROLL
-    for (int j = 0; j < kOfWeights; ++j) {
-      const int i = thread_index() + j * kGemmThreads;
-      weights[j] = panel_at(i / kPanelPieces) + static_cast<unsigned>(i % kPanelPieces * 16);
-    }
-    WKV_UNROLL
-    for (int j = 0; j < kOfCodes; ++j) {
-      const int i = thread_index() + j * kGemmThreads;
-      codes[j] = static_cast<unsigned>(i / kTilePieces) * static_cast<unsigned>(cut.tile_bytes) +
-                 static_cast<unsigned>(i % kTilePieces * 16);
-    }
-    const int i = thread_index();
-    if (i < kGroupPieces) {
-      constexpr int kOfPanel = kScalesBytes / 16;
-      numbers = panels + panel_at(i / kOfPanel) + cut.in_group * kUnitBytes + i % kOfPanel * 16;
+    weights = panel_at(thread / kOfPanel) + thread % kOfPanel * 16;
+    codes = reinterpret_cast<const unsigned char*>(x.codes) +
+            (first_token / kTileTokens + thread / kOfTile) * cut.tile_bytes + thread % kOfTile * 16;
+    if (thread < kGroupPieces) {
+      numbers = panel_at(thread / kScalesPieces) + cut.in_group * kUnitBytes + thread % kScalesPieces * 16;
       numbers_step = static_cast<unsigned>(cut.group_bytes);
     } else {
-      const bool scales = i < kGroupPieces + kTokenPieces;
-      const int token = first_token + (i - kGroupPieces - (scales ? 0 : kTokenPieces)) * 4;
-      numbers = scales ? reinterpret_cast<const unsigned char*>(x.scales + token)
-                       : reinterpret_cast<const unsigned char*>(x.offsets + token);
+      numbers = reinterpret_cast<const unsigned char*>(x.scales + first_token + (thread - kGroupPieces) * 4);
       numbers_step = static_cast<unsigned>(x.stride) * static_cast<unsigned>(sizeof(float));
     }
   }
 
-  WKV_DEVICE void begin(typename Shared::Stage& stage) const {
+  WKV_DEVICE void begin(typename Shared::Stage& stage) {
+    const int thread = thread_index();
+    constexpr int kRows = kInt8PanelRows;
+    static_assert(kOfPanel % kRows == 0);
+    Words4* const to_weights = &stage.weights[thread % kOfPanel / kRows][thread / kOfPanel][thread % kRows];
     WKV_UNROLL
-    for (int j = 0; j < kOfWeights; ++j) {
-      const int i = thread_index() + j * kGemmThreads;
-      begin_copy(&stage.weights[0][0][0] + i / kWarp * kWarp + swizzled(i / 8 % 4, i % 8),
-                 panels + (weights[j] + in_panel));
+    for (int i = 0; i < kPanelPieces; i += kOfPanel) {
+      begin_copy(to_weights + i * kPanels, weights + i * 16);
     }
+    Words4* const to_codes = &stage.codes[thread / kOfTile][0][0] + thread % kOfTile;
     WKV_UNROLL
-    for (int j = 0; j < kOfCodes; ++j) {
-      begin_copy(reinterpret_cast<Words4*>(&stage.codes[0][0][0]) + thread_index() + j * kGemmThreads,
-                 tiles + (codes[j] + in_tile));
+    for (int i = 0; i < kTilePieces; i += kOfTile) begin_copy(to_codes + i, codes + i * 16);
+    weights += kUnits * kUnitBytes;
+    codes += kUnits * kUnitCodes;
+  }
+  WKV_DEVICE void begin(typename Shared::Group& group) {
+    if (thread_index() < kGroupPieces + kTokenPieces) {
+      begin_copy(reinterpret_cast<Words4*>(&group) + thread_index(), numbers);
     }
+    numbers += numbers_step;
   }
-  WKV_DEVICE void begin(typename Shared::Group& group) const {
-    if (thread_index() >= kGroupPieces + 2 * kTokenPieces) return;
-    begin_copy(reinterpret_cast<Words4*>(&group) + thread_index(), numbers);
-  }
-  WKV_DEVICE void advance(bool to_next_group) {
-    in_panel += kStageUnits * kUnitBytes + (to_next_group ? kScalesBytes : 0);
-    in_tile += kStageUnits * kUnitCodes;
-    if (to_next_group) numbers += numbers_step;
-  }
+  // To be called after a group's last stage.
+  WKV_DEVICE void skip_scales() { weights += kScalesBytes; }
 };
 
-// A lane's rows of two units, of one product.
-struct Operand {
-  Integers2 low;
-  Integers2 high;
-};
-WKV_DEVICE const Integers2* halves_of(const Words4& piece) {
-  return reinterpret_cast<const Integers2*>(&piece);
-}
-WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Operand& w, std::uint32_t low,
-                             std::uint32_t high) {
-  multiply_add(sums, static_cast<std::uint32_t>(w.low.x), static_cast<std::uint32_t>(w.low.y),
-               static_cast<std::uint32_t>(w.high.x), static_cast<std::uint32_t>(w.high.y), low, high);
-}
-WKV_DEVICE void multiply_from(const Integers2& begin, std::int32_t (&sums)[4], const Operand& w,
-                              std::uint32_t low, std::uint32_t high) {
-  multiply_from(begin, sums, static_cast<std::uint32_t>(w.low.x), static_cast<std::uint32_t>(w.low.y),
-                static_cast<std::uint32_t>(w.high.x), static_cast<std::uint32_t>(w.high.y), low, high);
-}
+template <int kTiles>
+using TileSums = std::int32_t[static_cast<std::size_t>(kTiles)][2][4];  // of two products
 
-// Of four rows: the first product's two, then the second's.
-WKV_DEVICE Floats4 swapped_halves(const Floats4& rows, int swapped) {
-  return swapped != 0 ? Floats4{rows.z, rows.w, rows.x, rows.y} : rows;
+// sums (+)= weights * codes for a stage; the first stage of a group begins the sums.
+template <bool kFirst, int kTiles, class Stage>
+WKV_DEVICE void multiply_stage(TileSums<kTiles>& sums, const Stage& stage, int panel, int first_tile) {
+  const int lane = thread_index() % kWarp;
+  Words4 weights[kStagePairs][2];
+  WKV_UNROLL
+  for (int pair = 0; pair < kStagePairs; ++pair) {
+    WKV_UNROLL
+    for (int product = 0; product < 2; ++product) {
+      weights[pair][product] =
+          load_rows(&stage.weights[2 * pair + lane / 16][panel][product * 16 + lane % 16]);
+    }
+  }
+  WKV_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const Words4 codes = load_rows(&stage.codes[first_tile + tile][0][0] + lane);
+    WKV_UNROLL
+    for (int product = 0; product < 2; ++product) {
+      if constexpr (kFirst) {
+        multiply_from(kFloatOfInteger, sums[tile][product], weights[0][product], codes.x, codes.y);
+      } else {
+        multiply_add(sums[tile][product], weights[0][product], codes.x, codes.y);
+      }
+      multiply_add(sums[tile][product], weights[1][product], codes.z, codes.w);
+    }
+  }
 }
 
 // kBlocks have to find room on a processor at once.
@@ -160,78 +149,53 @@ gemm_int8_many_kernel(WKV_ARGUMENTS GemmLaunch a) {
   const int first_panel = (block_y() - a.first_block[product_of(a, block_y())]) * kPanels;
   const int first_token = block_x() * Shared::kTokens;
   const int in_group = cut.in_group / kStageUnits;  // stages
-  const int stages = cut.groups * in_group;
   const int lane = thread_index() % kWarp;
   const int row = lane / 4;
   const int quad = lane % 4;
-  const int place = swizzled(quad, row);
-  const int swapped = row / 2 % 2;
   const int panel = thread_index() / kWarp % kPanels;
   const int first_tile = thread_index() / kWarp / kPanels * kTiles;
 
   begin_next_kernel();
   await_previous_kernel();
-  ManyCopies<Shared, kPanels> copies{product, cut, first_panel, first_token};
-  int begun = 0;
+  ManyCopies<Shared, kPanels, kStagePairs, Shared::kAllTiles> copies{product, cut, first_panel, first_token};
+  int groups_left = cut.groups;  // to begin
   int begun_in_group = 0;
   int begun_group = 0;  // in the ring
   const auto begin_next = [&](int slot) {
-    if (begun < stages) {
-      copies.begin(shared.stages[slot]);
+    if (groups_left > 0) {
       if (begun_in_group == 0) copies.begin(shared.groups[begun_group]);
-      ++begun;
-      const bool to_next_group = ++begun_in_group == in_group;
-      if (to_next_group) {
+      copies.begin(shared.stages[slot]);
+      if (++begun_in_group == in_group) {
         begun_in_group = 0;
         begun_group = after<kStages>(begun_group);
+        copies.skip_scales();
+        --groups_left;
       }
-      copies.advance(to_next_group);
     }
     commit_copies();
   };
   for (int i = 0; i < kStages - 1; ++i) begin_next(i);
 
   float total[static_cast<std::size_t>(kTiles)][2][4] = {};  // of two tokens and four rows
-  std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4];
+  TileSums<kTiles> sums;
   int slot = 0;
   int place_of_group = 0;
+  WKV_KEEP_LOOP
   for (int number = 0; number < cut.groups; ++number) {
     const typename Shared::Group& group = shared.groups[place_of_group];
     place_of_group = after<kStages>(place_of_group);
-    for (int step = 0; step < in_group; ++step) {
+    const auto next_stage = [&](auto first) {
       wait_copies<kStages - 2>();
       sync_block();
       begin_next(slot == 0 ? kStages - 1 : slot - 1);
       const typename Shared::Stage& stage = shared.stages[slot];
       slot = after<kStages>(slot);
-      Operand w[kStageUnits / 2][2];
-      WKV_UNROLL
-      for (int pair = 0; pair < kStageUnits / 2; ++pair) {
-        WKV_UNROLL
-        for (int i = 0; i < 2; ++i) {
-          w[pair][i] = {halves_of(stage.weights[panel][2 * pair][place])[i ^ swapped],
-                        halves_of(stage.weights[panel][2 * pair + 1][place])[i ^ swapped]};
-        }
-      }
-      WKV_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        std::uint32_t codes[4];
-        load_words(codes, stage.codes[first_tile + tile]);
-        if (step == 0) {
-          Integers2 begin = group.offsets[(first_tile + tile) * (kTileTokens / 2) + quad];
-          begin.x += kFloatOfInteger;
-          begin.y += kFloatOfInteger;
-          multiply_from(begin, sums[tile][0], w[0][0], codes[0], codes[1]);
-          multiply_from(begin, sums[tile][1], w[0][1], codes[0], codes[1]);
-        } else {
-          multiply_add(sums[tile][0], w[0][0], codes[0], codes[1]);
-          multiply_add(sums[tile][1], w[0][1], codes[0], codes[1]);
-        }
-        multiply_add(sums[tile][0], w[1][0], codes[2], codes[3]);
-        multiply_add(sums[tile][1], w[1][1], codes[2], codes[3]);
-      }
-    }
-    const Floats4 scales = swapped_halves(group.scales[panel][row], swapped);
+      multiply_stage<first.value, kTiles>(sums, stage, panel, first_tile);
+    };
+    next_stage(std::true_type{});
+    WKV_KEEP_LOOP
+    for (int step = 1; step < in_group; ++step) next_stage(std::false_type{});
+    const Floats4 scales = group.scales[panel][row];
     WKV_UNROLL
     for (int tile = 0; tile < kTiles; ++tile) {
       const Floats2 x_scales = group.x_scales[(first_tile + tile) * (kTileTokens / 2) + quad];
@@ -248,17 +212,22 @@ gemm_int8_many_kernel(WKV_ARGUMENTS GemmLaunch a) {
     }
   }
 
-  const int output_row = (first_panel + panel) * kInt8PanelRows + row * 4;
+  TileRows<kTiles, 4> rows;
   WKV_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
     WKV_UNROLL
     for (int token = 0; token < 2; ++token) {
-      const int at = first_token + (first_tile + tile) * kTileTokens + quad * 2 + token;
-      if (at >= a.all.tokens) continue;
       const float(&sum)[4] = total[tile][token];
-      put_rows(product, at, output_row, swapped_halves({sum[0], sum[1], sum[2], sum[3]}, swapped));
+      rows[tile][token] = {{sum[0], sum[1], sum[2], sum[3]}};
     }
   }
+  const int thread = anew(thread_index());
+  const int index = product_of(a, anew(block_y()));
+  const int token =
+      block_x() * Shared::kTokens + thread / kWarp / kPanels * kTiles * kTileTokens + thread % 4 * 2;
+  const int output_panel = (anew(block_y()) - a.first_block[index]) * kPanels + thread / kWarp % kPanels;
+  put_rows<kTiles, 4>(a.all.products[index], token, a.all.tokens,
+                      output_panel * kInt8PanelRows + thread % kWarp / 4 * 4, rows);
 }
 
 }  // namespace wkv::cuda

@@ -2,11 +2,10 @@
 
 // What the kernels for few and for many tokens have in common.
 //
-// The panel's layout suits the instruction (mma.m16n8k32) as it is. Sixteen columns of a panel are a unit:
-// 512 bytes, [4 quads][32 rows][4]. Lane (row, quad) = (lane / 4, lane % 4) takes the sixteen bytes of the
-// rows 4 row to 4 row + 3 at its quad, and they are what it holds of two products of 16 rows each, whose row
-// `row` is row 4 row + 0 (+ 2), and whose row `row + 8` is 4 row + 1 (+ 3). Two units make 32 columns. The
-// activations' tiles suit it, too: four bytes for each lane, in a row.
+// Sixteen columns of a panel are a unit, 512 bytes, which is arranged as the instructions read it: [32][16],
+// signed, each row's columns together. The rows are in an order that leaves a lane's four sums neighbours:
+// where an instruction has row 16 p + 8 h + r, the panel has row 4 r + 2 p + h. Scales stay where they are.
+// The activations' tiles are the same for eight tokens, [8][16].
 
 #include "kernels/activations/cuda.cuh"
 #include "kernels/gemm_int8/cuda.h"
@@ -20,10 +19,6 @@ constexpr int kUnitColumns = 16;
 constexpr int kUnitBytes = kUnitColumns * kInt8PanelRows;
 constexpr int kUnitCodes = kUnitColumns * kTileTokens;  // bytes of a tile
 constexpr int kScalesBytes = kInt8PanelRows * static_cast<int>(sizeof(float));
-
-// Where the piece of a unit at (quad, row) lies in shared memory: so that eight lanes in a row, of two rows
-// and four quads, read from different banks, and so do eight that write neighbours.
-WKV_DEVICE int swizzled(int quad, int row) { return quad * 8 + ((row + quad * 2) & 7); }
 
 struct GemmLaunch {
   GemmInt8Arguments all;
@@ -46,15 +41,15 @@ struct Cut {
   std::ptrdiff_t panel_bytes;
   std::ptrdiff_t tile_bytes;
 
-  WKV_DEVICE int units_of(int group) const {
+  WKV_BOTH int units_of(int group) const {
     const int left = units - group * in_group;
     return left < in_group ? left : in_group;
   }
 };
-WKV_DEVICE Cut cut_of(const QuantizedTokens& x) {
+WKV_BOTH Cut cut_of(int columns, int group) {
   Cut cut;
-  cut.units = (x.columns + kUnitColumns - 1) / kUnitColumns;
-  cut.in_group = x.group / kUnitColumns;
+  cut.units = (columns + kUnitColumns - 1) / kUnitColumns;
+  cut.in_group = group / kUnitColumns;
   cut.groups = (cut.units + cut.in_group - 1) / cut.in_group;
   cut.group_bytes = static_cast<std::ptrdiff_t>(cut.in_group) * kUnitBytes + kScalesBytes;
   cut.panel_bytes = static_cast<std::ptrdiff_t>(cut.units) * kUnitBytes +
@@ -62,39 +57,135 @@ WKV_DEVICE Cut cut_of(const QuantizedTokens& x) {
   cut.tile_bytes = static_cast<std::ptrdiff_t>(cut.units) * kUnitCodes;
   return cut;
 }
+WKV_DEVICE Cut cut_of(const QuantizedTokens& x) { return cut_of(x.columns, x.group); }
 
-WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, float sum) {
-  switch (product.epilogue) {
+template <Epilogue kEpilogue>
+WKV_DEVICE float finished(float sum, float before, float gate) {
+  switch (kEpilogue) {
     case Epilogue::kStore:
-      return sum;
+      break;
     case Epilogue::kReluSquared: {
       const float positive = sum < 0.0F ? 0.0F : sum;  // NaN stays
       return positive * positive;
     }
     case Epilogue::kAdd:
-      return product.output[place] + sum;
+      return before + sum;
     case Epilogue::kAddGated:
-      return fused(sigmoid(product.gate[place]), sum, product.output[place]);
+      return fused(sigmoid(gate), sum, before);
   }
   return sum;
 }
 
-// The sums of four rows from `row` on, of one token. A function that is called: its code many times over
-// would not fit the cache of instructions.
-WKV_FUNCTION void put_rows(const Int8Product& product, int token, int row, Floats4 sums) {
+WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, float sum) {
+  switch (product.epilogue) {
+    case Epilogue::kStore:
+      break;
+    case Epilogue::kReluSquared:
+      return finished<Epilogue::kReluSquared>(sum, 0, 0);
+    case Epilogue::kAdd:
+      return finished<Epilogue::kAdd>(sum, product.output[place], 0);
+    case Epilogue::kAddGated:
+      return finished<Epilogue::kAddGated>(sum, product.output[place], product.gate[place]);
+  }
+  return sum;
+}
+
+// Neighbouring rows of a token, which are loaded and stored at once.
+template <int kRows>
+struct alignas(kRows * sizeof(float)) RowsOfToken {
+  float of[static_cast<std::size_t>(kRows)];
+};
+// What a lane has of some tiles: the sums of kRows rows from `row` on, of the tokens `token` and the next,
+// and those of each further tile.
+template <int kTiles, int kRows>
+using TileRows = RowsOfToken<kRows>[static_cast<std::size_t>(kTiles)][2];
+
+// All that is read is on its way before anything waits for it.
+template <Epilogue kEpilogue, int kTiles, int kRows>
+WKV_DEVICE void put_whole_rows(const Int8Product& product, int token, int tokens, int row,
+                               const TileRows<kTiles, kRows>& sums) {
+  constexpr int kTogether = 8 / kRows;
+  static_assert(kTiles % kTogether == 0);
+  using Rows = RowsOfToken<kRows>;
+  const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(token) * product.rows + row;
+  const auto place_of = [&](int tile, int which) {
+    return first + (static_cast<std::ptrdiff_t>(tile) * kTileTokens + which) * product.rows;
+  };
+  const auto is_there = [&](int tile, int which) { return token + tile * kTileTokens + which < tokens; };
+  WKV_UNROLL
+  for (int begin = 0; begin < kTiles; begin += kTogether) {
+    TileRows<kTogether, kRows> before = {};
+    TileRows<kTogether, kRows> gates = {};
+    WKV_UNROLL
+    for (int tile = 0; tile < kTogether; ++tile) {
+      WKV_UNROLL
+      for (int which = 0; which < 2; ++which) {
+        if (!is_there(begin + tile, which)) continue;
+        const std::ptrdiff_t place = place_of(begin + tile, which);
+        if (kEpilogue == Epilogue::kAdd || kEpilogue == Epilogue::kAddGated) {
+          before[tile][which] = *reinterpret_cast<const Rows*>(product.output + place);
+        }
+        if (kEpilogue == Epilogue::kAddGated) {
+          gates[tile][which] = *reinterpret_cast<const Rows*>(product.gate + place);
+        }
+      }
+    }
+    WKV_UNROLL
+    for (int tile = 0; tile < kTogether; ++tile) {
+      WKV_UNROLL
+      for (int which = 0; which < 2; ++which) {
+        if (!is_there(begin + tile, which)) continue;
+        Rows rows;
+        WKV_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+          rows.of[i] = finished<kEpilogue>(sums[begin + tile][which].of[i], before[tile][which].of[i],
+                                           gates[tile][which].of[i]);
+        }
+        *reinterpret_cast<Rows*>(product.output + place_of(begin + tile, which)) = rows;
+      }
+    }
+  }
+}
+
+// The same where rows end anywhere. A function that is called: its code many times over would not fit the
+// cache of instructions.
+template <int kRows>
+WKV_FUNCTION void put_ragged_rows(const Int8Product& product, int token, int row, RowsOfToken<kRows> sums) {
   const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(token) * product.rows + row;
-  if (product.rows % 4 == 0 && row < product.rows) {
-    sums.x = finished(product, place, sums.x);
-    sums.y = finished(product, place + 1, sums.y);
-    sums.z = finished(product, place + 2, sums.z);
-    sums.w = finished(product, place + 3, sums.w);
-    *reinterpret_cast<Floats4*>(product.output + place) = sums;
+  WKV_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    if (row + i < product.rows) product.output[place + i] = finished(product, place + i, sums.of[i]);
+  }
+}
+
+template <int kTiles, int kRows>
+WKV_DEVICE void put_rows(const Int8Product& product, int token, int tokens, int row,
+                         const TileRows<kTiles, kRows>& sums) {
+  if (row >= product.rows) return;
+  if (product.rows % kRows != 0) {
+    WKV_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      WKV_UNROLL
+      for (int which = 0; which < 2; ++which) {
+        const int own = token + tile * kTileTokens + which;
+        if (own < tokens) put_ragged_rows<kRows>(product, own, row, sums[tile][which]);
+      }
+    }
     return;
   }
-  const float four[] = {sums.x, sums.y, sums.z, sums.w};
-  WKV_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    if (row + i < product.rows) product.output[place + i] = finished(product, place + i, four[i]);
+  switch (product.epilogue) {
+    case Epilogue::kStore:
+      put_whole_rows<Epilogue::kStore, kTiles, kRows>(product, token, tokens, row, sums);
+      break;
+    case Epilogue::kReluSquared:
+      put_whole_rows<Epilogue::kReluSquared, kTiles, kRows>(product, token, tokens, row, sums);
+      break;
+    case Epilogue::kAdd:
+      put_whole_rows<Epilogue::kAdd, kTiles, kRows>(product, token, tokens, row, sums);
+      break;
+    case Epilogue::kAddGated:
+      put_whole_rows<Epilogue::kAddGated, kTiles, kRows>(product, token, tokens, row, sums);
+      break;
   }
 }
 

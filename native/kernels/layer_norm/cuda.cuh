@@ -71,6 +71,88 @@ WKV_DEVICE void find_moments(const float* const (&rows)[kRows], int size, NormSu
   }
 }
 
+// The same for rows in the GPU's memory, by warps that take an eighth of a row's lanes at a time: 128 of
+// them, four neighbouring ones in each thread.
+constexpr int kEighth = kNormLanes / 8;
+static_assert(kEighth == 4 * kWarp);
+// How many numbers a lane may have.
+constexpr int kLaneNumbers = (kMostChannels + kNormLanes - 1) / kNormLanes;
+
+// The numbers of four lanes, 0 beyond the row; `column` is the first of them.
+struct LaneNumbers {
+  int column;
+  Floats4 of[kLaneNumbers];
+};
+WKV_DEVICE LaneNumbers load_lanes(const float* row, int eighth, int size) {
+  LaneNumbers numbers;
+  numbers.column = eighth * kEighth + thread_index() % kWarp * 4;
+  WKV_UNROLL
+  for (int i = 0; i < kLaneNumbers; ++i) {
+    numbers.of[i] = load_quad(row, numbers.column + i * kNormLanes, size);
+  }
+  return numbers;
+}
+
+// Those of the 32 sums of a row that belong to the eighth are stored, those of term(x, sum) over the lanes.
+template <class Term>
+WKV_DEVICE void sum_eighth(const LaneNumbers& numbers, int eighth, int size, float (&sums)[kWarp],
+                           Term term) {
+  float sum[4] = {};
+  WKV_UNROLL
+  for (int i = 0; i < kLaneNumbers; ++i) {
+    const Floats4& x = numbers.of[i];
+    const int left = size - numbers.column - i * kNormLanes;
+    if (left > 0) sum[0] = term(x.x, sum[0]);
+    if (left > 1) sum[1] = term(x.y, sum[1]);
+    if (left > 2) sum[2] = term(x.z, sum[2]);
+    if (left > 3) sum[3] = term(x.w, sum[3]);
+  }
+  // Lanes that are 16, 8 and 4 apart are in other threads, 32 lanes in eight of them.
+  WKV_UNROLL
+  for (int mask = 4; mask > 0; mask /= 2) {
+    WKV_UNROLL
+    for (float& each : sum) each += shuffle_xor(each, mask);
+  }
+  const int lane = thread_index() % kWarp;
+  if (lane % 8 == 0) sums[eighth * 4 + lane / 8] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+// Of the sums of a row that sum_rows() stored; by a whole warp.
+WKV_DEVICE float mean_of_row(const NormSums<2>& sums, int row, int size) {
+  return warp_sum(sums.of_x[row][thread_index() % kWarp]) / static_cast<float>(size);
+}
+WKV_DEVICE Moments moments_of_row(const NormSums<2>& sums, int row, int size) {
+  return moments(mean_of_row(sums, row, size), warp_sum(sums.of_squares[row][thread_index() % kWarp]),
+                 static_cast<float>(size), kLayerNormEpsilon);
+}
+
+// The sums of a row and, unless it is null, of another one. For every thread of a block.
+WKV_DEVICE void sum_rows(const float* row, const float* other, int size, NormSums<2>& sums) {
+  const int eighths = other == nullptr ? 8 : 2 * 8;
+  const int warps = block_threads() / kWarp;
+  // Where a warp has only one, it keeps the numbers for the second sum.
+  const bool kept = warps >= eighths;
+  LaneNumbers numbers = {};
+  const auto for_eighths_of_warp = [&](auto body) {
+    WKV_KEEP_LOOP
+    for (int index = thread_index() / kWarp; index < eighths; index += warps) {
+      body(index < 8 ? row : other, index / 8, index % 8);
+    }
+  };
+  for_eighths_of_warp([&](const float* x, int which, int eighth) {
+    numbers = load_lanes(x, eighth, size);
+    sum_eighth(numbers, eighth, size, sums.of_x[which], [](float number, float sum) { return sum + number; });
+  });
+  sync_block();  // the sums of x are there
+  for_eighths_of_warp([&](const float* x, int which, int eighth) {
+    if (!kept) numbers = load_lanes(x, eighth, size);
+    const float mean = mean_of_row(sums, which, size);
+    sum_eighth(numbers, eighth, size, sums.of_squares[which],
+               [&](float number, float sum) { return square_of_distance(number, mean, sum); });
+  });
+  sync_block();  // the sums of squares are there
+}
+
 // The norm of a lane's numbers.
 WKV_DEVICE Part normal(const Part& x, const Moments& moments, const Part& weight, const Part& bias) {
   Part result;
@@ -86,10 +168,11 @@ inline unsigned norm_threads(int channels) {
 }
 
 // Of the sums and then the rows, each of `channels` rounded up to whole quads.
-WKV_BOTH int row_floats(int channels) { return (channels + 3) / 4 * 4; }
+WKV_BOTH constexpr int row_floats(int channels) { return (channels + 3) / 4 * 4; }
 template <std::size_t kRows>
 std::size_t norm_shared_bytes(int channels) {
   return sizeof(NormSums<kRows>) + kRows * static_cast<std::size_t>(row_floats(channels)) * sizeof(float);
 }
+static_assert(sizeof(NormSums<1>) + row_floats(kMostChannels) * sizeof(float) <= kMostSharedBytes);
 
 }  // namespace wkv::cuda

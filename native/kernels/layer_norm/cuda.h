@@ -5,7 +5,7 @@
 
 namespace wkv::cuda {
 
-// A row is normalized in shared memory, two of them in the token shift.
+// A row is normalized in shared memory, or by threads that keep six numbers for each lane of the sums.
 constexpr int kMostChannels = 6'080;
 
 struct Norm {

@@ -31,11 +31,8 @@ WKV_DEVICE std::int8_t* code_at(const QuantizedTokens& out, int token, int colum
          static_cast<std::ptrdiff_t>(column / 16) * (16 * kTileTokens) + token % kTileTokens * 16 +
          column % 16;
 }
-WKV_DEVICE void put_group(const QuantizedTokens& out, int token, int index, const Coding& coding,
-                          std::int32_t sum) {
-  const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(index) * out.stride + token;
-  out.scales[place] = coding.scale();
-  out.offsets[place] = -128 * sum;
+WKV_DEVICE void put_scale(const QuantizedTokens& out, int token, int index, const Coding& coding) {
+  out.scales[static_cast<std::ptrdiff_t>(index) * out.stride + token] = coding.scale();
 }
 
 // Groups of any size: a warp quantizes one of them at a time; value(column) is what becomes a code.
@@ -51,14 +48,11 @@ WKV_DEVICE void quantize_group(const QuantizedTokens& out, int token, int index,
     largest = larger(largest, magnitude_bits(value(column)));
   }
   const Coding coding = coding_of(warp_largest(largest));
-  std::int32_t sum = 0;
   for (int column = begin + lane; column < padded_end; column += kWarp) {
     const int code = column < end ? coding.code(value(column)) : 0;
     *code_at(out, token, column) = static_cast<std::int8_t>(code);
-    sum += code;
   }
-  sum = warp_sum(sum);
-  if (lane == 0) put_group(out, token, index, coding, sum);
+  if (lane == 0) put_scale(out, token, index, coding);
 }
 
 WKV_DEVICE int groups_of(const QuantizedTokens& out) { return (out.columns + out.group - 1) / out.group; }
@@ -92,34 +86,26 @@ WKV_DEVICE void quantize_span(const QuantizedTokens& out, int token, int span, c
   }
 
   Coding codings[kSpanQuads];
-  std::int32_t sums[kSpanQuads];
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
     codings[quad] = coding_of(largest[quad]);
     std::uint32_t four = 0;
-    sums[quad] = 0;
     WKV_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int code = codings[quad].code(values.of[4 * quad + i]);
       four |= (static_cast<std::uint32_t>(code) & 0xffU) << (8 * i);
-      sums[quad] += code;
     }
     const int column = part_column(span, quad);
     if (column < padded_columns(out)) {
       *reinterpret_cast<std::uint32_t*>(code_at(out, token, column)) = four;
     }
   }
-  if (out.group == kSpan) sums[0] += sums[1];
-  for (int mask = lanes / 2; mask > 0; mask /= 2) {
-    WKV_UNROLL
-    for (std::int32_t& sum : sums) sum += shuffle_xor(sum, mask);
-  }
   if (thread_index() % lanes != 0) return;
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
     const int column = part_column(span, quad);
     if (column < out.columns && column % out.group == 0) {
-      put_group(out, token, column / out.group, codings[quad], sums[quad]);
+      put_scale(out, token, column / out.group, codings[quad]);
     }
   }
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// Activations of 8 bits on the GPU: the codes, scales and offsets of quantize.h, with the same bits, in tiles
-// of eight tokens, the width of the tensor cores' products.
+// Activations of 8 bits on the GPU: the codes and scales of quantize.h, with the same bits, in tiles of eight
+// tokens, the width of the tensor cores' products. (Its offsets are not needed: weights are signed here.)
 
 #include "kernels/cuda/arch.cuh"
 
@@ -12,10 +12,9 @@ constexpr int kTileTokens = 8;
 constexpr int kTokenStep = 128;
 
 struct QuantizedTokens {
-  std::int8_t* codes;     // [tile][padded_columns / 16][token of the tile][16]
-  float* scales;          // [group][stride]
-  std::int32_t* offsets;  // [group][stride]: -128 * the sum of the group's codes
-  int stride;             // a multiple of kTokenStep
+  std::int8_t* codes;  // [tile][padded_columns / 16][token of the tile][16]
+  float* scales;       // [group][stride]
+  int stride;          // a multiple of kTokenStep
   int columns;
   int group;
 };

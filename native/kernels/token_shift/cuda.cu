@@ -1,9 +1,14 @@
-// A block for each token; the norm of the token before is computed once more rather than waited for. The
-// block of a segment's first token is the only one that looks at the state, so it also writes it.
+// A block normalizes a token, and the one before it once more rather than wait for it. It finds the moments
+// of whole rows, but quantizes only the spans of its part of the columns: a warp takes a span, and all mixes
+// of it or, where that leaves most of the GPU idle, a share of them. Blocks of several tokens, for all of
+// which weights are loaded once, are no faster, however many tokens there are.
 //
-// For few tokens it is all latency. So both rows and, towards the cache, everything else that is needed are
-// on their way before anything waits, and of the mixes the next one while one is quantized. A lane keeps to
-// its own columns but for the sums.
+// For few tokens it is all latency. So everything that no kernel of the step writes is in registers or on its
+// way before the kernel waits for the one before it: weights, segments, and the state, which only this kernel
+// writes.
+//
+// The block of a segment's first token reads the segment's state, and replaces it by the norm of the
+// segment's last token, wherever that is.
 
 #include "kernels/token_shift/cuda.h"
 
@@ -14,139 +19,194 @@ namespace wkv::cuda {
 
 namespace {
 
-static_assert(sizeof(NormSums<2>) + 2 * kMostChannels * sizeof(float) <= kMostSharedBytes &&
-              kMostChannels % 4 == 0);
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / kWarp;
+// So many blocks keep a large GPU busy.
+constexpr int kManyBlocks = 128;
 
 using Mix = ShiftQuantizeArguments::Mix;
 
+struct Arguments {
+  ShiftQuantizeArguments shift;
+  int shares;  // warps that have a span between them
+};
+
 WKV_DEVICE float mixed(float one, float other, float share_of_one) {
   return fused(one, share_of_one, other * (1.0F - share_of_one));
+}
+WKV_DEVICE float mixed(float now, float before, float share, bool share_of_before) {
+  return share_of_before ? mixed(before, now, share) : mixed(now, before, share);
+}
+
+// A block's token. Of another one the norm is needed at most: of the one before or, where a segment starts,
+// of the segment's last, which may be the same.
+struct Token {
+  int index;
+  int other;
+  bool starts;   // is the first of its segment
+  float* state;  // of the segment
+
+  WKV_DEVICE bool needs_other() const { return other != index; }
+};
+WKV_DEVICE Token token_of_block(const ShiftQuantizeArguments& a) {
+  const int token = block_x();
+  const Segment segment = a.segments[a.segment_of[token]];
+  const bool starts = token == segment.first;
+  const int last = segment.first + segment.tokens - 1;
+  return {token, starts ? last : token - 1, starts, segment.state + a.state_offset};
+}
+
+WKV_DEVICE const float* row_of(const ShiftQuantizeArguments& a, int token) {
+  return a.x + static_cast<std::ptrdiff_t>(token) * a.channels;
+}
+WKV_DEVICE void sum_rows_of(const ShiftQuantizeArguments& a, const Token& token, NormSums<2>& sums) {
+  sum_rows(row_of(a, token.index), token.needs_other() ? row_of(a, token.other) : nullptr, a.channels, sums);
 }
 
 struct MixPart {
   Part mix;
   Part scales;
 };
-WKV_DEVICE MixPart load_mix(const Mix& mix, int span, int size) {
-  return {load_part(mix.mix, span, size), load_scales(mix.input_scales, span, size)};
+// Nothing where there is no such mix.
+WKV_DEVICE MixPart load_mix(const ShiftQuantizeArguments& a, int index, int span) {
+  if (index >= a.count) return {};
+  const Mix& mix = a.mixes[index];
+  return {load_part(mix.mix, span, a.channels), load_scales(mix.input_scales, span, a.channels)};
 }
 
-// All mixes whose groups allow it, of two rows, the first of which has the mixes' shares; `next` is the first
-// mix.
-WKV_DEVICE void quantize_span_of_mixes(const ShiftQuantizeArguments& a, int span, MixPart next,
-                                       const float* one, const float* other) {
+// What a warp needs first of its span, but for x.
+struct Ahead {
+  Part weight;
+  Part bias;
+  Part state;   // where the token starts a segment
+  MixPart mix;  // the first of the warp's share
+};
+WKV_DEVICE Ahead load_ahead(const ShiftQuantizeArguments& a, const Token& token, int share, int span) {
+  return {load_part(a.norm.weight, span, a.channels), load_part(a.norm.bias, span, a.channels),
+          token.starts ? load_part(token.state, span, a.channels) : Part{}, load_mix(a, share, span)};
+}
+
+// All groups are parts of spans; each warp has one span.
+WKV_KERNEL(kThreads, 1) shift_quantize_spans_kernel(WKV_ARGUMENTS Arguments arguments) {
+  begin_next_kernel();
+  const ShiftQuantizeArguments& a = arguments.shift;
+  const int size = a.channels;
+  const int share = thread_index() / kWarp % arguments.shares;
+  const int span = (block_y() * block_threads() + thread_index()) / kWarp / arguments.shares;
+  const Token token = token_of_block(a);
+  const Ahead ahead = load_ahead(a, token, share, span);
   WKV_KEEP_LOOP
-  for (int index = 0; index < a.count; ++index) {
-    const MixPart mix = next;
-    if (index + 1 < a.count) next = load_mix(a.mixes[index + 1], span, a.channels);
-    const QuantizedTokens& out = a.mixes[index].out;
-    if (!is_part_of_span(out.group)) continue;
-    const Part ones = load_part(one, span, a.channels);
-    const Part others = load_part(other, span, a.channels);
+  for (int index = share + arguments.shares; index < a.count; index += arguments.shares) {
+    expect_span(a.mixes[index].mix, span, size);
+    expect_span(a.mixes[index].input_scales, span, size);
+  }
+  await_previous_kernel();
+  NormSums<2>& sums = shared_memory<NormSums<2>>();
+  sum_rows_of(a, token, sums);  // has barriers: after them all warps of a span have the state
+  if (span * kSpan >= size) return;
+
+  const auto norm_of = [&](int of_token, int row) {
+    return normal(load_part(row_of(a, of_token), span, size), moments_of_row(sums, row, size), ahead.weight,
+                  ahead.bias);
+  };
+  const Part now = norm_of(token.index, 0);
+  const Part other = token.needs_other() ? norm_of(token.other, 1) : now;
+  const Part before = token.starts ? ahead.state : other;
+  if (share == 0 && token.starts) store_part(token.state, span, size, other);
+  if (share == 0 && a.current != nullptr) {
+    const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(token.index) * size;
+    store_part(a.current + row, span, size, now);
+    store_part(a.previous + row, span, size, before);
+  }
+  MixPart mix = ahead.mix;
+  WKV_KEEP_LOOP
+  for (int index = share; index < a.count; index += arguments.shares) {
     Part values;
     WKV_UNROLL
     for (int i = 0; i < kPartNumbers; ++i) {
-      values.of[i] = mixed(ones.of[i], others.of[i], mix.mix.of[i]) * mix.scales.of[i];
+      values.of[i] = mixed(now.of[i], before.of[i], mix.mix.of[i], a.share_of_before) * mix.scales.of[i];
     }
-    quantize_span(out, block_x(), span, values);
+    quantize_span(a.mixes[index].out, token.index, span, values);
+    mix = load_mix(a, index + arguments.shares, span);
   }
 }
 
-WKV_KERNEL(kNormThreads, 1) shift_quantize_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
+// Some groups go beyond spans; each of any size looks at everything again.
+WKV_KERNEL(kThreads, 1) shift_quantize_any_groups_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
   begin_next_kernel();
-  for_spans_of_warp(a.channels, [&](int span) {
-    expect_span(a.norm.weight, span, a.channels);
-    expect_span(a.norm.bias, span, a.channels);
+  const int size = a.channels;
+  const Token token = token_of_block(a);
+  for_spans_of_warp(size, [&](int span) {
+    expect_span(a.norm.weight, span, size);
+    expect_span(a.norm.bias, span, size);
+    if (token.starts) expect_span(token.state, span, size);
     WKV_KEEP_LOOP
     for (int index = 0; index < a.count; ++index) {
-      expect_span(a.mixes[index].mix, span, a.channels);
-      expect_span(a.mixes[index].input_scales, span, a.channels);
+      expect_span(a.mixes[index].mix, span, size);
+      expect_span(a.mixes[index].input_scales, span, size);
     }
   });
   await_previous_kernel();
   NormSums<2>& sums = shared_memory<NormSums<2>>();
-  float* const current = shared_array<float>() + sizeof sums / sizeof(float);
-  float* const previous = current + row_floats(a.channels);
-  const float* const one = a.share_of_before ? previous : current;
-  const float* const other = a.share_of_before ? current : previous;
-  const int size = a.channels;
-  const int token = block_x();
-  const int own = a.segment_of[token];
-  const auto row_of = [&](int of_token) { return a.x + static_cast<std::ptrdiff_t>(of_token) * size; };
+  sum_rows_of(a, token, sums);
 
-  for_spans_of_warp(size, [&](int span) {
-    const Part now = load_part(row_of(token), span, size);
-    const Segment segment = a.segments[own];
-    const float* const row = token == segment.first ? segment.state + a.state_offset : row_of(token - 1);
-    const Part before = load_part(row, span, size);
-    store_part(current, span, size, now);
-    store_part(previous, span, size, before);
-  });
-  sync_block();
-  Moments of_rows[2];
-  find_moments({current, previous}, size, sums, of_rows);
-  const Segment segment = a.segments[own];
-  const bool first = token == segment.first;
-
-  for_spans_of_warp(size, [&](int span) {
-    MixPart mix = {};
-    if (a.count > 0) mix = load_mix(a.mixes[0], span, size);
-    const Part weight = load_part(a.norm.weight, span, size);
-    const Part bias = load_part(a.norm.bias, span, size);
-    const Part now = normal(load_part(current, span, size), of_rows[0], weight, bias);
-    Part before = load_part(previous, span, size);
-    if (!first) before = normal(before, of_rows[1], weight, bias);
-    store_part(current, span, size, now);
-    store_part(previous, span, size, before);
-    if (a.current != nullptr) {
-      const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(token) * size;
-      store_part(a.current + row, span, size, now);
-      store_part(a.previous + row, span, size, before);
-    }
-    quantize_span_of_mixes(a, span, mix, one, other);
-  });
-
-  bool all_in_spans = true;
-  for (int index = 0; index < a.count; ++index) all_in_spans &= is_part_of_span(a.mixes[index].out.group);
-  if (!all_in_spans) {
-    sync_block();
-    for (int index = 0; index < a.count; ++index) {
-      const Mix& mix = a.mixes[index];
-      if (is_part_of_span(mix.out.group)) continue;
-      quantize_groups(mix.out, token, [&](int column) {
-        const float value = mixed(one[column], other[column], mix.mix[column]);
-        return mix.input_scales == nullptr ? value : value * mix.input_scales[column];
-      });
+  const Moments moments = moments_of_row(sums, 0, size);
+  const Moments other_moments = token.needs_other() ? moments_of_row(sums, 1, size) : moments;
+  const auto norm_of = [&](int of_token, const Moments& of_row, int column) {
+    return normal(row_of(a, of_token)[column], of_row, a.norm.weight[column], a.norm.bias[column]);
+  };
+  const auto now = [&](int column) { return norm_of(token.index, moments, column); };
+  const auto other = [&](int column) { return norm_of(token.other, other_moments, column); };
+  const auto before = [&](int column) { return token.starts ? token.state[column] : other(column); };
+  if (a.current != nullptr) {
+    const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(token.index) * size;
+    for (int column = thread_index(); column < size; column += block_threads()) {
+      a.current[row + column] = now(column);
+      a.previous[row + column] = before(column);
     }
   }
-
-  if (!first) return;
-  float* const state = segment.state + a.state_offset;
-  if (segment.tokens > 1) {
-    sync_block();  // the rows become those of the segment's last token
-    for_spans_of_warp(size, [&](int span) {
-      store_part(current, span, size, load_part(row_of(segment.first + segment.tokens - 1), span, size));
+  WKV_KEEP_LOOP
+  for (int index = 0; index < a.count; ++index) {
+    const Mix& mix = a.mixes[index];
+    quantize_groups(mix.out, token.index, [&](int column) {
+      const float value = mixed(now(column), before(column), mix.mix[column], a.share_of_before);
+      return mix.input_scales == nullptr ? value : value * mix.input_scales[column];
     });
-    sync_block();
-    find_moments({current, current}, size, sums, of_rows);
   }
-  for_spans_of_warp(size, [&](int span) {
-    Part last = load_part(current, span, size);
-    if (segment.tokens > 1) {
-      last =
-          normal(last, of_rows[0], load_part(a.norm.weight, span, size), load_part(a.norm.bias, span, size));
-    }
-    store_part(state, span, size, last);
-  });
+  if (!token.starts) return;
+  sync_block();  // the state has been read
+  for (int column = thread_index(); column < size; column += block_threads()) {
+    token.state[column] = other(column);
+  }
+}
+
+void launch_spans(const ShiftQuantizeArguments& shift, cudaStream_t stream) {
+  const int spans = spans_of(shift.channels);
+  const auto parts_of = [&](int shares) { return (spans + kWarps / shares - 1) / (kWarps / shares); };
+  int shares = 1;
+  while (shares < shift.count && shift.tokens * parts_of(shares) < kManyBlocks) {
+    shares = 2 * shares < shift.count ? 2 * shares : shift.count;
+  }
+  const int parts = parts_of(shares);
+  // The same for all parts; a block that has all spans finds moments with all warps there may be.
+  const int warps = parts == 1 ? kWarps / shares * shares : (spans + parts - 1) / parts * shares;
+  launch(shift_quantize_spans_kernel,
+         {static_cast<unsigned>(shift.tokens), static_cast<unsigned>(parts),
+          static_cast<unsigned>(warps * kWarp), sizeof(NormSums<2>)},
+         stream, Arguments{shift, shares});
 }
 
 }  // namespace
 
 void shift_quantize(const ShiftQuantizeArguments& arguments, cudaStream_t stream) {
-  const int channels = arguments.channels;
-  launch(shift_quantize_kernel,
-         {static_cast<unsigned>(arguments.tokens), 1, norm_threads(channels), norm_shared_bytes<2>(channels)},
-         stream, arguments);
+  bool in_spans = true;
+  for (int i = 0; i < arguments.count; ++i) in_spans &= is_part_of_span(arguments.mixes[i].out.group);
+  if (in_spans) {
+    launch_spans(arguments, stream);
+  } else {
+    launch(shift_quantize_any_groups_kernel,
+           {static_cast<unsigned>(arguments.tokens), 1, kThreads, sizeof(NormSums<2>)}, stream, arguments);
+  }
 }
 
 }  // namespace wkv::cuda

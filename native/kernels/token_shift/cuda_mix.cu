@@ -43,7 +43,7 @@ WKV_KERNEL(kThreads) mix_quantize_kernel(WKV_ARGUMENTS Arguments arguments) {
   begin_next_kernel();
   const MixQuantizeArguments& a = arguments.mix;
   const int size = a.channels;
-  const int spans = (size + kSpan - 1) / kSpan;
+  const int spans = spans_of(size);
   const int warp = block_x() * kWarps + thread_index() / kWarp;
   const int span = warp / arguments.shares;
   const int first = warp % arguments.shares;
@@ -100,7 +100,7 @@ WKV_KERNEL(kThreads) mix_quantize_kernel(WKV_ARGUMENTS Arguments arguments) {
 }  // namespace
 
 void mix_quantize(const MixQuantizeArguments& arguments, cudaStream_t stream) {
-  const int spans = (arguments.channels + kSpan - 1) / kSpan;
+  const int spans = spans_of(arguments.channels);
   const int shares = arguments.tokens * spans < kManyWarps ? arguments.count : 1;
   const Grid grid{static_cast<unsigned>((spans * shares + kWarps - 1) / kWarps),
                   static_cast<unsigned>(arguments.tokens), kThreads, 0};

@@ -120,7 +120,8 @@ WKV_KERNEL(kThreads) wkv4_kernel(WKV_ARGUMENTS Wkv4Arguments a) {
 void wkv4(const Wkv4Arguments& arguments, cudaStream_t stream) {
   launch(wkv4_kernel,
          {static_cast<unsigned>((arguments.channels + kWarp - 1) / kWarp),
-          static_cast<unsigned>(arguments.count), kThreads, sizeof(Shared)},
+          static_cast<unsigned>(arguments.count), kThreads, sizeof(Shared),
+          are_sequences(arguments.tokens, arguments.count)},
          stream, arguments);
 }
 

@@ -16,6 +16,7 @@ struct Wkv4Arguments {
   const Segment* segments;
   std::ptrdiff_t state_offset;  // of aa in a session's state; bb and pp follow, [channels] each
   int count;                    // of segments
+  int tokens;                   // of all segments
   int channels;
 };
 void wkv4(const Wkv4Arguments& arguments, cudaStream_t stream);

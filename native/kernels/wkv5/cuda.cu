@@ -1,22 +1,21 @@
 // Heads of 64: a block has half of a head's value channels, and for each of them four threads, one for each
 // run of keys, which keep their part of the state in registers. Tokens come in chunks, the next one while one
 // is computed; within a chunk no thread waits for another. For a single token it is a copy of the state. The
-// decays of RWKV-5 stay in registers; those of RWKV-6, one for each token, come with the chunk.
+// decays of RWKV-5 stay in registers; those of RWKV-6, one for each token, come with the chunk. Where there
+// are many tokens for each segment, cuda_sequence.cu is faster.
 //
 // Other sizes leave the state in memory, and are simple.
 
-#include "kernels/wkv5/cuda.h"
-
-#include "kernels/wkv5/wkv5.h"
+#include "kernels/wkv5/cuda.cuh"
 
 namespace wkv::cuda {
 
 namespace {
 
-constexpr int kFastSize = 64;
-constexpr int kRunKeys = kFastSize / kWkv5Runs;
-constexpr int kColumns = kWarp;  // of a block
-constexpr int kBlocksOfHead = kFastSize / kColumns;
+constexpr int kFastSize = kWkv5FastSize;
+constexpr int kRunKeys = kWkv5RunKeys;
+constexpr int kColumns = kWkv5Columns;
+constexpr int kBlocksOfHead = kWkv5BlocksOfHead;
 constexpr int kThreads = kWkv5Runs * kColumns;
 // Tokens of a chunk; with their decays fewer of them have room in as much shared memory.
 template <bool kForgetOfToken>
@@ -27,18 +26,7 @@ template <bool kForgetOfToken>
 [[maybe_unused]] constexpr int kBlocks = kForgetOfToken ? 6 : 7;
 
 template <bool kForgetOfToken>
-struct ChunkOfForget {};
-template <>
-struct ChunkOfForget<true> {
-  Floats4 forget[kChunk<true>][kFastSize / 4];
-};
-// What a block needs of some tokens.
-template <bool kForgetOfToken>
-struct Chunk : ChunkOfForget<kForgetOfToken> {
-  Floats4 r[kChunk<kForgetOfToken>][kFastSize / 4];
-  Floats4 k[kChunk<kForgetOfToken>][kFastSize / 4];
-  Floats4 v[kChunk<kForgetOfToken>][kColumns / 4];
-};
+using Chunk = Wkv5Chunk<kForgetOfToken, kChunk<kForgetOfToken>>;
 
 template <bool kForgetOfToken>
 struct FastShared {
@@ -49,27 +37,6 @@ struct FastShared {
 };
 static_assert(sizeof(FastShared<true>) <= sizeof(FastShared<false>) &&
               sizeof(FastShared<false>) <= kMostSharedBytes);
-
-// Rows of floats, `stride` apart, of `tokens` tokens; sixteen bytes a thread at a time.
-template <std::size_t kTokens, std::size_t kQuads>
-WKV_DEVICE void begin_rows(Floats4 (&place)[kTokens][kQuads], const float* rows, std::ptrdiff_t stride,
-                           int tokens) {
-  constexpr int kPieces = kQuads;
-  for (int i = thread_index(); i < tokens * kPieces; i += kThreads) {
-    const float* const from = rows + i / kPieces * stride + i % kPieces * 4;
-    begin_copy(reinterpret_cast<Words4*>(&place[i / kPieces][i % kPieces]),
-               reinterpret_cast<const unsigned char*>(from));
-  }
-}
-
-// r[0] u[0] k[0] + r[1] u[1] k[1] + ..., as the CPU adds them: by sixteen lanes, here half a warp.
-template <class At>
-WKV_DEVICE float bonus_of(int size, At at) {
-  float sum = 0;
-  for (int i = thread_index() % 16; i < size; i += 16) sum = at(i, sum);
-  for (int mask = 8; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
-  return sum;
-}
 
 template <bool kForgetOfToken>
 WKV_KERNEL(kThreads, kBlocks<kForgetOfToken>)
@@ -95,11 +62,7 @@ wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
     if (token < segment.tokens) {
       const int tokens = segment.tokens - token < kTokens ? segment.tokens - token : kTokens;
       Chunk<kForgetOfToken>& chunk = shared.chunks[token / kTokens % 2];
-      const std::ptrdiff_t at = first + token * stride;
-      begin_rows(chunk.r, a.r + at, stride, tokens);
-      begin_rows(chunk.k, a.k + at, stride, tokens);
-      begin_rows(chunk.v, a.v + at + first_column, stride, tokens);
-      if constexpr (kForgetOfToken) begin_rows(chunk.forget, a.forget + at, stride, tokens);
+      begin_tokens<kThreads>(chunk, a, first + token * stride, first_column, tokens, thread_index());
     }
     commit_copies();
   };
@@ -120,17 +83,7 @@ wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
     const Chunk<kForgetOfToken>& chunk = shared.chunks[token / kTokens % 2];
     const int tokens = segment.tokens - token < kTokens ? segment.tokens - token : kTokens;
 
-    WKV_UNROLL
-    for (int begin = 0; begin < kTokens; begin += kThreads / 16) {
-      // Whole warps take part, also where there is no token for them.
-      const int own = begin + thread_index() / 16;
-      const int of = own < tokens ? own : 0;
-      const auto* const r = reinterpret_cast<const float*>(chunk.r[of]);
-      const auto* const k = reinterpret_cast<const float*>(chunk.k[of]);
-      const float bonus =
-          bonus_of(kFastSize, [&](int i, float sum) { return fused(r[i] * shared.u[i], k[i], sum); });
-      if (own < tokens && thread_index() % 16 == 0) shared.bonus[own] = bonus;
-    }
+    put_bonuses<kThreads>(shared.bonus, chunk, shared.u, tokens, thread_index());
 
     // Four of the run's, negative.
     const auto decays = [&]([[maybe_unused]] int t, int quad) -> Floats4 {
@@ -163,10 +116,8 @@ wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
     }
     sync_block();
     for (int t = run; t < tokens; t += kWkv5Runs) {
-      const float(&q)[kWkv5Runs][kColumns] = shared.sums[t];
-      const float sum = (q[0][column] + q[1][column]) + (q[2][column] + q[3][column]);
-      const float value = reinterpret_cast<const float*>(chunk.v[t])[column];
-      a.y[first + (token + t) * stride + first_column + column] = fused(value, shared.bonus[t], sum);
+      a.y[first + (token + t) * stride + first_column + column] =
+          y_of(shared.sums[t], chunk.v[t], shared.bonus[t], column);
     }
   }
   WKV_UNROLL
@@ -206,8 +157,11 @@ WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
       }
     }
     sync_block();
-    const float bonus =
-        bonus_of(size, [&](int i, float sum) { return fused(head.r[i] * head.u[i], head.k[i], sum); });
+    float sum = 0;
+    for (int i = thread_index() % kWkv5Lanes; i < size; i += kWkv5Lanes) {
+      sum = fused(head.r[i] * head.u[i], head.k[i], sum);
+    }
+    const float bonus = bonus_of_lanes(sum);
     for (int j = thread_index(); j < size; j += block_threads()) {
       const float value = a.v[at + j];
       float sums[kWkv5Runs] = {};
@@ -231,6 +185,10 @@ WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
 void wkv5(const Wkv5Arguments& arguments, cudaStream_t stream) {
   const auto segments = static_cast<unsigned>(arguments.count);
   const int size = arguments.head_size;
+  if (size == kFastSize && are_sequences(arguments.tokens, arguments.count)) {
+    wkv5_sequence(arguments, stream);
+    return;
+  }
   if (size == kFastSize) {
     const bool of_token = arguments.forget_stride != 0;
     launch(of_token ? wkv5_fast_kernel<true> : wkv5_fast_kernel<false>,

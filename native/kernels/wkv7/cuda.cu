@@ -268,7 +268,8 @@ void wkv7(const Wkv7Arguments& arguments, cudaStream_t stream) {
   const int size = arguments.head_size;
   if (size == kFastSize) {
     launch(wkv7_fast_kernel,
-           {static_cast<unsigned>(arguments.heads * kBlocksOfHead), segments, kThreads, sizeof(FastShared)},
+           {static_cast<unsigned>(arguments.heads * kBlocksOfHead), segments, kThreads, sizeof(FastShared),
+            are_sequences(arguments.tokens, arguments.count)},
            stream, arguments);
     return;
   }

@@ -39,6 +39,7 @@ struct Wkv7Arguments {
   const Segment* segments;
   std::ptrdiff_t state_offset;  // of the layer's recurrence in a session's state
   int count;                    // of segments
+  int tokens;                   // of all segments
   int heads;
   int head_size;  // up to 1024
 };

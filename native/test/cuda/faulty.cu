@@ -51,6 +51,39 @@ WKV_KERNEL(cuda::kWarp) copy_kernel(WKV_ARGUMENTS CopyArguments a) {
   cuda::wait_copies<0>();
 }
 
+struct Multiplied {
+  cuda::Words4 ones[kMultiplyThreads];
+  cuda::Words4 codes[kMultiplyThreads];
+};
+
+WKV_KERNEL(kMultiplyThreads) multiply_kernel(WKV_ARGUMENTS MultiplyArguments a) {
+  constexpr int kRows = kMultiplyThreads / 2;
+  auto& shared = cuda::shared_memory<Multiplied>();
+  const int thread = cuda::thread_index();
+  constexpr std::uint32_t kOnes = 0x01010101U;
+  shared.ones[thread] = {kOnes, kOnes, kOnes, kOnes};
+  cuda::begin_copy(&shared.codes[thread], a.input + thread * 16);
+  cuda::commit_copies();
+  cuda::wait_copies<0>();
+  if (a.fault != Fault::kNotShown) cuda::show_copies_to_products();
+  cuda::sync_block();
+  const int step = a.fault == Fault::kBeyondShared ? kMultiplyThreads : kRows;
+  const cuda::SharedMatrix ones = cuda::shared_matrix(shared.ones, kRows, 8);
+  const cuda::SharedMatrix codes = cuda::shared_matrix(shared.codes, step, 8);
+  std::int32_t sums[kMultiplySums / 4][4] = {};
+  if (a.fault != Fault::kNotBegun) cuda::begin_products();
+  cuda::multiply_wide<kRows>(sums, ones, codes, false);
+  cuda::commit_products();
+  if (a.fault == Fault::kReturnsEarly) return;
+  if (a.fault == Fault::kNoWait) {
+    cuda::wait_products<1>();
+  } else {
+    cuda::wait_products<0>();
+  }
+  for (int i = 0; i < kMultiplySums; ++i) a.output[thread * kMultiplySums + i] = sums[i / 4][i % 4];
+  cuda::wait_products<0>();
+}
+
 }  // namespace
 
 void rotate(const RotateArguments& arguments, unsigned blocks) {
@@ -60,6 +93,10 @@ void rotate(const RotateArguments& arguments, unsigned blocks) {
 
 void copy(const CopyArguments& arguments) {
   cuda::launch(copy_kernel, {1, 1, cuda::kWarp, sizeof(Copied)}, nullptr, arguments);
+}
+
+void multiply(const MultiplyArguments& arguments) {
+  cuda::launch(multiply_kernel, {1, 1, kMultiplyThreads, sizeof(Multiplied)}, nullptr, arguments);
 }
 
 }  // namespace wkv::test

@@ -18,6 +18,9 @@ enum class Fault : int {
   kOtherLaneEarly,    // the same, before it has met
   kTooMuchShared,     // more than it was launched with
   kBlocksShare,       // blocks write the same number
+  kNotBegun,          // multiplies without begin_products()
+  kNotShown,          // multiplies what copies brought without show_copies_to_products()
+  kBeyondShared,      // multiplies what is beyond shared memory
 };
 
 // output[block][thread] = the input of the next thread of the block, the last one's of the first.
@@ -36,5 +39,16 @@ struct CopyArguments {
   Fault fault;
 };
 void copy(const CopyArguments& arguments);
+
+// The sums of 64 rows of ones and as many tokens of the input's first bytes, by multiply_wide();
+// [thread][32].
+struct MultiplyArguments {
+  const unsigned char* input;  // [128][16]: two units of 64 tokens
+  std::int32_t* output;
+  Fault fault;
+};
+constexpr int kMultiplyThreads = 128;
+constexpr int kMultiplySums = 32;
+void multiply(const MultiplyArguments& arguments);
 
 }  // namespace wkv::test

@@ -115,23 +115,23 @@ struct Case {
   }
 
   struct Buffers {
-    explicit Buffers(const Case& c)
-        : panels(c.panels), codes(c.codes), scales(c.scales), offsets(c.offsets) {}
+    explicit Buffers(const Case& c) : panels(c.panels), codes(c.codes), scales(c.scales) {
+      wkv::cuda::arrange_panels({panels.data(), c.rows, c.columns, c.group}, nullptr);
+    }
     OnDevice<unsigned char> panels;
     OnDevice<std::int8_t> codes;
     OnDevice<float> scales;
-    OnDevice<std::int32_t> offsets;
   };
 
   wkv::cuda::Int8Product product(Buffers& buffers, float* output, int first = 0,
                                  Epilogue epilogue = Epilogue::kStore, const float* gate = nullptr) const {
-    return {buffers.panels.data(),
-            {buffers.codes.data() + place_of(first, 0), buffers.scales.data() + first,
-             buffers.offsets.data() + first, stride, columns, group},
-            output,
-            gate,
-            rows,
-            epilogue};
+    return {
+        buffers.panels.data(),
+        {buffers.codes.data() + place_of(first, 0), buffers.scales.data() + first, stride, columns, group},
+        output,
+        gate,
+        rows,
+        epilogue};
   }
 
   Floats run(int first, int count) const {
@@ -165,7 +165,9 @@ TEST_SUITE("CUDA gemm_int8") {
                                {32, 48, 48},
                                {17, 1024, 1024},
                                {130, 128, 64},
-                               {67, 512, 256}}) {
+                               {67, 512, 256},
+                               {130, 768, 256},
+                               {257, 256, 128}}) {
         for (const int tokens : {1, 8, 9, 35, 130}) {
           if (tokens == 130 && form.rows < 60) continue;
           INFO("sm_", architecture, ", ", form.rows, " x ", form.columns, ", group ", form.group, ", ",
@@ -201,6 +203,41 @@ TEST_SUITE("CUDA gemm_int8") {
         }
       }
     }
+  }
+
+  TEST_CASE("what becomes of the sums of many tokens is what becomes of those of few") {
+    std::mt19937 random(8);
+    wkv::test::on_every_architecture([&](int architecture) {
+      for (const int group : {64, 128, 256}) {
+        for (const int rows : {202, 260}) {
+          constexpr int kTokens = 77;
+          INFO("sm_", architecture, ", group ", group, ", ", rows, " rows");
+          const Case c(random, rows, 512, group, kTokens, false);
+          Case::Buffers buffers(c);
+          const auto size = static_cast<std::size_t>(kTokens * rows);
+          const Floats before = wkv::test::random_floats(random, size);
+          OnDevice<float> gates(wkv::test::random_floats(random, size, -9, 9));
+          for (const Epilogue epilogue :
+               {Epilogue::kStore, Epilogue::kReluSquared, Epilogue::kAdd, Epilogue::kAddGated}) {
+            const auto multiply = [&](OnDevice<float>& output, int first, int count) {
+              const std::ptrdiff_t place = std::ptrdiff_t{first} * rows;
+              wkv::cuda::gemm_int8(
+                  {{c.product(buffers, output.data() + place, first, epilogue, gates.data() + place)},
+                   1,
+                   count},
+                  nullptr);
+            };
+            OnDevice<float> together(before);
+            multiply(together, 0, kTokens);
+            OnDevice<float> apart(before);
+            for (int first = 0; first < kTokens; first += kTileTokens) {
+              multiply(apart, first, std::min(kTileTokens, kTokens - first));
+            }
+            CHECK(wkv::test::bit_difference(together.values(), apart.values()) == "");
+          }
+        }
+      }
+    });
   }
 
   TEST_CASE("many tokens and rows at once") {

@@ -39,10 +39,36 @@ struct Run {
   std::vector<std::uint32_t> output;
 };
 
-int byte_of(std::uint32_t word, int index) { return static_cast<int>(word >> (8 * index)) & 255; }
-int signed_byte_of(std::uint32_t word, int index) {
-  const int byte = byte_of(word, index);
-  return byte < 128 ? byte : byte - 256;
+int byte_of(std::uint32_t word, int index) {
+  return static_cast<std::int8_t>(static_cast<std::uint8_t>(word >> (8 * index)));
+}
+
+// Of the 128 lanes of four cases, the product of what lanes `row` and `row + 64` have of weights with what
+// `token` and `token + 64` have of codes.
+int wide_product(const Run& run, int first, int row, int token) {
+  int sum = 0;
+  for (int column = 0; column < 32; ++column) {
+    const int part = column / 16 * 64;
+    sum += byte_of(run.in(first + part + row, column % 16 / 4), column % 4) *
+           byte_of(run.in(first + part + token, 4 + column % 16 / 4), column % 4);
+  }
+  return sum;
+}
+
+// How many sums of multiply_wide() differ from the fragments of the PTX ISA's table for wgmma with 64 tokens.
+int wrong_wide_products(const Run& run, int architecture) {
+  int wrong = 0;
+  for (int first = 0; first < kCases * 32; first += check::kWideCases * 32) {
+    for (int thread = 0; thread < check::kWideCases * 32; ++thread) {
+      for (int i = 0; i < check::kWideSums; ++i) {
+        const int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8;
+        const int token = i / 4 * 8 + thread % 4 * 2 + i % 2;
+        const int sum = architecture == 90 ? 2 * wide_product(run, first, row, token) : 0;
+        wrong += run.out(first + thread, check::kWide + i) == static_cast<std::uint32_t>(sum) ? 0 : 1;
+      }
+    }
+  }
+  return wrong;
 }
 
 bool same(std::uint32_t actual, float expected) {
@@ -57,6 +83,7 @@ TEST_CASE("the instructions that are compared on GPUs compute what they say") {
     wkv::test::on_every_architecture([](int architecture) {
       CAPTURE(architecture);
       const Run run;
+      CHECK(wrong_wide_products(run, architecture) == 0);
       int wrong = 0;
       for (int each = 0; each < kCases; ++each) {
         const int first = each * 32;
@@ -71,7 +98,7 @@ TEST_CASE("the instructions that are compared on GPUs compute what they say") {
           }
           for (int i = 0; i < 8; ++i) {
             const int column = lane % 4 * 4 + i % 4 + (i < 4 ? 0 : 16);
-            codes[column][lane / 4] = signed_byte_of(run.in(first + lane, 8 + i / 4), i % 4);
+            codes[column][lane / 4] = byte_of(run.in(first + lane, 8 + i / 4), i % 4);
           }
         }
         for (int lane = 0; lane < 32; ++lane) {
@@ -83,6 +110,7 @@ TEST_CASE("the instructions that are compared on GPUs compute what they say") {
             for (int column = 0; column < 32; ++column) sum += weights[row][column] * codes[column][token];
             wrong += run.out(at, check::kProduct + i) == static_cast<std::uint32_t>(sum) ? 0 : 1;
             wrong += run.out(at, check::kCopied + i) == run.in(at, i) ? 0 : 1;
+            wrong += run.out(at, check::kRows + i) == run.in(first + 8 * i + lane / 4, lane % 4) ? 0 : 1;
           }
           for (int i = 0; i < 5; ++i) {
             wrong += run.out(at, check::kShuffled + i) == run.in(first + (lane ^ (1 << i)), 10) ? 0 : 1;

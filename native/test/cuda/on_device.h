@@ -44,7 +44,7 @@ void in_every_order(Body body) {
 // Calls body(architecture) with each of the instruction sets that kernels are written for.
 template <class Body>
 void on_every_architecture(Body body) {
-  for (const int architecture : {75, 80}) {
+  for (const int architecture : {75, 80, 90}) {
     cuda::simt::set_architecture(architecture);
     body(architecture);
   }

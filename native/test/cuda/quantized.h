@@ -19,13 +19,13 @@ struct QuantizedNumbers {
         group(columns_of_a_group),
         stride(round_up(tokens, cuda::kTokenStep)),
         codes(static_cast<std::size_t>(stride * round_up(columns, 16)), 99),
-        scales(static_cast<std::size_t>(stride * ((columns + group - 1) / group)), -1),
-        offsets(scales.size(), -1) {}
+        scales(static_cast<std::size_t>(stride * ((columns + group - 1) / group)), -1) {}
 
   static int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
   // By the CPU's kernel.
   void quantize(const float* x, const float* input_scales, int token) {
+    std::vector<std::int32_t> offsets(scales.size());  // which only the CPU has
     selected_kernels().quantize_activations(
         {.x = x,
          .input_scales = input_scales,
@@ -41,23 +41,21 @@ struct QuantizedNumbers {
   int tokens, columns, group, stride;
   std::vector<std::int8_t> codes;
   Floats scales;
-  std::vector<std::int32_t> offsets;
 };
 
 // The same in the simulated GPU's memory.
 class QuantizedOnDevice {
  public:
   explicit QuantizedOnDevice(const QuantizedNumbers& before)
-      : before_(before), codes_(before.codes), scales_(before.scales), offsets_(before.offsets) {}
+      : before_(before), codes_(before.codes), scales_(before.scales) {}
 
   cuda::QuantizedTokens out() {
-    return {codes_.data(), scales_.data(), offsets_.data(), before_.stride, before_.columns, before_.group};
+    return {codes_.data(), scales_.data(), before_.stride, before_.columns, before_.group};
   }
 
   // "" if everything has the bits that are expected.
   std::string difference(const QuantizedNumbers& expected) {
     if (codes_.values() != expected.codes) return "codes differ";
-    if (offsets_.values() != expected.offsets) return "offsets differ";
     return bit_difference(scales_.values(), expected.scales);
   }
 
@@ -65,7 +63,6 @@ class QuantizedOnDevice {
   QuantizedNumbers before_;
   OnDevice<std::int8_t> codes_;
   OnDevice<float> scales_;
-  OnDevice<std::int32_t> offsets_;
 };
 
 }  // namespace wkv::test

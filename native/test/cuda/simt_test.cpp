@@ -60,6 +60,27 @@ std::string failure_of_copy(Fault fault, bool& same) {
   return "";
 }
 
+// `right`: whether the sums are.
+std::string failure_of_product(Fault fault, bool& right) {
+  constexpr std::size_t kBytes = std::size_t{wkv::test::kMultiplyThreads} * 16;
+  std::vector<unsigned char> bytes(kBytes);
+  for (std::size_t i = 0; i < kBytes; ++i) bytes[i] = static_cast<unsigned char>(i / 16 % 64);
+  OnDevice<unsigned char> input(bytes);
+  OnDevice<std::int32_t> output(std::size_t{wkv::test::kMultiplyThreads} * wkv::test::kMultiplySums);
+  try {
+    wkv::test::multiply({input.data(), output.data(), fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  const std::vector<std::int32_t> sums = output.values();
+  right = true;
+  for (int i = 0; i < wkv::test::kMultiplyThreads * wkv::test::kMultiplySums; ++i) {
+    const int token = i % wkv::test::kMultiplySums / 4 * 8 + i / wkv::test::kMultiplySums % 4 * 2 + i % 2;
+    right = right && sums[static_cast<std::size_t>(i)] == 32 * token;
+  }
+  return "";
+}
+
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -114,5 +135,17 @@ TEST_SUITE("simulated GPU") {
       CHECK(has(failure_of_copy(Fault::kReturnsEarly, same), "returned with copies on their way") ==
             (architecture >= 80));
     });
+  }
+
+  TEST_CASE("products in the background are there at the wait, and no earlier") {
+    bool right = false;
+    CHECK(failure_of_product(Fault::kNone, right) == "");
+    CHECK(right);
+    CHECK(failure_of_product(Fault::kNoWait, right) == "");
+    CHECK(!right);
+    CHECK(has(failure_of_product(Fault::kReturnsEarly, right), "returned while products were computed"));
+    CHECK(has(failure_of_product(Fault::kNotBegun, right), "without begin_products()"));
+    CHECK(has(failure_of_product(Fault::kNotShown, right), "without show_copies_to_products()"));
+    CHECK(has(failure_of_product(Fault::kBeyondShared, right), "multiplies what is not shared memory"));
   }
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <deque>
 #include <string>
 #include <tuple>
 
@@ -14,7 +15,10 @@ using wkv::test::QuantizedOnDevice;
 
 namespace {
 
-constexpr int kTokens = 13;
+using Lengths = std::vector<int>;
+const Lengths kFew = {1, 4, 8};
+// So many tokens that warps of some forms have all mixes of a span.
+const Lengths kMany = {1, 2, 1, 4, 30, 9, 17};
 constexpr float kEpsilon = 1e-5F;
 constexpr int kOffset = 20;  // of the norm in a state
 
@@ -32,14 +36,21 @@ struct Use {
 };
 
 struct Case {
-  explicit Case(int channel_count) : channels(channel_count), random(static_cast<unsigned>(channel_count)) {
+  explicit Case(int channel_count, const Lengths& lengths = kFew)
+      : channels(channel_count), random(static_cast<unsigned>(channel_count)), counts(lengths) {
     const auto size = static_cast<std::size_t>(channels);
-    x = wkv::test::random_floats(random, size * kTokens, -3, 5);
+    for (const int count : counts) {
+      first.push_back(tokens);
+      tokens += count;
+    }
+    x = wkv::test::random_floats(random, size * static_cast<std::size_t>(tokens), -3, 5);
     weight = wkv::test::random_floats(random, size, 0.5F, 2);
     bias = wkv::test::random_floats(random, size);
     for (Floats& mix : mixes) mix = wkv::test::random_floats(random, size, 0, 1);
     input_scales = wkv::test::random_floats(random, size, 0.5F, 2);
-    for (Floats& state : states) state = wkv::test::random_floats(random, kOffset + size + 7, -2, 2);
+    for (std::size_t s = 0; s < counts.size(); ++s) {
+      states.push_back(wkv::test::random_floats(random, kOffset + size + 7, -2, 2));
+    }
   }
 
   Floats norm(int token) const {
@@ -53,33 +64,35 @@ struct Case {
   std::mt19937 random;
   Floats x, weight, bias, input_scales;
   Floats mixes[2];
-  Floats states[3];
-  // Segments of 1, 4 and 8 tokens.
-  int first[3] = {0, 1, 5};
-  int counts[3] = {1, 4, 8};
+  int tokens = 0;
+  // Of each segment.
+  Lengths counts;
+  std::vector<int> first;
+  std::vector<Floats> states;
 };
 
-void check(const Form& form, const Use& use, const std::string& order) {
+void check(const Form& form, const Use& use, const std::string& order, const Lengths& lengths = kFew) {
   const int channels = form.channels;
   INFO(order, ", ", channels, " channels, groups of ", form.plain_group, " and ", form.scaled_group);
   INFO(use.mixes, " mixes, share of before: ", use.share_of_before, ", rows: ", use.rows);
-  Case c(channels);
+  Case c(channels, lengths);
+  INFO(c.tokens, " tokens");
   OnDevice<float> x(c.x);
   OnDevice<float> weight(c.weight);
   OnDevice<float> bias(c.bias);
   OnDevice<float> mixes[] = {c.mixes[0], c.mixes[1]};
   OnDevice<float> input_scales(c.input_scales);
-  OnDevice<float> states[] = {c.states[0], c.states[1], c.states[2]};
+  std::deque<OnDevice<float>> states(c.states.begin(), c.states.end());
   std::vector<Segment> all;
   std::vector<int> segment_of;
-  for (int s = 0; s < 3; ++s) {
+  for (std::size_t s = 0; s < c.counts.size(); ++s) {
     all.push_back({states[s].data(), c.first[s], c.counts[s]});
-    segment_of.insert(segment_of.end(), static_cast<std::size_t>(c.counts[s]), s);
+    segment_of.insert(segment_of.end(), static_cast<std::size_t>(c.counts[s]), static_cast<int>(s));
   }
   OnDevice<Segment> segments(all);
   OnDevice<int> of_token(segment_of);
-  QuantizedNumbers expected[] = {{kTokens, channels, form.plain_group},
-                                 {kTokens, channels, form.scaled_group}};
+  QuantizedNumbers expected[] = {{c.tokens, channels, form.plain_group},
+                                 {c.tokens, channels, form.scaled_group}};
   QuantizedOnDevice plain(expected[0]);
   QuantizedOnDevice scaled(expected[1]);
   OnDevice<float> current(c.x.size());
@@ -91,7 +104,7 @@ void check(const Form& form, const Use& use, const std::string& order) {
                                               .norm = {weight.data(), bias.data()},
                                               .mixes = {},
                                               .count = use.mixes,
-                                              .tokens = kTokens,
+                                              .tokens = c.tokens,
                                               .channels = channels,
                                               .share_of_before = use.share_of_before};
   if (use.mixes > 0) arguments.mixes[0] = {mixes[0].data(), nullptr, plain.out()};
@@ -103,8 +116,8 @@ void check(const Form& form, const Use& use, const std::string& order) {
   wkv::cuda::shift_quantize(arguments, nullptr);
   Floats norms;
   Floats norms_before;
-  for (int token = 0; token < kTokens; ++token) {
-    const int s = segment_of[static_cast<std::size_t>(token)];
+  for (int token = 0; token < c.tokens; ++token) {
+    const auto s = static_cast<std::size_t>(segment_of[static_cast<std::size_t>(token)]);
     const Floats now = c.norm(token);
     const auto state = c.states[s].begin() + kOffset;
     const Floats before = token == c.first[s] ? Floats(state, state + channels) : c.norm(token - 1);
@@ -124,7 +137,7 @@ void check(const Form& form, const Use& use, const std::string& order) {
     CHECK(wkv::test::bit_difference(current.values(), norms) == "");
     CHECK(wkv::test::bit_difference(previous.values(), norms_before) == "");
   }
-  for (int s = 0; s < 3; ++s) {
+  for (std::size_t s = 0; s < c.counts.size(); ++s) {
     CAPTURE(s);
     Floats state = c.states[s];
     const Floats last = c.norm(c.first[s] + c.counts[s] - 1);
@@ -150,6 +163,24 @@ TEST_SUITE("CUDA token shift") {
         }
       }
     });
+  }
+
+  TEST_CASE("has the same bits for many tokens") {
+    wkv::test::in_every_order([&](const std::string& order) {
+      for (const Use& use : {Use{false, true, 2}, {true, false, 2}, {false, false, 1}, {false, true, 0}}) {
+        check({72, 16, 64}, use, order, kMany);
+        check({301, 256, 128}, use, order, kMany);
+        check({301, 48, 32}, use, order, kMany);
+      }
+      // Parts of five spans, each shared by two warps.
+      check({2500, 128, 256}, {false, false, 2}, order, kMany);
+      check({514, 256, 64}, {false, true, 2}, order, {75});
+    });
+    // More spans than a block has warps.
+    check({4400, 256, 128}, {false, true, 2}, "forward", kMany);
+    check({4400, 256, 512}, {false, true, 2}, "forward");
+    // Blocks of all spans whose warps have both mixes.
+    check({72, 64, 16}, {true, true, 2}, "forward", {1, 129});
   }
 
   TEST_CASE("the norm of chosen rows, quantized, has the bits of the CPU's") {

@@ -70,9 +70,11 @@ Result run(const Case& c, int piece = 1 << 20) {
   for (int done = 0;; done += piece) {
     std::vector<Segment> pieces;
     int first = 0;
+    int tokens = 0;
     for (std::size_t s = 0; s < c.counts.size(); ++s) {
       const int left = std::min(c.counts[s] - done, piece);
       if (left > 0) pieces.push_back({states[s]->data(), first + done, left});
+      tokens += std::max(left, 0);
       first += c.counts[s];
     }
     if (pieces.empty()) break;
@@ -86,6 +88,7 @@ Result run(const Case& c, int piece = 1 << 20) {
                      .segments = segments.data(),
                      .state_offset = kOffset,
                      .count = static_cast<int>(pieces.size()),
+                     .tokens = tokens,
                      .channels = c.channels},
                     nullptr);
   }

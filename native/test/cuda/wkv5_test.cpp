@@ -50,8 +50,12 @@ struct Result {
   std::vector<Floats> states;
 };
 
+// Heads of 64 have a form for segments of many tokens. What a step says of its tokens only chooses, so that
+// tests can have each form for any segments.
+enum class Form : std::uint8_t { kShort, kSequence };
+
 // Each segment's tokens in pieces of at most so many.
-Result run(const Case& c, int piece = 1 << 20) {
+Result run(const Case& c, Form form, int piece = 1 << 20) {
   OnDevice<float> r(c.r);
   OnDevice<float> k(c.k);
   OnDevice<float> v(c.v);
@@ -80,6 +84,7 @@ Result run(const Case& c, int piece = 1 << 20) {
                      .segments = segments.data(),
                      .state_offset = kOffset,
                      .count = static_cast<int>(pieces.size()),
+                     .tokens = form == Form::kShort ? 0 : 1 << 20,
                      .heads = c.heads,
                      .head_size = c.head_size},
                     nullptr);
@@ -120,26 +125,31 @@ Result expected(const Case& c) {
 TEST_SUITE("CUDA wkv5") {
   TEST_CASE("has the bits of the CPU's kernel, for heads and runs of tokens of any size") {
     std::mt19937 random(1);
-    for (const std::pair<int, int>& form :
+    for (const std::pair<int, int>& size :
          {std::pair{2, 64}, {3, 12}, {2, 80}, {1, 300}, {3, 5}, {2, 3}, {4, 1}, {2, 128}}) {
-      const int heads = form.first;
-      const int head_size = form.second;
+      const int heads = size.first;
+      const int head_size = size.second;
       for (const ForgetOf forget_of : {ForgetOf::kChannel, ForgetOf::kToken}) {
         INFO(heads, " heads of ", head_size, forget_of == ForgetOf::kToken ? ", decays of each token" : "");
-        // One chunk of the fast form has 16 tokens, or 12 with their decays.
-        const Case c(
-            random, heads, head_size,
-            head_size == 64 ? std::vector<int>{1, 5, 12, 13, 16, 17, 40, 8} : std::vector<int>{1, 5, 2},
-            forget_of);
+        // One chunk of the forms for 64 has 16 tokens, or 12 with their decays; one buffer of three is used
+        // for the fourth.
+        const Case c(random, heads, head_size,
+                     head_size == 64 ? std::vector<int>{1, 5, 12, 13, 16, 17, 40, 8, 63, 66, 3}
+                                     : std::vector<int>{1, 5, 2},
+                     forget_of);
         const Result cpu = expected(c);
-        wkv::test::in_every_order([&](const std::string& order) {
-          CAPTURE(order);
-          const Result result = run(c);
-          CHECK(wkv::test::bit_difference(result.y, cpu.y) == "");
-          for (std::size_t s = 0; s < c.counts.size(); ++s) {
-            CHECK(wkv::test::bit_difference(result.states[s], cpu.states[s]) == "");
-          }
-        });
+        for (const Form form : {Form::kShort, Form::kSequence}) {
+          if (head_size != 64 && form == Form::kSequence) continue;
+          CAPTURE(static_cast<int>(form));
+          wkv::test::in_every_order([&](const std::string& order) {
+            CAPTURE(order);
+            const Result result = run(c, form);
+            CHECK(wkv::test::bit_difference(result.y, cpu.y) == "");
+            for (std::size_t s = 0; s < c.counts.size(); ++s) {
+              CHECK(wkv::test::bit_difference(result.states[s], cpu.states[s]) == "");
+            }
+          });
+        }
       }
     }
   }
@@ -154,9 +164,11 @@ TEST_SUITE("CUDA wkv5") {
     Result cpu;
     wkv::test::on_engine_thread([&] { cpu = expected(c); });
     CHECK(std::count(cpu.states[0].begin() + kOffset, cpu.states[0].end(), 0.0F) == std::ptrdiff_t{64} * 64);
-    const Result gpu = run(c);
-    CHECK(wkv::test::bit_difference(gpu.y, cpu.y) == "");
-    CHECK(wkv::test::bit_difference(gpu.states[0], cpu.states[0]) == "");
+    for (const Form form : {Form::kShort, Form::kSequence}) {
+      const Result gpu = run(c, form);
+      CHECK(wkv::test::bit_difference(gpu.y, cpu.y) == "");
+      CHECK(wkv::test::bit_difference(gpu.states[0], cpu.states[0]) == "");
+    }
   }
 
   TEST_CASE("tokens in pieces, and beside other segments, have the same bits") {
@@ -164,11 +176,13 @@ TEST_SUITE("CUDA wkv5") {
     for (const int head_size : {64, 24}) {
       for (const ForgetOf forget_of : {ForgetOf::kChannel, ForgetOf::kToken}) {
         const Case c(random, 2, head_size, {4, 19}, forget_of);
-        const Result whole = run(c);
-        for (const int piece : {1, 3, 17}) {
-          const Result parts = run(c, piece);
-          CHECK(wkv::test::bit_difference(parts.y, whole.y) == "");
-          CHECK(wkv::test::bit_difference(parts.states[1], whole.states[1]) == "");
+        const Result whole = run(c, Form::kSequence);
+        for (const Form form : {Form::kShort, Form::kSequence}) {
+          for (const int piece : {1, 3, 17}) {
+            const Result parts = run(c, form, piece);
+            CHECK(wkv::test::bit_difference(parts.y, whole.y) == "");
+            CHECK(wkv::test::bit_difference(parts.states[1], whole.states[1]) == "");
+          }
         }
         Case alone = c;
         const auto begin = static_cast<std::ptrdiff_t>(4) * 2 * head_size;
@@ -179,7 +193,7 @@ TEST_SUITE("CUDA wkv5") {
         alone.forget.erase(alone.forget.begin(), alone.forget.begin() + forget_begin);
         alone.counts = {19};
         alone.states = {c.states[1]};
-        const Result one = run(alone);
+        const Result one = run(alone, Form::kShort);
         CHECK(wkv::test::bit_difference(one.y, std::span(whole.y).subspan(static_cast<std::size_t>(begin))) ==
               "");
         CHECK(wkv::test::bit_difference(one.states[0], whole.states[1]) == "");

@@ -23,6 +23,11 @@ struct Copy {
   int batch;
 };
 
+struct PendingProduct {
+  WideProduct product;
+  int batch;
+};
+
 struct Thread {
   Context context;
   Place place;
@@ -31,6 +36,11 @@ struct Thread {
   const void* lane;  // what it brings to its warp's operation
   int batch;         // of the copies that it begins
   std::vector<Copy> copies;
+  // Of products in the background.
+  bool shown = true;      // what copies brought
+  bool products = false;  // may begin
+  int product_batch = 0;
+  std::vector<PendingProduct> pending_products;
 };
 
 // Works on what the 32 lanes bring, once all are there.

@@ -11,9 +11,8 @@ namespace wkv::cuda::simt {
 
 namespace {
 
-int byte_of(std::uint32_t word, int index) { return static_cast<int>(word >> (8 * index) & 0xffU); }
-int signed_byte_of(std::uint32_t word, int index) {
-  return static_cast<std::int8_t>(static_cast<std::uint8_t>(byte_of(word, index)));
+int byte_of(std::uint32_t word, int index) {
+  return static_cast<std::int8_t>(static_cast<std::uint8_t>(word >> (8 * index)));
 }
 
 // What was done before is in order with what follows.
@@ -33,7 +32,7 @@ void shuffle(const void* const* lanes) {
   for (int lane = 0; lane < kLanes; ++lane) *of(lane)->result = of((lane ^ of(lane)->mask) % kLanes)->value;
 }
 
-// A product of some rows of unsigned bytes with 8 tokens of signed ones. `weight(row, column)` and
+// A product of some rows of bytes with 8 tokens. `weight(row, column)` and
 // `code(token, column)` find an operand, `sum(row, token)` the place that it is added to.
 template <class Weight, class Code, class Sum>
 void multiply(int rows, int columns, Weight weight, Code code, Sum sum) {
@@ -54,7 +53,7 @@ void multiply_m16n8k32(const void* const* lanes) {
         return byte_of(of(row % 8 * 4 + column % 16 / 4).weights[row / 8 + column / 16 * 2], column % 4);
       },
       [&](int token, int column) {
-        return signed_byte_of(of(token * 4 + column % 16 / 4).codes[column / 16], column % 4);
+        return byte_of(of(token * 4 + column % 16 / 4).codes[column / 16], column % 4);
       },
       [&](int row, int token) -> std::int32_t& {
         return of(row % 8 * 4 + token / 2).sums[row / 8 * 2 + token % 2];
@@ -65,8 +64,15 @@ void multiply_m8n8k16(const void* const* lanes) {
   const auto of = [&](int lane) -> const Mma8816& { return *static_cast<const Mma8816*>(lanes[lane]); };
   multiply(
       8, 16, [&](int row, int column) { return byte_of(of(row * 4 + column / 4).weights, column % 4); },
-      [&](int token, int column) { return signed_byte_of(of(token * 4 + column / 4).codes, column % 4); },
+      [&](int token, int column) { return byte_of(of(token * 4 + column / 4).codes, column % 4); },
       [&](int row, int token) -> std::int32_t& { return of(row * 4 + token / 2).sums[token % 2]; });
+}
+
+void distribute(const void* const* lanes) {
+  const auto of = [&](int lane) -> const Rows& { return *static_cast<const Rows*>(lanes[lane]); };
+  for (int lane = 0; lane < kLanes; ++lane) {
+    for (int i = 0; i < 4; ++i) of(lane).words[i] = of(8 * i + lane / 4).row[lane % 4];
+  }
 }
 
 bool is_aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(place) % 16 == 0; }
@@ -84,6 +90,7 @@ std::uint32_t shuffle_xor(std::uint32_t value, int mask, int line) {
 
 void mma_m16n8k32(const Mma16832& lane, int line) { meet_warp(multiply_m16n8k32, &lane, line); }
 void mma_m8n8k16(const Mma8816& lane, int line) { meet_warp(multiply_m8n8k16, &lane, line); }
+void distribute_rows(const Rows& lane, int line) { meet_warp(distribute, &lane, line); }
 
 void begin_copy(void* shared, const void* global) {
   Thread& self = *current_thread();
@@ -114,6 +121,7 @@ void wait_copies(int pending) {
     // Here at the earliest others may read them, in order with what follows.
     races::on_write(copy.to, 16);
     std::memcpy(copy.to, copy.bytes.data(), 16);
+    self.shown = false;
     return true;
   });
 }

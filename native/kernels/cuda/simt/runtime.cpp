@@ -12,6 +12,7 @@
 #include <string>
 
 #include "kernels/cuda/simt/device_memory.h"
+#include "kernels/cuda/simt/simt.h"
 
 struct SimulatedGraph {
   std::vector<std::function<void()>> work;
@@ -36,6 +37,7 @@ Machine machine_of_environment() {
     if (!values.contains(name) || !(settings >> values[name])) std::abort();
   }
   const auto number = [&](const char* name) { return static_cast<int>(values.at(name)); };
+  wkv::cuda::simt::set_architecture(number("architecture"));
   return {.driver = number("driver"),
           .devices = number("devices"),
           .architecture = number("architecture"),

@@ -29,6 +29,10 @@ void set_order(Order order, unsigned seed = 0);
 // 75 or 80: which instructions kernels use.
 void set_architecture(int architecture);
 int architecture();
+// That a block may have.
+std::size_t most_shared_bytes();
+// So few that small products already keep them busy.
+constexpr int kProcessors = 4;
 
 // Threads that have run so far, over all launches: so that a test can tell that something was launched.
 std::uint64_t threads_run();
@@ -77,9 +81,36 @@ struct Mma8816 {
 };
 void mma_m8n8k16(const Mma8816& lane, int line);
 
+// ldmatrix, x4.
+struct Rows {
+  std::uint32_t row[4];
+  std::uint32_t* words;
+};
+void distribute_rows(const Rows& lane, int line);
+
 void begin_copy(void* shared, const void* global);
 void commit_copies();
 void wait_copies(int pending);
+
+// wgmma.m64nNk32, as kernels/cuda/arch.cuh describes it. Sums come at the wait, which is when matrices are
+// read.
+struct Matrix {
+  const void* first;
+  int columns_step;
+  int rows_step;
+};
+struct WideProduct {
+  std::int32_t* sums;  // [tokens / 8][4]
+  int tokens;
+  Matrix weights;
+  Matrix codes;
+  bool add;
+};
+void begin_products();
+void begin_product(const WideProduct& product);
+void commit_products();
+void wait_products(int pending);
+void show_copies();
 
 float from_f16(std::uint16_t half);
 
