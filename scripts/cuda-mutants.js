@@ -336,14 +336,14 @@ const mutants = [
     file: wide,
     compiled: gemm,
     from: '!first || pair > 0',
-    to: 'true',
+    to: 'first || pair > 0',
   },
   {
     name: "wide: another row's scale",
     file: wide,
     compiled: gemm,
     from: '[half];\n',
-    to: '[0];\n',
+    to: '[1 - half];\n',
   },
   {
     name: 'wide: the scales of the group before',

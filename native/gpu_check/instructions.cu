@@ -151,3 +151,7 @@ extern "C" __attribute__((visibility("default"))) std::int32_t wkv_run_instructi
   static_cast<void>(cudaFree(out));
   return error;
 }
+
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_wide_products() {
+  return wkv::cuda::has_wide_products() ? 1 : 0;
+}

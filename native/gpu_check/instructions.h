@@ -43,4 +43,7 @@ extern "C" {
 using WkvRunInstructions = std::int32_t (*)(const std::uint32_t* input, std::uint32_t* output,
                                             std::int32_t cases);
 #define WKV_RUN_INSTRUCTIONS "wkv_run_instructions"
+// Whether it uses products by warpgroups.
+using WkvHasWideProducts = std::int32_t (*)();
+#define WKV_HAS_WIDE_PRODUCTS "wkv_has_wide_products"
 }

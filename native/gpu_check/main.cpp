@@ -175,7 +175,7 @@ void set_ranks(WkvCudaShape& shape, int rank) {
   if (is_7 && shape.layers > 1) shape.value_rank = rank;
 }
 
-// A session beside others has the bits that it has alone.
+// A session beside others has the bits that it has alone, and so have the others, who have the same tokens.
 void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
                    Report& report) {
   const RandomModel model(tested, shape, true);
@@ -183,15 +183,31 @@ void check_batches(const Library& tested, const WkvCudaShape& shape, const std::
   std::string problem;
   std::vector<float> alone;
   for (const int beside : {0, 1, 7, 8, others / 2, others}) {
-    // The same tokens for the first session: it draws them first.
-    Sessions sessions(tested, model, beside + 1);
+    Sessions sessions(tested, model, beside + 1, Sessions::Tokens::kSame);
     const std::vector<float>& logits =
         sessions.step(std::vector<int>(static_cast<std::size_t>(beside + 1), 1), WKV_CUDA_LOGITS_LAST);
-    const std::vector<float> first(logits.begin(), logits.begin() + shape.vocabulary);
-    if (beside == 0) alone = first;
-    if (problem.empty()) problem = difference(first, alone);
+    if (beside == 0) alone = logits;
+    for (int i = 0; i <= beside && problem.empty(); ++i) {
+      const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(i) * shape.vocabulary;
+      problem = difference({begin, begin + shape.vocabulary}, alone);
+    }
   }
   report.check(name + ", a session alone and beside up to " + std::to_string(others) + " others", problem);
+}
+
+// A prompt at once leaves the bits that it leaves in small pieces.
+void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report) {
+  constexpr int kPiece = 8;
+  const RandomModel model(tested, shape, true);
+  Sessions at_once(tested, model, 1);
+  const std::vector<float>& logits = at_once.step({shape.most_tokens}, WKV_CUDA_LOGITS_LAST);
+  Sessions in_pieces(tested, model, 1);
+  for (int first = 0; first < shape.most_tokens; first += kPiece) {
+    in_pieces.step({std::min(kPiece, shape.most_tokens - first)}, WKV_CUDA_LOGITS_LAST);
+  }
+  std::string problem = difference(logits, in_pieces.logits());
+  if (problem.empty()) problem = difference(at_once.state(0), in_pieces.state(0));
+  report.check(name + ", " + std::to_string(shape.most_tokens) + " tokens at once and by eights", problem);
 }
 
 // The mean of steps over about a second, after two that warm up.
@@ -270,7 +286,10 @@ int run(const std::string& library, const std::string& simulated_library, const 
   WkvCudaDevice device{};
   must(tested.api->describe_device(0, &device, &failure), failure);
   // With the same kernels.
-  const std::string settings = "architecture=" + std::to_string(10 * device.major + device.minor);
+  constexpr int kWide = 90;
+  const int own = 10 * device.major + device.minor;
+  const int simulated_one = tested.has_wide_products() != 0 ? kWide : own == kWide ? 80 : own;
+  const std::string settings = "architecture=" + std::to_string(simulated_one);
   setenv("WKV_SIMULATED_GPU", settings.c_str(), 1);
   const Library simulated(simulated_library);
   std::printf("%s, compute capability %d.%d, %.1f GiB\n\n", device.name, device.major, device.minor,
@@ -310,10 +329,17 @@ int run(const std::string& library, const std::string& simulated_library, const 
   };
   const WkvCudaShape few = small ? shape(1, 128, 2, 64, 250, 101, 12) : shape(1, 512, 8, 64, 1792, 1000, 64);
   check_batches(tested, few, "RWKV-5.2", report);
+  check_pieces(tested, few, "RWKV-5.2", report);
   if (!small) {
-    // So large that many tokens have kernels of their own, for groups of 128 and of 256.
-    check_batches(tested, shape(1, 2048, 32, 64, 7168, 1000, 256), "RWKV-5.2, 2,048 channels", report);
-    check_batches(tested, shape(1, 4096, 64, 64, 14'336, 1000, 256), "RWKV-5.2, 4,096 channels", report);
+    // So large that many tokens have kernels of their own, for groups of 64, 128 and 256.
+    check_batches(tested, shape(1, 1024, 16, 64, 1984, 1000, 512), "RWKV-5.2, 1,024 channels", report);
+    const std::pair<const char*, WkvCudaShape> large[] = {
+        {"RWKV-5.2, 2,048 channels", shape(1, 2048, 32, 64, 7168, 1000, 256)},
+        {"RWKV-5.2, 4,096 channels", shape(1, 4096, 64, 64, 14'336, 1000, 256)}};
+    for (const auto& [name, model] : large) {
+      check_batches(tested, model, name, report);
+      check_pieces(tested, model, name, report);
+    }
   }
   for (const auto& [architecture, name] : kOthers) {
     const std::string version = name;

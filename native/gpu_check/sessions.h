@@ -11,8 +11,11 @@ namespace wkv::gpu_check {
 // Some sessions of a model that are stepped together.
 class Sessions {
  public:
-  Sessions(const Library& library, const RandomModel& model, int count)
-      : api_(*library.api), model_(model), random_(99) {
+  // What each is given in a step: tokens of its own, or the same.
+  enum class Tokens { kOwn, kSame };
+
+  Sessions(const Library& library, const RandomModel& model, int count, Tokens tokens = Tokens::kOwn)
+      : api_(*library.api), model_(model), tokens_(tokens), random_(99) {
     WkvCudaFailure failure{};
     for (int i = 0; i < count; ++i) {
       WkvCudaPage* page = nullptr;
@@ -44,6 +47,9 @@ class Sessions {
     return tokens;
   }
 
+  // Of the last step.
+  const std::vector<float>& logits() const { return logits_; }
+
   std::vector<float> state(std::size_t session) const {
     std::vector<float> numbers(model_.page_floats());
     WkvCudaFailure failure{};
@@ -56,8 +62,10 @@ class Sessions {
     std::vector<WkvCudaSegment> segments;
     std::vector<std::vector<std::uint32_t>> tokens(counts.size());
     std::size_t wanted = 0;
+    const Random random = random_;
     for (std::size_t i = 0; i < counts.size(); ++i) {
       if (counts[i] == 0) continue;
+      if (tokens_ == Tokens::kSame) random_ = random;
       for (int t = 0; t < counts[i]; ++t) {
         tokens[i].push_back(random_.word() % static_cast<std::uint32_t>(model_.shape().vocabulary));
       }
@@ -75,6 +83,7 @@ class Sessions {
 
   const WkvCudaApi& api_;
   const RandomModel& model_;
+  Tokens tokens_;
   Random random_;
   std::vector<WkvCudaPage*> pages_;
   std::vector<float> logits_;

@@ -61,10 +61,10 @@ function readKernels(text) {
 }
 
 /**
- * Compiles the CUDA sources, where they are newer than what is in the folder `objects`. Throws where a hot kernel
- * spills registers.
+ * Compiles the CUDA sources, and others, where they are newer than what is in the folder `objects`. Throws where a hot
+ * kernel spills registers.
  */
-async function compileCuda(objects, architectures) {
+async function compileCuda(objects, architectures, others = []) {
   const inputs = ['scripts/lib/cuda.js', ...walk('native', (name) => /\.(cuh?|h)$/.test(name))];
   const last = architectures.at(-1);
   const forAll = architectures.flatMap((each) => [
@@ -79,7 +79,7 @@ async function compileCuda(objects, architectures) {
     fs.readFileSync(path.join(root, file), 'utf8').includes('WKV_KERNEL');
   fs.mkdirSync(path.join(root, objects), { recursive: true });
   const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.${onWindows ? 'obj' : 'o'}`;
-  const files = [...sources.cuda.kernels, ...sources.cuda.library];
+  const files = [...sources.cuda.kernels, ...sources.cuda.library, ...others];
   const queue = files.filter((file) => outdated(objectOf(file), inputs));
   const failures = [];
   const worker = async () => {
@@ -132,7 +132,10 @@ async function checkCuda() {
     );
     return;
   }
-  await compileCuda('out/cuda-check', someArchitectures);
+  await compileCuda('out/cuda-check', someArchitectures, [
+    'native/gpu_check/instructions.cu',
+    'native/gpu_check/ceilings.cu',
+  ]);
 }
 
 /** Makes the package of the library for this platform. */

@@ -119,6 +119,8 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
     if (segment.draw != nullptr) input_.wanted(input)[wanted++] = end - 1;
   }
   draws_.begin(segments, stream);
+  // No kernel of the step begins before this copy, and so before what was put on the stream until now is
+  // done: those that begin early may read weights and states.
   input_.copy(stream);
   const Graph* const graph = graph_of(call, stream);
   try {

@@ -242,6 +242,20 @@ WKV_DEVICE void receive(std::int32_t (&sums)[4]) {
 WKV_DEVICE void show_copies_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 #else
 constexpr bool kHasWideProducts = false;
+// Never called.
+struct SharedMatrix {
+  WKV_DEVICE SharedMatrix from_row(int) const { return {}; }
+};
+WKV_DEVICE SharedMatrix shared_matrix(const Words4*, int, int) { return {}; }
+template <int kTokens>
+WKV_DEVICE void multiply_wide(std::int32_t (&)[static_cast<std::size_t>(kTokens / 8)][4], const SharedMatrix&,
+                              const SharedMatrix&, bool) {}
+WKV_DEVICE void begin_products() {}
+WKV_DEVICE void commit_products() {}
+template <int kPending>
+WKV_DEVICE void wait_products() {}
+WKV_DEVICE void receive(std::int32_t (&)[4]) {}
+WKV_DEVICE void show_copies_to_products() {}
 #endif
 
 #if __CUDA_ARCH__ >= 800
@@ -295,7 +309,10 @@ inline std::size_t attribute_of_device(cudaDeviceAttr attribute) {
 inline std::size_t most_shared_bytes() {
   return attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin);
 }
-inline int processor_count() { return static_cast<int>(attribute_of_device(cudaDevAttrMultiProcessorCount)); }
+inline int processor_count() {
+  const auto count = static_cast<int>(attribute_of_device(cudaDevAttrMultiProcessorCount));
+  return count > 0 ? count : 1;  // as after an error, which the launch reports
+}
 
 // Whether the GPU has products by warpgroups and there is code for them, which who compiles has to say.
 inline bool has_wide_products() {

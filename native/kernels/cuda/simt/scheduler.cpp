@@ -136,7 +136,8 @@ void set_architecture(int wanted) { simulated_architecture = wanted; }
 int architecture() { return simulated_architecture; }
 std::size_t most_shared_bytes() {
   // 8.0 has more than 8.6, 8.9 and 12.0.
-  const int kibibytes = architecture() < 80 ? 64 : architecture() < 90 ? 99 : 227;
+  const bool is_large = architecture() >= 90 && architecture() < 120;
+  const int kibibytes = architecture() < 80 ? 64 : is_large ? 227 : 99;
   return static_cast<std::size_t>(kibibytes) << 10U;
 }
 std::uint64_t threads_run() { return run_so_far; }
