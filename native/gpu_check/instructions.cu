@@ -1,7 +1,7 @@
 #include "gpu_check/instructions.h"
 
 #include "kernels/activations/cuda.cuh"
-#include "kernels/cuda/arch.cuh"
+#include "kernels/cuda/wide_products.cuh"
 
 namespace wkv::gpu_check {
 

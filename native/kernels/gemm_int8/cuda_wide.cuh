@@ -9,6 +9,7 @@
 // the others are on their way. What limits it is the second-level cache: a stage is as many bytes for 64
 // tokens as for 128 but for a quarter.
 
+#include "kernels/cuda/wide_products.cuh"
 #include "kernels/gemm_int8/cuda_many.cuh"
 
 namespace wkv::cuda {

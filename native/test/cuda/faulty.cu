@@ -1,5 +1,7 @@
 #include "test/cuda/faulty.h"
 
+#include "kernels/cuda/wide_products.cuh"
+
 namespace wkv::test {
 
 namespace {
