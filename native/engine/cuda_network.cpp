@@ -25,16 +25,30 @@ using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
 // A session's page. The library keeps what it is in, also without the model.
 class Numbers final : public DeviceNumbers {
  public:
-  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, WkvCudaPage* page)
-      : api_(api), model_(std::move(model)), vocabulary_(vocabulary), page_(page, DestroyPage{&api}) {}
+  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, WkvCudaPage* page,
+          bool rests = false)
+      : api_(api),
+        model_(std::move(model)),
+        vocabulary_(vocabulary),
+        page_(page, DestroyPage{&api}),
+        rests_(rests) {}
 
   std::shared_ptr<DeviceNumbers> copy() const override {
     WkvCudaPage* copied = nullptr;
     WkvCudaFailure failure{};
-    check(api_.copy_page(page_.get(), &copied, &failure), failure);
+    check(api_.copy_page(page_.get(), WKV_CUDA_F32, &copied, &failure), failure);
     return std::make_shared<Numbers>(api_, model_, vocabulary_, copied);
   }
-  void read(float* numbers) const override {
+  std::shared_ptr<DeviceNumbers> rest() const override {
+    WkvCudaPage* resting = nullptr;
+    WkvCudaFailure failure{};
+    const std::int32_t code = api_.copy_page(page_.get(), WKV_CUDA_F16, &resting, &failure);
+    if (code == WKV_CUDA_MEMORY) return nullptr;
+    check(code, failure);
+    return std::make_shared<Numbers>(api_, model_, vocabulary_, resting, true);
+  }
+  bool rests() const override { return rests_; }
+  void read(void* numbers) const override {
     WkvCudaFailure failure{};
     check(api_.read_page(page_.get(), numbers, &failure), failure);
   }
@@ -57,6 +71,7 @@ class Numbers final : public DeviceNumbers {
   std::weak_ptr<WkvCudaModel> model_;
   int vocabulary_;
   Page page_;
+  bool rests_;
 };
 
 struct Buffers final : Workspace {

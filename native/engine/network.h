@@ -73,9 +73,15 @@ enum class Logits : std::uint8_t { kNone, kLast, kAll };
 class DeviceNumbers {
  public:
   virtual ~DeviceNumbers() = default;
+  // The same numbers as floats, which is what the network steps.
   virtual std::shared_ptr<DeviceNumbers> copy() const = 0;
-  virtual void read(float* numbers) const = 0;
-  virtual void write(const float* numbers) = 0;
+  // The same numbers as pack() (state.h) makes them, in half the memory; null where there is no room for
+  // them.
+  virtual std::shared_ptr<DeviceNumbers> rest() const = 0;
+  virtual bool rests() const = 0;
+  // As floats, or as pack() makes them if they rest.
+  virtual void read(void* numbers) const = 0;
+  virtual void write(const float* numbers) = 0;  // not where they rest
   // The logits that the last DeviceDraw was from, [vocabulary].
   virtual std::vector<float> read_logits() const = 0;
 };

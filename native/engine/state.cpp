@@ -200,7 +200,13 @@ void SessionState::unshare() {
   if (numbers == nullptr) {
     auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
     if (device != nullptr) {
-      device->read(own->floats());
+      if (device->rests()) {
+        std::vector<unsigned char> packed(packed_bytes(layout));
+        device->read(packed.data());
+        unpack(layout, packed.data(), own->floats());
+      } else {
+        device->read(own->data());
+      }
       logits = last_logits();
       logits_on_device = false;
     } else {
@@ -224,7 +230,7 @@ void SessionState::unshare() {
 
 void SessionState::move_to(const Network& network) {
   if (device != nullptr && network.owns(*device)) {
-    if (device.use_count() > 1) device = device->copy();
+    if (device.use_count() > 1 || device->rests()) device = device->copy();
     return;
   }
   const std::shared_ptr<DeviceNumbers> own = network.create_numbers();
@@ -240,7 +246,14 @@ void SessionState::move_to(const Network& network) {
 
 void SessionState::rest() {
   if (resting != nullptr) return;
-  if (device != nullptr) unshare();
+  if (device != nullptr) {
+    if (device->rests()) return;
+    if (std::shared_ptr<DeviceNumbers> own = device->rest()) {
+      device = std::move(own);
+      return;
+    }
+    unshare();
+  }
   auto packed = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
   pack(layout, numbers->floats(), static_cast<unsigned char*>(packed->data()));
   resting = std::move(packed);

@@ -52,7 +52,7 @@ struct SessionState {
   void move_to(const Network& network);
 
   // Takes half the memory from here on, at the price of rounding every number to f16 with one scale per
-  // group. Throws as unshare.
+  // group. On a device it stays there, if there is room. Throws as unshare.
   void rest();
 
   std::size_t bytes() const {

@@ -53,6 +53,12 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
   out[kNearest] = static_cast<std::uint32_t>(
       cuda::nearest(static_cast<float>(static_cast<std::int32_t>(in[14]) / 65'536) / 2));
   out[kFromF16] = bits(cuda::from_f16(static_cast<std::uint16_t>(in[15])));
+  // Any floats, and such as halves and numbers between them.
+  const float wide = float_of(in[10]);
+  const float near =
+      cuda::from_f16(static_cast<std::uint16_t>(in[10])) * (1 + static_cast<float>(in[13] % 8) * 0x1p-13F);
+  const float number = in[10] % 2 == 0 ? wide : near;
+  out[kToF16] = number == number ? cuda::to_f16(number) : 0x7fffU;
   out[kExponential] = bits(cuda::exponential(moderate(in[14])));
   out[kSigmoid] = bits(cuda::sigmoid(moderate(in[13])));
   out[kFromInteger] = bits(static_cast<float>(static_cast<std::int32_t>(in[12])));

@@ -8,7 +8,7 @@
 namespace wkv::gpu_check {
 
 constexpr int kInputWords = 16;   // of a lane
-constexpr int kOutputWords = 60;  // of a lane
+constexpr int kOutputWords = 61;  // of a lane
 constexpr int kLaneCount = 32;
 
 // What the words of a lane's output are.
@@ -31,6 +31,7 @@ enum Output : int {
   // Sums of multiply_wide() for 64 tokens, of four cases together, where there is such an instruction; else
   // 0.
   kWide = 28,
+  kToF16 = 60,
 };
 constexpr int kWideSums = 32;
 constexpr int kWideCases = 4;

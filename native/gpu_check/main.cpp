@@ -64,7 +64,8 @@ struct Report {
 };
 
 const char* name_of_output(int word) {
-  constexpr std::pair<int, const char*> kNames[] = {{kWide, "multiply_wide"},
+  constexpr std::pair<int, const char*> kNames[] = {{kToF16, "to_f16"},
+                                                    {kWide, "multiply_wide"},
                                                     {kRows, "load_rows"},
                                                     {kWarpSum, "warp_sum"},
                                                     {kCopied, "begin_copy"},
@@ -153,10 +154,16 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
     const bool same = of_gpu.draw({1, 2, 1}, options) == of_cpu.draw({1, 2, 1}, options);
     if (problem.empty() && !same) problem = "the tokens of draw " + std::to_string(i) + " differ";
   }
-  for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
-    problem = difference(of_gpu.state(session), of_cpu.state(session));
-    if (!problem.empty()) problem.insert(0, "state ");
-  }
+  const auto compare_states = [&](const char* what) {
+    for (std::size_t session = 0; session < 3 && problem.empty(); ++session) {
+      problem = difference(of_gpu.state(session), of_cpu.state(session));
+      if (!problem.empty()) problem.insert(0, what);
+    }
+  };
+  compare_states("state ");
+  of_gpu.rest();
+  of_cpu.rest();
+  compare_states("state that has rested ");
   report.check(name, problem);
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gpu_check/random_model.h"
@@ -55,6 +56,18 @@ class Sessions {
     WkvCudaFailure failure{};
     must(api_.read_page(pages_[session], numbers.data(), &failure), failure);
     return numbers;
+  }
+
+  // Has each go on with what it is after it has rested.
+  void rest() {
+    for (WkvCudaPage*& page : pages_) {
+      for (const WkvCudaType type : {WKV_CUDA_F16, WKV_CUDA_F32}) {
+        WkvCudaPage* copy = nullptr;
+        WkvCudaFailure failure{};
+        must(api_.copy_page(page, type, &copy, &failure), failure);
+        api_.destroy_page(std::exchange(page, copy));
+      }
+    }
   }
 
  private:

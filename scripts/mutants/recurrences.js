@@ -6,8 +6,9 @@ const wkvShared = 'kernels/wkv5/cuda.cuh';
 const wkv4 = 'kernels/wkv4/cuda.cu';
 const wkv7 = 'kernels/wkv7/cuda.cu';
 const keys = 'kernels/wkv7/cuda_keys.cu';
+const rest = 'kernels/rest/cuda.cu';
 
-/** Bugs in the recurrences. */
+/** Bugs in the recurrences, and in their states at rest. */
 module.exports = [
   {
     name: 'wkv5: no barrier before a chunk is read',
@@ -155,5 +156,35 @@ module.exports = [
     file: keys,
     from: 'for (int i = lane_of_sum(); i < padded(size)',
     to: 'for (int i = lane_of_sum(); i < size',
+  },
+  {
+    name: 'rest: no barrier before the largest numbers of other warps are read',
+    file: rest,
+    from: '  sync_block();\n  for (const std::uint32_t of_warp',
+    to: '  for (const std::uint32_t of_warp',
+  },
+  {
+    name: 'rest: scales are half of what they have to be',
+    file: rest,
+    from: 'exponent - 126 - 15',
+    to: 'exponent - 126 - 16',
+  },
+  {
+    name: 'rest: NaN is the largest number',
+    file: rest,
+    from: 'magnitude <= kInfinity',
+    to: 'magnitude <= 2 * kInfinity',
+  },
+  {
+    name: 'rest: a group begins before its scale',
+    file: rest,
+    from: 'packed[2 + i] = to_f16',
+    to: 'packed[1 + i] = to_f16',
+  },
+  {
+    name: 'rest: all layers have the numbers of the first',
+    file: rest,
+    from: 'group.numbers += block_y() * numbers_of_layer;',
+    to: '',
   },
 ];

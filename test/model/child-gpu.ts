@@ -1,6 +1,7 @@
 // child-gpu.ts FILE load: prints how loading the model on the GPU fails, and what the kernels' features say of it.
 // child-gpu.ts FILE choose: prints which GPU each name of a device chooses, or why none.
 // child-gpu.ts FILE lose: generates until the GPU is lost, and prints how calls fail from then on.
+// child-gpu.ts FILE measure: prints what the model and a state take, what is free beside it, and how many sessions fit.
 // child-gpu.ts FILE fill: prints how many sessions fit, how the next fails, and whether one does when another is gone.
 import { kernels, loadModel, WkvError, type Session } from '../../lib/index';
 
@@ -70,6 +71,18 @@ async function lose(path: string): Promise<object> {
   return { failures, features: features() };
 }
 
+function freeMemory(): number {
+  const { cuda } = kernels.features();
+  return cuda.available ? cuda.devices[0]!.freeMemory : NaN;
+}
+
+async function measure(path: string): Promise<object> {
+  const before = freeMemory();
+  const { info } = await loadModel(path, { device: 'cuda' });
+  const free = freeMemory();
+  return { taken: before - free, state: info.stateBytes, free, fitting: info.sessionsThatFit };
+}
+
 async function fill(path: string): Promise<object> {
   const model = await loadModel(path, { device: 'cuda' });
   const fitting = model.info.sessionsThatFit!;
@@ -87,7 +100,7 @@ async function fill(path: string): Promise<object> {
   return { fitting, failed, again };
 }
 
-const modes: Record<string, (path: string) => Promise<object>> = { load, choose, lose, fill };
+const modes: Record<string, (path: string) => Promise<object>> = { load, choose, lose, measure, fill };
 
 async function main(path = '', mode = ''): Promise<void> {
   const result = await modes[mode]!(path);

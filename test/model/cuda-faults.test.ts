@@ -1,5 +1,4 @@
-import { kernels, loadModel } from '../../lib/index';
-import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
+import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { unless } from '../support/unless';
 import { runChild, temporaryFolder, writeRandomModel } from './support';
 
@@ -12,26 +11,11 @@ beforeAll(async () => {
 });
 
 /** What child-gpu.ts prints on a machine with this GPU. */
-async function on(gpu: string, mode: 'load' | 'choose' | 'lose' | 'fill'): Promise<unknown> {
+async function on(gpu: string, mode: 'load' | 'choose' | 'lose' | 'measure' | 'fill'): Promise<unknown> {
   const environment = { WKV_CUDA_LIBRARY: simulatedCuda, WKV_SIMULATED_GPU: gpu };
   const { code, stdout, stderr } = await runChild('child-gpu.ts', [path, mode], { environment });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   return JSON.parse(stdout);
-}
-
-/** Bytes that the model takes of the GPU's memory, its buffers included. */
-async function onGpu(): Promise<number> {
-  return withCudaLibrary(simulatedCuda, async () => {
-    const free = (): number => {
-      const { cuda } = kernels.features();
-      return cuda.available ? cuda.devices[0]!.freeMemory : NaN;
-    };
-    const before = free();
-    const model = await loadModel(path, { device: 'cuda' });
-    const after = free();
-    await model.dispose();
-    return before - after;
-  });
 }
 
 describe('Where the (simulated) GPU cannot be used, a model is refused with a reason:', () => {
@@ -99,13 +83,18 @@ describe('A (simulated) GPU that is lost', () => {
 });
 
 describe('A (simulated) GPU that is full', () => {
-  testOnGpu('takes another session when one is gone', async () => {
-    // The state and the logits.
-    const page = (2 * (2 * 64 + 4 * 16 * 16) + 256) * 4;
-    const message = /^there is not enough memory on the GPU while making room for a session/;
-    expect(await on(`memory=${(await onGpu()) + 10.5 * page}`, 'fill')).toEqual({
-      fitting: 10,
-      failed: { code: 'ERR_WKV_DEVICE', message: expect.stringMatching(message) as string },
-    });
-  });
+  testOnGpu(
+    'has as many sessions as it was said to have room for, and another when one is gone',
+    async () => {
+      const { taken, state, free, fitting } = (await on('', 'measure')) as Record<string, number>;
+      // Of a session it has the state and the logits.
+      const page = state! + 256 * 4;
+      expect(fitting).toBe(Math.floor(free! / page));
+      const message = /^there is not enough memory on the GPU while making room for a session/;
+      expect(await on(`memory=${taken! + 10.5 * page}`, 'fill')).toEqual({
+        fitting: 10,
+        failed: { code: 'ERR_WKV_DEVICE', message: expect.stringMatching(message) as string },
+      });
+    },
+  );
 });

@@ -150,14 +150,11 @@ int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, ui
   });
 }
 
-std::size_t page_bytes(const wkv::cuda::PagedDevice& on) { return on.pages.page_floats() * sizeof(float); }
-std::size_t state_bytes(const wkv::cuda::PagedDevice& on) { return on.pages.state_floats() * sizeof(float); }
-
 int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(page, "page");
-    auto created = std::make_unique<WkvCudaPage>(model->on);
-    wkv::cuda::check(cudaMemsetAsync(created->numbers, 0, page_bytes(on), on.stream.get()),
+    auto created = std::make_unique<WkvCudaPage>(model->on, false);
+    wkv::cuda::check(cudaMemsetAsync(created->numbers, 0, created->bytes(), on.stream.get()),
                      "making room for a session");
     *page = created.release();
   });
@@ -165,22 +162,21 @@ int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* fai
 
 void destroy_page(WkvCudaPage* page) { destroy(page); }
 
-int32_t copy_page(const WkvCudaPage* page, WkvCudaPage** copy, WkvCudaFailure* failure) {
-  return on_device(page, failure, [&](const auto& on) {
+int32_t copy_page(const WkvCudaPage* page, int32_t type, WkvCudaPage** copy, WkvCudaFailure* failure) {
+  return on_device(page, failure, [&](const auto&) {
     require(copy, "copy");
-    auto created = std::make_unique<WkvCudaPage>(page->on);
-    wkv::cuda::check(cudaMemcpyAsync(created->numbers, page->numbers, page_bytes(on),
-                                     cudaMemcpyDeviceToDevice, on.stream.get()),
-                     "copying a state");
+    if (type != WKV_CUDA_F32 && type != WKV_CUDA_F16) refuse("a page has no type " + std::to_string(type));
+    auto created = std::make_unique<WkvCudaPage>(page->on, type == WKV_CUDA_F16);
+    page->copy_to(*created);
     *copy = created.release();
   });
 }
 
-int32_t read_page(const WkvCudaPage* page, float* numbers, WkvCudaFailure* failure) {
+int32_t read_page(const WkvCudaPage* page, void* numbers, WkvCudaFailure* failure) {
   return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
     wkv::cuda::check(
-        cudaMemcpyAsync(numbers, page->numbers, state_bytes(on), cudaMemcpyDeviceToHost, on.stream.get()),
+        cudaMemcpyAsync(numbers, page->numbers, page->state_bytes(), cudaMemcpyDeviceToHost, on.stream.get()),
         "reading a state");
     on.stream.wait("reading a state");
   });
@@ -189,8 +185,9 @@ int32_t read_page(const WkvCudaPage* page, float* numbers, WkvCudaFailure* failu
 int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* failure) {
   return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
+    if (page->rests) refuse("the page to write to rests");
     wkv::cuda::check(
-        cudaMemcpyAsync(page->numbers, numbers, state_bytes(on), cudaMemcpyHostToDevice, on.stream.get()),
+        cudaMemcpyAsync(page->numbers, numbers, page->state_bytes(), cudaMemcpyHostToDevice, on.stream.get()),
         "writing a state");
     on.stream.wait("writing a state");
   });
@@ -199,7 +196,7 @@ int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* fail
 int32_t read_logits(const WkvCudaPage* page, float* logits, WkvCudaFailure* failure) {
   return on_device(page, failure, [&](const auto& on) {
     require(logits, "logits");
-    wkv::cuda::check(cudaMemcpyAsync(logits, page->logits(), on.pages.vocabulary() * sizeof(float),
+    wkv::cuda::check(cudaMemcpyAsync(logits, page->logits(), on.vocabulary * sizeof(float),
                                      cudaMemcpyDeviceToHost, on.stream.get()),
                      "reading logits");
     on.stream.wait("reading logits");
@@ -210,6 +207,7 @@ wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& 
   require(segment.page, "a segment's page");
   require(segment.tokens, "a segment's tokens");
   if (segment.page->on != model.on) refuse("a segment's page is of another model");
+  if (segment.page->rests) refuse("a segment's page rests");
   if (segment.count < 1) refuse("a segment has no tokens");
   if (segment.logits < WKV_CUDA_LOGITS_NONE || segment.logits > WKV_CUDA_LOGITS_ALL) {
     refuse("a segment wants logits of kind " + std::to_string(segment.logits));
@@ -277,7 +275,7 @@ constexpr WkvCudaApi kApi{
     .read_page = read_page,
     .write_page = write_page,
     .page_bytes = [](const WkvCudaModel* model) -> std::uint64_t {
-      return model == nullptr ? 0 : page_bytes(*model->on);
+      return model == nullptr ? 0 : model->on->awake.page_bytes();
     },
     .step = step,
     .read_logits = read_logits,

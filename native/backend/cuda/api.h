@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define WKV_CUDA_API_VERSION 3
+#define WKV_CUDA_API_VERSION 4
 
 enum WkvCudaCode {
   WKV_CUDA_OK = 0,
@@ -191,7 +191,7 @@ struct WkvCudaDraw {
 
 /* Tokens of one session, taken in after one another. */
 struct WkvCudaSegment {
-  struct WkvCudaPage* page; /* read and replaced */
+  struct WkvCudaPage* page; /* not at rest; read and replaced */
   const uint32_t* tokens;
   int32_t count;
   int32_t logits;           /* of which tokens logits are wanted */
@@ -226,12 +226,17 @@ struct WkvCudaApi {
   int32_t (*create_page)(struct WkvCudaModel* model, struct WkvCudaPage** page,
                          struct WkvCudaFailure* failure);
   void (*destroy_page)(struct WkvCudaPage* page); /* takes null */
-  /* Another page with the same numbers. */
-  int32_t (*copy_page)(const struct WkvCudaPage* page, struct WkvCudaPage** copy,
+  /* Another page with the same numbers, of the type WKV_CUDA_F32, which a new one has, or WKV_CUDA_F16. That
+     is a state at rest, in half the memory: each head's numbers and each other part are rounded, with a scale
+     of their own, as pack() of native/engine/state.h does it; RWKV-4's pp stays exact. Pages at rest take no
+     more than half of what the weights leave of the GPU's memory: then the code is WKV_CUDA_MEMORY. */
+  int32_t (*copy_page)(const struct WkvCudaPage* page, int32_t type, struct WkvCudaPage** copy,
                        struct WkvCudaFailure* failure);
-  int32_t (*read_page)(const struct WkvCudaPage* page, float* numbers, struct WkvCudaFailure* failure);
+  /* As floats, or of a page at rest as pack() writes them. */
+  int32_t (*read_page)(const struct WkvCudaPage* page, void* numbers, struct WkvCudaFailure* failure);
+  /* Not of a page at rest. */
   int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);
-  /* What a page takes of the GPU's memory, in bytes. */
+  /* What a page of floats takes of the GPU's memory, in bytes. */
   uint64_t (*page_bytes)(const struct WkvCudaModel* model);
 
   /* One step. A segment's results have the same bits whatever other segments there are, and however a

@@ -1,10 +1,8 @@
 #include "backend/cuda/model.h"
 
 #include <cstdint>
-#include <limits>
 
 #include "backend/cuda/devices.h"
-#include "backend/cuda/tensors.h"
 #include "kernels/wkv5/cuda.h"
 
 namespace {
@@ -12,7 +10,6 @@ namespace {
 using wkv::cuda::Failed;
 
 constexpr std::int64_t kMostRank = 4096;
-constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 
 void require(bool fits, const std::string& what, std::int64_t value, std::int64_t most) {
   if (fits) return;
@@ -55,17 +52,10 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
   return shape;
 }
 
-std::size_t state_floats_of(const WkvCudaShape& shape) {
-  const std::int64_t floats = shape.layers * wkv::cuda::layer_numbers(shape);
-  require_between("numbers in a state", floats, kMost);
-  return static_cast<std::size_t>(floats);
-}
-
 // Becomes the thread's device before anything is created on it.
 std::shared_ptr<wkv::cuda::PagedDevice> enter_device(int device, const WkvCudaShape& shape) {
   wkv::cuda::use_device(device);
-  return std::make_shared<wkv::cuda::PagedDevice>(device, state_floats_of(shape),
-                                                  static_cast<std::size_t>(shape.vocabulary));
+  return std::make_shared<wkv::cuda::PagedDevice>(device, shape);
 }
 
 }  // namespace
@@ -78,4 +68,6 @@ WkvCudaModel::WkvCudaModel(int device, const WkvCudaShape& model_shape, std::uin
                                       " MiB, but only " + std::to_string(free >> 20) +
                                       " MiB of the GPU's memory are free"};
   }
+  // Without a bound, sessions at rest would leave no room in which one can wake.
+  on->resting.limit((free - weight_bytes) / 2);
 }

@@ -1,26 +1,44 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "backend/cuda/api.h"
 #include "backend/cuda/memory.h"
+#include "kernels/rest/cuda.h"
 
 namespace wkv::cuda {
 
-// The states of a model's sessions, each with the logits that its last token was drawn from: blocks of one
-// size, taken from the GPU many at a time, and kept for the next session when one ends. Throws Failed.
+// What a session's state consists of.
+class StateForm {
+ public:
+  // Throws Failed where it has more numbers than kernels count.
+  explicit StateForm(const WkvCudaShape& shape);
+
+  std::size_t floats() const;
+  std::size_t packed_bytes() const;  // at rest
+
+  // With the places still to be filled in.
+  RestArguments arguments() const { return arguments_; }
+
+ private:
+  RestArguments arguments_{};
+};
+
+// Blocks of one size, taken from the GPU many at a time, and kept for the next session when one ends. Throws
+// Failed.
 class PagePool {
  public:
-  PagePool(std::size_t state_floats, std::size_t vocabulary)
-      : state_floats_(state_floats),
-        vocabulary_(vocabulary),
-        page_floats_((state_floats + vocabulary + kAligned - 1) / kAligned * kAligned) {}
+  explicit PagePool(std::size_t page_floats)
+      : page_floats_((page_floats + kAligned - 1) / kAligned * kAligned) {}
 
-  std::size_t state_floats() const { return state_floats_; }
-  std::size_t vocabulary() const { return vocabulary_; }
-  std::size_t page_floats() const { return page_floats_; }
+  std::size_t page_bytes() const { return page_floats_ * sizeof(float); }
+
+  // From here on it has at most so many bytes.
+  void limit(std::uint64_t bytes) { most_pages_ = bytes / page_bytes(); }
 
   float* take();
   void give_back(float* page) { free_.push_back(page); }
@@ -31,9 +49,8 @@ class PagePool {
 
   void grow(std::size_t pages);
 
-  std::size_t state_floats_;
-  std::size_t vocabulary_;
   std::size_t page_floats_;
+  std::size_t most_pages_ = std::numeric_limits<std::size_t>::max();
   std::vector<DeviceArray<float>> slabs_;
   std::vector<float*> free_;  // has room for all pages, so that give_back() cannot fail
   std::size_t pages_ = 0;
@@ -42,8 +59,7 @@ class PagePool {
 // What a model and its pages share, and what remains of it as long as there are pages. Whoever uses any of it
 // holds the mutex.
 struct PagedDevice {
-  PagedDevice(int device_index, std::size_t state_floats, std::size_t vocabulary)
-      : device(device_index), pages(state_floats, vocabulary) {}
+  PagedDevice(int device_index, const WkvCudaShape& shape);
 
   // Makes the device the calling thread's.
   void enter() const { check(cudaSetDevice(device), "choosing the GPU"); }
@@ -51,20 +67,34 @@ struct PagedDevice {
   std::mutex mutex;
   std::string lost;  // why nothing can be done on it any more; empty: it can
   const int device;
+  const StateForm form;
+  const std::size_t vocabulary;
   Stream stream;
-  PagePool pages;
+  PagePool awake;
+  PagePool resting;
 };
 
 }  // namespace wkv::cuda
 
+// A session's state, as floats or at rest, and then the logits that its last token was drawn from.
 struct WkvCudaPage {
-  WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of) : on(std::move(of)), numbers(on->pages.take()) {}
-  ~WkvCudaPage() { on->pages.give_back(numbers); }
+  WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of, bool at_rest)
+      : on(std::move(of)), rests(at_rest), numbers(pool().take()) {}
+  ~WkvCudaPage() { pool().give_back(numbers); }
   WkvCudaPage(const WkvCudaPage&) = delete;
   WkvCudaPage& operator=(const WkvCudaPage&) = delete;
 
-  float* logits() const { return numbers + on->pages.state_floats(); }
+  std::size_t state_bytes() const;
+  std::size_t bytes() const { return pool().page_bytes(); }
+  float* logits() const;
+
+  // Puts the same state and logits there.
+  void copy_to(const WkvCudaPage& page) const;
 
   const std::shared_ptr<wkv::cuda::PagedDevice> on;
-  float* const numbers;  // the state, then the logits
+  const bool rests;
+  float* const numbers;
+
+ private:
+  wkv::cuda::PagePool& pool() const { return rests ? on->resting : on->awake; }
 };

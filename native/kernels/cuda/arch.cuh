@@ -119,6 +119,12 @@ WKV_DEVICE float from_f16(std::uint16_t half) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
   return value;
 }
+// Rounded to the nearest, ties to even.
+WKV_DEVICE std::uint16_t to_f16(float value) {
+  std::uint16_t half;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
+  return half;
+}
 
 // Four matrices of eight rows of sixteen bytes: lanes 8 i to 8 i + 7 name the rows of matrix i, 16-byte
 // aligned in shared memory. Lane (row, quad) = (lane / 4, lane % 4) gets the word `quad` of that row of each.
@@ -325,6 +331,7 @@ inline float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bit
 inline std::uint64_t bits_of(double a) { return __builtin_bit_cast(std::uint64_t, a); }
 inline double double_of(std::uint64_t bits) { return __builtin_bit_cast(double, bits); }
 inline float from_f16(std::uint16_t half) { return simt::from_f16(half); }
+inline std::uint16_t to_f16(float value) { return simt::to_f16(value); }
 
 inline void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std::uint32_t low,
                          std::uint32_t high, int line = __builtin_LINE()) {

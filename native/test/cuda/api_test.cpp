@@ -407,7 +407,7 @@ TEST_SUITE("CUDA library") {
     CHECK(read == Floats(kPageFloats));
     CHECK(api().write_page(pages[4].get(), numbers.data(), nullptr) == WKV_CUDA_OK);
     WkvCudaPage* copied = nullptr;
-    CHECK(api().copy_page(pages[4].get(), &copied, nullptr) == WKV_CUDA_OK);
+    CHECK(api().copy_page(pages[4].get(), WKV_CUDA_F32, &copied, nullptr) == WKV_CUDA_OK);
     const Page copy(copied);
     CHECK(api().write_page(pages[4].get(), Floats(kPageFloats, 1).data(), nullptr) == WKV_CUDA_OK);
     CHECK(api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
@@ -421,12 +421,77 @@ TEST_SUITE("CUDA library") {
     CHECK(read == Floats(kPageFloats));
     CHECK(wkv::cuda::simt::blocks_in_use() == blocks);
     CHECK(api().read_page(nullptr, read.data(), nullptr) == WKV_CUDA_ARGUMENT);
-    CHECK(api().copy_page(again.get(), nullptr, nullptr) == WKV_CUDA_ARGUMENT);
-    CHECK(api().copy_page(nullptr, &copied, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().copy_page(again.get(), WKV_CUDA_F32, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(api().copy_page(nullptr, WKV_CUDA_F32, &copied, nullptr) == WKV_CUDA_ARGUMENT);
     // A state can be read when its model is gone.
     model = nullptr;
     CHECK(api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
     CHECK(read == numbers);
+  }
+
+  TEST_CASE("a page at rest has half as many bytes, and is for copies and reading alone") {
+    constexpr std::size_t kHalves = 2 * (20 + 2) + 2 * (8 * 8 + 2);
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Page awake = page_of(model);
+    Floats numbers(kPageFloats);
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) + 0x1p-14F;
+    CHECK(api().write_page(awake.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    const auto copy_of = [](const Page& page, WkvCudaType type) {
+      WkvCudaPage* copied = nullptr;
+      REQUIRE(api().copy_page(page.get(), type, &copied, nullptr) == WKV_CUDA_OK);
+      return Page(copied);
+    };
+    const Page resting = copy_of(awake, WKV_CUDA_F16);
+    const Page woken = copy_of(copy_of(resting, WKV_CUDA_F16), WKV_CUDA_F32);
+    Floats rounded(kPageFloats);
+    for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = static_cast<float>(i);
+    rounded[0] = 0x1p-14F;
+    Floats read(kPageFloats);
+    CHECK(api().read_page(woken.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == rounded);
+    std::vector<std::uint16_t> halves(kHalves + 1, 0xabcd);
+    CHECK(api().read_page(resting.get(), halves.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(halves.back() == 0xabcd);
+    // The last head's scale is 2^-7, its first number 104.
+    CHECK(halves[kHalves - 8 * 8 - 1] == 0x3c00);
+    CHECK(halves[kHalves - 8 * 8] == 0x7280);
+
+    WkvCudaFailure failure{};
+    CHECK(api().write_page(resting.get(), numbers.data(), &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("the page to write to rests"));
+    const std::uint32_t token = 1;
+    const WkvCudaSegment segment{resting.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
+    CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("a segment's page rests"));
+    WkvCudaPage* none = nullptr;
+    CHECK(api().copy_page(awake.get(), WKV_CUDA_BF16, &none, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("a page has no type 2"));
+    CHECK(none == nullptr);
+  }
+
+  TEST_CASE("pages at rest leave half of the memory to those that are awake") {
+    const With with({.memory = std::size_t{1} << 20});
+    Model model;
+    REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
+    const Page awake = page_of(model);
+    std::vector<Page> resting;
+    WkvCudaFailure failure{};
+    for (;;) {
+      WkvCudaPage* copied = nullptr;
+      if (api().copy_page(awake.get(), WKV_CUDA_F16, &copied, &failure) != WKV_CUDA_OK) break;
+      resting.emplace_back(copied);
+    }
+    CHECK(failure.code == WKV_CUDA_MEMORY);
+    CHECK(failure.text == std::string("states at rest have all the memory of the GPU that they may have"));
+    // [20 + 2, twice], [2 heads of 64 + 2], in halves, and 11 logits, in whole 256 bytes.
+    CHECK(resting.size() * 512 <= (std::size_t{1} << 19));
+    CHECK(resting.size() * 512 > (std::size_t{1} << 18));
+    resting.pop_back();
+    WkvCudaPage* copied = nullptr;
+    CHECK(api().copy_page(awake.get(), WKV_CUDA_F16, &copied, nullptr) == WKV_CUDA_OK);
+    resting.emplace_back(copied);
+    CHECK(page_of(model) != nullptr);
   }
 
   TEST_CASE("a GPU that is lost is refused whatever is asked of it") {

@@ -119,8 +119,11 @@ TEST_SUITE("draws of a step") {
     CHECK(scores == host->values);
     SessionState resting = before;
     resting.rest();
-    CHECK(!resting.logits_on_device);
+    CHECK(resting.logits_on_device);
     CHECK(*resting.last_logits() == expected);
+    resting.unshare();
+    CHECK(!resting.logits_on_device);
+    CHECK(*resting.logits == expected);
     // Without a draw they come to the host again.
     const auto plain = evaluate(engine, before, {4});
     CHECK(!plain->state.logits_on_device);

@@ -150,11 +150,63 @@ TEST_SUITE("CUDA model") {
     const SessionState again = wkv::deserialize(bytes);
     CHECK(numbers_of(again) == before);
     CHECK(evaluate(gpu, again, {1, 2})->values == two->values);
+  }
+
+  TEST_CASE("a state rests on the GPU, with the bytes that it has on the CPU") {
+    const ModelShape shape{.head_size = 16};
+    const RandomWeights random(shape, 12);
+    Engine gpu(on_gpu(random), 1, 4);
+    const auto first = evaluate(gpu, fresh_state(gpu.network()), random_tokens(13, 5, shape.vocabulary));
+    SessionState on_host = first->state;
+    on_host.unshare();
+    on_host.rest();
+    REQUIRE(on_host.resting != nullptr);
     SessionState resting = first->state;
     resting.rest();
-    CHECK(resting.device == nullptr);
-    CHECK(wkv::serialize(resting, wkv::StatePrecision::kF16) ==
-          wkv::serialize(first->state, wkv::StatePrecision::kF16));
+    REQUIRE(resting.device != nullptr);
+    CHECK(resting.device != first->state.device);
+    CHECK(resting.device->rests());
+    CHECK(!first->state.device->rests());
+    const wkv::DeviceNumbers* const page = resting.device.get();
+    resting.rest();
+    CHECK(resting.device.get() == page);
+    for (const auto precision : {wkv::StatePrecision::kF16, wkv::StatePrecision::kF32}) {
+      CHECK(wkv::serialize(resting, precision) == wkv::serialize(on_host, precision));
+    }
+    // It wakes to go on, whoever else has it.
+    const auto one = evaluate(gpu, resting, {1, 2});
+    const auto two = evaluate(gpu, on_host, {1, 2});
+    CHECK(!one->state.device->rests());
+    CHECK(resting.device.get() == page);
+    CHECK(one->values == two->values);
+    CHECK(numbers_of(one->state) == numbers_of(two->state));
+    CHECK(one->values != evaluate(gpu, first->state, {1, 2})->values);
+    // On another model it is read.
+    Engine other(on_gpu(random), 1, 4);
+    CHECK(evaluate(other, resting, {1, 2})->values == two->values);
+  }
+
+  TEST_CASE("what has no room to rest on the GPU rests on the host") {
+    const RandomWeights random({}, 15);
+    wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
+    {
+      Engine gpu(on_gpu(random), 1, 4);
+      const auto first = evaluate(gpu, fresh_state(gpu.network()), {1, 2, 3});
+      std::vector<SessionState> all;
+      do {
+        REQUIRE(all.size() < 2000);
+        all.push_back(first->state);
+        all.back().rest();
+      } while (all.back().device != nullptr);
+      CHECK(all.size() > 16);
+      CHECK(all.back().resting != nullptr);
+      CHECK(numbers_of(all.back()) == numbers_of(all.front()));
+      const auto on_device = evaluate(gpu, all.front(), {4});
+      const auto on_host = evaluate(gpu, all.back(), {4});
+      REQUIRE(!on_device->error.has_value());
+      CHECK(on_device->values == on_host->values);
+    }
+    wkv::cuda::simt::set_machine({});
   }
 
   TEST_CASE("as many sessions fit as a model says when it is there") {

@@ -127,5 +127,6 @@ void wait_copies(int pending) {
 }
 
 float from_f16(std::uint16_t half) { return f16_to_f32(half); }
+std::uint16_t to_f16(float value) { return f32_to_f16(value); }
 
 }  // namespace wkv::cuda::simt

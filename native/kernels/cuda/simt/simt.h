@@ -113,5 +113,6 @@ void wait_products(int pending);
 void show_copies();
 
 float from_f16(std::uint16_t half);
+std::uint16_t to_f16(float value);
 
 }  // namespace wkv::cuda::simt
