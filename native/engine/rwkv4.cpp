@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
-#include "engine/channel_mixing.h"
-#include "engine/cuda_upload.h"
+#include "engine/layered_model.h"
 
 namespace wkv {
 
@@ -28,16 +26,8 @@ struct Attention {
   Matrix receptance, key, value, output;
 };
 
-struct Layer {
-  NormWeights ln1, ln2;
-  Attention attention;
-  FeedForward feed_forward;
-};
-
-struct Weights {
-  OuterWeights outer;
-  std::vector<Layer> layers;
-};
+using Layer = LayerOf<Attention>;
+using Weights = WeightsOf<Attention>;
 
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count)
@@ -65,12 +55,9 @@ void initialize_nothing_yet(const ModelInfo& info, float* state) {
   }
 }
 
-class Rwkv4 final : public Network {
+class Rwkv4 final : public LayeredNetwork<Attention, Buffers> {
  public:
-  Rwkv4(ModelInfo info, Weights weights)
-      : info_(std::move(info)), weights_(std::move(weights)), kernels_(selected_kernels()) {}
-
-  const ModelInfo& info() const override { return info_; }
+  using LayeredNetwork::LayeredNetwork;
 
   std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
     return std::make_unique<Buffers>(info_, lanes);
@@ -78,23 +65,13 @@ class Rwkv4 final : public Network {
 
   void initialize(float* state) const override { initialize_nothing_yet(info_, state); }
 
-  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
-            const LogitsSink& sink, const Abandon& abandon) const override {
-    auto& b = static_cast<Buffers&>(workspace);
-    Step step(info_, kernels_, segments, b, pool, lanes);
-    step.embed(weights_.outer);
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      if (abandon()) return false;
-      const Layer& layer = weights_.layers[i];
-      mix_time(step, b, layer, i);
-      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
-                   b.gate);
-    }
-    step.logits(weights_.outer, sink);
-    return true;
+ private:
+  void put_layer(Step& step, Buffers& b, const Layer& layer, std::size_t index) const override {
+    mix_time(step, b, layer, index);
+    mix_channels(step, layer.feed_forward, layer.ln2, index, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
+                 b.gate);
   }
 
- private:
   // Channels that a thread takes at a time.
   static constexpr int kRun = 256;
 
@@ -136,16 +113,12 @@ class Rwkv4 final : public Network {
       });
     });
   }
-
-  ModelInfo info_;
-  Weights weights_;
-  const KernelTable& kernels_;
 };
 
-class Rwkv4Blueprint final : public Blueprint {
+class Rwkv4Blueprint final : public LayeredBlueprint<Attention> {
  public:
-  explicit Rwkv4Blueprint(const TensorNames& names) {
-    info = common_info(names, "rwkv4", "4");
+  explicit Rwkv4Blueprint(const TensorNames& names)
+      : LayeredBlueprint(common_info(names, "rwkv4", "4"), "ffn.time_mix_k", "ffn.time_mix_r") {
     // Each channel is a head of its own.
     info.heads = names.dimension("blocks.0.att.receptance.weight", 0, 2);
     info.head_size = 1;
@@ -158,43 +131,6 @@ class Rwkv4Blueprint final : public Blueprint {
                    {"aa", channels, channels},
                    {"bb", channels, channels},
                    {"pp", channels, StatePart::kExact}}};
-    weights_.layers.resize(static_cast<std::size_t>(info.layers));
-  }
-
-  std::vector<Slot> slots() override {
-    std::vector<Slot> slots;
-    const int d = info.embedding;
-    const int channels = info.heads;
-    add_first(slots, info, weights_.outer);
-    for (int i = 0; i < info.layers; ++i) {
-      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
-      Attention& att = layer.attention;
-      const std::string block = "blocks." + std::to_string(i) + ".";
-      const std::string name = block + "att.";
-      const NormWeights* const ln1 = &layer.ln1;
-      add_norm(slots, block + "ln1", layer.ln1, d);
-      add_norm(slots, block + "ln2", layer.ln2, d);
-      slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
-      slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
-      slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
-      slots.push_back({name + "time_decay", {channels}, &att.decay});
-      slots.push_back({name + "time_first", {channels}, &att.bonus});
-      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix_r}});
-      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix_k}});
-      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix_v}});
-      // The recurrence averages values: its channels are about as large as theirs.
-      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.matrix = &att.value}});
-      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_mix_k", "ffn.time_mix_r");
-    }
-    add_last(slots, info, weights_.outer);
-    return slots;
-  }
-
-  Uploader* begin_upload(const LoadOptions& options) override {
-    if (options.cuda == nullptr) return nullptr;
-    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
-                                           options.cuda_device);
-    return upload_.get();
   }
 
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions&) override {
@@ -208,7 +144,23 @@ class Rwkv4Blueprint final : public Blueprint {
   }
 
  private:
-  CudaTensors cuda_tensors() const {
+  void add_attention(std::vector<Slot>& slots, const std::string& name, std::size_t, Attention& att,
+                     const NormWeights& ln1) override {
+    const int d = info.embedding;
+    const int channels = info.heads;
+    slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
+    slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
+    slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
+    slots.push_back({name + "time_decay", {channels}, &att.decay});
+    slots.push_back({name + "time_first", {channels}, &att.bonus});
+    slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {&ln1, &att.mix_r}});
+    slots.push_back({name + "key.weight", {channels, d}, &att.key, {&ln1, &att.mix_k}});
+    slots.push_back({name + "value.weight", {channels, d}, &att.value, {&ln1, &att.mix_v}});
+    // The recurrence averages values: its channels are about as large as theirs.
+    slots.push_back({name + "output.weight", {d, channels}, &att.output, {.matrix = &att.value}});
+  }
+
+  CudaTensors cuda_tensors() const override {
     CudaTensors tensors(info, WKV_CUDA_RWKV4, weights_.outer);
     int index = 0;
     for (const Layer& layer : weights_.layers) {
@@ -227,9 +179,6 @@ class Rwkv4Blueprint final : public Blueprint {
     }
     return tensors;
   }
-
-  Weights weights_;
-  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

@@ -4,10 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
-#include "engine/channel_mixing.h"
-#include "engine/cuda_upload.h"
 #include "engine/error.h"
 #include "engine/rwkv5_weights.h"
 #include "engine/wkv5_mixing.h"
@@ -39,15 +36,10 @@ struct Buffers final : StepBuffers {
   Activation gate;
 };
 
-class Rwkv5 final : public Network {
+class Rwkv5 final : public LayeredNetwork<Attention, Buffers> {
  public:
   Rwkv5(ModelInfo info, Weights weights, float group_norm_epsilon)
-      : info_(std::move(info)),
-        weights_(std::move(weights)),
-        group_norm_epsilon_(group_norm_epsilon),
-        kernels_(selected_kernels()) {}
-
-  const ModelInfo& info() const override { return info_; }
+      : LayeredNetwork(std::move(info), std::move(weights)), group_norm_epsilon_(group_norm_epsilon) {}
 
   std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
     return std::make_unique<Buffers>(info_, lanes);
@@ -55,23 +47,13 @@ class Rwkv5 final : public Network {
 
   void initialize(float* state) const override { initialize_state(info_, weights_.tuned, true, state); }
 
-  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
-            const LogitsSink& sink, const Abandon& abandon) const override {
-    auto& b = static_cast<Buffers&>(workspace);
-    Step step(info_, kernels_, segments, b, pool, lanes);
-    step.embed(weights_.outer);
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      if (abandon()) return false;
-      const Layer& layer = weights_.layers[i];
-      mix_time(step, b, layer, i);
-      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
-                   b.gate);
-    }
-    step.logits(weights_.outer, sink);
-    return true;
+ private:
+  void put_layer(Step& step, Buffers& b, const Layer& layer, std::size_t index) const override {
+    mix_time(step, b, layer, index);
+    mix_channels(step, layer.feed_forward, layer.ln2, index, Step::ShareOf::kThis, b.mixed_k, b.mixed_r,
+                 b.gate);
   }
 
- private:
   // x += O (GroupNorm(WKV(r, k, v)) * silu(g))
   void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
     const Attention& att = layer.attention;
@@ -103,17 +85,15 @@ class Rwkv5 final : public Network {
     step.add_product(att.output, b.y);
   }
 
-  ModelInfo info_;
-  Weights weights_;
   float group_norm_epsilon_;
-  const KernelTable& kernels_;
 };
 
-class Rwkv5Blueprint final : public Blueprint {
+class Rwkv5Blueprint final : public LayeredBlueprint<Attention> {
  public:
   Rwkv5Blueprint(const TensorNames& names, const std::string& version)
-      : per_channel_(version == "5.2"), gated_(version != "5.0") {
-    info = common_info(names, "rwkv5", version);
+      : LayeredBlueprint(common_info(names, "rwkv5", version), "ffn.time_mix_k", "ffn.time_mix_r"),
+        per_channel_(version == "5.2"),
+        gated_(version != "5.0") {
     const std::string decay = "blocks.0.att.time_decay";
     if (per_channel_) {
       const int heads = names.dimension(decay, 0, 2);
@@ -135,55 +115,7 @@ class Rwkv5Blueprint final : public Blueprint {
       set_heads(info, heads, channels / heads, decay);
       exponential_bonus_ = names.has("blocks.0.att.time_first");
     }
-    for (int i = 0; i < info.layers; ++i) {
-      tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
-    }
-    weights_.layers.resize(static_cast<std::size_t>(info.layers));
-    weights_.tuned.resize(weights_.layers.size());
-  }
-
-  std::vector<Slot> slots() override {
-    std::vector<Slot> slots;
-    const int d = info.embedding;
-    const int channels = info.heads * info.head_size;
-    const Shape per_head = per_channel_ ? Shape{info.heads, info.head_size} : per_head_;
-    add_first(slots, info, weights_.outer);
-    for (int i = 0; i < info.layers; ++i) {
-      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
-      Attention& att = layer.attention;
-      const std::string block = "blocks." + std::to_string(i) + ".";
-      const std::string name = block + "att.";
-      const NormWeights* const ln1 = &layer.ln1;
-      add_norm(slots, block + "ln1", layer.ln1, d);
-      add_norm(slots, block + "ln2", layer.ln2, d);
-      slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
-      slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
-      slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
-      if (gated_) slots.push_back({name + "time_mix_g", {d}, &att.mix_g});
-      slots.push_back({name + "time_decay", per_head, &att.forget});
-      slots.push_back({name + (exponential_bonus_ ? "time_first" : "time_faaaa"), per_head, &att.bonus});
-      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix_r}});
-      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix_k}});
-      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix_v}});
-      if (gated_) slots.push_back({name + "gate.weight", {channels, d}, &att.gate, {ln1, &att.mix_g}});
-      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
-      add_norm(slots, name + "ln_x", att.ln_x, channels);
-      if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state",
-                         {info.heads, info.head_size, info.head_size},
-                         &weights_.tuned[static_cast<std::size_t>(i)]});
-      }
-      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_mix_k", "ffn.time_mix_r");
-    }
-    add_last(slots, info, weights_.outer);
-    return slots;
-  }
-
-  Uploader* begin_upload(const LoadOptions& options) override {
-    if (options.cuda == nullptr) return nullptr;
-    upload_ = std::make_unique<CudaUpload>(info, rwkv5::cuda_tensors(info, weights_),
-                                           options.group_norm_epsilon, *options.cuda, options.cuda_device);
-    return upload_.get();
+    find_tuned_states(names);
   }
 
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
@@ -206,6 +138,27 @@ class Rwkv5Blueprint final : public Blueprint {
   }
 
  private:
+  void add_attention(std::vector<Slot>& slots, const std::string& name, std::size_t, Attention& att,
+                     const NormWeights& ln1) override {
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    const Shape per_head = per_channel_ ? Shape{info.heads, info.head_size} : per_head_;
+    slots.push_back({name + "time_mix_k", {d}, &att.mix_k});
+    slots.push_back({name + "time_mix_v", {d}, &att.mix_v});
+    slots.push_back({name + "time_mix_r", {d}, &att.mix_r});
+    if (gated_) slots.push_back({name + "time_mix_g", {d}, &att.mix_g});
+    slots.push_back({name + "time_decay", per_head, &att.forget});
+    slots.push_back({name + (exponential_bonus_ ? "time_first" : "time_faaaa"), per_head, &att.bonus});
+    slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {&ln1, &att.mix_r}});
+    slots.push_back({name + "key.weight", {channels, d}, &att.key, {&ln1, &att.mix_k}});
+    slots.push_back({name + "value.weight", {channels, d}, &att.value, {&ln1, &att.mix_v}});
+    if (gated_) slots.push_back({name + "gate.weight", {channels, d}, &att.gate, {&ln1, &att.mix_g}});
+    slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
+    add_norm(slots, name + "ln_x", att.ln_x, channels);
+  }
+
+  CudaTensors cuda_tensors() const override { return rwkv5::cuda_tensors(info, weights_); }
+
   // A head's number for each of its channels.
   std::vector<float> spread(const std::vector<float>& per_head) const {
     std::vector<float> per_channel;
@@ -219,9 +172,6 @@ class Rwkv5Blueprint final : public Blueprint {
   bool gated_;
   bool exponential_bonus_ = false;
   Shape per_head_;
-  std::vector<bool> tuned_;
-  Weights weights_;
-  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

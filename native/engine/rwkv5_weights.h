@@ -3,9 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/channel_mixing.h"
-#include "engine/cuda_upload.h"
-#include "engine/model_weights.h"
+#include "engine/layered_model.h"
 
 namespace wkv::rwkv5 {
 
@@ -17,17 +15,8 @@ struct Attention {
   NormWeights ln_x;
 };
 
-struct Layer {
-  NormWeights ln1, ln2;
-  Attention attention;
-  FeedForward feed_forward;
-};
-
-struct Weights {
-  OuterWeights outer;
-  std::vector<Layer> layers;
-  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
-};
+using Layer = LayerOf<Attention>;
+using Weights = WeightsOf<Attention>;
 
 // What the library of the CUDA backend calls them.
 CudaTensors cuda_tensors(const ModelInfo& info, const Weights& weights);

@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <array>
 
-#include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
-#include "engine/channel_mixing.h"
-#include "engine/cuda_upload.h"
 #include "engine/error.h"
+#include "engine/layered_model.h"
 #include "engine/wkv5_mixing.h"
 
 namespace wkv {
@@ -31,17 +29,8 @@ struct Attention {
   NormWeights ln_x;
 };
 
-struct Layer {
-  NormWeights ln1, ln2;
-  Attention attention;
-  FeedForward feed_forward;
-};
-
-struct Weights {
-  OuterWeights outer;
-  std::vector<Layer> layers;
-  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
-};
+using Layer = LayerOf<Attention>;
+using Weights = WeightsOf<Attention>;
 
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count, int mix_rank, int decay_rank)
@@ -66,15 +55,10 @@ struct Buffers final : StepBuffers {
   Activation gate;
 };
 
-class Rwkv6 final : public Network {
+class Rwkv6 final : public LayeredNetwork<Attention, Buffers> {
  public:
   Rwkv6(ModelInfo info, Weights weights, float group_norm_epsilon)
-      : info_(std::move(info)),
-        weights_(std::move(weights)),
-        group_norm_epsilon_(group_norm_epsilon),
-        kernels_(selected_kernels()) {}
-
-  const ModelInfo& info() const override { return info_; }
+      : LayeredNetwork(std::move(info), std::move(weights)), group_norm_epsilon_(group_norm_epsilon) {}
 
   std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
     const Attention& att = weights_.layers.front().attention;
@@ -83,23 +67,13 @@ class Rwkv6 final : public Network {
 
   void initialize(float* state) const override { initialize_state(info_, weights_.tuned, true, state); }
 
-  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
-            const LogitsSink& sink, const Abandon& abandon) const override {
-    auto& b = static_cast<Buffers&>(workspace);
-    Step step(info_, kernels_, segments, b, pool, lanes);
-    step.embed(weights_.outer);
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      if (abandon()) return false;
-      const Layer& layer = weights_.layers[i];
-      mix_time(step, b, layer, i);
-      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kBefore, b.mixed[kK], b.mixed[kR],
-                   b.gate);
-    }
-    step.logits(weights_.outer, sink);
-    return true;
+ private:
+  void put_layer(Step& step, Buffers& b, const Layer& layer, std::size_t index) const override {
+    mix_time(step, b, layer, index);
+    mix_channels(step, layer.feed_forward, layer.ln2, index, Step::ShareOf::kBefore, b.mixed[kK], b.mixed[kR],
+                 b.gate);
   }
 
- private:
   // x += O (GroupNorm(WKV(r, w, k, v)) * silu(g))
   void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
     const Attention& att = layer.attention;
@@ -158,16 +132,13 @@ class Rwkv6 final : public Network {
     });
   }
 
-  ModelInfo info_;
-  Weights weights_;
   float group_norm_epsilon_;
-  const KernelTable& kernels_;
 };
 
-class Rwkv6Blueprint final : public Blueprint {
+class Rwkv6Blueprint final : public LayeredBlueprint<Attention> {
  public:
-  explicit Rwkv6Blueprint(const TensorNames& names) {
-    info = common_info(names, "rwkv6", "6");
+  explicit Rwkv6Blueprint(const TensorNames& names)
+      : LayeredBlueprint(common_info(names, "rwkv6", "6"), "ffn.time_maa_k", "ffn.time_maa_r") {
     const std::string bonus = "blocks.0.att.time_faaaa";
     const int heads = names.dimension(bonus, 0, 2);
     set_heads(info, heads, names.dimension(bonus, 1, 2), bonus);
@@ -178,11 +149,7 @@ class Rwkv6Blueprint final : public Blueprint {
     }
     mix_rank_ = side_by_side / kMixes;
     decay_rank_ = names.dimension("blocks.0.att.time_decay_w1", 1, 2);
-    for (int i = 0; i < info.layers; ++i) {
-      tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
-    }
-    weights_.layers.resize(static_cast<std::size_t>(info.layers));
-    weights_.tuned.resize(weights_.layers.size());
+    find_tuned_states(names);
     const int channels = info.heads * info.head_size;
     for (Layer& layer : weights_.layers) {
       Attention& att = layer.attention;
@@ -193,53 +160,6 @@ class Rwkv6Blueprint final : public Blueprint {
     }
   }
 
-  std::vector<Slot> slots() override {
-    std::vector<Slot> slots;
-    const int d = info.embedding;
-    const int channels = info.heads * info.head_size;
-    add_first(slots, info, weights_.outer);
-    for (int i = 0; i < info.layers; ++i) {
-      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
-      Attention& att = layer.attention;
-      const std::string block = "blocks." + std::to_string(i) + ".";
-      const std::string name = block + "att.";
-      const NormWeights* const ln1 = &layer.ln1;
-      add_norm(slots, block + "ln1", layer.ln1, d);
-      add_norm(slots, block + "ln2", layer.ln2, d);
-      slots.push_back({name + "time_maa_x", {d}, &att.maa_x});
-      for (std::size_t mix = 0; mix < kMixes; ++mix) {
-        slots.push_back({name + "time_maa_" + kMixNames[mix], {d}, &att.maa[mix]});
-      }
-      slots.push_back({name + "time_maa_w1", {d, std::int64_t{kMixes} * mix_rank_}, &att.maa_w1});
-      slots.push_back({name + "time_maa_w2", {kMixes, mix_rank_, d}, &att.maa_w2});
-      slots.push_back({name + "time_decay", {channels}, &att.decay});
-      slots.push_back({name + "time_decay_w1", {d, decay_rank_}, &att.decay_w1});
-      slots.push_back({name + "time_decay_w2", {decay_rank_, channels}, &att.decay_w2});
-      slots.push_back({name + "time_faaaa", {info.heads, info.head_size}, &att.bonus});
-      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.maa[kR]}});
-      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.maa[kK]}});
-      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.maa[kV]}});
-      slots.push_back({name + "gate.weight", {channels, d}, &att.gate, {ln1, &att.maa[kG]}});
-      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
-      add_norm(slots, name + "ln_x", att.ln_x, channels);
-      if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state",
-                         {info.heads, info.head_size, info.head_size},
-                         &weights_.tuned[static_cast<std::size_t>(i)]});
-      }
-      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.time_maa_k", "ffn.time_maa_r");
-    }
-    add_last(slots, info, weights_.outer);
-    return slots;
-  }
-
-  Uploader* begin_upload(const LoadOptions& options) override {
-    if (options.cuda == nullptr) return nullptr;
-    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
-                                           options.cuda_device);
-    return upload_.get();
-  }
-
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
     if (upload_ != nullptr)
       return upload_->finish(std::move(complete), tuned_state(std::move(weights_.tuned), true));
@@ -247,7 +167,29 @@ class Rwkv6Blueprint final : public Blueprint {
   }
 
  private:
-  CudaTensors cuda_tensors() const {
+  void add_attention(std::vector<Slot>& slots, const std::string& name, std::size_t, Attention& att,
+                     const NormWeights& ln1) override {
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    slots.push_back({name + "time_maa_x", {d}, &att.maa_x});
+    for (std::size_t mix = 0; mix < kMixes; ++mix) {
+      slots.push_back({name + "time_maa_" + kMixNames[mix], {d}, &att.maa[mix]});
+    }
+    slots.push_back({name + "time_maa_w1", {d, std::int64_t{kMixes} * mix_rank_}, &att.maa_w1});
+    slots.push_back({name + "time_maa_w2", {kMixes, mix_rank_, d}, &att.maa_w2});
+    slots.push_back({name + "time_decay", {channels}, &att.decay});
+    slots.push_back({name + "time_decay_w1", {d, decay_rank_}, &att.decay_w1});
+    slots.push_back({name + "time_decay_w2", {decay_rank_, channels}, &att.decay_w2});
+    slots.push_back({name + "time_faaaa", {info.heads, info.head_size}, &att.bonus});
+    slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {&ln1, &att.maa[kR]}});
+    slots.push_back({name + "key.weight", {channels, d}, &att.key, {&ln1, &att.maa[kK]}});
+    slots.push_back({name + "value.weight", {channels, d}, &att.value, {&ln1, &att.maa[kV]}});
+    slots.push_back({name + "gate.weight", {channels, d}, &att.gate, {&ln1, &att.maa[kG]}});
+    slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
+    add_norm(slots, name + "ln_x", att.ln_x, channels);
+  }
+
+  CudaTensors cuda_tensors() const override {
     constexpr std::array<WkvCudaVector, kMixes> kCudaMixes = {
         WKV_CUDA_ATT_MIX_W, WKV_CUDA_ATT_MIX_K, WKV_CUDA_ATT_MIX_V, WKV_CUDA_ATT_MIX_R, WKV_CUDA_ATT_MIX_G};
     CudaTensors tensors(info, WKV_CUDA_RWKV6, weights_.outer);
@@ -278,9 +220,6 @@ class Rwkv6Blueprint final : public Blueprint {
 
   int mix_rank_ = 0;
   int decay_rank_ = 0;
-  std::vector<bool> tuned_;
-  Weights weights_;
-  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

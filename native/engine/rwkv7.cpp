@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "backend/cpu/cpu_features.h"
 #include "engine/architectures.h"
-#include "engine/channel_mixing.h"
-#include "engine/cuda_upload.h"
+#include "engine/layered_model.h"
 #include "engine/wkv5_mixing.h"
 
 namespace wkv {
@@ -36,17 +34,8 @@ struct Attention {
   NormWeights ln_x;
 };
 
-struct Layer {
-  NormWeights ln1, ln2;
-  Attention attention;
-  FeedForward feed_forward;
-};
-
-struct Weights {
-  OuterWeights outer;
-  std::vector<Layer> layers;
-  std::vector<std::vector<float>> tuned;  // time_state of each layer, empty where there is none
-};
+using Layer = LayerOf<Attention>;
+using Weights = WeightsOf<Attention>;
 
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count, const Attention& att)
@@ -68,15 +57,10 @@ struct Buffers final : StepBuffers {
   Activation share_v, forget, a, kappa, b;
 };
 
-class Rwkv7 final : public Network {
+class Rwkv7 final : public LayeredNetwork<Attention, Buffers> {
  public:
   Rwkv7(ModelInfo info, Weights weights, float group_norm_epsilon)
-      : info_(std::move(info)),
-        weights_(std::move(weights)),
-        group_norm_epsilon_(group_norm_epsilon),
-        kernels_(selected_kernels()) {}
-
-  const ModelInfo& info() const override { return info_; }
+      : LayeredNetwork(std::move(info), std::move(weights)), group_norm_epsilon_(group_norm_epsilon) {}
 
   std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
     // The first layer may have no low-rank value.
@@ -85,23 +69,13 @@ class Rwkv7 final : public Network {
 
   void initialize(float* state) const override { initialize_state(info_, weights_.tuned, false, state); }
 
-  bool step(std::span<const Segment> segments, Workspace& workspace, ThreadPool& pool, unsigned lanes,
-            const LogitsSink& sink, const Abandon& abandon) const override {
-    auto& b = static_cast<Buffers&>(workspace);
-    Step step(info_, kernels_, segments, b, pool, lanes);
-    step.embed(weights_.outer);
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      if (abandon()) return false;
-      const Layer& layer = weights_.layers[i];
-      mix_time(step, b, layer, i);
-      mix_channels(step, layer.feed_forward, layer.ln2, i, Step::ShareOf::kBefore, b.mixed[kK], b.mixed[kR],
-                   b.share_v);
-    }
-    step.logits(weights_.outer, sink);
-    return true;
+ private:
+  void put_layer(Step& step, Buffers& b, const Layer& layer, std::size_t index) const override {
+    mix_time(step, b, layer, index);
+    mix_channels(step, layer.feed_forward, layer.ln2, index, Step::ShareOf::kBefore, b.mixed[kK], b.mixed[kR],
+                 b.share_v);
   }
 
- private:
   // x += O (g * (GroupNorm(WKV(r, w, k, v, a)) + bonus))
   void mix_time(Step& step, Buffers& b, const Layer& layer, std::size_t index) const {
     const Attention& att = layer.attention;
@@ -196,16 +170,13 @@ class Rwkv7 final : public Network {
     });
   }
 
-  ModelInfo info_;
-  Weights weights_;
   float group_norm_epsilon_;
-  const KernelTable& kernels_;
 };
 
-class Rwkv7Blueprint final : public Blueprint {
+class Rwkv7Blueprint final : public LayeredBlueprint<Attention> {
  public:
-  explicit Rwkv7Blueprint(const TensorNames& names) {
-    info = common_info(names, "rwkv7", "7");
+  explicit Rwkv7Blueprint(const TensorNames& names)
+      : LayeredBlueprint(common_info(names, "rwkv7", "7"), "ffn.x_k", nullptr) {
     const std::string r_k = "blocks.0.att.r_k";
     const int heads = names.dimension(r_k, 0, 2);
     set_heads(info, heads, names.dimension(r_k, 1, 2), r_k);
@@ -213,12 +184,9 @@ class Rwkv7Blueprint final : public Blueprint {
         names.has("blocks.0.att.v0") || names.has("blocks.0.att.v1") || names.has("blocks.0.att.v2");
     const int d = info.embedding;
     const int channels = info.heads * info.head_size;
-    weights_.layers.resize(static_cast<std::size_t>(info.layers));
-    weights_.tuned.resize(weights_.layers.size());
-    for (int i = 0; i < info.layers; ++i) {
-      const std::string block = "blocks." + std::to_string(i) + ".att.";
-      tuned_.push_back(names.has(block + "time_state"));
-      Attention& att = weights_.layers[static_cast<std::size_t>(i)].attention;
+    find_tuned_states(names);
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      Attention& att = weights_.layers[i].attention;
       const auto shape = [&](LowRank& low, const std::string& name) {
         // The ranks of all layers are the same; where they are not, taking the tensor says so.
         const std::string from = "blocks." + std::to_string(name == "v1" && !first_has_v_ ? 1 : 0) + ".att.";
@@ -233,53 +201,6 @@ class Rwkv7Blueprint final : public Blueprint {
     }
   }
 
-  std::vector<Slot> slots() override {
-    std::vector<Slot> slots;
-    const int d = info.embedding;
-    const int channels = info.heads * info.head_size;
-    add_first(slots, info, weights_.outer);
-    for (int i = 0; i < info.layers; ++i) {
-      Layer& layer = weights_.layers[static_cast<std::size_t>(i)];
-      Attention& att = layer.attention;
-      const std::string block = "blocks." + std::to_string(i) + ".";
-      const std::string name = block + "att.";
-      const NormWeights* const ln1 = &layer.ln1;
-      add_norm(slots, block + "ln1", layer.ln1, d);
-      add_norm(slots, block + "ln2", layer.ln2, d);
-      for (std::size_t mix = 0; mix < kMixes; ++mix) {
-        slots.push_back({name + "x_" + kMixNames[mix], {d}, &att.mix[mix]});
-      }
-      add_low_rank(slots, name + "w", att.w);
-      add_low_rank(slots, name + "a", att.a);
-      if (has_v(i)) add_low_rank(slots, name + "v", att.v);
-      slots.push_back({name + "g1", {att.g.down.inputs, att.g.down.outputs}, &att.g.down});
-      slots.push_back({name + "g2", {att.g.up.inputs, att.g.up.outputs}, &att.g.up});
-      slots.push_back({name + "k_k", {channels}, &att.k_k});
-      slots.push_back({name + "k_a", {channels}, &att.k_a});
-      slots.push_back({name + "r_k", {info.heads, info.head_size}, &att.r_k});
-      slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {ln1, &att.mix[kR]}});
-      slots.push_back({name + "key.weight", {channels, d}, &att.key, {ln1, &att.mix[kK]}});
-      slots.push_back({name + "value.weight", {channels, d}, &att.value, {ln1, &att.mix[kV]}});
-      slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
-      add_norm(slots, name + "ln_x", att.ln_x, channels);
-      if (tuned_[static_cast<std::size_t>(i)]) {
-        slots.push_back({name + "time_state",
-                         {info.heads, info.head_size, info.head_size},
-                         &weights_.tuned[static_cast<std::size_t>(i)]});
-      }
-      add_feed_forward(slots, info, block, layer.feed_forward, layer.ln2, "ffn.x_k", nullptr);
-    }
-    add_last(slots, info, weights_.outer);
-    return slots;
-  }
-
-  Uploader* begin_upload(const LoadOptions& options) override {
-    if (options.cuda == nullptr) return nullptr;
-    upload_ = std::make_unique<CudaUpload>(info, cuda_tensors(), options.group_norm_epsilon, *options.cuda,
-                                           options.cuda_device);
-    return upload_.get();
-  }
-
   std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) override {
     if (upload_ != nullptr)
       return upload_->finish(std::move(complete), tuned_state(std::move(weights_.tuned), false));
@@ -287,7 +208,29 @@ class Rwkv7Blueprint final : public Blueprint {
   }
 
  private:
-  CudaTensors cuda_tensors() const {
+  void add_attention(std::vector<Slot>& slots, const std::string& name, std::size_t index, Attention& att,
+                     const NormWeights& ln1) override {
+    const int d = info.embedding;
+    const int channels = info.heads * info.head_size;
+    for (std::size_t mix = 0; mix < kMixes; ++mix) {
+      slots.push_back({name + "x_" + kMixNames[mix], {d}, &att.mix[mix]});
+    }
+    add_low_rank(slots, name + "w", att.w);
+    add_low_rank(slots, name + "a", att.a);
+    if (has_v(index)) add_low_rank(slots, name + "v", att.v);
+    slots.push_back({name + "g1", {att.g.down.inputs, att.g.down.outputs}, &att.g.down});
+    slots.push_back({name + "g2", {att.g.up.inputs, att.g.up.outputs}, &att.g.up});
+    slots.push_back({name + "k_k", {channels}, &att.k_k});
+    slots.push_back({name + "k_a", {channels}, &att.k_a});
+    slots.push_back({name + "r_k", {info.heads, info.head_size}, &att.r_k});
+    slots.push_back({name + "receptance.weight", {channels, d}, &att.receptance, {&ln1, &att.mix[kR]}});
+    slots.push_back({name + "key.weight", {channels, d}, &att.key, {&ln1, &att.mix[kK]}});
+    slots.push_back({name + "value.weight", {channels, d}, &att.value, {&ln1, &att.mix[kV]}});
+    slots.push_back({name + "output.weight", {d, channels}, &att.output, {.norm = &att.ln_x}});
+    add_norm(slots, name + "ln_x", att.ln_x, channels);
+  }
+
+  CudaTensors cuda_tensors() const override {
     constexpr std::array<WkvCudaVector, kMixes> kCudaMixes = {WKV_CUDA_ATT_MIX_R, WKV_CUDA_ATT_MIX_W,
                                                               WKV_CUDA_ATT_MIX_K, WKV_CUDA_ATT_MIX_V,
                                                               WKV_CUDA_ATT_MIX_A, WKV_CUDA_ATT_MIX_G};
@@ -331,7 +274,7 @@ class Rwkv7Blueprint final : public Blueprint {
 
   // Published files have v0, v1 and v2 in the first layer too, where nothing uses them; others leave them
   // out.
-  bool has_v(int layer) const { return layer > 0 || first_has_v_; }
+  bool has_v(std::size_t layer) const { return layer > 0 || first_has_v_; }
 
   static void add_low_rank(std::vector<Slot>& slots, const std::string& name, LowRank& low) {
     slots.push_back({name + "0", {low.up.outputs}, &low.bias});
@@ -340,9 +283,6 @@ class Rwkv7Blueprint final : public Blueprint {
   }
 
   bool first_has_v_ = false;
-  std::vector<bool> tuned_;
-  Weights weights_;
-  std::unique_ptr<CudaUpload> upload_;
 };
 
 }  // namespace

@@ -13,14 +13,14 @@ constexpr int kFewTokens = 32;
 // Of a grid's second dimension.
 constexpr int kMostBlocks = 65'535;
 
-int round_up(int value, int step) { return (value + step - 1) / step; }
+int ceil_div(int value, int step) { return (value + step - 1) / step; }
 
 // Returns how many blocks of `rows` rows there are.
 int place_blocks(GemmLaunch& launch, int rows) {
   int blocks = 0;
   for (int i = 0; i < launch.all.count; ++i) {
     launch.first_block[i] = blocks;
-    blocks += round_up(launch.all.products[i].rows, rows);
+    blocks += ceil_div(launch.all.products[i].rows, rows);
   }
   return blocks;
 }
@@ -49,7 +49,7 @@ void launch_few(GemmLaunch& all, cudaStream_t stream) {
   using Shared = FewShared<kTiles, kDepth>;
   const auto blocks = static_cast<unsigned>(place_blocks(all, kInt8PanelRows));
   launch(gemm_int8_few_kernel<kTiles, kDepth>,
-         {blocks, static_cast<unsigned>(round_up(all.all.tokens, Shared::kTokens)), kGemmThreads,
+         {blocks, static_cast<unsigned>(ceil_div(all.all.tokens, Shared::kTokens)), kGemmThreads,
           sizeof(Shared)},
          stream, all);
 }
@@ -69,7 +69,7 @@ void launch_few_of_four(GemmLaunch& all, cudaStream_t stream) {
 template <class Shared>
 Grid grid_of(GemmLaunch& all, int rows, int tokens) {
   const auto blocks = static_cast<unsigned>(place_blocks(all, rows));
-  return {static_cast<unsigned>(round_up(all.all.tokens, tokens)), blocks, kGemmThreads, sizeof(Shared)};
+  return {static_cast<unsigned>(ceil_div(all.all.tokens, tokens)), blocks, kGemmThreads, sizeof(Shared)};
 }
 
 template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
@@ -103,7 +103,7 @@ bool keep_busy(int blocks, int eighths) { return 8 * blocks >= eighths * process
 // of half the tokens takes 0.7 of the time (measured on an H100).
 bool suits_128_tokens(int blocks_of_64, int blocks_of_128) {
   const int processors = processor_count();
-  return 10 * round_up(blocks_of_128, processors) <= 7 * round_up(blocks_of_64, processors);
+  return 10 * ceil_div(blocks_of_128, processors) <= 7 * ceil_div(blocks_of_64, processors);
 }
 
 }  // namespace
@@ -112,7 +112,7 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
   // Blocks of so many rows and tokens.
   const auto blocks = [&](int rows, int tokens) {
-    return place_blocks(all, rows) * round_up(arguments.tokens, tokens);
+    return place_blocks(all, rows) * ceil_div(arguments.tokens, tokens);
   };
   const bool many =
       arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMostBlocks;

@@ -14,7 +14,7 @@ constexpr int kAtOnce = 8;
 WKV_KERNEL(kNormThreads) embed_kernel(WKV_ARGUMENTS EmbedArguments a) {
   begin_next_kernel();
   await_previous_kernel();
-  NormSums<1>& sums = shared_memory<NormSums<1>>();
+  NormSums& sums = shared_memory<NormSums>();
   float* const row = shared_array<float>() + sizeof sums / sizeof(float);
   const std::ptrdiff_t from = static_cast<std::ptrdiff_t>(a.tokens[block_x()]) * a.channels;
   for (int begin = thread_index(); begin < a.channels; begin += kAtOnce * block_threads()) {
@@ -35,18 +35,17 @@ WKV_KERNEL(kNormThreads) embed_kernel(WKV_ARGUMENTS EmbedArguments a) {
     expect_span(a.norm.bias, span, a.channels);
   });
   sync_block();
-  Moments of_row[1];
-  find_moments({row}, a.channels, sums, of_row);
+  const Moments of_row = find_moments(row, a.channels, sums);
   float* const x = a.x + static_cast<std::ptrdiff_t>(block_x()) * a.channels;
   for (int i = thread_index(); i < a.channels; i += block_threads()) {
-    x[i] = normal(row[i], of_row[0], a.norm.weight[i], a.norm.bias[i]);
+    x[i] = normal(row[i], of_row, a.norm.weight[i], a.norm.bias[i]);
   }
 }
 
 WKV_KERNEL(kNormThreads) norm_quantize_kernel(WKV_ARGUMENTS NormQuantizeArguments a) {
   begin_next_kernel();
   await_previous_kernel();
-  NormSums<1>& sums = shared_memory<NormSums<1>>();
+  NormSums& sums = shared_memory<NormSums>();
   float* const row = shared_array<float>() + sizeof sums / sizeof(float);
   const int size = a.out.columns;
   const float* const x = a.x + static_cast<std::ptrdiff_t>(a.rows[block_x()]) * size;
@@ -58,11 +57,10 @@ WKV_KERNEL(kNormThreads) norm_quantize_kernel(WKV_ARGUMENTS NormQuantizeArgument
     store_part(row, span, size, part);
   });
   sync_block();
-  Moments of_row[1];
-  find_moments({row}, size, sums, of_row);
+  const Moments of_row = find_moments(row, size, sums);
   const bool in_spans = is_part_of_span(a.out.group);
   for_spans_of_warp(size, [&](int span) {
-    const Part normed = normal(load_part(row, span, size), of_row[0], load_part(a.norm.weight, span, size),
+    const Part normed = normal(load_part(row, span, size), of_row, load_part(a.norm.weight, span, size),
                                load_part(a.norm.bias, span, size));
     const Part scaled = times(normed, load_scales(a.input_scales, span, size));
     if (in_spans) {
@@ -81,14 +79,14 @@ WKV_KERNEL(kNormThreads) norm_quantize_kernel(WKV_ARGUMENTS NormQuantizeArgument
 void embed(const EmbedArguments& arguments, cudaStream_t stream) {
   launch(embed_kernel,
          {static_cast<unsigned>(arguments.count), 1, norm_threads(arguments.channels),
-          norm_shared_bytes<1>(arguments.channels)},
+          norm_shared_bytes(arguments.channels)},
          stream, arguments);
 }
 
 void norm_quantize(const NormQuantizeArguments& arguments, cudaStream_t stream) {
   const int channels = arguments.out.columns;
   launch(norm_quantize_kernel,
-         {static_cast<unsigned>(arguments.count), 1, norm_threads(channels), norm_shared_bytes<1>(channels)},
+         {static_cast<unsigned>(arguments.count), 1, norm_threads(channels), norm_shared_bytes(channels)},
          stream, arguments);
 }
 

@@ -12,11 +12,10 @@ namespace wkv::cuda {
 constexpr int kNormThreads = 512;
 constexpr float kLayerNormEpsilon = 1e-5F;
 
-// Sums of 32 lanes each, of x and of squared distances.
-template <std::size_t kRows>
+// A row's sums of 32 lanes each, of x and of squared distances.
 struct NormSums {
-  float of_x[kRows][kWarp];
-  float of_squares[kRows][kWarp];
+  float of_x[kWarp];
+  float of_squares[kWarp];
 };
 static_assert(kNormLanes == kWarp * kWarp);
 
@@ -36,39 +35,35 @@ WKV_DEVICE float normal(float x, const Moments& moments, float weight, float bia
   return fused((x - moments.mean) * moments.scale, weight, bias);
 }
 
-// sums[row][...] = those of term(row, x, sum) over the lanes of each row.
-template <std::size_t kRows, class Term>
-WKV_DEVICE void sum_lanes(const float* const (&rows)[kRows], int size, float (&sums)[kRows][kWarp],
-                          Term term) {
+// sums = those of term(x, sum) over the lanes of the row.
+template <class Term>
+WKV_DEVICE void sum_lanes(const float* row, int size, float (&sums)[kWarp], Term term) {
   const int lane = thread_index() % kWarp;
   for (int warp = thread_index() / kWarp; warp < kWarp; warp += block_threads() / kWarp) {
-    float sum[kRows] = {};
-    for (int i = warp * kWarp + lane; i < size; i += kNormLanes) {
-      for (std::size_t row = 0; row < kRows; ++row) sum[row] = term(row, rows[row][i], sum[row]);
-    }
-    for (std::size_t row = 0; row < kRows; ++row) {
-      sum[row] = warp_sum(sum[row]);
-      if (lane == 0) sums[row][warp] = sum[row];
-    }
+    float sum = 0;
+    for (int i = warp * kWarp + lane; i < size; i += kNormLanes) sum = term(row[i], sum);
+    sum = warp_sum(sum);
+    if (lane == 0) sums[warp] = sum;
   }
 }
 
-// Of rows in shared memory, for every thread; to be called once they are there. May be called again at once.
-template <std::size_t kRows>
-WKV_DEVICE void find_moments(const float* const (&rows)[kRows], int size, NormSums<kRows>& sums,
-                             Moments (&found)[kRows]) {
-  const int lane = thread_index() % kWarp;
-  const auto count = static_cast<float>(size);
-  sum_lanes(rows, size, sums.of_x, [](std::size_t, float x, float sum) { return sum + x; });
-  sync_block();
-  float mean[kRows];
-  for (std::size_t row = 0; row < kRows; ++row) mean[row] = warp_sum(sums.of_x[row][lane]) / count;
-  sum_lanes(rows, size, sums.of_squares,
-            [&](std::size_t row, float x, float sum) { return square_of_distance(x, mean[row], sum); });
-  sync_block();
-  for (std::size_t row = 0; row < kRows; ++row) {
-    found[row] = moments(mean[row], warp_sum(sums.of_squares[row][lane]), count, kLayerNormEpsilon);
-  }
+// Of all 32 lanes' sums; by a whole warp.
+WKV_DEVICE float mean_of(const NormSums& sums, int size) {
+  return warp_sum(sums.of_x[thread_index() % kWarp]) / static_cast<float>(size);
+}
+WKV_DEVICE Moments moments_of(const NormSums& sums, int size) {
+  return moments(mean_of(sums, size), warp_sum(sums.of_squares[thread_index() % kWarp]),
+                 static_cast<float>(size), kLayerNormEpsilon);
+}
+
+// Of a row in shared memory, for every thread; to be called once it is there.
+WKV_DEVICE Moments find_moments(const float* row, int size, NormSums& sums) {
+  sum_lanes(row, size, sums.of_x, [](float x, float sum) { return sum + x; });
+  sync_block();  // the sums of the row are there
+  const float mean = mean_of(sums, size);
+  sum_lanes(row, size, sums.of_squares, [&](float x, float sum) { return square_of_distance(x, mean, sum); });
+  sync_block();  // the sums of its squares are there
+  return moments_of(sums, size);
 }
 
 // The same for rows in the GPU's memory, by warps that take an eighth of a row's lanes at a time: 128 of
@@ -117,17 +112,8 @@ WKV_DEVICE void sum_eighth(const LaneNumbers& numbers, int eighth, int size, flo
   if (lane % 8 == 0) sums[eighth * 4 + lane / 8] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
-// Of the sums of a row that sum_rows() stored; by a whole warp.
-WKV_DEVICE float mean_of_row(const NormSums<2>& sums, int row, int size) {
-  return warp_sum(sums.of_x[row][thread_index() % kWarp]) / static_cast<float>(size);
-}
-WKV_DEVICE Moments moments_of_row(const NormSums<2>& sums, int row, int size) {
-  return moments(mean_of_row(sums, row, size), warp_sum(sums.of_squares[row][thread_index() % kWarp]),
-                 static_cast<float>(size), kLayerNormEpsilon);
-}
-
 // The sums of a row and, unless it is null, of another one. For every thread of a block.
-WKV_DEVICE void sum_rows(const float* row, const float* other, int size, NormSums<2>& sums) {
+WKV_DEVICE void sum_rows(const float* row, const float* other, int size, NormSums (&sums)[2]) {
   const int eighths = other == nullptr ? 8 : 2 * 8;
   const int warps = block_threads() / kWarp;
   // Where a warp has only one, it keeps the numbers for the second sum.
@@ -141,13 +127,13 @@ WKV_DEVICE void sum_rows(const float* row, const float* other, int size, NormSum
   };
   for_eighths_of_warp([&](const float* x, int which, int eighth) {
     numbers = load_lanes(x, eighth, size);
-    sum_eighth(numbers, eighth, size, sums.of_x[which], [](float number, float sum) { return sum + number; });
+    sum_eighth(numbers, eighth, size, sums[which].of_x, [](float number, float sum) { return sum + number; });
   });
   sync_block();  // the sums of x are there
   for_eighths_of_warp([&](const float* x, int which, int eighth) {
     if (!kept) numbers = load_lanes(x, eighth, size);
-    const float mean = mean_of_row(sums, which, size);
-    sum_eighth(numbers, eighth, size, sums.of_squares[which],
+    const float mean = mean_of(sums[which], size);
+    sum_eighth(numbers, eighth, size, sums[which].of_squares,
                [&](float number, float sum) { return square_of_distance(number, mean, sum); });
   });
   sync_block();  // the sums of squares are there
@@ -167,12 +153,10 @@ inline unsigned norm_threads(int channels) {
   return static_cast<unsigned>(threads < kNormThreads ? threads : kNormThreads);
 }
 
-// Of the sums and then the rows, each of `channels` rounded up to whole quads.
-WKV_BOTH constexpr int row_floats(int channels) { return (channels + 3) / 4 * 4; }
-template <std::size_t kRows>
-std::size_t norm_shared_bytes(int channels) {
-  return sizeof(NormSums<kRows>) + kRows * static_cast<std::size_t>(row_floats(channels)) * sizeof(float);
+// Of the sums and then a row, of `channels` rounded up to whole quads.
+WKV_BOTH constexpr std::size_t norm_shared_bytes(int channels) {
+  return sizeof(NormSums) + static_cast<std::size_t>((channels + 3) / 4 * 4) * sizeof(float);
 }
-static_assert(sizeof(NormSums<1>) + row_floats(kMostChannels) * sizeof(float) <= kMostSharedBytes);
+static_assert(norm_shared_bytes(kMostChannels) <= kMostSharedBytes);
 
 }  // namespace wkv::cuda

@@ -59,7 +59,7 @@ WKV_DEVICE Token token_of_block(const ShiftQuantizeArguments& a) {
 WKV_DEVICE const float* row_of(const ShiftQuantizeArguments& a, int token) {
   return a.x + static_cast<std::ptrdiff_t>(token) * a.channels;
 }
-WKV_DEVICE void sum_rows_of(const ShiftQuantizeArguments& a, const Token& token, NormSums<2>& sums) {
+WKV_DEVICE void sum_rows_of(const ShiftQuantizeArguments& a, const Token& token, NormSums (&sums)[2]) {
   sum_rows(row_of(a, token.index), token.needs_other() ? row_of(a, token.other) : nullptr, a.channels, sums);
 }
 
@@ -101,12 +101,12 @@ WKV_KERNEL(kThreads, 1) shift_quantize_spans_kernel(WKV_ARGUMENTS Arguments argu
     expect_span(a.mixes[index].input_scales, span, size);
   }
   await_previous_kernel();
-  NormSums<2>& sums = shared_memory<NormSums<2>>();
+  NormSums(&sums)[2] = shared_memory<NormSums[2]>();
   sum_rows_of(a, token, sums);  // has barriers: after them all warps of a span have the state
   if (span * kSpan >= size) return;
 
   const auto norm_of = [&](int of_token, int row) {
-    return normal(load_part(row_of(a, of_token), span, size), moments_of_row(sums, row, size), ahead.weight,
+    return normal(load_part(row_of(a, of_token), span, size), moments_of(sums[row], size), ahead.weight,
                   ahead.bias);
   };
   const Part now = norm_of(token.index, 0);
@@ -147,11 +147,11 @@ WKV_KERNEL(kThreads, 1) shift_quantize_any_groups_kernel(WKV_ARGUMENTS ShiftQuan
     }
   });
   await_previous_kernel();
-  NormSums<2>& sums = shared_memory<NormSums<2>>();
+  NormSums(&sums)[2] = shared_memory<NormSums[2]>();
   sum_rows_of(a, token, sums);
 
-  const Moments moments = moments_of_row(sums, 0, size);
-  const Moments other_moments = token.needs_other() ? moments_of_row(sums, 1, size) : moments;
+  const Moments moments = moments_of(sums[0], size);
+  const Moments other_moments = token.needs_other() ? moments_of(sums[1], size) : moments;
   const auto norm_of = [&](int of_token, const Moments& of_row, int column) {
     return normal(row_of(a, of_token)[column], of_row, a.norm.weight[column], a.norm.bias[column]);
   };
@@ -192,7 +192,7 @@ void launch_spans(const ShiftQuantizeArguments& shift, cudaStream_t stream) {
   const int warps = parts == 1 ? kWarps / shares * shares : (spans + parts - 1) / parts * shares;
   launch(shift_quantize_spans_kernel,
          {static_cast<unsigned>(shift.tokens), static_cast<unsigned>(parts),
-          static_cast<unsigned>(warps * kWarp), sizeof(NormSums<2>)},
+          static_cast<unsigned>(warps * kWarp), sizeof(NormSums[2])},
          stream, Arguments{shift, shares});
 }
 
@@ -205,7 +205,7 @@ void shift_quantize(const ShiftQuantizeArguments& arguments, cudaStream_t stream
     launch_spans(arguments, stream);
   } else {
     launch(shift_quantize_any_groups_kernel,
-           {static_cast<unsigned>(arguments.tokens), 1, kThreads, sizeof(NormSums<2>)}, stream, arguments);
+           {static_cast<unsigned>(arguments.tokens), 1, kThreads, sizeof(NormSums[2])}, stream, arguments);
   }
 }
 
