@@ -41,7 +41,7 @@ export interface ModelInfo {
    * On a GPU: how many states of sessions fit into what the weights left free of its memory when they had been loaded.
    * A session has one there from its first call on, and during a call a second, to which an abort goes back (and more
    * while a generation holds text back). Those that rest as 'f16' have half of one between calls, as long as all of
-   * these take no more than half of the memory; others rest on the host.
+   * these take no more than half of what the weights left; others rest on the host.
    */
   readonly sessionsThatFit?: number;
   /**

@@ -127,7 +127,7 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
       }
     }
     if (handle_->resting) {
-      value.rest();
+      value.rest(*handle_->loaded->network);
     }
   } catch (const Error& error) {
     throw to_javascript(env, error);

@@ -25,19 +25,15 @@ using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
 // A session's page. The library keeps what it is in, also without the model.
 class Numbers final : public DeviceNumbers {
  public:
-  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, WkvCudaPage* page,
+  Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, Page page,
           bool rests = false)
-      : api_(api),
-        model_(std::move(model)),
-        vocabulary_(vocabulary),
-        page_(page, DestroyPage{&api}),
-        rests_(rests) {}
+      : api_(api), model_(std::move(model)), vocabulary_(vocabulary), page_(std::move(page)), rests_(rests) {}
 
   std::shared_ptr<DeviceNumbers> copy() const override {
     WkvCudaPage* copied = nullptr;
     WkvCudaFailure failure{};
     check(api_.copy_page(page_.get(), WKV_CUDA_F32, &copied, &failure), failure);
-    return std::make_shared<Numbers>(api_, model_, vocabulary_, copied);
+    return std::make_shared<Numbers>(api_, model_, vocabulary_, Page(copied, DestroyPage{&api_}));
   }
   std::shared_ptr<DeviceNumbers> rest() const override {
     WkvCudaPage* resting = nullptr;
@@ -45,7 +41,7 @@ class Numbers final : public DeviceNumbers {
     const std::int32_t code = api_.copy_page(page_.get(), WKV_CUDA_F16, &resting, &failure);
     if (code == WKV_CUDA_MEMORY) return nullptr;
     check(code, failure);
-    return std::make_shared<Numbers>(api_, model_, vocabulary_, resting, true);
+    return std::make_shared<Numbers>(api_, model_, vocabulary_, Page(resting, DestroyPage{&api_}), true);
   }
   bool rests() const override { return rests_; }
   void read(void* numbers) const override {
@@ -97,7 +93,7 @@ class CudaNetwork final : public Network {
     WkvCudaPage* page = nullptr;
     WkvCudaFailure failure{};
     check(api_.create_page(model_.get(), &page, &failure), failure);
-    return std::make_shared<Numbers>(api_, model_, info_.vocabulary, page);
+    return std::make_shared<Numbers>(api_, model_, info_.vocabulary, Page(page, DestroyPage{&api_}));
   }
 
   bool owns(const DeviceNumbers& numbers) const override {

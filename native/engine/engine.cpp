@@ -198,7 +198,7 @@ bool Engine::draws_on_device(Evaluation& e) const {
 
 // What is asked for after the last token: its logits, the next token, the state at rest. For several sessions
 // at once, on several threads.
-void Engine::take_results(Evaluation& e) {
+void Engine::take_results(Evaluation& e) const {
   try {
     if (e.generated) take_in(e);
     if (e.output == Output::kLast && e.state.has_logits()) e.values = *e.state.last_logits();
@@ -222,7 +222,7 @@ void Engine::take_results(Evaluation& e) {
       }
       e.drawn = std::move(*drawn);
     }
-    if (e.rest) e.state.rest();
+    if (e.rest) e.state.rest(*network_);
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits or the session's state");
   } catch (const Error& error) {

@@ -114,7 +114,7 @@ class Engine {
   void step(std::deque<Item>& active);
   bool draws_on_device(Evaluation& evaluation) const;
   static void take_in(Evaluation& evaluation);
-  static void take_results(Evaluation& evaluation);
+  void take_results(Evaluation& evaluation) const;
   void count_step(std::span<const Segment> segments);
   void score(Evaluation& evaluation, std::size_t position, const float* logits) const;
 

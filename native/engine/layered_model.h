@@ -1,7 +1,8 @@
 #pragma once
 
-// What the models of all architectures have in common on the way from a file to a network on the CPU: layers
-// of time mixing and channel mixing. An architecture adds its attention, the weights of its time mixing.
+// What the models of all architectures have in common: layers of time mixing and channel mixing, on the way
+// from a file to the CPU or a device, and their forward pass on the CPU. An architecture adds its attention,
+// the weights of its time mixing.
 
 #include <memory>
 #include <span>
@@ -77,7 +78,7 @@ class LayeredBlueprint : public Blueprint {
       add_norm(slots, block + "ln1", layer.ln1, info.embedding);
       add_norm(slots, block + "ln2", layer.ln2, info.embedding);
       add_attention(slots, block + "att.", i, layer.attention, layer.ln1);
-      if (i < is_tuned_.size() && is_tuned_[i]) {
+      if (is_tuned_[i]) {
         slots.push_back(
             {block + "att.time_state", {info.heads, info.head_size, info.head_size}, &weights_.tuned[i]});
       }
@@ -96,16 +97,18 @@ class LayeredBlueprint : public Blueprint {
 
  protected:
   // The names that channel mixing's mixes have in a block; the second is null where there is no receptance.
-  LayeredBlueprint(ModelInfo common, const char* mix_k, const char* mix_r) : mix_k_(mix_k), mix_r_(mix_r) {
-    info = std::move(common);
+  LayeredBlueprint(const ModelInfo& common, const char* mix_k, const char* mix_r)
+      : mix_k_(mix_k), mix_r_(mix_r) {
+    info = common;
     weights_.layers.resize(static_cast<std::size_t>(info.layers));
+    is_tuned_.resize(weights_.layers.size());
   }
 
   // Which layers have a time_state. For architectures whose recurrences are matrices.
   void find_tuned_states(const TensorNames& names) {
     weights_.tuned.resize(weights_.layers.size());
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      is_tuned_.push_back(names.has("blocks." + std::to_string(i) + ".att.time_state"));
+      is_tuned_[i] = names.has("blocks." + std::to_string(i) + ".att.time_state");
     }
   }
 

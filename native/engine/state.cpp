@@ -103,13 +103,22 @@ std::uint64_t payload_bytes(const StateLayout& layout, StatePrecision precision)
                                            : packed_bytes(layout);
 }
 
+// Of a state that rests, wherever it does; else null. Throws as unshare.
+std::shared_ptr<const Memory> packed_numbers(const SessionState& state) {
+  if (state.device == nullptr || !state.device->rests()) return state.resting;
+  auto packed = std::make_shared<Memory>(packed_bytes(state.layout), SessionState::kMapRestingFrom);
+  state.device->read(packed->data());
+  return packed;
+}
+
 void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
   if (precision == StatePrecision::kF32) {
     SessionState floats = state;
     if (floats.numbers == nullptr) floats.unshare();
     writer.bytes(floats.numbers->data(), state.layout.numbers() * sizeof(float));
-  } else if (state.resting != nullptr) {
-    writer.bytes(state.resting->data(), state.resting->size());
+  } else if (const auto resting = packed_numbers(state)) {
+    // Packed once more, a number that was rounded up to a power of two would change the scale.
+    writer.bytes(resting->data(), resting->size());
   } else {
     SessionState floats = state;
     if (floats.numbers == nullptr) floats.unshare();
@@ -199,19 +208,13 @@ std::shared_ptr<const std::vector<float>> SessionState::last_logits() const {
 void SessionState::unshare() {
   if (numbers == nullptr) {
     auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
-    if (device != nullptr) {
-      if (device->rests()) {
-        std::vector<unsigned char> packed(packed_bytes(layout));
-        device->read(packed.data());
-        unpack(layout, packed.data(), own->floats());
-      } else {
-        device->read(own->data());
-      }
-      logits = last_logits();
-      logits_on_device = false;
+    if (const auto packed = packed_numbers(*this)) {
+      unpack(layout, static_cast<const unsigned char*>(packed->data()), own->floats());
     } else {
-      unpack(layout, static_cast<const unsigned char*>(resting->data()), own->floats());
+      device->read(own->data());
     }
+    logits = last_logits();
+    logits_on_device = false;
     numbers = std::move(own);
     resting = nullptr;
     device = nullptr;
@@ -246,18 +249,35 @@ void SessionState::move_to(const Network& network) {
 
 void SessionState::rest() {
   if (resting != nullptr) return;
-  if (device != nullptr) {
+  std::shared_ptr<const Memory> packed = packed_numbers(*this);
+  if (packed == nullptr) {
+    if (numbers == nullptr) unshare();
+    auto own = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
+    pack(layout, numbers->floats(), static_cast<unsigned char*>(own->data()));
+    packed = std::move(own);
+  }
+  logits = last_logits();
+  logits_on_device = false;
+  resting = std::move(packed);
+  numbers = nullptr;
+  device = nullptr;
+}
+
+void SessionState::rest(const Network& network) {
+  if (device != nullptr && network.owns(*device)) {
     if (device->rests()) return;
     if (std::shared_ptr<DeviceNumbers> own = device->rest()) {
       device = std::move(own);
       return;
     }
-    unshare();
   }
-  auto packed = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
-  pack(layout, numbers->floats(), static_cast<unsigned char*>(packed->data()));
-  resting = std::move(packed);
-  numbers = nullptr;
+  rest();
+}
+
+std::size_t SessionState::bytes() const {
+  if (numbers != nullptr) return numbers->size();
+  if (resting != nullptr) return resting->size();
+  return device->rests() ? packed_bytes(layout) : layout.numbers() * sizeof(float);
 }
 
 std::size_t packed_bytes(const StateLayout& layout) {

@@ -19,7 +19,8 @@ struct SessionState {
   std::string fingerprint;  // of the weights that the state belongs to; 32 hexadecimal digits
   std::uint32_t vocabulary = 0;
 
-  // One of them is there: the layout.numbers() floats, the same at rest, as pack() made them, or on a device.
+  // One of them is there: the layout.numbers() floats, the same at rest, as pack() made them, or either on a
+  // device.
   std::shared_ptr<Memory> numbers;
   std::shared_ptr<const Memory> resting;
   std::shared_ptr<DeviceNumbers> device;
@@ -52,14 +53,13 @@ struct SessionState {
   void move_to(const Network& network);
 
   // Takes half the memory from here on, at the price of rounding every number to f16 with one scale per
-  // group. On a device it stays there, if there is room. Throws as unshare.
+  // group: on the host, or, where the network has it on its device and there is room, there. Throws as
+  // unshare.
   void rest();
+  void rest(const Network& network);
 
-  std::size_t bytes() const {
-    return numbers != nullptr   ? numbers->size()
-           : resting != nullptr ? resting->size()
-                                : layout.numbers() * sizeof(float);
-  }
+  // What the numbers take, wherever they are.
+  std::size_t bytes() const;
 };
 
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };

@@ -89,6 +89,32 @@ describe.each(versions)('Version %s on a (simulated) GPU', (version) => {
     });
   });
 
+  testOnGpu("rests between calls with statePrecision: 'f16' as on the CPU", async () => {
+    const file = await writeTensors(
+      folder,
+      `rests-${version}`,
+      'safetensors',
+      randomModel({ ...odd, version }),
+    );
+    const conversation = async (model: Model): Promise<unknown> => {
+      const session = model.createSession();
+      const state = [];
+      for (const piece of [prompt.subarray(0, 15), prompt.subarray(15)]) {
+        await session.evaluate(piece);
+        const saved = State.deserialize(session.state.serialize({ precision: 'f16' }));
+        state.push(session.state.values(), saved.values());
+      }
+      return state;
+    };
+    const statePrecision = 'f16';
+    const load = (): Promise<Model> => loadModel(file, { device: 'cuda', statePrecision });
+    const gpu = await withCudaLibrary(simulatedCuda, load);
+    const onGpu = await conversation(gpu).finally(() => gpu.dispose());
+    await withModel(file, { weights: 'int8', statePrecision }, async (cpu) => {
+      expect(onGpu).toEqual(await conversation(cpu));
+    });
+  });
+
   testOnGpu('moves sessions between the GPU and the CPU, and generates the same tokens', async () => {
     await onBoth(`moves-${version}`, randomModel({ ...odd, version, seed: 64 }), async (gpu, cpu) => {
       const [first, rest] = [prompt.subarray(0, 15), prompt.subarray(15)];

@@ -98,19 +98,16 @@ int32_t create_model(int32_t device, const WkvCudaShape* shape, uint64_t weight_
   });
 }
 
-// What is destroyed is freed on its device, one at a time; a device that was lost has freed it already.
-template <class Owner>
-void destroy(Owner* owner) {
+// What is destroyed is freed on its device; a device that was lost has freed it already.
+void destroy_model(WkvCudaModel* model) {
   static_cast<void>(guarded(nullptr, [&] {
-    if (owner == nullptr) return;
-    const std::shared_ptr<wkv::cuda::PagedDevice> on = owner->on;
+    if (model == nullptr) return;
+    const std::shared_ptr<wkv::cuda::PagedDevice> on = model->on;
     const std::lock_guard lock{on->mutex};
     static_cast<void>(cudaSetDevice(on->device));
-    delete owner;
+    delete model;
   }));
 }
-
-void destroy_model(WkvCudaModel* model) { destroy(model); }
 
 int32_t put_vector(WkvCudaModel* model, int32_t vector, int32_t layer, const float* numbers, uint64_t count,
                    WkvCudaFailure* failure) {
@@ -160,7 +157,15 @@ int32_t create_page(WkvCudaModel* model, WkvCudaPage** page, WkvCudaFailure* fai
   });
 }
 
-void destroy_page(WkvCudaPage* page) { destroy(page); }
+// Does not wait for a step that runs.
+void destroy_page(WkvCudaPage* page) {
+  static_cast<void>(guarded(nullptr, [&] {
+    if (page == nullptr) return;
+    const std::shared_ptr<wkv::cuda::PagedDevice> on = page->on;
+    static_cast<void>(cudaSetDevice(on->device));
+    delete page;
+  }));
+}
 
 int32_t copy_page(const WkvCudaPage* page, int32_t type, WkvCudaPage** copy, WkvCudaFailure* failure) {
   return on_device(page, failure, [&](const auto&) {

@@ -18,9 +18,9 @@ std::size_t floats_for(std::size_t bytes) { return (bytes + sizeof(float) - 1) /
 StateForm::StateForm(const WkvCudaShape& shape) {
   const std::int64_t floats = shape.layers * layer_numbers(shape);
   if (floats > std::numeric_limits<std::int32_t>::max()) {
-    throw Failed{
-        WKV_CUDA_UNSUPPORTED,
-        "the CUDA backend takes models with at most 2^31 numbers in a state, not " + std::to_string(floats)};
+    throw Failed{WKV_CUDA_UNSUPPORTED,
+                 "the CUDA backend takes models with less than 2^31 numbers in a state, not " +
+                     std::to_string(floats)};
   }
   const auto add = [this](int count, int group) { arguments_.parts[arguments_.count++] = {count, group}; };
   arguments_.layers = shape.layers;
@@ -59,6 +59,7 @@ PagedDevice::PagedDevice(int device_index, const WkvCudaShape& shape)
       resting(floats_for(form.packed_bytes()) + vocabulary) {}
 
 float* PagePool::take() {
+  const std::lock_guard lock{mutex_};
   if (free_.empty()) {
     if (pages_ >= most_pages_) {
       throw Failed{WKV_CUDA_MEMORY, "states at rest have all the memory of the GPU that they may have"};

@@ -29,7 +29,8 @@ class StateForm {
 };
 
 // Blocks of one size, taken from the GPU many at a time, and kept for the next session when one ends. Throws
-// Failed.
+// Failed. For any thread: whoever gives a block back does not wait for steps, and whoever has it next puts
+// what it does with it on the same stream.
 class PagePool {
  public:
   explicit PagePool(std::size_t page_floats)
@@ -41,7 +42,10 @@ class PagePool {
   void limit(std::uint64_t bytes) { most_pages_ = bytes / page_bytes(); }
 
   float* take();
-  void give_back(float* page) { free_.push_back(page); }
+  void give_back(float* page) {
+    const std::lock_guard lock{mutex_};
+    free_.push_back(page);
+  }
 
  private:
   // Pages begin where those of memory do.
@@ -49,6 +53,7 @@ class PagePool {
 
   void grow(std::size_t pages);
 
+  std::mutex mutex_;
   std::size_t page_floats_;
   std::size_t most_pages_ = std::numeric_limits<std::size_t>::max();
   std::vector<DeviceArray<float>> slabs_;
@@ -57,7 +62,7 @@ class PagePool {
 };
 
 // What a model and its pages share, and what remains of it as long as there are pages. Whoever uses any of it
-// holds the mutex.
+// but the pools holds the mutex.
 struct PagedDevice {
   PagedDevice(int device_index, const WkvCudaShape& shape);
 

@@ -63,7 +63,8 @@ WKV_DEVICE Moments find_moments(const float* row, int size, NormSums& sums) {
   const float mean = mean_of(sums, size);
   sum_lanes(row, size, sums.of_squares, [&](float x, float sum) { return square_of_distance(x, mean, sum); });
   sync_block();  // the sums of its squares are there
-  return moments_of(sums, size);
+  return moments(mean, warp_sum(sums.of_squares[thread_index() % kWarp]), static_cast<float>(size),
+                 kLayerNormEpsilon);
 }
 
 // The same for rows in the GPU's memory, by warps that take an eighth of a row's lanes at a time: 128 of

@@ -55,13 +55,13 @@ WKV_DEVICE float power_of_two(int exponent) {
   return float_of(static_cast<std::uint32_t>(exponent + 127) << kExponentBits);
 }
 
-// The exponent of the power of two that brings the largest number to at most 2^15; `largest` is its bits. A
+// The exponent of the power of two that brings the largest number to at most 2^15; `largest` is its bits. The
 // scale and its inverse are normal floats.
 WKV_DEVICE int scale_exponent(std::uint32_t largest) {
   const int exponent = static_cast<int>(largest >> kExponentBits);
   if (exponent == 0) return 0;
   const int scale = exponent - 126 - 15;
-  return scale < -126 ? -126 : scale > 126 ? 126 : scale;
+  return scale < -126 ? -126 : scale;
 }
 
 struct Shared {

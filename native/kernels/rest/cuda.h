@@ -1,7 +1,7 @@
 #pragma once
 
 // A state's numbers at rest, in half the memory, and back: the bytes and bits of pack() and unpack()
-// (native/engine/state.h), but that denormal numbers count as 0.
+// (native/engine/state.h), but that denormal numbers count as 0, and for groups of finite numbers.
 
 #include "kernels/cuda/arch.cuh"
 

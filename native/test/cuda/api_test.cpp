@@ -470,6 +470,30 @@ TEST_SUITE("CUDA library") {
     CHECK(none == nullptr);
   }
 
+  TEST_CASE("the logarithms of RWKV-4 stay exact at rest") {
+    constexpr std::size_t kChannels = 16;
+    WkvCudaShape shape = kShape;
+    shape.architecture = WKV_CUDA_RWKV4;
+    shape.heads = kChannels;
+    shape.head_size = 1;
+    Model model;
+    REQUIRE(create(shape, model).code == WKV_CUDA_OK);
+    Page page = page_of(model);
+    const Floats numbers(2 * 20 + 3 * kChannels, 1.0F / 3);
+    CHECK(api().write_page(page.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    for (const WkvCudaType type : {WKV_CUDA_F16, WKV_CUDA_F32}) {
+      WkvCudaPage* copied = nullptr;
+      REQUIRE(api().copy_page(page.get(), type, &copied, nullptr) == WKV_CUDA_OK);
+      page.reset(copied);
+    }
+    Floats read(numbers.size());
+    CHECK(api().read_page(page.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    for (std::size_t i = 0; i < read.size(); ++i) {
+      CAPTURE(i);
+      CHECK((read[i] == numbers[i]) == (i >= read.size() - kChannels));
+    }
+  }
+
   TEST_CASE("pages at rest leave half of the memory to those that are awake") {
     const With with({.memory = std::size_t{1} << 20});
     Model model;

@@ -118,7 +118,7 @@ TEST_SUITE("draws of a step") {
         evaluate(engine, evaluate(engine, seeded(9), {1, 2, 3})->state, {7, 8}, Output::kScores);
     CHECK(scores == host->values);
     SessionState resting = before;
-    resting.rest();
+    resting.rest(engine.network());
     CHECK(resting.logits_on_device);
     CHECK(*resting.last_logits() == expected);
     resting.unshare();

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -162,17 +163,19 @@ TEST_SUITE("CUDA model") {
     on_host.rest();
     REQUIRE(on_host.resting != nullptr);
     SessionState resting = first->state;
-    resting.rest();
+    resting.rest(gpu.network());
     REQUIRE(resting.device != nullptr);
     CHECK(resting.device != first->state.device);
     CHECK(resting.device->rests());
     CHECK(!first->state.device->rests());
     const wkv::DeviceNumbers* const page = resting.device.get();
-    resting.rest();
+    resting.rest(gpu.network());
     CHECK(resting.device.get() == page);
     for (const auto precision : {wkv::StatePrecision::kF16, wkv::StatePrecision::kF32}) {
       CHECK(wkv::serialize(resting, precision) == wkv::serialize(on_host, precision));
     }
+    CHECK(resting.bytes() == on_host.bytes());
+    CHECK(first->state.bytes() == 4 * first->state.layout.numbers());
     // It wakes to go on, whoever else has it.
     const auto one = evaluate(gpu, resting, {1, 2});
     const auto two = evaluate(gpu, on_host, {1, 2});
@@ -181,9 +184,39 @@ TEST_SUITE("CUDA model") {
     CHECK(one->values == two->values);
     CHECK(numbers_of(one->state) == numbers_of(two->state));
     CHECK(one->values != evaluate(gpu, first->state, {1, 2})->values);
-    // On another model it is read.
+    // For another model it is read.
     Engine other(on_gpu(random), 1, 4);
     CHECK(evaluate(other, resting, {1, 2})->values == two->values);
+    for (SessionState elsewhere : {resting, first->state}) {
+      elsewhere.rest(other.network());
+      REQUIRE(elsewhere.resting != nullptr);
+      CHECK(elsewhere.device == nullptr);
+      CHECK(wkv::serialize(elsewhere, wkv::StatePrecision::kF16) ==
+            wkv::serialize(on_host, wkv::StatePrecision::kF16));
+    }
+  }
+
+  TEST_CASE("a state at rest is saved as it is, also where rounding made its largest number a power of two") {
+    const RandomWeights random({}, 12);
+    Engine gpu(on_gpu(random), 1, 4);
+    SessionState state = fresh_state(gpu.network());
+    float* const numbers = state.numbers->floats();
+    numbers[0] = 0.99999F;
+    numbers[1] = 3e-10F;
+    numbers[2] = 0.3F;
+    SessionState on_host = state;
+    on_host.unshare();
+    on_host.rest();
+    state.move_to(gpu.network());
+    state.rest(gpu.network());
+    REQUIRE(state.device != nullptr);
+    const auto saved = wkv::serialize(on_host, wkv::StatePrecision::kF16);
+    CHECK(wkv::serialize(state, wkv::StatePrecision::kF16) == saved);
+    SessionState again = wkv::deserialize(saved);
+    again.rest();
+    CHECK(wkv::serialize(again, wkv::StatePrecision::kF16) != saved);  // the case is one
+    state.rest();
+    CHECK(wkv::serialize(state, wkv::StatePrecision::kF16) == saved);
   }
 
   TEST_CASE("what has no room to rest on the GPU rests on the host") {
@@ -193,18 +226,59 @@ TEST_SUITE("CUDA model") {
       Engine gpu(on_gpu(random), 1, 4);
       const auto first = evaluate(gpu, fresh_state(gpu.network()), {1, 2, 3});
       std::vector<SessionState> all;
-      do {
-        REQUIRE(all.size() < 2000);
+      const auto rest_another = [&] {
         all.push_back(first->state);
-        all.back().rest();
-      } while (all.back().device != nullptr);
+        all.back().rest(gpu.network());
+        return all.back().device != nullptr;
+      };
+      while (all.size() < 2000 && rest_another()) continue;
       CHECK(all.size() > 16);
+      CHECK(all.size() < 2000);
       CHECK(all.back().resting != nullptr);
       CHECK(numbers_of(all.back()) == numbers_of(all.front()));
-      const auto on_device = evaluate(gpu, all.front(), {4});
-      const auto on_host = evaluate(gpu, all.back(), {4});
-      REQUIRE(!on_device->error.has_value());
-      CHECK(on_device->values == on_host->values);
+      const Floats values = evaluate(gpu, all.back(), {4})->values;
+      CHECK(!values.empty());
+      CHECK(evaluate(gpu, all.front(), {4})->values == values);
+    }
+    wkv::cuda::simt::set_machine({});
+  }
+
+  TEST_CASE("where those that are awake have all the memory, none wakes, and others rest on the host") {
+    const RandomWeights random({}, 15);
+    wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
+    {
+      const auto network = on_gpu(random);
+      SessionState first = fresh_state(*network);
+      std::fill_n(first.numbers->floats(), first.layout.numbers(), 1.0F / 3);
+      first.move_to(*network);
+      SessionState early = first;
+      early.rest(*network);
+      const Floats rounded = numbers_of(early);
+      std::vector<std::shared_ptr<wkv::DeviceNumbers>> awake;
+      const wkv::Error full = wkv::test::refusal([&] {
+        for (;;) awake.push_back(network->create_numbers());
+      });
+      CHECK(full.code == "ERR_WKV_DEVICE");
+      SessionState state = first;
+      state.rest(*network);
+      // Pages at rest are small enough for what awake ones left over.
+      while (state.device != nullptr) {
+        awake.push_back(std::move(state.device));
+        state = first;
+        state.rest(*network);
+      }
+      CHECK(state.resting != nullptr);
+      CHECK(numbers_of(state) == rounded);
+
+      const wkv::Error refused = wkv::test::refusal([&] { early.move_to(*network); });
+      CHECK(refused.code == "ERR_WKV_DEVICE");
+      REQUIRE(early.device != nullptr);
+      CHECK(early.device->rests());
+      CHECK(numbers_of(early) == rounded);
+      awake.clear();
+      early.move_to(*network);
+      CHECK(!early.device->rests());
+      CHECK(numbers_of(early) == rounded);
     }
     wkv::cuda::simt::set_machine({});
   }
