@@ -187,10 +187,4 @@ module.exports = [
     from: 'group.numbers += block_y() * numbers_of_layer;',
     to: '',
   },
-  {
-    name: 'rest: the logarithms of RWKV-4 are rounded',
-    file: 'backend/cuda/pages.cu',
-    from: 'add(shape.heads, 0);',
-    to: 'add(shape.heads, shape.heads);',
-  },
 ];
