@@ -8,7 +8,8 @@
  *
  * A model is an RWKV of any version from 4 to 7 with matrices in int8, in the panels of
  * native/kernels/gemm_int8. Its sessions' states are pages in the GPU's memory, which may outlive it. The
- * functions of one model and its pages may be called from any thread; they wait for each other.
+ * functions of one model and its pages may be called from any thread; but for destroy_page they wait for each
+ * other.
  */
 
 #include <stdint.h>
