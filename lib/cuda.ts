@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import type { Device } from './device';
 import { WkvError } from './errors';
-import { fromNative, native } from './native';
+import { fromNative, native, type CudaTarget } from './native';
 import { unpacked } from './unpacked';
 
 /** An NVIDIA GPU that models can be on. */
@@ -70,6 +71,40 @@ export function cudaDevices(): { devices: CudaDevice[]; unusable: UnusableCudaDe
     throw new WkvError('ERR_WKV_DEVICE', others.length === 0 ? first.reason : reasons.join('; '));
   }
   return { devices, unusable };
+}
+
+/** A GPU as the addon takes it, and what it is. */
+function gpuOf({ device, name, computeCapability, freeMemory }: CudaDevice) {
+  const target: CudaTarget = { library: cudaLibrary(), device: Number(device.slice('cuda:'.length)) };
+  return { target, name: `${name}, compute capability ${computeCapability}`, freeMemory };
+}
+
+/** The GPUs that can be used, if there are any. */
+export function usableGpus() {
+  try {
+    return cudaDevices().devices.map(gpuOf);
+  } catch (error) {
+    if (error instanceof WkvError) return [];
+    throw error;
+  }
+}
+
+/**
+ * The GPU that is meant; undefined for 'cpu' and 'auto'.
+ *
+ * @throws {WkvError} `ERR_WKV_DEVICE` where it cannot be used
+ */
+export function chooseGpu(device: Device = 'auto') {
+  if (device === 'auto' || device === 'cpu') return undefined;
+  const { devices, unusable } = cudaDevices();
+  const gpu = device === 'cuda' ? devices[0] : devices.find((each) => each.device === device);
+  if (gpu === undefined) {
+    const names = devices.map((each) => `${each.device} (${each.name})`).join(', ');
+    const reason =
+      unusable.find((each) => each.device === device)?.reason ?? `there is no device '${device}'`;
+    throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
+  }
+  return gpuOf(gpu);
 }
 
 function listDevices() {

@@ -7,6 +7,7 @@ export type { ChatCompletion, ChatPart } from './chat/reply';
 export type { Template, TemplateName } from './chat/templates';
 export type { ChatOptions } from './chat/create';
 export type { CudaDevice, UnusableCudaDevice } from './cuda';
+export type { Device } from './device';
 export { convertModel, type Conversion, type ConvertOptions, type ConvertProgress } from './convert';
 export { StreamingDecoder } from './decoder';
 export { demoModel } from './demo-model';

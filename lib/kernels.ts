@@ -1,8 +1,9 @@
 import { isFloat32Array, isTypedArray } from 'node:util/types';
-import { cudaDevices, type CudaDevice, type UnusableCudaDevice } from './cuda';
+import { chooseGpu, cudaDevices, type CudaDevice, type UnusableCudaDevice } from './cuda';
+import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { fromNative, native } from './native';
-import { checkOptions, integer, oneOf, outOfRange, wrongType, type Checks } from './options';
+import { checkOptions, integer, outOfRange, wrongType, type Checks } from './options';
 import { usableThreads } from './threads';
 
 /** A matrix of 8-bit numbers: element [row][column] is `values * scales[row][column / group, rounded down]`. */
@@ -29,7 +30,8 @@ export interface GemmInt8Arguments {
   tokens: number;
   rows: number;
   columns: number;
-  device?: 'auto' | 'cpu' | 'cuda';
+  /** 'auto' (the default) is the CPU. With a GPU everything is copied there and back; the bits are the same. */
+  device?: Device;
 }
 
 export interface Wkv5Arguments {
@@ -47,7 +49,8 @@ export interface Wkv5Arguments {
   tokens: number;
   heads: number;
   headSize: number;
-  device?: 'auto' | 'cpu' | 'cuda';
+  /** 'auto' (the default) is the CPU. With a GPU everything is copied there and back; the bits are the same. */
+  device?: Device;
 }
 
 export interface KernelFeatures {
@@ -67,7 +70,6 @@ export interface KernelFeatures {
 
 const most = 2 ** 24;
 const size = integer(1, most);
-const device = oneOf('auto', 'cpu', 'cuda');
 const mostNumbers = 2 ** 31 - 1;
 
 /** The computations that a model is made of, on arrays. All of them are synchronous and leave their arguments alone. */
@@ -102,7 +104,8 @@ export const kernels = Object.freeze({
    * quantized per token and group, sums are exact in 32 bits per group and scaled in float32.
    *
    * @returns [tokens][rows]
-   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`
+   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`, or
+   *   `ERR_WKV_UNSUPPORTED` for a size that is too large for the kernel on a GPU
    */
   gemmInt8(gemm: GemmInt8Arguments): Float32Array {
     const checks: Checks<GemmInt8Arguments> = {
@@ -111,7 +114,7 @@ export const kernels = Object.freeze({
       tokens: size,
       rows: size,
       columns: size,
-      device,
+      device: anyDevice,
     };
     const checked = checkOptions<GemmInt8Arguments>(gemm, checks, 'arguments');
     const { weights, tokens, rows, columns, activations } = required(
@@ -119,13 +122,13 @@ export const kernels = Object.freeze({
       ['activations', 'weights', 'tokens', 'rows', 'columns'],
       'arguments',
     );
-    requireCpu(checked.device);
     const group = wholeGroup('weights.group', groupSize('weights.group', weights.group ?? 0), columns);
     const values = int8('weights.values', weights.values, rows * columns);
     const scales = floats('weights.scales', weights.scales, rows * Math.ceil(columns / group));
     const x = floats('activations', activations, tokens * columns);
     const output = new Float32Array(within('tokens * rows', tokens * rows));
     const threads = usableThreads();
+    const cuda = chooseGpu(checked.device)?.target;
     call(() => {
       native.kernels.gemmInt8({
         activations: x,
@@ -137,6 +140,7 @@ export const kernels = Object.freeze({
         group,
         threads,
         output,
+        cuda,
       });
     });
     return output;
@@ -147,13 +151,14 @@ export const kernels = Object.freeze({
    * `y[j] = sum over i of r[i] * (S[i][j] + u[i] * k[i] * v[j])`, then `S[i][j] = w[i] * S[i][j] + k[i] * v[j]`.
    *
    * @returns y [batch][tokens][heads][headSize], and the state after the last token
-   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`
+   * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`, or
+   *   `ERR_WKV_UNSUPPORTED` for a size that is too large for the kernel on a GPU
    */
   wkv5(wkv: Wkv5Arguments): { y: Float32Array; state: Float32Array } {
     const array = anyFloats;
     const checks: Checks<Wkv5Arguments> = {
       ...{ r: array, k: array, v: array, w: array, u: array, state: array },
-      ...{ batch: size, tokens: size, heads: size, headSize: integer(1, 4096), device },
+      ...{ batch: size, tokens: size, heads: size, headSize: integer(1, 4096), device: anyDevice },
     };
     const checked = checkOptions<Wkv5Arguments>(wkv, checks, 'arguments');
     const given = required(
@@ -161,7 +166,6 @@ export const kernels = Object.freeze({
       ['r', 'k', 'v', 'w', 'u', 'batch', 'tokens', 'heads', 'headSize'],
       'arguments',
     );
-    requireCpu(checked.device);
     const { batch, tokens, heads, headSize } = given;
     const channels = heads * headSize;
     const count = batch * tokens * channels;
@@ -176,8 +180,9 @@ export const kernels = Object.freeze({
         ? new Float32Array(within('the state', states))
         : floats('state', checked.state, states).slice();
     const y = new Float32Array(count);
+    const cuda = chooseGpu(checked.device)?.target;
     call(() => {
-      native.kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y });
+      native.kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y, cuda });
     });
     return { y, state };
   },
@@ -258,13 +263,4 @@ function int8(name: string, value: unknown, count: number): Int8Array {
 function anyWeights(name: string, value: unknown): GemmInt8Arguments['weights'] {
   if (typeof value !== 'object' || value === null) throw wrongType(name, 'what quantizeInt8 returns', value);
   return value as GemmInt8Arguments['weights'];
-}
-
-function requireCpu(wanted: string | undefined): void {
-  if (wanted === 'cuda') {
-    throw new WkvError(
-      'ERR_WKV_DEVICE',
-      "device: 'cuda' is for models; kernels run on the CPU, 'cpu' or 'auto'",
-    );
-  }
 }

@@ -1,25 +1,19 @@
 import { fileURLToPath } from 'node:url';
-import { cudaDevices, cudaLibrary } from './cuda';
+import { chooseGpu, usableGpus } from './cuda';
+import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { openTensorDirectory, type TensorDirectory } from './formats';
 import { runJob } from './job';
 import { Model, type ModelInfo } from './model';
-import { fromNative, native, type NativeLoadOptions } from './native';
-import {
-  abortSignal,
-  boolean,
-  callback,
-  checkOptions,
-  integer,
-  number,
-  oneOf,
-  wrongType,
-  wrongValue,
-} from './options';
+import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
+import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
 import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
 import type { TokenizerLike } from './tokenizer';
+
+/** Sessions that are stepped together at most. */
+const defaultMaxBatch = 64;
 
 export interface LoadProgress {
   phase: 'load';
@@ -31,10 +25,12 @@ export interface LoadProgress {
 
 export interface LoadOptions {
   /**
-   * Where the model runs: 'cpu', or 'auto' (the default), which is the CPU so far; 'cuda' or 'cuda:1' and so on for an
-   * NVIDIA GPU, which keeps its weights in int8.
+   * Where the model runs: 'cpu'; 'cuda', or 'cuda:1' and so on, for an NVIDIA GPU, which keeps its weights in int8; or
+   * 'auto' (the default). That is a GPU where the package of the CUDA backend is installed, the weights would be int8
+   * on the CPU too, and they and the states of `maxBatch` sessions fit into the GPU's free memory; else the CPU. The
+   * bits are the same on both.
    */
-  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+  device?: Device;
   /**
    * What to keep matrices in. 'auto' (the default) is what a packed file has, else 'int8' from 100 million parameters
    * on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to 8 bits per group of channels and
@@ -84,40 +80,20 @@ export interface LoadOptions {
  */
 export async function loadModel(path: string | URL, options?: LoadOptions): Promise<Model> {
   const checked = checkLoadOptions(options);
-  const { device, weights, signal, onProgress } = checked;
-  const gpu = device?.startsWith('cuda') === true ? chooseGpu(device) : undefined;
+  const { device = 'auto', signal } = checked;
+  const gpu = chooseGpu(device);
   const directory = await openTensorDirectory(path, { signal });
-  // A packed file has weights of its own.
-  const automatic = gpu === undefined || directory.packed !== undefined ? undefined : 'int8';
-  const loadOptions: NativeLoadOptions = {
-    weights: weights === undefined || weights === 'auto' ? automatic : weights,
-    groupNormEpsilon: checked.groupNormEpsilon,
-    mmap: checked.mmap,
-    cuda: gpu && { library: gpu.library, device: gpu.index },
-  };
   const name = path instanceof URL ? fileURLToPath(path) : path;
   try {
-    const { vocabulary } = requireMemory(directory, loadOptions, name);
-    const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary, directory.vocabulary);
-    const nativeOptions = {
-      ...loadOptions,
-      threads: checked.threads ?? usableThreads(),
-      maxBatch: checked.maxBatch ?? 64,
-      resting: checked.statePrecision === 'f16',
-    };
-    const model = await runJob((report) => native.loadModel(directory, nativeOptions, report), {
-      onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
-      signal,
-      discard: (unwanted) => unwanted.dispose(),
-    });
-    const chatTemplate = directory.metadata['tokenizer.chat_template'];
-    const info: ModelInfo = {
-      ...model.info(),
-      ...(chatTemplate === undefined ? {} : { chatTemplate }),
-      device: gpu === undefined ? 'cpu' : `cuda:${gpu.index}`,
-      isa: gpu?.name ?? native.features().selected,
-    };
-    return new Model(model, info, tokenizer, checked.statePrecision === 'f16');
+    const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
+    if (automatic !== undefined) {
+      try {
+        return await loadOn(automatic, directory, name, checked);
+      } catch (error) {
+        if (!isRefusalOfGpu(error)) throw error;
+      }
+    }
+    return await loadOn(gpu, directory, name, checked);
   } catch (error) {
     throw fromNative(error, { path: name });
   } finally {
@@ -125,43 +101,73 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   }
 }
 
-/**
- * What a model file holds, from its header alone.
- *
- * @throws as {@link loadModel}
- */
-export async function inspectModel(path: string | URL, options: NativeLoadOptions = {}) {
-  const directory = await openTensorDirectory(path);
-  try {
-    return { format: directory.format, files: directory.files, ...native.inspectModel(directory, options) };
-  } catch (error) {
-    throw fromNative(error, { path: path instanceof URL ? fileURLToPath(path) : path });
-  } finally {
-    await directory.close();
-  }
+type CheckedOptions = ReturnType<typeof checkLoadOptions>;
+type Gpu = ReturnType<typeof chooseGpu>;
+
+function nativeOptions(
+  { weights = 'auto', groupNormEpsilon, mmap }: CheckedOptions,
+  cuda?: CudaTarget,
+): NativeLoadOptions {
+  return { weights: weights === 'auto' ? undefined : weights, groupNormEpsilon, mmap, cuda };
 }
 
-/** @throws {WkvError} `ERR_WKV_DEVICE` where it cannot be used */
-function chooseGpu(device: string) {
-  const { devices, unusable } = cudaDevices();
-  const gpu = device === 'cuda' ? devices[0] : devices.find((each) => each.device === device);
-  if (gpu === undefined) {
-    const names = devices.map((each) => `${each.device} (${each.name})`).join(', ');
-    const reason =
-      unusable.find((each) => each.device === device)?.reason ?? `there is no device '${device}'`;
-    throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
-  }
-  const index = Number(gpu.device.slice('cuda:'.length));
-  return { index, library: cudaLibrary(), name: `${gpu.name}, compute capability ${gpu.computeCapability}` };
+/** @param gpu undefined for the CPU */
+async function loadOn(
+  gpu: Gpu,
+  directory: TensorDirectory,
+  name: string,
+  checked: CheckedOptions,
+): Promise<Model> {
+  const { signal, onProgress, statePrecision } = checked;
+  const loadOptions = nativeOptions(checked, gpu?.target);
+  // A packed file has weights of its own.
+  if (gpu !== undefined && directory.packed === undefined) loadOptions.weights ??= 'int8';
+  const { vocabulary } = requireMemory(directory, loadOptions, name);
+  const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary, directory.vocabulary);
+  const engineOptions = {
+    ...loadOptions,
+    threads: checked.threads ?? usableThreads(),
+    maxBatch: checked.maxBatch ?? defaultMaxBatch,
+    resting: statePrecision === 'f16',
+  };
+  const model = await runJob((report) => native.loadModel(directory, engineOptions, report), {
+    onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
+    signal,
+    discard: (unwanted) => unwanted.dispose(),
+  });
+  const chatTemplate = directory.metadata['tokenizer.chat_template'];
+  const info: ModelInfo = {
+    ...model.info(),
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    device: gpu === undefined ? 'cpu' : `cuda:${gpu.target.device}`,
+    isa: gpu?.name ?? native.features().selected,
+  };
+  return new Model(model, info, tokenizer, statePrecision === 'f16');
+}
+
+/**
+ * For 'auto': a GPU, if the model would be in int8 anyway, so that the bits are the same, and one has room for it and
+ * for as many sessions as are computed together.
+ */
+function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu {
+  const onCpu = native.inspectModel(directory, nativeOptions(checked));
+  if (onCpu.weights !== 'int8' || onCpu.loaded) return undefined;
+  const needed = onCpu.weightBytes + (checked.maxBatch ?? defaultMaxBatch) * onCpu.stateBytes;
+  return usableGpus().find(
+    ({ target, freeMemory }) =>
+      freeMemory >= needed || native.inspectModel(directory, nativeOptions(checked, target)).loaded,
+  );
+}
+
+/** Whether it is a GPU's, or its library's, own error: dimensions that its kernels do not take, too little memory. */
+function isRefusalOfGpu(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === 'ERR_WKV_DEVICE' || code === 'ERR_WKV_UNSUPPORTED';
 }
 
 function checkLoadOptions(options: unknown) {
   return checkOptions<LoadOptions>(options, {
-    device: (name, value) => {
-      if (value === 'auto' || value === 'cpu' || value === 'cuda') return value;
-      if (typeof value === 'string' && /^cuda:\d{1,3}$/.test(value)) return `cuda:${Number(value.slice(5))}`;
-      throw wrongValue(`${name}: expected 'auto', 'cpu', 'cuda' or 'cuda:0' and so on`);
-    },
+    device: anyDevice,
     weights: oneOf('auto', 'f32', 'f16', 'bf16', 'int8', 'int4'),
     threads: integer(1, 256),
     maxBatch: integer(1, 65_536),

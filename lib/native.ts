@@ -136,12 +136,18 @@ export interface NativeModel {
   dispose(): Promise<void>;
 }
 
+/** A GPU: the path of the CUDA backend's library, and the device's number. */
+export interface CudaTarget {
+  library: string;
+  device: number;
+}
+
 export interface NativeLoadOptions {
   weights?: Precision | undefined;
   groupNormEpsilon?: number | undefined;
   mmap?: boolean | undefined;
   /** The device of the CUDA backend's library that the model is to be on. */
-  cuda?: { library: string; device: number } | undefined;
+  cuda?: CudaTarget | undefined;
 }
 
 /** Work on another thread; the promise is of `undefined` where it was called off. */

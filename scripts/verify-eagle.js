@@ -196,7 +196,7 @@ async function verify(file, options) {
 
 const program = new Command('npm run verify:eagle --')
   .description(description)
-  .argument('<file>', 'the weight file: .pth or .safetensors, or a directory as Hugging Face lays it out')
+  .argument('<file>', 'the weight file (.pth, .safetensors, .gguf and so on), or a Hugging Face directory')
   .option(
     '--lambada <path>',
     'the list of passages, JSON Lines with a "text" each',

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { anyDevice, type Device } from '../device';
 
 /** Reads a number from `lowest` to `highest`, both included. */
 export function number(lowest: number, highest: number) {
@@ -21,6 +22,15 @@ export function integer(lowest: number, highest = Number.MAX_SAFE_INTEGER) {
     }
     return value;
   };
+}
+
+/** Reads the name of a device. */
+export function device(text: string): Device {
+  try {
+    return anyDevice('--device', text);
+  } catch {
+    throw new InvalidArgumentError('It has to be auto, cpu, cuda, or cuda:0 and so on.');
+  }
 }
 
 /** Reads a seed: an integer from 0 to 2^64 - 1. */

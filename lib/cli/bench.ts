@@ -73,11 +73,11 @@ function reportOf(
   const over = (value: (round: Round) => number | null): Spread | null =>
     spreadOf(measured.rounds.map(value));
   const operations = operationsPerToken(info);
-  const { architecture, version, parameters, weights, weightBytes, stateBytes, isa } = info;
+  const { architecture, version, parameters, weights, weightBytes, stateBytes, device, isa } = info;
   return {
     path,
     ...{ architecture, version, parameters, weights, weightBytes, bytesPerToken, stateBytes },
-    ...{ isa, threads, rounds },
+    ...{ device, isa, threads, rounds },
     memory: {
       residentBytes: measured.residentBytes,
       overWeightBytes: measured.residentBytes - weightBytes,
@@ -115,17 +115,14 @@ function operationsPerToken({ parameters, vocabulary, embedding }: Model['info']
 }
 
 function describe(report: Report): string {
-  const { decode, prompt, together, memory, ceilings, threads, rounds } = report;
+  const { decode, prompt, together, ceilings, threads, rounds } = report;
   const head: [string, string][] = [
     [
       'model',
       `${printable(report.path)}: RWKV ${report.version}, ${formatCount(report.parameters)} parameters`,
     ],
     ['weights', `${report.weights}, ${formatBytes(report.weightBytes)}`],
-    [
-      'memory',
-      `${formatBytes(memory.residentBytes)} in use, ${formatBytes(Math.max(0, memory.overWeightBytes))} over the weights`,
-    ],
+    ['memory', memoryText(report)],
     ['session', `${formatBytes(report.stateBytes)} of state, however long the text`],
     ['measured', `${counted(rounds, 'round')}, ${report.isa}, ${counted(threads, 'thread')}`],
   ];
@@ -156,14 +153,23 @@ function describe(report: Report): string {
   return `${table(head)}\n${lines.join('')}`;
 }
 
-function besideMemory({ decode, ceilings, bytesPerToken, threads }: Report): string {
+function memoryText({ memory, device }: Report): string {
+  const resident = formatBytes(memory.residentBytes);
+  return device === 'cpu'
+    ? `${resident} in use, ${formatBytes(Math.max(0, memory.overWeightBytes))} over the weights`
+    : `${resident} in use beside the GPU's`;
+}
+
+function besideMemory({ decode, ceilings, bytesPerToken, device, threads }: Report): string {
   return beside(
     `${billions(decode.bytesPerSecond)} GB/s of weights`,
     decode.ofRead,
     `the ${billions(ceilings.readBytesPerSecond)} that ${threads === 1 ? '1 thread reads' : `${threads} threads read`}`,
-    isSetByMemory(bytesPerToken)
-      ? 'the memory was not measured: too little is free'
-      : 'not set by memory: so little may stay in caches',
+    device !== 'cpu'
+      ? 'how fast a GPU reads its memory is not measured here'
+      : isSetByMemory(bytesPerToken)
+        ? 'the memory was not measured: too little is free'
+        : 'not set by memory: so little may stay in caches',
   );
 }
 

@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { integer } from './arguments';
 import type { Interruption } from './interruption';
 import { library } from './library';
+import { modelFiles } from './model-options';
 import { LoadingBar } from './progress';
 import { formatBytes, formatJson, printable } from './terminal';
 import { writtenAs, type ElementType, type QuantizedPrecision } from '../quantized';
@@ -34,7 +35,7 @@ export function addConvert(program: Command, interruption: Interruption): void {
     .command('convert')
     .summary('write a model as one file: quantized, to load in a moment, or plain')
     .description('Writes a model as one .safetensors file: quantized, to load in a moment, or plain.')
-    .argument('<in>', 'a .pth, .safetensors or .st file, or a Hugging Face directory')
+    .argument('<in>', modelFiles)
     .argument('<out>', 'the file to write')
     .addOption(new Option('--weights <type>', 'write the weights as this').choices(writtenAs).default('int8'))
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))

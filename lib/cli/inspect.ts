@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
 import type { Interruption } from './interruption';
 import { library } from './library';
-import { precisions } from './model-options';
+import { modelFiles, precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory, mostOf, storedBytes } from './weights';
 import type { StoredType, TensorDirectory } from '../formats';
@@ -35,10 +35,7 @@ export function addInspect(program: Command, interruption: Interruption): void {
     .command('inspect')
     .summary('say what a model file is, whether it fits, and how fast it can be')
     .description('Says what a model file is, whether it fits into memory here, and how fast it can be.')
-    .argument(
-      '[file]',
-      'a .pth, .safetensors, .gguf or rwkv.cpp .bin file, or a Hugging Face directory (default: the embedded model)',
-    )
+    .argument('[file]', `${modelFiles} (default: the embedded model)`)
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action(async (file: string | undefined, { json }: { json?: true }) => {

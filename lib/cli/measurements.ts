@@ -18,7 +18,7 @@ const leastOfSessions = 0.5;
 
 /** What is measured in one round; the ceilings in the same seconds as what they are ceilings of. */
 export interface Round {
-  /** Bytes of memory that the threads read in a second; null where memory is not the limit, or too little is free. */
+  /** Bytes that the threads read in a second; null where memory is not the limit, too little is free, or on a GPU. */
   read: number | null;
   /** Tokens per second of one session that takes in one token after another. */
   decode: number;
@@ -64,8 +64,12 @@ export async function measure(
     first,
     ...Array.from({ length: Math.min(mostSessions, Math.max(1, room)) - 1 }, () => model.createSession()),
   ];
+  // What a GPU can do at most is not measured here.
+  const onCpu = model.info.device === 'cpu';
   const meter =
-    isSetByMemory(bytesPerToken) && roomToMeasure(usableMemory()) ? new BandwidthMeter(threads) : undefined;
+    onCpu && isSetByMemory(bytesPerToken) && roomToMeasure(usableMemory())
+      ? new BandwidthMeter(threads)
+      : undefined;
   const arithmetic = isQuantized(model.info.weights) ? 'int8' : 'f32';
   const results: Round[] = [];
   try {
@@ -73,7 +77,7 @@ export async function measure(
     while (results.length < rounds) {
       const read = meter === undefined ? null : await meter.measure();
       const decode = await perSecond(leastOfDecoding, () => step([first], tokens), signal);
-      const peak = await native.measurePeak(arithmetic, threads);
+      const peak = onCpu ? await native.measurePeak(arithmetic, threads) : 0;
       const prompt = await perSecond(leastOfPrompts, () => takeIn(model, tokens, signal), signal);
       const together = await perSecond(leastOfSessions, () => step(sessions, tokens), signal);
       results.push({

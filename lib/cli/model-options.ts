@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
-import { integer } from './arguments';
+import { device, integer } from './arguments';
 import { library } from './library';
 import { LoadingBar } from './progress';
+import type { Device } from '../device';
 import type { Model } from '../model';
 import type { Precision } from '../native';
 import { quantizedPrecisions } from '../quantized';
@@ -9,10 +10,14 @@ import { quantizedPrecisions } from '../quantized';
 export const precisions: readonly Precision[] = ['f32', 'f16', 'bf16', ...quantizedPrecisions];
 const weightTypes: readonly string[] = ['auto', ...precisions];
 
+/** What loadModel takes. */
+export const modelFiles = 'a .pth, .safetensors, .st, .gguf or .bin file, or a Hugging Face directory';
+
 /** What {@link addModelOptions} reads from the command line. */
 export interface ModelFlags {
   model?: string;
   weights: string;
+  device?: Device;
   threads?: number;
   vocabulary?: string;
 }
@@ -25,12 +30,7 @@ export function addModelOptions(command: Command): Command {
 /** The same without a vocabulary: for commands that have nothing to do with text. */
 export function addLoadOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option(
-        '-m, --model <file>',
-        'a .pth or .safetensors file, or a Hugging Face directory (default: the embedded demonstration model)',
-      ),
-    )
+    .addOption(new Option('-m, --model <file>', `${modelFiles} (default: the embedded demonstration model)`))
     .addOption(
       new Option(
         '--weights <type>',
@@ -38,6 +38,11 @@ export function addLoadOptions(command: Command): Command {
       )
         .choices(weightTypes)
         .default('auto'),
+    )
+    .option(
+      '--device <name>',
+      "cpu, cuda or cuda:1 and so on (default: auto, a GPU with room for a model in int8, if wkv's CUDA backend is installed, else cpu)",
+      device,
     )
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256));
 }
@@ -56,6 +61,7 @@ export async function load(flags: ModelFlags, signal: AbortSignal): Promise<Mode
       signal,
       onProgress: bar.update,
       ...(isWeights(flags.weights) ? { weights: flags.weights } : {}),
+      ...(flags.device === undefined ? {} : { device: flags.device }),
       ...(flags.threads === undefined ? {} : { threads: flags.threads }),
       ...(flags.vocabulary === undefined ? {} : { tokenizer: Tokenizer.fromVocabulary(flags.vocabulary) }),
     });

@@ -264,13 +264,17 @@ LoadOptions to_load_options(const Napi::Value& value) {
   }
   const Napi::Value mmap = object.Get("mmap");
   if (!mmap.IsUndefined()) options.mmap = mmap.ToBoolean();
-  const Napi::Value cuda = object.Get("cuda");
-  if (!cuda.IsUndefined()) {
-    const Napi::Object target = require_object(cuda, "cuda");
-    options.cuda = &open_cuda(target.Get("library"));
-    options.cuda_device = static_cast<int>(require_number(target.Get("device"), "device", 0, 999));
-  }
+  const CudaTarget target = to_cuda_target(object.Get("cuda"));
+  options.cuda = target.api;
+  options.cuda_device = target.device;
   return options;
+}
+
+CudaTarget to_cuda_target(const Napi::Value& value) {
+  if (value.IsUndefined()) return {};
+  const Napi::Object target = require_object(value, "cuda");
+  return {&open_cuda(target.Get("library")),
+          static_cast<int>(require_number(target.Get("device"), "device", 0, 999))};
 }
 
 const WkvCudaApi& open_cuda(const Napi::Value& path) {

@@ -39,6 +39,12 @@ Sampling to_sampling(const Napi::Value& value);
 LoadOptions to_load_options(const Napi::Value& value);
 // The CUDA backend's library at a path; throws ERR_WKV_DEVICE.
 const WkvCudaApi& open_cuda(const Napi::Value& path);
+// What an option `cuda: { library, device }` says; throws as open_cuda() does.
+struct CudaTarget {
+  const WkvCudaApi* api = nullptr;  // null: the CPU
+  int device = 0;
+};
+CudaTarget to_cuda_target(const Napi::Value& value);
 // The option `threads`.
 unsigned to_threads(const Napi::Object& options);
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info);

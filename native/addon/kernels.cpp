@@ -10,6 +10,7 @@
 #include "addon/background.h"
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/peak.h"
+#include "engine/cuda_library.h"
 #include "engine/matrix_product.h"
 
 namespace wkv::addon {
@@ -45,13 +46,15 @@ int group_of(const Napi::Object& object) {
 
 std::size_t product(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
-// Runs what may find no memory.
+// Runs what may find no memory, or no GPU.
 template <class Body>
-void with_memory(Napi::Env env, Body&& body) {
+void run_kernel(Napi::Env env, Body&& body) {
   try {
     body();
   } catch (const std::bad_alloc&) {
     throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for the kernel's buffers"));
+  } catch (const Error& error) {
+    throw to_javascript(env, error);
   }
 }
 
@@ -67,7 +70,7 @@ void quantize_int8(const Napi::CallbackInfo& info) {
       view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
   const std::span<float> scales = floats(object, "scales", product(rows, groups));
   const KernelTable& kernels = selected_kernels();
-  with_memory(info.Env(), [&] {
+  run_kernel(info.Env(), [&] {
     std::vector<unsigned char> codes(static_cast<std::size_t>(group));
     for (int row = 0; row < rows; ++row) {
       for (int index = 0; index < groups; ++index) {
@@ -84,7 +87,67 @@ void quantize_int8(const Napi::CallbackInfo& info) {
   });
 }
 
-// gemmInt8({ activations, values, scales, tokens, rows, columns, group, threads, output }): fills output.
+// A matrix of codes -127 to 127 (-128 is taken for -127) [rows][columns] and scales [rows][groups] in panels.
+Matrix packed(std::span<const std::int8_t> values, std::span<const float> scales, int rows, int columns,
+              int group) {
+  Matrix weights(Precision::kInt8, rows, columns, group);
+  const int groups = (columns + group - 1) / group;
+  std::vector<unsigned char> codes(static_cast<std::size_t>(group));
+  for (int row = 0; row < rows; ++row) {
+    for (int index = 0; index < groups; ++index) {
+      const std::size_t begin = product(row, columns) + product(index, group);
+      const int size = std::min(group, columns - index * group);
+      for (int i = 0; i < size; ++i) {
+        const int value = std::max<int>(values[begin + static_cast<std::size_t>(i)], -kMostCode);
+        codes[static_cast<std::size_t>(i)] = static_cast<unsigned char>(value + 128);
+      }
+      weights.put_int8(row, index, codes.data(),
+                       scales[product(row, groups) + static_cast<std::size_t>(index)]);
+    }
+  }
+  return weights;
+}
+
+void multiply_on_cpu(const Matrix& weights, int tokens, const float* activations, unsigned threads,
+                     float* output) {
+  const auto columns = static_cast<std::size_t>(weights.columns);
+  const auto rows = static_cast<std::size_t>(weights.rows);
+  const auto most = static_cast<std::size_t>(std::min(tokens, kBlockTokens));
+  MatrixScratch scratch(threads, most, weights.columns);
+  Activation input(most, weights.columns);
+  Activation result(most, weights.rows);
+  for (int begin = 0; begin < tokens; begin += kBlockTokens) {
+    const auto first = static_cast<std::size_t>(begin);
+    const auto count = static_cast<std::size_t>(std::min(kBlockTokens, tokens - begin));
+    for (std::size_t token = 0; token < count; ++token) {
+      std::copy_n(activations + (first + token) * columns, columns, input.row(token));
+    }
+    const Product one[] = {{&weights, &input, &result}};
+    multiply(selected_kernels(), ThreadPool::process(), threads, scratch, count, one,
+             [](std::size_t, std::size_t, int, int) {});
+    for (std::size_t token = 0; token < count; ++token) {
+      std::copy_n(result.row(token), rows, output + (first + token) * rows);
+    }
+  }
+}
+
+void multiply_on_gpu(const CudaTarget& gpu, const Matrix& weights, int tokens, const float* activations,
+                     float* output) {
+  const WkvCudaGemmInt8 gemm{.weights = {.panels = weights.data.data(),
+                                         .bytes = weights.size_in_bytes(),
+                                         .rows = weights.rows,
+                                         .columns = weights.columns,
+                                         .group = weights.group,
+                                         .input_scales = nullptr},
+                             .activations = activations,
+                             .output = output,
+                             .tokens = tokens};
+  WkvCudaFailure failure{};
+  check(gpu.api->gemm_int8(gpu.device, &gemm, &failure), failure);
+}
+
+// gemmInt8({ activations, values, scales, tokens, rows, columns, group, threads, output, cuda? }): fills
+// output.
 void gemm_int8(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
   const int tokens = dimension(object, "tokens");
@@ -99,46 +162,18 @@ void gemm_int8(const Napi::CallbackInfo& info) {
   const std::span<float> output = floats(object, "output", product(tokens, rows));
   const auto threads =
       static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
-  with_memory(info.Env(), [&] {
-    Matrix weights(Precision::kInt8, rows, columns, group);
-    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
-    for (int row = 0; row < rows; ++row) {
-      for (int index = 0; index < groups; ++index) {
-        const std::size_t begin = product(row, columns) + product(index, group);
-        const int size = std::min(group, columns - index * group);
-        for (int i = 0; i < size; ++i) {
-          // The kernels want -127 to 127.
-          const int value = std::max<int>(values[begin + static_cast<std::size_t>(i)], -kMostCode);
-          codes[static_cast<std::size_t>(i)] = static_cast<unsigned char>(value + 128);
-        }
-        weights.put_int8(row, index, codes.data(),
-                         scales[product(row, groups) + static_cast<std::size_t>(index)]);
-      }
-    }
-    const auto most = static_cast<std::size_t>(std::min(tokens, kBlockTokens));
-    MatrixScratch scratch(threads, most, columns);
-    Activation input(most, columns);
-    Activation result(most, rows);
-    for (int begin = 0; begin < tokens; begin += kBlockTokens) {
-      const auto count = static_cast<std::size_t>(std::min(kBlockTokens, tokens - begin));
-      for (std::size_t token = 0; token < count; ++token) {
-        std::copy_n(activations.data() +
-                        (static_cast<std::size_t>(begin) + token) * static_cast<std::size_t>(columns),
-                    columns, input.row(token));
-      }
-      const Product one[] = {{&weights, &input, &result}};
-      multiply(selected_kernels(), ThreadPool::process(), threads, scratch, count, one,
-               [](std::size_t, std::size_t, int, int) {});
-      for (std::size_t token = 0; token < count; ++token) {
-        std::copy_n(
-            result.row(token), rows,
-            output.data() + (static_cast<std::size_t>(begin) + token) * static_cast<std::size_t>(rows));
-      }
+  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
+  run_kernel(info.Env(), [&] {
+    const Matrix weights = packed(values, scales, rows, columns, group);
+    if (gpu.api == nullptr) {
+      multiply_on_cpu(weights, tokens, activations.data(), threads, output.data());
+    } else {
+      multiply_on_gpu(gpu, weights, tokens, activations.data(), output.data());
     }
   });
 }
 
-// wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y }): fills y and updates state.
+// wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y, cuda? }): fills y and updates state.
 void wkv5(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
   const int batch = dimension(object, "batch");
@@ -155,9 +190,26 @@ void wkv5(const Napi::CallbackInfo& info) {
   const std::size_t head_state = product(head_size, head_size);
   const std::span<float> state = floats(object, "state", product(batch, heads) * head_state);
   const std::span<float> y = floats(object, "y", numbers);
-  with_memory(info.Env(), [&] {
+  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
+  run_kernel(info.Env(), [&] {
     std::vector<float> forget(w.begin(), w.end());
     for (float& decay : forget) decay = 1.0F - decay;
+    if (gpu.api != nullptr) {
+      const WkvCudaWkv5 wkv{.r = r.data(),
+                            .k = k.data(),
+                            .v = v.data(),
+                            .forget = forget.data(),
+                            .u = u.data(),
+                            .state = state.data(),
+                            .y = y.data(),
+                            .batch = batch,
+                            .tokens = tokens,
+                            .heads = heads,
+                            .head_size = head_size};
+      WkvCudaFailure failure{};
+      check(gpu.api->wkv5(gpu.device, &wkv, &failure), failure);
+      return;
+    }
     for (std::size_t item = 0; item < product(batch, heads); ++item) {
       const std::size_t sequence = item / static_cast<std::size_t>(heads);
       const std::size_t channel =

@@ -4,6 +4,7 @@
 //   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small]
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <functional>
 #include <string>
 
+#include "gpu_check/kernels.h"
 #include "gpu_check/sessions.h"
 
 namespace wkv::gpu_check {
@@ -122,6 +124,26 @@ std::string difference(const std::vector<float>& actual, const std::vector<float
            std::to_string(expected[i]);
   }
   return "";
+}
+
+// Kernels alone, of the forms that there are: equal bit by bit.
+void check_kernels(const Library& tested, const Library& simulated, Report& report) {
+  std::string problem;
+  for (const auto& [batch, tokens, heads, size] :
+       {std::array{3, 1, 2, 64}, {2, 40, 2, 64}, {2, 9, 3, 20}, {1, 2, 1, 300}}) {
+    if (!problem.empty()) break;
+    problem = difference(wkv5_alone(tested, batch, tokens, heads, size),
+                         wkv5_alone(simulated, batch, tokens, heads, size));
+  }
+  report.check("wkv5 alone", problem);
+  problem.clear();
+  for (const auto& [tokens, rows, columns, group] :
+       {std::array{1, 33, 64, 64}, {7, 5, 112, 32}, {40, 64, 256, 64}, {200, 130, 512, 128}}) {
+    if (!problem.empty()) break;
+    problem = difference(gemm_int8_alone(tested, tokens, rows, columns, group),
+                         gemm_int8_alone(simulated, tokens, rows, columns, group));
+  }
+  report.check("gemm_int8 alone", problem);
 }
 
 // A whole model, prompts and single tokens of several sessions, on both: equal bit by bit.
@@ -306,6 +328,7 @@ int run(const std::string& library, const std::string& simulated_library, const 
               static_cast<double>(device.memory) / (1 << 30));
   Report report;
   check_instructions(tested, simulated, small, report);
+  check_kernels(tested, simulated, report);
   const auto shape = [](int layers, int channels, int heads, int head_size, int feed_forward, int vocabulary,
                         int tokens) {
     return WkvCudaShape{.architecture = WKV_CUDA_RWKV5,

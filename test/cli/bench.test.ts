@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { spreadOf } from '../../lib/cli/measurements';
 import { native } from '../../lib/native';
 import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel } from '../support/random-model';
 import { onWindows, underEmulator, unless, withoutMemory } from '../support/unless';
@@ -69,6 +70,24 @@ describe('wkv bench', () => {
     const { median: bytes } = decode!['bytesPerSecond'] as Spread;
     expect(bytes / tokens / Number(report['bytesPerToken'])).toBeCloseTo(1, 9);
     expect(memory!['residentBytes']).toBe(Number(memory!['overWeightBytes']) + Number(report['weightBytes']));
+  });
+
+  unless(withoutSimulatedCuda)('measures a model on a (simulated) GPU, without ceilings', async () => {
+    const path = await writeRandomModel(folder, 'gpu', smallShape);
+    const parameters = ['bench', '-m', path, '--device', 'cuda', '--rounds', '1'];
+    const environment = { WKV_CUDA_LIBRARY: simulatedCuda };
+    const report = json(await wkv([...parameters, '--json'], { environment }));
+    expect(report).toMatchObject({
+      device: 'cuda:0',
+      isa: expect.stringContaining('Simulated GPU') as string,
+      weights: 'int8',
+      ceilings: { readBytesPerSecond: null, operationsPerSecond: null },
+      decode: { ofRead: null },
+      prompt: { ofPeak: null },
+    });
+    const { stdout } = await wkv(parameters, { environment });
+    expect(stdout.toString()).toMatch(/how fast a GPU reads its memory is not measured here/);
+    expect(stdout.toString()).toMatch(/in use beside the GPU's/);
   });
 
   test('puts int8 beside what the processor does with bytes', async () => {

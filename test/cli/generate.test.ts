@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
 import { smallShape, temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
 import { referenceModel } from '../reference/model';
+import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { randomModel, referenceTensors } from '../support/random-model';
+import { unless } from '../support/unless';
 import { endlessModel, expectFailure, json, testWithDemoModel, writeEndlessModel, wkv } from './support';
 
 const folder = temporaryFolder();
@@ -140,6 +142,24 @@ describe('wkv generate', () => {
       prompt,
     ]);
     expect(json(outcome)['tokens']).toEqual(greedy);
+  });
+
+  unless(withoutSimulatedCuda)('generates the same on a (simulated) GPU', async () => {
+    const path = await writeEndlessModel(folder);
+    const on = (...device: string[]): ReturnType<typeof wkv> =>
+      wkv(
+        ['generate', '-m', path, '--weights', 'int8', '--seed', '5', '--max-tokens', '20', ...device, prompt],
+        {
+          environment: { WKV_CUDA_LIBRARY: simulatedCuda },
+        },
+      );
+    const { stdout, stderr, code } = await on('--device', 'cuda');
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    expect(stdout.length).toBeGreaterThan(5);
+    expect((await on('--device', 'cpu')).stdout).toEqual(stdout);
+    expect((await on()).stdout).toEqual(stdout);
+    const missing = await on('--device', 'cuda:3');
+    expectFailure(missing, /there is no device 'cuda:3'; there is cuda:0/);
   });
 
   test('needs a vocabulary for a model that has no tokenizer', async () => {

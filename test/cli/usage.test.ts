@@ -51,6 +51,7 @@ describe('wkv', () => {
     [['generate', '--seed', '18446744073709551616', 'a'], /--seed.*2\^64 - 1/],
     [['generate', '--threads', '0', 'a'], /--threads.*from 1 to 256/],
     [['generate', '--weights', 'f8', 'a'], /--weights.*auto, f32, f16, bf16, int8/],
+    [['generate', '--device', 'gpu', 'a'], /--device.*auto, cpu, cuda, or cuda:0/],
     [['chat', 'hi'], /too many arguments/],
     [['chat', '--template', 'alpaca'], /--template.*world, instruction, raven, g1, g1-fast/],
     [['chat', '--load', 'a', '--system', 'b'], /cannot be used with option '--system/],

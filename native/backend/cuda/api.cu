@@ -10,6 +10,7 @@
 #include <string>
 
 #include "backend/cuda/devices.h"
+#include "backend/cuda/kernels.h"
 #include "backend/cuda/model.h"
 
 #if defined(_WIN32)
@@ -264,6 +265,29 @@ int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count,
   });
 }
 
+int32_t wkv5(int32_t device, const WkvCudaWkv5* arguments, WkvCudaFailure* failure) {
+  return guarded(failure, [&] {
+    require(arguments, "arguments");
+    const WkvCudaWkv5& a = *arguments;
+    for (const float* const numbers : {a.r, a.k, a.v, a.forget, a.u}) require(numbers, "an input");
+    require(a.state, "the state");
+    require(a.y, "y");
+    wkv::cuda::use_device(device);
+    wkv::cuda::run_wkv5(a);
+  });
+}
+
+int32_t gemm_int8(int32_t device, const WkvCudaGemmInt8* arguments, WkvCudaFailure* failure) {
+  return guarded(failure, [&] {
+    require(arguments, "arguments");
+    require(arguments->weights.panels, "panels");
+    require(arguments->activations, "activations");
+    require(arguments->output, "the output");
+    wkv::cuda::use_device(device);
+    wkv::cuda::run_gemm_int8(*arguments);
+  });
+}
+
 constexpr WkvCudaApi kApi{
     .version = WKV_CUDA_API_VERSION,
     .count_devices = count_devices,
@@ -284,6 +308,8 @@ constexpr WkvCudaApi kApi{
     },
     .step = step,
     .read_logits = read_logits,
+    .wkv5 = wkv5,
+    .gemm_int8 = gemm_int8,
 };
 
 }  // namespace

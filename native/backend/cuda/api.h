@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define WKV_CUDA_API_VERSION 4
+#define WKV_CUDA_API_VERSION 5
 
 enum WkvCudaCode {
   WKV_CUDA_OK = 0,
@@ -199,6 +199,30 @@ struct WkvCudaSegment {
   struct WkvCudaDraw* draw; /* or null. Then no logits may be wanted: the last ones stay with the page */
 };
 
+/* Kernels alone, on numbers of the host. */
+
+/* The recurrence of RWKV-5, as native/kernels/wkv5/wkv5.h has it. */
+struct WkvCudaWkv5 {
+  const float* r; /* [batch][tokens][heads][head_size], as are k, v and y */
+  const float* k;
+  const float* v;
+  const float* forget; /* 1 - decay, [heads][head_size] */
+  const float* u;      /* [heads][head_size] */
+  float* state;        /* [batch][heads][key][value]; is replaced */
+  float* y;            /* is written */
+  int32_t batch;
+  int32_t tokens;
+  int32_t heads;
+  int32_t head_size;
+};
+/* output = weights * activations, which are quantized, as native/kernels/gemm_int8/gemm_int8.h has it. */
+struct WkvCudaGemmInt8 {
+  struct WkvCudaMatrix weights;
+  const float* activations; /* [tokens][columns] */
+  float* output;            /* [tokens][rows]; is written */
+  int32_t tokens;
+};
+
 struct WkvCudaApi {
   uint32_t version;
 
@@ -250,6 +274,11 @@ struct WkvCudaApi {
   /* [vocabulary]: what the last draw of the page was from, or of that which it is a copy of. Undefined after
      a step that drew nothing. */
   int32_t (*read_logits)(const struct WkvCudaPage* page, float* logits, struct WkvCudaFailure* failure);
+
+  /* Of no model; may be called from any thread. Where they fail, what they write is undefined. */
+  int32_t (*wkv5)(int32_t device, const struct WkvCudaWkv5* arguments, struct WkvCudaFailure* failure);
+  int32_t (*gemm_int8)(int32_t device, const struct WkvCudaGemmInt8* arguments,
+                       struct WkvCudaFailure* failure);
 };
 
 /* Null if the library is of another version. */

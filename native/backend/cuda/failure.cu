@@ -51,4 +51,10 @@ void check(cudaError_t error, const char* doing) {
   }
 }
 
+void require_count(const std::string& what, std::int64_t count, std::int64_t most) {
+  if (count >= 1 && count <= most) return;
+  throw Failed{WKV_CUDA_UNSUPPORTED, "the CUDA backend takes 1 to " + std::to_string(most) + " " + what +
+                                         ", not " + std::to_string(count)};
+}
+
 }  // namespace wkv::cuda

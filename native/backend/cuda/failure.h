@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "backend/cuda/api.h"
@@ -15,5 +16,8 @@ struct Failed {
 
 // Throws Failed unless it is cudaSuccess; `doing` completes "while ...".
 void check(cudaError_t error, const char* doing);
+
+// Throws Failed unless it is 1 to `most`; `what` is a plural: "layers".
+void require_count(const std::string& what, std::int64_t count, std::int64_t most);
 
 }  // namespace wkv::cuda

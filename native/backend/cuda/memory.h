@@ -78,4 +78,14 @@ class Stream {
   cudaEvent_t done_ = nullptr;
 };
 
+// What the host has there, in the GPU's memory. The caller may let go of it.
+template <class Element>
+DeviceArray<Element> upload(const void* from, std::size_t count, const Stream& stream, const char* doing) {
+  DeviceArray<Element> array(count, doing);
+  check(cudaMemcpyAsync(array.data(), from, count * sizeof(Element), cudaMemcpyHostToDevice, stream.get()),
+        doing);
+  stream.wait(doing);
+  return array;
+}
+
 }  // namespace wkv::cuda

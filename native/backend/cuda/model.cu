@@ -8,36 +8,27 @@
 namespace {
 
 using wkv::cuda::Failed;
+using wkv::cuda::require_count;
 
 constexpr std::int64_t kMostRank = 4096;
-
-void require(bool fits, const std::string& what, std::int64_t value, std::int64_t most) {
-  if (fits) return;
-  throw Failed{WKV_CUDA_UNSUPPORTED, "the CUDA backend takes models with " + what + " from 1 to " +
-                                         std::to_string(most) + ", not " + std::to_string(value)};
-}
-
-void require_between(const std::string& what, std::int64_t value, std::int64_t most) {
-  require(value >= 1 && value <= most, what, value, most);
-}
 
 // Checks everything that kernels count in 32 bits.
 const WkvCudaShape& checked(const WkvCudaShape& shape) {
   if (shape.architecture < WKV_CUDA_RWKV4 || shape.architecture > WKV_CUDA_RWKV7) {
     throw Failed{WKV_CUDA_ARGUMENT, "there is no architecture " + std::to_string(shape.architecture)};
   }
-  require_between("layers", shape.layers, 1024);
-  require_between("channels", shape.channels, wkv::cuda::kMostChannels);
-  require_between("heads", shape.heads, 65'535);
-  require_between("channels in a head", shape.head_size,
-                  shape.architecture == WKV_CUDA_RWKV4 ? 1 : wkv::cuda::kMostHeadSize);
-  require_between("channels in attention", std::int64_t{shape.heads} * shape.head_size, 1 << 20);
-  require_between("channels in channel mixing", shape.feed_forward, 1 << 20);
-  require_between("tokens in the vocabulary", shape.vocabulary, 1 << 24);
-  require_between("tokens in a step", shape.most_tokens, 4096);
-  require_between("sessions in a step", shape.most_segments, 4096);
+  require_count("layers", shape.layers, 1024);
+  require_count("channels", shape.channels, wkv::cuda::kMostChannels);
+  require_count("heads", shape.heads, 65'535);
+  require_count("channels in a head", shape.head_size,
+                shape.architecture == WKV_CUDA_RWKV4 ? 1 : wkv::cuda::kMostHeadSize);
+  require_count("channels in attention", std::int64_t{shape.heads} * shape.head_size, 1 << 20);
+  require_count("channels in channel mixing", shape.feed_forward, 1 << 20);
+  require_count("tokens in the vocabulary", shape.vocabulary, 1 << 24);
+  require_count("tokens in a step", shape.most_tokens, 4096);
+  require_count("sessions in a step", shape.most_segments, 4096);
   const auto require_rank = [&](const char* of, int rank, bool exists) {
-    if (exists) require_between("numbers between the matrices of " + std::string(of), rank, kMostRank);
+    if (exists) require_count("numbers between the matrices of " + std::string(of), rank, kMostRank);
     if (!exists && rank != 0)
       throw Failed{WKV_CUDA_ARGUMENT, "such a model has no matrices of " + std::string(of)};
   };

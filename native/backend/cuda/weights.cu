@@ -14,16 +14,6 @@ constexpr const char* kLoading = "loading weights";
 
 [[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
 
-template <class Element>
-DeviceArray<Element> upload(const void* from, std::size_t count, const Stream& stream) {
-  DeviceArray<Element> array(count, kLoading);
-  check(cudaMemcpyAsync(array.data(), from, count * sizeof(Element), cudaMemcpyHostToDevice, stream.get()),
-        kLoading);
-  // The caller may let go of it.
-  stream.wait(kLoading);
-  return array;
-}
-
 void require_name(const char* what, int name, int count) {
   if (name < 0 || name >= count) refuse("there is no " + std::string(what) + " " + std::to_string(name));
 }
@@ -59,6 +49,28 @@ std::size_t round_up(int value, int multiple) {
 
 }  // namespace
 
+WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream) {
+  if (weights.group < kGroupStep || weights.group > kMostGroup || weights.group % kGroupStep != 0) {
+    refuse(name + " has groups of " + std::to_string(weights.group) + " columns");
+  }
+  const auto padded = static_cast<int>(round_up(weights.columns, kGroupStep));
+  const auto panels = static_cast<std::size_t>((weights.rows + kInt8PanelRows - 1) / kInt8PanelRows);
+  const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
+  require_bytes(name, weights.bytes, bytes);
+  WeightMatrix put{.rows = weights.rows,
+                   .columns = weights.columns,
+                   .group = weights.group,
+                   .panels = upload<unsigned char>(weights.panels, bytes, stream, kLoading),
+                   .input_scales = {}};
+  if (weights.input_scales != nullptr) {
+    put.input_scales =
+        upload<float>(weights.input_scales, static_cast<std::size_t>(weights.columns), stream, kLoading);
+  }
+  arrange_panels({put.panels.data(), put.rows, put.columns, put.group}, stream.get());
+  check(cudaGetLastError(), kLoading);
+  return put;
+}
+
 Weights::Weights(const WkvCudaShape& shape)
     : shape_(shape), layers_(static_cast<std::size_t>(shape.layers)) {}
 
@@ -90,7 +102,7 @@ void Weights::put_vector(int vector, int layer, const float* numbers, std::uint6
            std::to_string(expected));
   }
   layers_[static_cast<std::size_t>(layer)].vectors[static_cast<std::size_t>(vector)] =
-      upload<float>(numbers, count, stream);
+      upload<float>(numbers, count, stream, kLoading);
 }
 
 void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, const Stream& stream) {
@@ -100,24 +112,8 @@ void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, co
   if (!form.exists()) refuse_name("matrix", matrix, layer);
   const std::string name = "the matrix " + std::to_string(matrix);
   require_form(name, form, weights.rows, weights.columns);
-  if (weights.group < kGroupStep || weights.group > kMostGroup || weights.group % kGroupStep != 0) {
-    refuse(name + " has groups of " + std::to_string(weights.group) + " columns");
-  }
-  const auto padded = static_cast<int>(round_up(form.columns, kGroupStep));
-  const auto panels = static_cast<std::size_t>((form.rows + kInt8PanelRows - 1) / kInt8PanelRows);
-  const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
-  require_bytes(name, weights.bytes, bytes);
-  WeightMatrix put{.rows = form.rows,
-                   .columns = form.columns,
-                   .group = weights.group,
-                   .panels = upload<unsigned char>(weights.panels, bytes, stream),
-                   .input_scales = {}};
-  if (weights.input_scales != nullptr) {
-    put.input_scales = upload<float>(weights.input_scales, static_cast<std::size_t>(form.columns), stream);
-  }
-  arrange_panels({put.panels.data(), put.rows, put.columns, put.group}, stream.get());
-  check(cudaGetLastError(), kLoading);
-  layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)] = std::move(put);
+  layers_[static_cast<std::size_t>(layer)].matrices[static_cast<std::size_t>(matrix)] =
+      upload_matrix(name, weights, stream);
 }
 
 void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights,
@@ -135,7 +131,7 @@ void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix
       .rows = form.rows,
       .columns = form.columns,
       .type = static_cast<ElementType>(weights.type),
-      .panels = upload<unsigned char>(weights.panels, bytes, stream)};
+      .panels = upload<unsigned char>(weights.panels, bytes, stream, kLoading)};
 }
 
 void Weights::put_embedding(int type, const void* numbers, std::uint64_t bytes, const Stream& stream) {
@@ -144,7 +140,7 @@ void Weights::put_embedding(int type, const void* numbers, std::uint64_t bytes, 
   if (bytes != expected) {
     refuse("the embedding has " + std::to_string(bytes) + " bytes, not " + std::to_string(expected));
   }
-  embedding_ = upload<unsigned char>(numbers, bytes, stream);
+  embedding_ = upload<unsigned char>(numbers, bytes, stream, kLoading);
   embedding_type_ = static_cast<ElementType>(type);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "backend/cuda/memory.h"
@@ -17,6 +18,10 @@ struct WeightMatrix {
   DeviceArray<unsigned char> panels;
   DeviceArray<float> input_scales;  // empty: all 1
 };
+
+// Of rows and columns that the caller has checked; arranged for products. Throws Failed, where it is the
+// caller's mistake with this name.
+WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream);
 
 // In f32, f16 or bf16, in the panels of kernels/gemm.
 struct NarrowMatrix {

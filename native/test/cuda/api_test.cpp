@@ -173,8 +173,9 @@ TEST_SUITE("CUDA library") {
       return answer.text;
     };
     CHECK(refused([](WkvCudaShape& s) { s.channels = 7000; }) ==
-          "the CUDA backend takes models with channels from 1 to 6080, not 7000");
-    CHECK(has(refused([](WkvCudaShape& s) { s.head_size = 1025; }), "channels in a head from 1 to 1024"));
+          "the CUDA backend takes 1 to 6080 channels, not 7000");
+    CHECK(
+        has(refused([](WkvCudaShape& s) { s.head_size = 1025; }), "1 to 1024 channels in a head, not 1025"));
     CHECK(has(refused([](WkvCudaShape& s) { s.layers = 0; }), "layers"));
     CHECK(has(refused([](WkvCudaShape& s) { s.heads = -1; }), "heads"));
     CHECK(has(refused([](WkvCudaShape& s) {
@@ -196,7 +197,7 @@ TEST_SUITE("CUDA library") {
     CHECK(answer([](WkvCudaShape& s) { s.architecture = -1; }).code == WKV_CUDA_ARGUMENT);
     const Answer of_4 = answer([](WkvCudaShape& s) { s.architecture = WKV_CUDA_RWKV4; });
     CHECK(of_4.code == WKV_CUDA_UNSUPPORTED);
-    CHECK(has(of_4.text, "channels in a head from 1 to 1, not 8"));
+    CHECK(has(of_4.text, "1 to 1 channels in a head, not 8"));
     const Answer of_5 = answer([](WkvCudaShape& s) { s.decay_rank = 8; });
     CHECK(of_5.code == WKV_CUDA_ARGUMENT);
     CHECK(of_5.text == "such a model has no matrices of its decay");
@@ -211,7 +212,7 @@ TEST_SUITE("CUDA library") {
       s.mix_rank = 0;
     });
     CHECK(without.code == WKV_CUDA_UNSUPPORTED);
-    CHECK(has(without.text, "numbers between the matrices of its mixes from 1 to 4096, not 0"));
+    CHECK(has(without.text, "1 to 4096 numbers between the matrices of its mixes, not 0"));
     const auto seven = [](WkvCudaShape& s) {
       s.architecture = WKV_CUDA_RWKV7;
       s.decay_rank = s.rate_rank = s.gate_rank = 8;
