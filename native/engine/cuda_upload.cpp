@@ -117,7 +117,9 @@ std::shared_ptr<const Network> CudaUpload::finish(ModelInfo info, InitialState i
       check(api_.put_narrow_matrix(model_.get(), part_name++, name.layer, &panels, &failure), failure);
     }
   }
-  info.sessions_that_fit = describe_device(api_, device_).free_memory / api_.page_bytes(model_.get());
+  std::uint64_t fitting = 0;
+  check(api_.pages_that_fit(model_.get(), &fitting, &failure), failure);
+  info.sessions_that_fit = fitting;
   return make_cuda_network(std::move(info), std::move(model_), std::move(initial), api_);
 }
 

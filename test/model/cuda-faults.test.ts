@@ -89,9 +89,10 @@ describe('A (simulated) GPU that is full', () => {
       const { taken, state, free, fitting } = (await on('', 'measure')) as Record<string, number>;
       // Of a session it has the state and the logits.
       const page = state! + 256 * 4;
-      expect(fitting).toBe(Math.floor(free! / page));
+      // A part of the memory stays free for what CUDA needs later.
+      expect(fitting).toBe(Math.floor((free! - 2 ** 30 / 32) / page));
       const message = /^there is not enough memory on the GPU while making room for a session/;
-      expect(await on(`memory=${taken! + 10.5 * page}`, 'fill')).toEqual({
+      expect(await on(`memory=${Math.ceil((taken! + 10.5 * page) * (32 / 31))}`, 'fill')).toEqual({
         fitting: 10,
         failed: { code: 'ERR_WKV_DEVICE', message: expect.stringMatching(message) as string },
       });

@@ -107,6 +107,7 @@ void destroy_model(WkvCudaModel* model) {
     const std::lock_guard lock{on->mutex};
     static_cast<void>(cudaSetDevice(on->device));
     delete model;
+    on->trim();
   }));
 }
 
@@ -288,6 +289,13 @@ int32_t gemm_int8(int32_t device, const WkvCudaGemmInt8* arguments, WkvCudaFailu
   });
 }
 
+int32_t pages_that_fit(WkvCudaModel* model, uint64_t* pages, WkvCudaFailure* failure) {
+  return on_device(model, failure, [&](const auto& on) {
+    require(pages, "pages");
+    *pages = wkv::cuda::memory_for_pages() / on.awake.page_bytes();
+  });
+}
+
 constexpr WkvCudaApi kApi{
     .version = WKV_CUDA_API_VERSION,
     .count_devices = count_devices,
@@ -303,9 +311,7 @@ constexpr WkvCudaApi kApi{
     .copy_page = copy_page,
     .read_page = read_page,
     .write_page = write_page,
-    .page_bytes = [](const WkvCudaModel* model) -> std::uint64_t {
-      return model == nullptr ? 0 : model->on->awake.page_bytes();
-    },
+    .pages_that_fit = pages_that_fit,
     .step = step,
     .read_logits = read_logits,
     .wkv5 = wkv5,

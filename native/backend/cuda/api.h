@@ -261,8 +261,8 @@ struct WkvCudaApi {
   int32_t (*read_page)(const struct WkvCudaPage* page, void* numbers, struct WkvCudaFailure* failure);
   /* Not of a page at rest. */
   int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);
-  /* What a page of floats takes of the GPU's memory, in bytes. */
-  uint64_t (*page_bytes)(const struct WkvCudaModel* model);
+  /* For how many more pages of floats there is memory. */
+  int32_t (*pages_that_fit)(struct WkvCudaModel* model, uint64_t* pages, struct WkvCudaFailure* failure);
 
   /* One step. A segment's results have the same bits whatever other segments there are, and however a
      session's tokens are cut into segments. `logits` takes those that are wanted, [vocabulary] each, in the

@@ -20,6 +20,8 @@ int count_devices() {
 }
 
 void use_device(int device) {
+  // An error that the thread still has, perhaps another device's, is not this one's.
+  static_cast<void>(cudaGetLastError());
   const int count = count_devices();
   if (device < 0 || device >= count) {
     throw Failed{WKV_CUDA_NO_DEVICE, "there is no CUDA device " + std::to_string(device) + ": there " +

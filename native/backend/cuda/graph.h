@@ -25,6 +25,9 @@ class Graph {
     cudaError_t error = launched != cudaSuccess ? launched : captured;
     if (error == cudaSuccess) error = cudaGraphInstantiate(&graph_, graph, 0);
     if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+    // Or its first launch would be what finds no memory.
+    if (error == cudaSuccess) error = cudaGraphUpload(graph_, stream.get());
+    if (error != cudaSuccess && graph_ != nullptr) static_cast<void>(cudaGraphExecDestroy(graph_));
     check(error, doing);
   }
   ~Graph() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "backend/cuda/tensors.h"
 
@@ -10,6 +11,11 @@ namespace wkv::cuda {
 namespace {
 constexpr std::size_t kSlabBytes = std::size_t{256} << 20;
 constexpr std::size_t kMostPages = 32;  // of a slab
+constexpr const char* kMakingRoom = "making room for a session";
+// Kept free, at most.
+constexpr std::size_t kReserve = std::size_t{256} << 20;
+
+std::size_t reserve_of(std::size_t total) { return std::min(kReserve, total / 32); }
 
 // Room for numbers of other sizes is counted in floats, too.
 std::size_t floats_for(std::size_t bytes) { return (bytes + sizeof(float) - 1) / sizeof(float); }
@@ -58,6 +64,29 @@ PagedDevice::PagedDevice(int device_index, const WkvCudaShape& shape)
       awake(form.floats() + vocabulary),
       resting(floats_for(form.packed_bytes()) + vocabulary) {}
 
+float* PagedDevice::take_page(bool at_rest) {
+  PagePool& own = at_rest ? resting : awake;
+  try {
+    return own.take();
+  } catch (const Failed& failed) {
+    if (failed.code != WKV_CUDA_MEMORY || !own.may_grow() || !trim()) throw;
+  }
+  return own.take();
+}
+
+bool PagedDevice::trim() {
+  stream.wait("freeing states");
+  const bool any_awake = awake.trim();
+  return resting.trim() || any_awake;
+}
+
+std::size_t memory_for_pages() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), kMakingRoom);
+  return free - std::min(free, reserve_of(total));
+}
+
 float* PagePool::take() {
   const std::lock_guard lock{mutex_};
   if (free_.empty()) {
@@ -82,10 +111,37 @@ float* PagePool::take() {
 void PagePool::grow(std::size_t pages) {
   free_.reserve(pages_ + pages);
   slabs_.reserve(slabs_.size() + 1);
-  slabs_.emplace_back(pages * page_floats_, "making room for a session");
+  const std::size_t room = memory_for_pages();
+  if (pages * page_bytes() > room) {
+    throw Failed{WKV_CUDA_MEMORY, "there is not enough memory on the GPU while making room for a session: " +
+                                      std::to_string(room >> 20) + " MiB are free for sessions"};
+  }
+  slabs_.emplace_back(pages * page_floats_, kMakingRoom);
   float* const first = slabs_.back().data();
   for (std::size_t i = 0; i < pages; ++i) free_.push_back(first + i * page_floats_);
   pages_ += pages;
+}
+
+bool PagePool::may_grow() {
+  const std::lock_guard lock{mutex_};
+  return pages_ < most_pages_;
+}
+
+bool PagePool::trim() {
+  const std::lock_guard lock{mutex_};
+  std::sort(free_.begin(), free_.end());
+  const auto free_of = [this](const DeviceArray<float>& slab) {
+    const auto begin = std::lower_bound(free_.begin(), free_.end(), slab.data());
+    return std::pair{begin, std::lower_bound(begin, free_.end(), slab.data() + slab.size())};
+  };
+  return std::erase_if(slabs_, [&](const DeviceArray<float>& slab) {
+           const auto [begin, end] = free_of(slab);
+           const auto pages = static_cast<std::ptrdiff_t>(slab.size() / page_floats_);
+           if (end - begin < pages) return false;
+           free_.erase(begin, end);
+           pages_ -= static_cast<std::size_t>(pages);
+           return true;
+         }) > 0;
 }
 
 }  // namespace wkv::cuda

@@ -28,6 +28,10 @@ class StateForm {
   RestArguments arguments_{};
 };
 
+// How much of the device's free memory pages may take, in bytes. The rest stays free for what CUDA needs
+// later, such as the code of a kernel that runs for the first time, without which a step would fail.
+std::size_t memory_for_pages();
+
 // Blocks of one size, taken from the GPU many at a time, and kept for the next session when one ends. Throws
 // Failed. For any thread: whoever gives a block back does not wait for steps, and whoever has it next puts
 // what it does with it on the same stream.
@@ -46,6 +50,13 @@ class PagePool {
     const std::lock_guard lock{mutex_};
     free_.push_back(page);
   }
+
+  // Whether the limit allows another page.
+  bool may_grow();
+
+  // Gives the memory back of which no page is in use, and says whether there was any. Nothing on the stream
+  // may still use pages that were given back.
+  bool trim();
 
  private:
   // Pages begin where those of memory do.
@@ -67,7 +78,16 @@ struct PagedDevice {
   PagedDevice(int device_index, const WkvCudaShape& shape);
 
   // Makes the device the calling thread's.
-  void enter() const { check(cudaSetDevice(device), "choosing the GPU"); }
+  void enter() const {
+    // An error that the thread still has, perhaps another device's, is not this one's.
+    static_cast<void>(cudaGetLastError());
+    check(cudaSetDevice(device), "choosing the GPU");
+  }
+
+  // A page of either pool; memory that the other does not use is taken from it. With the mutex held.
+  float* take_page(bool at_rest);
+  // Frees what no page uses. With the mutex held.
+  bool trim();
 
   std::mutex mutex;
   std::string lost;  // why nothing can be done on it any more; empty: it can
@@ -84,7 +104,7 @@ struct PagedDevice {
 // A session's state, as floats or at rest, and then the logits that its last token was drawn from.
 struct WkvCudaPage {
   WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of, bool at_rest)
-      : on(std::move(of)), rests(at_rest), numbers(pool().take()) {}
+      : on(std::move(of)), rests(at_rest), numbers(on->take_page(at_rest)) {}
   ~WkvCudaPage() { pool().give_back(numbers); }
   WkvCudaPage(const WkvCudaPage&) = delete;
   WkvCudaPage& operator=(const WkvCudaPage&) = delete;

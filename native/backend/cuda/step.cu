@@ -60,12 +60,26 @@ void Step::put_logits(const Call& call, int begin, int count) const {
 
 const Graph* Step::graph_of(const Call& call, const Stream& stream) {
   if (call.tokens != call.segments) return nullptr;
-  auto found = graphs_.find(call.tokens);
+  ++steps_;
+  const auto found = graphs_.find(call.tokens);
   if (found == graphs_.end()) {
-    if (graphs_.size() == kMostGraphs) graphs_.erase(graphs_.begin());
-    found = graphs_.try_emplace(call.tokens, stream, kComputing, [&] { put_layers(call); }).first;
+    if (graphs_.size() == kMostGraphs) {
+      const auto is_older = [](const auto& a, const auto& b) { return a.second.used < b.second.used; };
+      graphs_.erase(std::min_element(graphs_.begin(), graphs_.end(), is_older));
+    }
+    graphs_[call.tokens].used = steps_;
+    return nullptr;
   }
-  return &found->second;
+  Kept& kept = found->second;
+  kept.used = steps_;
+  if (kept.graph == nullptr) {
+    try {
+      kept.graph = std::make_unique<const Graph>(stream, kComputing, [&] { put_layers(call); });
+    } catch (const Failed& failed) {
+      if (failed.code != WKV_CUDA_MEMORY) throw;
+    }
+  }
+  return kept.graph.get();
 }
 
 void Step::run_head(const Call& call, int wanted, int copied, float* logits, const Stream& stream) const {
@@ -75,6 +89,8 @@ void Step::run_head(const Call& call, int wanted, int copied, float* logits, con
     put_logits(call, begin, count);
     const int to_host = std::clamp(copied - begin, 0, count);
     if (to_host > 0) {
+      // The copy to memory that is not pinned would wait too, but without sleeping.
+      stream.wait(kComputing);
       check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
                             static_cast<std::size_t>(to_host) * vocabulary * sizeof(float),
                             cudaMemcpyDeviceToHost, stream.get()),

@@ -45,7 +45,7 @@ class Step {
   };
 
   void put_layers(const Call& call) const;
-  // Null where the step is not one that is kept.
+  // Null where the step is not one that is kept, or there is no memory to keep it.
   const Graph* graph_of(const Call& call, const Stream& stream);
   // Of the tokens that are wanted, the first `copied` ones' logits go to the host; of the others tokens are
   // drawn.
@@ -59,8 +59,14 @@ class Step {
   LayerBuffers buffers_;
   std::unique_ptr<TimeMixing> time_mixing_;
   DeviceArray<float> logits_;
-  // By how many sessions take a token in: generating repeats the same steps.
-  std::map<int, Graph> graphs_;
+  // By how many sessions take a token in: generating repeats the same steps. A graph is made for a number
+  // that comes for the second time, and the one that was not used for the longest time goes.
+  struct Kept {
+    std::unique_ptr<const Graph> graph;
+    std::uint64_t used = 0;
+  };
+  std::map<int, Kept> graphs_;
+  std::uint64_t steps_ = 0;
 };
 
 }  // namespace wkv::cuda

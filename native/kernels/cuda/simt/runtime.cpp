@@ -258,6 +258,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   *executable = new SimulatedGraph(*graph);
   return cudaSuccess;
 }
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
+  const std::lock_guard lock{mutex};
+  return state_of_machine();
+}
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   const std::lock_guard lock{mutex};
   --graphs;

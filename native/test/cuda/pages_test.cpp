@@ -1,0 +1,201 @@
+// What the library does with the GPU's memory: pages of sessions, and graphs of steps.
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backend/cuda/api.h"
+#include "backend/cpu/thread_pool.h"
+#include "kernels/cuda/simt/runtime.h"
+#include "test/cuda/random_weights.h"
+
+extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
+
+using wkv::cuda::simt::graphs_in_use;
+using wkv::cuda::simt::set_machine;
+
+namespace {
+
+const WkvCudaApi& api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
+
+constexpr WkvCudaShape kShape{.architecture = WKV_CUDA_RWKV5,
+                              .layers = 1,
+                              .channels = 128,
+                              .heads = 2,
+                              .head_size = 64,
+                              .feed_forward = 30,
+                              .vocabulary = 11,
+                              .most_tokens = 16,
+                              .most_segments = 4,
+                              .group_norm_epsilon = 64e-5F,
+                              .mix_rank = 0,
+                              .decay_rank = 0,
+                              .rate_rank = 0,
+                              .value_rank = 0,
+                              .gate_rank = 0};
+// A state and logits, in whole runs of 64 floats.
+constexpr std::size_t kPageBytes = (2 * 128 + 2 * 64 * 64 + 64) * sizeof(float);
+
+std::size_t free_memory() {
+  WkvCudaDevice device{};
+  REQUIRE(api().describe_device(0, &device, nullptr) == WKV_CUDA_OK);
+  return device.free_memory;
+}
+
+struct Model {
+  Model() { REQUIRE(api().create_model(0, &kShape, 0, &model, nullptr) == WKV_CUDA_OK); }
+  ~Model() { api().destroy_model(model); }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  WkvCudaModel* model = nullptr;
+};
+
+// Pages of a model, all of which are destroyed at the end.
+class Pages {
+ public:
+  ~Pages() { shrink(0); }
+
+  // Null where there is no memory.
+  WkvCudaPage* create(const Model& of) { return keep(api().create_page(of.model, &created_, nullptr)); }
+  WkvCudaPage* copy(const WkvCudaPage* page, WkvCudaType type) {
+    return keep(api().copy_page(page, type, &created_, nullptr));
+  }
+  void shrink(std::size_t count) {
+    while (pages_.size() > count) {
+      api().destroy_page(pages_.back());
+      pages_.pop_back();
+    }
+  }
+  std::size_t count() const { return pages_.size(); }
+  WkvCudaPage* first() const { return pages_.front(); }
+
+ private:
+  WkvCudaPage* keep(int code) {
+    if (code == WKV_CUDA_MEMORY) return nullptr;
+    REQUIRE(code == WKV_CUDA_OK);
+    pages_.push_back(created_);
+    return created_;
+  }
+
+  WkvCudaPage* created_ = nullptr;
+  std::vector<WkvCudaPage*> pages_;
+};
+
+// Machine with memory for a model of kShape and so many pages, and what stays free.
+std::size_t memory_for(std::size_t pages) {
+  const std::size_t before = free_memory();
+  const Model model;
+  return (before - free_memory() + pages * kPageBytes) * 32 / 31 + 64;
+}
+
+}  // namespace
+
+TEST_SUITE("CUDA memory") {
+  TEST_CASE("a page that outlives its model keeps little of what the others had") {
+    const std::size_t all = free_memory();
+    Pages pages;
+    {
+      const Model model;
+      for (int i = 0; i < 200; ++i) pages.create(model);
+      pages.shrink(1);
+      // They are kept for the next sessions.
+      CHECK(all - free_memory() > 200 * kPageBytes);
+    }
+    CHECK(all - free_memory() == kPageBytes);
+    pages.shrink(0);
+    CHECK(free_memory() == all);
+  }
+
+  TEST_CASE("pages at rest get the memory of others that are gone, and the other way round") {
+    set_machine({.memory = memory_for(100)});
+    {
+      const Model model;
+      Pages awake;
+      while (awake.create(model) != nullptr) {
+      }
+      const std::size_t most = awake.count();
+      CHECK(most == 100);
+      awake.shrink(1);
+      Pages resting;
+      while (resting.copy(awake.first(), WKV_CUDA_F16) != nullptr) {
+      }
+      // Half of the memory, in pages of half the size and some bytes.
+      CHECK(resting.count() > 80);
+      CHECK(resting.count() <= 105);
+      resting.shrink(0);
+      while (awake.create(model) != nullptr) {
+      }
+      CHECK(awake.count() == most);
+    }
+    set_machine({});
+  }
+
+  TEST_CASE("some memory stays free for what CUDA needs later") {
+    const std::size_t memory = memory_for(50);
+    set_machine({.memory = memory});
+    {
+      const Model model;
+      std::uint64_t fitting = 0;
+      CHECK(api().pages_that_fit(model.model, &fitting, nullptr) == WKV_CUDA_OK);
+      CHECK(fitting == 50);
+      Pages pages;
+      while (pages.create(model) != nullptr) {
+      }
+      CHECK(pages.count() == 50);
+      CHECK(free_memory() >= memory / 32);
+    }
+    set_machine({});
+  }
+
+  TEST_CASE("graphs are made for steps that come again, and the oldest goes") {
+    const wkv::test::RandomWeights random({}, 1);
+    {
+      const auto network = wkv::test::on_gpu(random, api(), 64e-5F);
+      const auto workspace = network->create_workspace(1);
+      std::vector<std::shared_ptr<wkv::DeviceNumbers>> states;
+      for (int i = 0; i < 66; ++i) states.push_back(network->create_numbers());
+      const std::uint32_t token = 3;
+      const auto step = [&](std::size_t sessions) {
+        std::vector<wkv::Segment> segments;
+        for (std::size_t i = 0; i < sessions; ++i) {
+          segments.push_back({{&token, 1}, nullptr, wkv::Logits::kNone, states[i].get(), nullptr});
+        }
+        static_cast<void>(
+            network->step(segments, *workspace, wkv::ThreadPool::process(), 1, {}, [] { return false; }));
+        return graphs_in_use();
+      };
+      CHECK(step(1) == 0);
+      CHECK(step(1) == 1);
+      CHECK(step(1) == 1);
+      for (std::size_t sessions = 2; sessions <= 66; ++sessions) {
+        step(sessions);
+        step(sessions);
+      }
+      CHECK(graphs_in_use() == 64);
+      // Those of 1 and 2 sessions are gone. Both come back, and then none is made any more.
+      CHECK(step(1) == 63);
+      CHECK(step(2) == 62);
+      CHECK(step(1) == 63);
+      CHECK(step(2) == 64);
+      CHECK(step(1) == 64);
+      CHECK(step(2) == 64);
+    }
+    CHECK(graphs_in_use() == 0);
+  }
+
+  TEST_CASE("an error that the thread still has is not that of a model") {
+    const Model model;
+    const std::vector<float> ones(128, 1);
+    void* memory = nullptr;
+    CHECK(cudaMalloc(&memory, std::size_t{1} << 50) == cudaErrorMemoryAllocation);
+    Pages pages;
+    WkvCudaPage* const page = pages.create(model);
+    CHECK(cudaMalloc(&memory, std::size_t{1} << 50) == cudaErrorMemoryAllocation);
+    // It looks whether its kernel began.
+    CHECK(pages.copy(page, WKV_CUDA_F16) != nullptr);
+    CHECK(api().put_vector(model.model, WKV_CUDA_LN1_BIAS, 0, ones.data(), 128, nullptr) == WKV_CUDA_OK);
+  }
+}
