@@ -6,11 +6,14 @@ const quantize = 'kernels/quantize/cuda.cuh';
 const sampling = 'kernels/sampling/cuda.cu';
 const samplingRow = 'kernels/sampling/cuda_row.cuh';
 const shift = 'kernels/token_shift/cuda.cu';
+const shiftBoth = 'kernels/token_shift/cuda.cuh';
 const mix = 'kernels/token_shift/cuda_mix.cu';
+const runs = 'kernels/token_shift/cuda_runs.cu';
 // All that have a copy of the same functions, of which the linker takes one.
 const quantizing = [
   ...['gated_norm', 'layer_norm', 'quantize', 'token_shift'].map((name) => `kernels/${name}/cuda.cu`),
   mix,
+  runs,
 ];
 
 /** Bugs in what works on rows of tokens: norms, token shifts, quantization, sampling. */
@@ -31,8 +34,8 @@ module.exports = [
     name: 'quantize: the halves of a group of 256 have scales of their own',
     file: quantize,
     compiled: quantizing,
-    from: 'if (out.group == kSpan) largest[0]',
-    to: 'if (out.group > kSpan) largest[0]',
+    from: 'if (out.group == kSpan) {',
+    to: 'if (out.group > kSpan) {',
   },
   {
     name: 'quantize: NaN is not seen',
@@ -40,6 +43,20 @@ module.exports = [
     compiled: quantizing,
     from: '!finite ? float_of(0x7fc00000U) : inverse',
     to: 'inverse',
+  },
+  {
+    name: 'quantize: scales are one group further',
+    file: quantize,
+    compiled: quantizing,
+    from: 'column >> log2_of(out.group), coding)',
+    to: '(column + 15) >> log2_of(out.group), coding)',
+  },
+  {
+    name: 'quantize: codes of what is not finite stay',
+    file: quantize,
+    compiled: quantizing,
+    from: 'return coding.finite ? low_bytes(bits[0], bits[1], bits[2], bits[3]) : 0;',
+    to: 'return low_bytes(bits[0], bits[1], bits[2], bits[3]);',
   },
   {
     name: 'layer norm: no barrier before its sums are read',
@@ -115,6 +132,30 @@ module.exports = [
     to: 'mix = load_mix(a, index, span);',
   },
   {
+    name: 'token shift of prompts: a run begins with nothing before it',
+    file: runs,
+    from: '(starts & 1U) == 0 ? norm_of',
+    to: '(starts & 2U) != 0 ? norm_of',
+  },
+  {
+    name: 'token shift of prompts: segments begin one token later in a run',
+    file: runs,
+    from: '(starts >> (token - first) & 1U)',
+    to: '(starts << 1U >> (token - first) & 1U)',
+  },
+  {
+    name: 'token shift of prompts: the state becomes the norm of the first token',
+    file: runs,
+    from: 'last == token ? now : norm_of(last, load_row(last))',
+    to: 'last >= token ? now : norm_of(last, load_row(last))',
+  },
+  {
+    name: 'token shift of prompts: the token before stays the first one',
+    file: runs,
+    from: '    before = now;\n',
+    to: '',
+  },
+  {
     name: 'sampling: no barrier before the penalties',
     file: sampling,
     from: '    sync_block();\n    for (int i = row.thread; i < options.edit_count',
@@ -155,7 +196,8 @@ module.exports = [
   },
   {
     name: 'token shift: mixes are always the share of this token',
-    file: shift,
+    file: shiftBoth,
+    compiled: [shift, runs],
     from: 'return share_of_before ? mixed',
     to: 'return share_of_before && share > 2 ? mixed',
   },

@@ -8,6 +8,7 @@ namespace wkv::cuda {
 
 LayerBuffers::LayerBuffers(const WkvCudaShape& shape)
     : x(floats(shape.most_tokens, shape.channels)),
+      moments(static_cast<std::size_t>(shape.most_tokens), kMakingRoom),
       gate(floats(shape.most_tokens, shape.channels)),
       hidden(floats(shape.most_tokens, shape.feed_forward)),
       wide(shape.most_tokens, std::max(attention_channels(shape), shape.feed_forward)) {
@@ -29,6 +30,7 @@ void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, std::initializ
                  int layer) const {
   ShiftQuantizeArguments arguments{.x = b.x.data(),
                                    .segments = segments_of_step,
+                                   .segment_count = segments,
                                    .segment_of = segment_of,
                                    .state_offset = state_offset,
                                    .norm = weights.norm(norm, layer),
@@ -36,7 +38,8 @@ void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, std::initializ
                                    .count = 0,
                                    .tokens = tokens,
                                    .channels = shape.channels,
-                                   .share_of_before = share_of_before()};
+                                   .share_of_before = share_of_before(),
+                                   .moments = b.moments.data()};
   for (const MixOf& mix : mixes) {
     const WeightMatrix& matrix = weights.matrix(mix.matrix, layer);
     const auto index = static_cast<std::size_t>(arguments.count);
@@ -50,6 +53,7 @@ void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, const DeviceAr
                  const DeviceArray<float>& previous, int layer) const {
   shift_quantize({.x = b.x.data(),
                   .segments = segments_of_step,
+                  .segment_count = segments,
                   .segment_of = segment_of,
                   .state_offset = state_offset,
                   .norm = weights.norm(norm, layer),

@@ -16,7 +16,8 @@ namespace wkv::cuda {
 struct LayerBuffers {
   explicit LayerBuffers(const WkvCudaShape& shape);
 
-  DeviceArray<float> x;  // the residual stream, [tokens][channels]
+  DeviceArray<float> x;          // the residual stream, [tokens][channels]
+  DeviceArray<Floats2> moments;  // of its rows, in between
   DeviceArray<float> gate, hidden;
   std::vector<Quantized> mixed;  // of channels
   Quantized wide;                // of attention's or channel mixing's own channels

@@ -110,6 +110,12 @@ WKV_DEVICE double fused(double a, double b, double c) { return __fma_rn(a, b, c)
 WKV_DEVICE float root(float a) { return __fsqrt_rn(a); }
 // To the nearest integer, ties to even.
 WKV_DEVICE int nearest(float a) { return __float2int_rn(a); }
+// Of a power of two.
+WKV_DEVICE int log2_of(int power) { return 31 - __clz(power); }
+// The low bytes of four words, the first one lowest.
+WKV_DEVICE std::uint32_t low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+}
 WKV_DEVICE std::uint32_t bits_of(float a) { return __float_as_uint(a); }
 WKV_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
 WKV_DEVICE std::uint64_t bits_of(double a) { return static_cast<std::uint64_t>(__double_as_longlong(a)); }
@@ -326,6 +332,10 @@ inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); 
 inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 inline float root(float a) { return __builtin_sqrtf(a); }
 inline int nearest(float a) { return static_cast<int>(__builtin_rintf(a)); }
+inline int log2_of(int power) { return __builtin_ctz(static_cast<unsigned>(power)); }
+inline std::uint32_t low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  return (a & 0xffU) | (b & 0xffU) << 8U | (c & 0xffU) << 16U | (d & 0xffU) << 24U;
+}
 inline std::uint32_t bits_of(float a) { return __builtin_bit_cast(std::uint32_t, a); }
 inline float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
 inline std::uint64_t bits_of(double a) { return __builtin_bit_cast(std::uint64_t, a); }
@@ -392,9 +402,12 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arg
 
 // For a whole number i below 2^22 in size: integer_of(i + kFloatOfInteger) is i. Faster than a conversion.
 constexpr std::int32_t kFloatOfInteger = 0x4b400000;  // the bits of 1.5 * 2^23
+constexpr float kIntegersFloat = 12'582'912;
 WKV_DEVICE float integer_of(std::int32_t bits) {
-  return float_of(static_cast<std::uint32_t>(bits)) - 12'582'912.0F;
+  return float_of(static_cast<std::uint32_t>(bits)) - kIntegersFloat;
 }
+// The other way round: the low byte is that of the nearest whole number, ties to even.
+WKV_DEVICE std::uint32_t bits_of_nearest(float value) { return bits_of(value + kIntegersFloat); }
 
 // Sums, and the largest, over the lanes of a warp; every lane gets the same bits.
 template <class Number>
@@ -403,11 +416,15 @@ WKV_DEVICE Number warp_sum(Number value) {
   return value;
 }
 WKV_DEVICE std::uint32_t warp_largest(std::uint32_t value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(0xffffffffU, value);
+#else
   for (int mask = kWarp / 2; mask > 0; mask /= 2) {
     const std::uint32_t other = shuffle_xor(value, mask);
     value = other > value ? other : value;
   }
   return value;
+#endif
 }
 
 }  // namespace wkv::cuda

@@ -43,28 +43,28 @@ WKV_DEVICE Moments moments_of_fast_head(const float* y, float epsilon) {
   return moments(mean, sum_fast_head(numbers), kCount, epsilon);
 }
 
-template <Gate kGate, bool kBonus>
+template <Gate kGate, bool kBonus, bool kWhole>
 WKV_KERNEL(kThreads)
 gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
   begin_next_kernel();
   const int size = a.out.columns;
   const int span = block_x() * kWarps + thread_index() / kWarp;
   if (span * kSpan >= size) return;
-  const Part weight = load_part(a.norm.weight, span, size);
-  const Part bias = load_part(a.norm.bias, span, size);
-  const Part scales = load_scales(a.input_scales, span, size);
+  const Part weight = load_part<kWhole>(a.norm.weight, span, size);
+  const Part bias = load_part<kWhole>(a.norm.bias, span, size);
+  const Part scales = load_scales<kWhole>(a.input_scales, span, size);
   await_previous_kernel();
   const int token = block_y();
   const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(token) * size;
-  const Part y = load_part(a.y + at, span, size);
-  const Part g = kGate == Gate::kNone ? Part{} : load_part(a.g + at, span, size);
-  const Part v = kBonus ? load_part(a.v + at, span, size) : Part{};
+  const Part y = load_part<kWhole>(a.y + at, span, size);
+  const Part g = kGate == Gate::kNone ? Part{} : load_part<kWhole>(a.g + at, span, size);
+  const Part v = kBonus ? load_part<kWhole>(a.v + at, span, size) : Part{};
   Part values;
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
     const Moments head = moments_of_fast_head(y.of + 4 * quad, a.epsilon);
     const int column = part_column(span, quad);
-    const float bonus = kBonus && column < size ? a.bonus[(at + column) / kFastSize] : 0.0F;
+    const float bonus = kBonus && (kWhole || column < size) ? a.bonus[(at + column) / kFastSize] : 0.0F;
     WKV_UNROLL
     for (int i = 4 * quad; i < 4 * quad + 4; ++i) {
       float value = normal(y.of[i], head, weight.of[i], bias.of[i]);
@@ -72,7 +72,7 @@ gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
       values.of[i] = gated(kGate, value, g.of[i]) * scales.of[i];
     }
   }
-  quantize_span(a.out, token, span, values);
+  quantize_span<kWhole>(a.out, token, span, values);
 }
 
 // The sum of a head whose 32 neighbours `row` are load(row) on the warp's lanes, in the order of
@@ -132,22 +132,26 @@ WKV_KERNEL(kThreads) gated_norm_kernel(WKV_ARGUMENTS GatedNormArguments a) {
 
 using Kernel = void (*)(GatedNormArguments);
 
-template <bool kBonus>
-Kernel fast_kernel(Gate gate) {
-  switch (gate) {
+template <Gate kGate>
+Kernel fast_kernel(bool bonus, bool whole) {
+  if (whole)
+    return bonus ? gated_norm_fast_kernel<kGate, true, true> : gated_norm_fast_kernel<kGate, false, true>;
+  return bonus ? gated_norm_fast_kernel<kGate, true, false> : gated_norm_fast_kernel<kGate, false, false>;
+}
+
+Kernel fast_kernel(const GatedNormArguments& a) {
+  const bool bonus = a.bonus != nullptr;
+  const bool whole =
+      are_whole_spans(a.out.columns, {a.y, a.g, a.v, a.norm.weight, a.norm.bias, a.input_scales});
+  switch (a.gate) {
     case Gate::kNone:
-      return gated_norm_fast_kernel<Gate::kNone, kBonus>;
+      return fast_kernel<Gate::kNone>(bonus, whole);
     case Gate::kPlain:
-      return gated_norm_fast_kernel<Gate::kPlain, kBonus>;
+      return fast_kernel<Gate::kPlain>(bonus, whole);
     case Gate::kSilu:
       break;
   }
-  return gated_norm_fast_kernel<Gate::kSilu, kBonus>;
-}
-
-Kernel kernel_for(const GatedNormArguments& arguments, bool fast) {
-  if (!fast) return gated_norm_kernel;
-  return arguments.bonus == nullptr ? fast_kernel<false>(arguments.gate) : fast_kernel<true>(arguments.gate);
+  return fast_kernel<Gate::kSilu>(bonus, whole);
 }
 
 }  // namespace
@@ -158,7 +162,7 @@ void gated_norm(const GatedNormArguments& arguments, cudaStream_t stream) {
   const bool fast = arguments.head_size == kFastSize && is_part_of_span(group);
   const int of_warp = fast ? kSpan : group;
   const int warps = (columns + of_warp - 1) / of_warp;
-  launch(kernel_for(arguments, fast),
+  launch(fast ? fast_kernel(arguments) : gated_norm_kernel,
          {static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(arguments.tokens),
           kThreads, 0},
          stream, arguments);

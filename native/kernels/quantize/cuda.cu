@@ -9,33 +9,46 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 
-WKV_KERNEL(kThreads) quantize_kernel(WKV_ARGUMENTS QuantizeArguments a) {
+// Of groups that are parts of spans.
+template <bool kWhole>
+WKV_KERNEL(kThreads)
+quantize_spans_kernel(WKV_ARGUMENTS QuantizeArguments a) {
+  begin_next_kernel();
+  const int size = a.out.columns;
+  const int span = block_x() * kWarps + thread_index() / kWarp;
+  if (span * kSpan >= size) return;
+  const Part scales = load_scales<kWhole>(a.input_scales, span, size);
+  await_previous_kernel();
+  const float* const x = a.x + static_cast<std::ptrdiff_t>(block_y()) * size;
+  quantize_span<kWhole>(a.out, block_y(), span, times(load_part<kWhole>(x, span, size), scales));
+}
+
+WKV_KERNEL(kThreads) quantize_groups_kernel(WKV_ARGUMENTS QuantizeArguments a) {
   begin_next_kernel();
   await_previous_kernel();
   const int index = block_x() * kWarps + thread_index() / kWarp;
-  const int token = block_y();
-  const float* const x = a.x + static_cast<std::ptrdiff_t>(token) * a.out.columns;
-  if (is_part_of_span(a.out.group)) {
-    if (index * kSpan >= a.out.columns) return;
-    const Part part = load_part(x, index, a.out.columns);
-    quantize_span(a.out, token, index, times(part, load_scales(a.input_scales, index, a.out.columns)));
-  } else {
-    if (index >= groups_of(a.out)) return;
-    quantize_group(a.out, token, index, [&](int column) {
-      return a.input_scales == nullptr ? x[column] : x[column] * a.input_scales[column];
-    });
-  }
+  if (index >= groups_of(a.out)) return;
+  const float* const x = a.x + static_cast<std::ptrdiff_t>(block_y()) * a.out.columns;
+  quantize_group(a.out, block_y(), index, [&](int column) {
+    return a.input_scales == nullptr ? x[column] : x[column] * a.input_scales[column];
+  });
 }
 
 }  // namespace
 
 void quantize(const QuantizeArguments& arguments, cudaStream_t stream) {
+  const int columns = arguments.out.columns;
   const int group = arguments.out.group;
-  const int of_warp = is_part_of_span(group) ? kSpan : group;
-  const int warps = (arguments.out.columns + of_warp - 1) / of_warp;
-  const Grid grid{static_cast<unsigned>((warps + kWarps - 1) / kWarps),
-                  static_cast<unsigned>(arguments.tokens), kThreads, 0};
-  launch(quantize_kernel, grid, stream, arguments);
+  const bool in_spans = is_part_of_span(group);
+  const bool whole = are_whole_spans(columns, {arguments.x, arguments.input_scales});
+  const int of_warp = in_spans ? kSpan : group;
+  const int warps = (columns + of_warp - 1) / of_warp;
+  launch(!in_spans ? quantize_groups_kernel
+         : whole   ? quantize_spans_kernel<true>
+                   : quantize_spans_kernel<false>,
+         {static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(arguments.tokens),
+          kThreads, 0},
+         stream, arguments);
 }
 
 }  // namespace wkv::cuda

@@ -65,47 +65,52 @@ WKV_DEVICE void quantize_groups(const QuantizedTokens& out, int token, Value val
   }
 }
 
+// The codes of four numbers, a byte each.
+WKV_DEVICE std::uint32_t codes_of(const float* four, const Coding& coding) {
+  std::uint32_t bits[4];
+  WKV_UNROLL
+  for (int i = 0; i < 4; ++i) bits[i] = bits_of_nearest(four[i] * coding.inverse);
+  return coding.finite ? low_bytes(bits[0], bits[1], bits[2], bits[3]) : 0;
+}
+
+// Where a lane's codes of a span's first quad go, and those of the other one.
+WKV_DEVICE std::uint32_t* codes_at(const QuantizedTokens& out, int token, int span, int quad) {
+  constexpr int kQuadBytes = kSpan / kSpanQuads * kTileTokens;
+  return reinterpret_cast<std::uint32_t*>(code_at(out, token, part_column(span, 0)) + quad * kQuadBytes);
+}
+
+WKV_DEVICE std::uint32_t largest_bits(const float* four) {
+  return larger(larger(magnitude_bits(four[0]), magnitude_bits(four[1])),
+                larger(magnitude_bits(four[2]), magnitude_bits(four[3])));
+}
+
 // Groups that are parts of spans, of 16, 32, 64, 128 or 256 columns: a warp quantizes those of a span, of
 // numbers that are 0 beyond the row.
+template <bool kWhole = false>
 WKV_DEVICE void quantize_span(const QuantizedTokens& out, int token, int span, const Part& values) {
-  // Lanes that share a group; one of 256 columns is both quads of all.
-  const int lanes = out.group / 4 < kWarp ? out.group / 4 : kWarp;
-  std::uint32_t largest[kSpanQuads];
-  WKV_UNROLL
-  for (int quad = 0; quad < kSpanQuads; ++quad) {
-    largest[quad] = 0;
-    WKV_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      largest[quad] = larger(largest[quad], magnitude_bits(values.of[4 * quad + i]));
-    }
+  static_assert(kSpanQuads == 2);
+  const auto is_there = [&](int quad) { return kWhole || part_column(span, quad) < padded_columns(out); };
+  std::uint32_t largest[] = {largest_bits(values.of), largest_bits(values.of + 4)};
+  if (out.group == kSpan) {
+    const Coding coding = coding_of(warp_largest(larger(largest[0], largest[1])));
+    if (is_there(0)) *codes_at(out, token, span, 0) = codes_of(values.of, coding);
+    if (is_there(1)) *codes_at(out, token, span, 1) = codes_of(values.of + 4, coding);
+    if (thread_index() % kWarp == 0) put_scale(out, token, span, coding);
+    return;
   }
-  if (out.group == kSpan) largest[0] = largest[1] = larger(largest[0], largest[1]);
+
+  const int lanes = out.group / 4;  // that share a group
   for (int mask = lanes / 2; mask > 0; mask /= 2) {
     WKV_UNROLL
     for (std::uint32_t& each : largest) each = larger(each, shuffle_xor(each, mask));
   }
-
-  Coding codings[kSpanQuads];
   WKV_UNROLL
   for (int quad = 0; quad < kSpanQuads; ++quad) {
-    codings[quad] = coding_of(largest[quad]);
-    std::uint32_t four = 0;
-    WKV_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const int code = codings[quad].code(values.of[4 * quad + i]);
-      four |= (static_cast<std::uint32_t>(code) & 0xffU) << (8 * i);
-    }
+    const Coding coding = coding_of(largest[quad]);
+    if (is_there(quad)) *codes_at(out, token, span, quad) = codes_of(values.of + 4 * quad, coding);
     const int column = part_column(span, quad);
-    if (column < padded_columns(out)) {
-      *reinterpret_cast<std::uint32_t*>(code_at(out, token, column)) = four;
-    }
-  }
-  if (thread_index() % lanes != 0) return;
-  WKV_UNROLL
-  for (int quad = 0; quad < kSpanQuads; ++quad) {
-    const int column = part_column(span, quad);
-    if (column < out.columns && column % out.group == 0) {
-      put_scale(out, token, column / out.group, codings[quad]);
+    if ((thread_index() & (lanes - 1)) == 0 && (kWhole || column < out.columns)) {
+      put_scale(out, token, column >> log2_of(out.group), coding);
     }
   }
 }

@@ -1,7 +1,7 @@
 // A block normalizes a token, and the one before it once more rather than wait for it. It finds the moments
 // of whole rows, but quantizes only the spans of its part of the columns: a warp takes a span, and all mixes
-// of it or, where that leaves most of the GPU idle, a share of them. Blocks of several tokens, for all of
-// which weights are loaded once, are no faster, however many tokens there are.
+// of it or, where that leaves most of the GPU idle, a share of them. Prompts have other kernels,
+// cuda_runs.cu.
 //
 // For few tokens it is all latency. So everything that no kernel of the step writes is in registers or on its
 // way before the kernel waits for the one before it: weights, segments, and the state, which only this kernel
@@ -10,7 +10,7 @@
 // The block of a segment's first token reads the segment's state, and replaces it by the norm of the
 // segment's last token, wherever that is.
 
-#include "kernels/token_shift/cuda.h"
+#include "kernels/token_shift/cuda.cuh"
 
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/quantize/cuda.cuh"
@@ -31,13 +31,6 @@ struct Arguments {
   int shares;  // warps that have a span between them
 };
 
-WKV_DEVICE float mixed(float one, float other, float share_of_one) {
-  return fused(one, share_of_one, other * (1.0F - share_of_one));
-}
-WKV_DEVICE float mixed(float now, float before, float share, bool share_of_before) {
-  return share_of_before ? mixed(before, now, share) : mixed(now, before, share);
-}
-
 // A block's token. Of another one the norm is needed at most: of the one before or, where a segment starts,
 // of the segment's last, which may be the same.
 struct Token {
@@ -56,9 +49,6 @@ WKV_DEVICE Token token_of_block(const ShiftQuantizeArguments& a) {
   return {token, starts ? last : token - 1, starts, segment.state + a.state_offset};
 }
 
-WKV_DEVICE const float* row_of(const ShiftQuantizeArguments& a, int token) {
-  return a.x + static_cast<std::ptrdiff_t>(token) * a.channels;
-}
 WKV_DEVICE void sum_rows_of(const ShiftQuantizeArguments& a, const Token& token, NormSums (&sums)[2]) {
   sum_rows(row_of(a, token.index), token.needs_other() ? row_of(a, token.other) : nullptr, a.channels, sums);
 }
@@ -199,6 +189,10 @@ void launch_spans(const ShiftQuantizeArguments& shift, cudaStream_t stream) {
 }  // namespace
 
 void shift_quantize(const ShiftQuantizeArguments& arguments, cudaStream_t stream) {
+  if (suits_runs(arguments)) {
+    shift_quantize_runs(arguments, stream);
+    return;
+  }
   bool in_spans = true;
   for (int i = 0; i < arguments.count; ++i) in_spans &= is_part_of_span(arguments.mixes[i].out.group);
   if (in_spans) {

@@ -18,6 +18,7 @@ struct ShiftQuantizeArguments {
   };
   const float* x;  // [tokens][channels]
   const Segment* segments;
+  int segment_count;
   const int* segment_of;        // of each token
   std::ptrdiff_t state_offset;  // of the norm in a session's state
   Norm norm;
@@ -29,6 +30,7 @@ struct ShiftQuantizeArguments {
   // [tokens][channels]: where the norm of each token goes, and that of the token before it; or both null.
   float* current = nullptr;
   float* previous = nullptr;
+  Floats2* moments = nullptr;  // [tokens]: room for what prompts need in between; null: it is done without
 };
 void shift_quantize(const ShiftQuantizeArguments& arguments, cudaStream_t stream);
 

@@ -7,6 +7,7 @@
 #include "kernels/token_shift/cuda.h"
 #include "test/cuda/quantized.h"
 
+using wkv::cuda::Floats2;
 using wkv::cuda::Segment;
 using wkv::test::Floats;
 using wkv::test::OnDevice;
@@ -63,7 +64,7 @@ struct Case {
   int channels;
   std::mt19937 random;
   Floats x, weight, bias, input_scales;
-  Floats mixes[2];
+  Floats mixes[wkv::cuda::kMostMixes];
   int tokens = 0;
   // Of each segment.
   Lengths counts;
@@ -80,7 +81,7 @@ void check(const Form& form, const Use& use, const std::string& order, const Len
   OnDevice<float> x(c.x);
   OnDevice<float> weight(c.weight);
   OnDevice<float> bias(c.bias);
-  OnDevice<float> mixes[] = {c.mixes[0], c.mixes[1]};
+  std::deque<OnDevice<float>> mixes(std::begin(c.mixes), std::end(c.mixes));
   OnDevice<float> input_scales(c.input_scales);
   std::deque<OnDevice<float>> states(c.states.begin(), c.states.end());
   std::vector<Segment> all;
@@ -91,14 +92,19 @@ void check(const Form& form, const Use& use, const std::string& order, const Len
   }
   OnDevice<Segment> segments(all);
   OnDevice<int> of_token(segment_of);
-  QuantizedNumbers expected[] = {{c.tokens, channels, form.plain_group},
-                                 {c.tokens, channels, form.scaled_group}};
-  QuantizedOnDevice plain(expected[0]);
-  QuantizedOnDevice scaled(expected[1]);
+  // By turns without and with input scales.
+  std::vector<QuantizedNumbers> expected;
+  std::deque<QuantizedOnDevice> quantized;
+  for (int i = 0; i < use.mixes; ++i) {
+    expected.emplace_back(c.tokens, channels, i % 2 == 0 ? form.plain_group : form.scaled_group);
+    quantized.emplace_back(expected.back());
+  }
+  OnDevice<Floats2> moments(static_cast<std::size_t>(c.tokens));
   OnDevice<float> current(c.x.size());
   OnDevice<float> previous(c.x.size());
   wkv::cuda::ShiftQuantizeArguments arguments{.x = x.data(),
                                               .segments = segments.data(),
+                                              .segment_count = static_cast<int>(all.size()),
                                               .segment_of = of_token.data(),
                                               .state_offset = kOffset,
                                               .norm = {weight.data(), bias.data()},
@@ -106,9 +112,13 @@ void check(const Form& form, const Use& use, const std::string& order, const Len
                                               .count = use.mixes,
                                               .tokens = c.tokens,
                                               .channels = channels,
-                                              .share_of_before = use.share_of_before};
-  if (use.mixes > 0) arguments.mixes[0] = {mixes[0].data(), nullptr, plain.out()};
-  if (use.mixes > 1) arguments.mixes[1] = {mixes[1].data(), input_scales.data(), scaled.out()};
+                                              .share_of_before = use.share_of_before,
+                                              .moments = moments.data()};
+  for (int i = 0; i < use.mixes; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    arguments.mixes[i] = {mixes[index].data(), i % 2 == 0 ? nullptr : input_scales.data(),
+                          quantized[index].out()};
+  }
   if (use.rows) {
     arguments.current = current.data();
     arguments.previous = previous.data();
@@ -128,11 +138,14 @@ void check(const Form& form, const Use& use, const std::string& order, const Len
       const auto& [one, other] = use.share_of_before ? std::tie(before, now) : std::tie(now, before);
       wkv::selected_kernels().token_shift(one.data(), other.data(), c.mixes[i].data(), channels,
                                           mixed.data());
-      expected[i].quantize(mixed.data(), i == 0 ? nullptr : c.input_scales.data(), token);
+      expected[static_cast<std::size_t>(i)].quantize(mixed.data(),
+                                                     i % 2 == 0 ? nullptr : c.input_scales.data(), token);
     }
   }
-  CHECK(plain.difference(expected[0]) == "");
-  CHECK(scaled.difference(expected[1]) == "");
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i);
+    CHECK(quantized[i].difference(expected[i]) == "");
+  }
   if (use.rows) {
     CHECK(wkv::test::bit_difference(current.values(), norms) == "");
     CHECK(wkv::test::bit_difference(previous.values(), norms_before) == "");
@@ -181,6 +194,19 @@ TEST_SUITE("CUDA token shift") {
     check({4400, 256, 512}, {false, true, 2}, "forward");
     // Blocks of all spans whose warps have both mixes.
     check({72, 64, 16}, {true, true, 2}, "forward", {1, 129});
+  }
+
+  TEST_CASE("has the same bits for prompts") {
+    wkv::test::in_every_order([&](const std::string& order) {
+      check({256, 256, 64}, {false, false, 4}, order, kMany);
+      check({512, 16, 128}, {true, false, 3}, order, {67});
+    });
+    check({1280, 256, 32}, {false, false, 2}, "forward", {3, 63});
+    check({2048, 128, 256}, {true, false, 1}, "forward", {64});
+    // Not in spans, or too many that begin: the other kernels.
+    check({512, 512, 256}, {false, false, 2}, "forward", {65});
+    check({512, 256, 256}, {false, true, 2}, "forward", {65});
+    check({512, 256, 256}, {false, false, 2}, "forward", Lengths(40, 2));
   }
 
   TEST_CASE("the norm of chosen rows, quantized, has the bits of the CPU's") {
