@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { demoModel } from '../../lib/index';
 import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 import { temporaryFolder, type Ended } from '../model/support';
+import { unless } from '../support/unless';
 
 const root = resolve(__dirname, '../..');
 const folder = temporaryFolder();
@@ -48,14 +49,13 @@ describe('the examples of README.md', () => {
     expect(examples.some((code) => code.includes(eagle))).toBe(true);
   });
 
-  test.each(examples.map((code, i) => [i + 1, code] as const))(
-    'number %i runs and prints what its comments say',
-    async (number, code) => {
-      if (code.includes('Tokenizer.world()') && !existsSync(WORLD_VOCABULARY_PATH)) {
-        console.log('skipped, because the World vocabulary is not there: run npm run vocabulary');
-        return;
-      }
-      const { code: status, stdout, stderr } = await runExample(`example-${number}.mjs`, code);
+  for (const [i, code] of examples.entries()) {
+    const absent =
+      code.includes('Tokenizer.world()') &&
+      !existsSync(WORLD_VOCABULARY_PATH) &&
+      'the World vocabulary is not there: run npm run vocabulary';
+    unless(absent)(`number ${i + 1} runs and prints what its comments say`, async () => {
+      const { code: status, stdout, stderr } = await runExample(`example-${i + 1}.mjs`, code);
       expect({ status, failure: stderr.replace(/\rloading: \d+ %/g, '') }).toEqual({
         status: 0,
         failure: '',
@@ -63,8 +63,8 @@ describe('the examples of README.md', () => {
       expect(stdout).not.toBe('');
       const promised = [...code.matchAll(/ \/\/ → (.*)$/gm)].map(([, line]) => line);
       if (promised.length > 0) expect(stdout.trimEnd().split('\n')).toEqual(promised);
-    },
-  );
+    });
+  }
 });
 
 describe('README.zh-CN.md', () => {
@@ -102,6 +102,9 @@ test.each([
   'docs/chat-format.md',
   'docs/packed-format.md',
   'docs/performance.md',
+  'docs/cuda.md',
+  'docs/quantization.md',
+  'CONTRIBUTING.md',
   'CHANGELOG.md',
 ])('what %s links to in the repository is there', (name) => {
   const links = [...read(name).matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target = '']) => target);
@@ -128,4 +131,20 @@ test.each([
   const table = new RegExp(`^Options of \`${heading}\`.*?\\n\\n(.*?)\\n\\n`, 'ms').exec(english)![1]!;
   const listed = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
   expect(listed.sort()).toEqual(declared.sort());
+});
+
+test('CONTRIBUTING.md names every npm script', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  const named = [...read('CONTRIBUTING.md').matchAll(/^\| `npm run ([\w:]+)/gm)].map(([, name]) => name);
+  expect(new Set(named)).toEqual(new Set(Object.keys(scripts)));
+});
+
+test('README.md names every environment variable of the library', () => {
+  const sources = ['lib/addon.ts', 'lib/cuda.ts', 'lib/cli/errors.ts', 'lib/cli/doctor.ts']
+    .map(read)
+    .join('');
+  const used = [...sources.matchAll(/process\.env\['(WKV_\w+)'\]/g)].map(([, name]) => name);
+  const listed = [...english.matchAll(/^\| `(WKV_\w+)`/gm)].map(([, name]) => name);
+  expect(used.length).toBeGreaterThan(2);
+  expect(new Set(listed)).toEqual(new Set(used));
 });
