@@ -3,60 +3,11 @@
 import { State, type Session } from '../../lib/index';
 import { expectFailure, thrown } from '../support/failure';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { bitsToFloat } from '../support/float16';
 import { randomTokens } from '../support/random-model';
+import { xxh64 } from '../support/xxh64';
 
-const mask64 = (1n << 64n) - 1n;
-const prime1 = 0x9e3779b185ebca87n;
-const prime2 = 0xc2b2ae3d27d4eb4fn;
-const prime3 = 0x165667b19e3779f9n;
-const prime4 = 0x85ebca77c2b2ae63n;
-const prime5 = 0x27d4eb2f165667c5n;
-
-const rotate = (value: bigint, bits: bigint): bigint =>
-  ((value << bits) | ((value & mask64) >> (64n - bits))) & mask64;
-const times = (a: bigint, b: bigint): bigint => (a * b) & mask64;
-const round = (lane: bigint, input: bigint): bigint =>
-  times(rotate((lane + times(input, prime2)) & mask64, 31n), prime1);
-
-/** XXH64 with seed 0, from the specification of xxHash. */
-function xxh64(bytes: Uint8Array): bigint {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  let hash = prime5;
-  if (bytes.length >= 32) {
-    const lanes = [(prime1 + prime2) & mask64, prime2, 0n, -prime1 & mask64];
-    for (; at + 32 <= bytes.length; at += 32) {
-      for (let i = 0; i < 4; i++) lanes[i] = round(lanes[i]!, view.getBigUint64(at + 8 * i, true));
-    }
-    const [a = 0n, b = 0n, c = 0n, d = 0n] = lanes;
-    hash = (rotate(a, 1n) + rotate(b, 7n) + rotate(c, 12n) + rotate(d, 18n)) & mask64;
-    for (const lane of lanes) hash = (times(hash ^ round(0n, lane), prime1) + prime4) & mask64;
-  }
-  hash = (hash + BigInt(bytes.length)) & mask64;
-  for (; at + 8 <= bytes.length; at += 8) {
-    hash = (times(rotate(hash ^ round(0n, view.getBigUint64(at, true)), 27n), prime1) + prime4) & mask64;
-  }
-  if (at + 4 <= bytes.length) {
-    hash =
-      (times(rotate(hash ^ times(BigInt(view.getUint32(at, true)), prime1), 23n), prime2) + prime3) & mask64;
-    at += 4;
-  }
-  for (; at < bytes.length; at++) {
-    hash = times(rotate(hash ^ times(BigInt(bytes[at]!), prime5), 11n), prime1);
-  }
-  hash = times(hash ^ (hash >> 33n), prime2);
-  hash = times(hash ^ (hash >> 29n), prime3);
-  return hash ^ (hash >> 32n);
-}
-
-/** The value of an IEEE 754 binary16. */
-function half(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-}
+const half = (bits: number): number => bitsToFloat('f16', bits);
 
 interface ParsedState {
   version: number;
