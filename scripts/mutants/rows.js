@@ -49,7 +49,7 @@ module.exports = [
     file: quantize,
     compiled: quantizing,
     from: 'column >> log2_of(out.group), coding)',
-    to: '(column + 15) >> log2_of(out.group), coding)',
+    to: '(column + out.group) >> log2_of(out.group), coding)',
   },
   {
     name: 'quantize: codes of what is not finite stay',

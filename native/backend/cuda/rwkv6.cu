@@ -2,10 +2,8 @@
 
 #include <array>
 
-#include "backend/cuda/layers.h"
-#include "kernels/gated_norm/cuda.h"
+#include "backend/cuda/wkv5_mixing.h"
 #include "kernels/token_shift/cuda.h"
-#include "kernels/wkv5/cuda.h"
 
 namespace wkv::cuda {
 
@@ -33,11 +31,7 @@ class Rwkv6 final : public TimeMixing {
         mixed_w_(floats(shape.most_tokens, shape.channels)),
         low_decay_(floats(shape.most_tokens, shape.decay_rank)),
         forget_(floats(shape.most_tokens, attention_channels(shape))),
-        r_(floats(shape.most_tokens, attention_channels(shape))),
-        k_(floats(shape.most_tokens, attention_channels(shape))),
-        v_(floats(shape.most_tokens, attention_channels(shape))),
-        g_(floats(shape.most_tokens, attention_channels(shape))),
-        y_(floats(shape.most_tokens, attention_channels(shape))) {
+        mixing_(shape) {
     for (auto& low : low_) low = floats(shape.most_tokens, shape.mix_rank);
     for (auto& of_token : of_token_) of_token = floats(shape.most_tokens, shape.channels);
   }
@@ -46,40 +40,16 @@ class Rwkv6 final : public TimeMixing {
   void put(const Call& call, int layer) const override {
     const LayerBuffers& b = call.b;
     shift(call, layer);
-    call.multiply({call.product(WKV_CUDA_ATT_RECEPTANCE, layer, b.mixed[kR - 1], r_),
-                   call.product(WKV_CUDA_ATT_KEY, layer, b.mixed[kK - 1], k_),
-                   call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[kV - 1], v_),
-                   call.product(WKV_CUDA_ATT_GATE, layer, b.mixed[kG - 1], g_)});
+    call.multiply({call.product(WKV_CUDA_ATT_RECEPTANCE, layer, b.mixed[kR - 1], mixing_.r),
+                   call.product(WKV_CUDA_ATT_KEY, layer, b.mixed[kK - 1], mixing_.k),
+                   call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[kV - 1], mixing_.v),
+                   call.product(WKV_CUDA_ATT_GATE, layer, b.mixed[kG - 1], mixing_.g)});
     call.multiply(
         {call.narrow_product(WKV_CUDA_DECAY_DOWN, layer, mixed_w_, low_decay_, GemmEpilogue::kTanh)});
     call.multiply(
         {call.narrow_product(WKV_CUDA_DECAY_UP, layer, low_decay_, forget_, GemmEpilogue::kBiasForgetV6,
                              call.weights.vector(WKV_CUDA_ATT_DECAY, layer))});
-    wkv5({.r = r_.data(),
-          .k = k_.data(),
-          .v = v_.data(),
-          .y = y_.data(),
-          .forget = forget_.data(),
-          .forget_stride = attention_channels(call.shape),
-          .u = call.weights.vector(WKV_CUDA_ATT_BONUS, layer),
-          .segments = call.segments_of_step,
-          .state_offset = call.recurrence(layer),
-          .count = call.segments,
-          .tokens = call.tokens,
-          .heads = call.shape.heads,
-          .head_size = call.shape.head_size},
-         call.stream);
-    const WeightMatrix& output = call.weights.matrix(WKV_CUDA_ATT_OUTPUT, layer);
-    gated_norm({.y = y_.data(),
-                .g = g_.data(),
-                .norm = call.weights.norm(WKV_CUDA_LN_X_WEIGHT, layer),
-                .epsilon = call.shape.group_norm_epsilon,
-                .input_scales = output.input_scales.data(),
-                .out = b.wide.of(output),
-                .tokens = call.tokens,
-                .head_size = call.shape.head_size},
-               call.stream);
-    call.multiply({call.product(WKV_CUDA_ATT_OUTPUT, layer, b.wide, b.x, Epilogue::kAdd)});
+    mixing_.put(call, layer, forget_.data(), attention_channels(call.shape));
   }
 
  private:
@@ -130,7 +100,7 @@ class Rwkv6 final : public TimeMixing {
   DeviceArray<float> shifted_;
   std::array<DeviceArray<float>, kMixes> low_, of_token_;
   DeviceArray<float> mixed_w_, low_decay_, forget_;
-  DeviceArray<float> r_, k_, v_, g_, y_;
+  Wkv5Mixing mixing_;
 };
 
 }  // namespace

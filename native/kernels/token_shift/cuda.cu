@@ -92,15 +92,16 @@ WKV_KERNEL(kThreads, 1) shift_quantize_spans_kernel(WKV_ARGUMENTS Arguments argu
   }
   await_previous_kernel();
   NormSums(&sums)[2] = shared_memory<NormSums[2]>();
+  // On its way while moments are found.
+  const Part x = load_part(row_of(a, token.index), span, size);
   sum_rows_of(a, token, sums);  // has barriers: after them all warps of a span have the state
   if (span * kSpan >= size) return;
 
-  const auto norm_of = [&](int of_token, int row) {
-    return normal(load_part(row_of(a, of_token), span, size), moments_of(sums[row], size), ahead.weight,
-                  ahead.bias);
+  const auto norm_of = [&](const Part& row, int index) {
+    return normal(row, moments_of(sums[index], size), ahead.weight, ahead.bias);
   };
-  const Part now = norm_of(token.index, 0);
-  const Part other = token.needs_other() ? norm_of(token.other, 1) : now;
+  const Part now = norm_of(x, 0);
+  const Part other = token.needs_other() ? norm_of(load_part(row_of(a, token.other), span, size), 1) : now;
   const Part before = token.starts ? ahead.state : other;
   if (share == 0 && token.starts) store_part(token.state, span, size, other);
   if (share == 0 && a.current != nullptr) {

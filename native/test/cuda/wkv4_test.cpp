@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string>
 
 #include "backend/cpu/cpu_features.h"
 #include "kernels/wkv4/cuda.h"
-#include "test/cuda/on_device.h"
-#include "test/support/numbers.h"
+#include "test/cuda/recurrence.h"
 
 using wkv::cuda::Segment;
 using wkv::test::Floats;
 using wkv::test::OnDevice;
+using wkv::test::Recurrence;
 
 namespace {
 
@@ -52,54 +51,33 @@ struct Case {
   std::vector<Floats> states;
 };
 
-struct Result {
-  Floats y;
-  std::vector<Floats> states;
-};
-
 // Each segment's tokens in pieces of at most so many.
-Result run(const Case& c, int piece = 1 << 20) {
+Recurrence run(const Case& c, int piece = 1 << 20) {
   OnDevice<float> r(c.r);
   OnDevice<float> k(c.k);
   OnDevice<float> v(c.v);
-  OnDevice<float> y(c.r.size());
   OnDevice<float> w(c.w);
   OnDevice<float> u(c.u);
-  std::vector<std::unique_ptr<OnDevice<float>>> states;
-  for (const Floats& state : c.states) states.push_back(std::make_unique<OnDevice<float>>(state));
-  for (int done = 0;; done += piece) {
-    std::vector<Segment> pieces;
-    int first = 0;
-    int tokens = 0;
-    for (std::size_t s = 0; s < c.counts.size(); ++s) {
-      const int left = std::min(c.counts[s] - done, piece);
-      if (left > 0) pieces.push_back({states[s]->data(), first + done, left});
-      tokens += std::max(left, 0);
-      first += c.counts[s];
-    }
-    if (pieces.empty()) break;
-    OnDevice<Segment> segments(pieces);
-    wkv::cuda::wkv4({.r = r.data(),
-                     .k = k.data(),
-                     .v = v.data(),
-                     .y = y.data(),
-                     .w = w.data(),
-                     .u = u.data(),
-                     .segments = segments.data(),
-                     .state_offset = kOffset,
-                     .count = static_cast<int>(pieces.size()),
-                     .tokens = tokens,
-                     .channels = c.channels},
-                    nullptr);
-  }
-  Result result{y.values(), {}};
-  for (const auto& state : states) result.states.push_back(state->values());
-  return result;
+  return wkv::test::run_in_pieces(c.counts, c.states, c.r.size(), piece,
+                                  [&](const Segment* segments, int count, int tokens, float* y) {
+                                    wkv::cuda::wkv4({.r = r.data(),
+                                                     .k = k.data(),
+                                                     .v = v.data(),
+                                                     .y = y,
+                                                     .w = w.data(),
+                                                     .u = u.data(),
+                                                     .segments = segments,
+                                                     .state_offset = kOffset,
+                                                     .count = count,
+                                                     .tokens = tokens,
+                                                     .channels = c.channels},
+                                                    nullptr);
+                                  });
 }
 
 // By the CPU's kernel.
-Result expected(const Case& c) {
-  Result result{Floats(c.r.size()), c.states};
+Recurrence expected(const Case& c) {
+  Recurrence result{Floats(c.r.size()), c.states};
   wkv::test::on_engine_thread([&] {
     std::ptrdiff_t at = 0;
     for (std::size_t s = 0; s < c.counts.size(); ++s) {
@@ -122,14 +100,6 @@ Result expected(const Case& c) {
   return result;
 }
 
-void check_same(const Result& actual, const Result& other) {
-  CHECK(wkv::test::bit_difference(actual.y, other.y) == "");
-  for (std::size_t s = 0; s < other.states.size(); ++s) {
-    CAPTURE(s);
-    CHECK(wkv::test::bit_difference(actual.states[s], other.states[s]) == "");
-  }
-}
-
 }  // namespace
 
 TEST_SUITE("CUDA wkv4") {
@@ -139,10 +109,10 @@ TEST_SUITE("CUDA wkv4") {
       CAPTURE(channels);
       // A block takes eight tokens at a time.
       const Case c(random, channels, {1, 8, 25, 3, 9, 40});
-      const Result cpu = expected(c);
+      const Recurrence cpu = expected(c);
       wkv::test::in_every_order([&](const std::string& order) {
         CAPTURE(order);
-        check_same(run(c), cpu);
+        CHECK(difference(run(c), cpu) == "");
       });
     }
   }
@@ -150,10 +120,10 @@ TEST_SUITE("CUDA wkv4") {
   TEST_CASE("tokens in pieces, and beside other segments, have the same bits") {
     std::mt19937 random(2);
     const Case c(random, 37, {21, 4, 19});
-    const Result whole = run(c);
+    const Recurrence whole = run(c);
     for (const int piece : {1, 3, 8, 17}) {
       CAPTURE(piece);
-      check_same(run(c, piece), whole);
+      CHECK(difference(run(c, piece), whole) == "");
     }
     Case alone = c;
     const auto begin = static_cast<std::ptrdiff_t>(21 + 4) * c.channels;
@@ -162,7 +132,7 @@ TEST_SUITE("CUDA wkv4") {
     }
     alone.counts = {19};
     alone.states = {c.states[2]};
-    check_same(run(alone), {Floats(whole.y.begin() + begin, whole.y.end()), {whole.states[2]}});
+    CHECK(difference(run(alone), {Floats(whole.y.begin() + begin, whole.y.end()), {whole.states[2]}}) == "");
   }
 
   TEST_CASE("keys of any size, and numbers that are none, do as on the CPU") {
@@ -170,15 +140,15 @@ TEST_SUITE("CUDA wkv4") {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     Case c(random, 40, {12, 30});
     for (std::size_t i = 0; i < c.k.size(); ++i) c.k[i] = i % 7 == 0 ? 1e30F : i % 3 == 0 ? -1e30F : 300;
-    check_same(run(c), expected(c));
+    CHECK(difference(run(c), expected(c)) == "");
     for (std::size_t i = 0; i < c.k.size(); i += 97) c.k[i] = i % 2 == 0 ? kInfinity : -kInfinity;
     for (std::size_t i = 50; i < c.k.size(); i += 199) c.v[i] = std::nanf("");
     for (std::size_t i = 90; i < c.k.size(); i += 211) c.r[i] = std::nanf("");
     // Only of the last token: what follows a key of NaN is not the same on every processor.
     for (std::size_t i = c.k.size() - 40; i < c.k.size(); i += 3) c.k[i] = std::nanf("");
-    const Result cpu = expected(c);
+    const Recurrence cpu = expected(c);
     CHECK(std::isnan(cpu.states[1][kOffset + 2 * 40]));
-    check_same(run(c), cpu);
+    CHECK(difference(run(c), cpu) == "");
   }
 
   TEST_CASE("what is long past ends at 0, as on the CPU's threads, which flush denormals") {
@@ -191,9 +161,9 @@ TEST_SUITE("CUDA wkv4") {
     std::fill_n(aa, 33, 1e-30F);
     std::fill_n(aa + 33, 33, 1.0F);
     std::fill_n(aa + 66, 33, -5.0F);
-    const Result cpu = expected(c);
+    const Recurrence cpu = expected(c);
     // 0.4^40 of it is 2e-16 of what it was.
     CHECK(std::count(cpu.states[0].begin() + kOffset, cpu.states[0].begin() + kOffset + 33, 0.0F) == 33);
-    check_same(run(c), cpu);
+    CHECK(difference(run(c), cpu) == "");
   }
 }

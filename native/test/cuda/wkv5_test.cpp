@@ -1,17 +1,16 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <memory>
 #include <string>
 
 #include "backend/cpu/cpu_features.h"
 #include "kernels/wkv5/cuda.h"
-#include "test/cuda/on_device.h"
-#include "test/support/numbers.h"
+#include "test/cuda/recurrence.h"
 
 using wkv::cuda::Segment;
 using wkv::test::Floats;
 using wkv::test::OnDevice;
+using wkv::test::Recurrence;
 
 namespace {
 
@@ -45,58 +44,39 @@ struct Case {
   std::vector<Floats> states;
 };
 
-struct Result {
-  Floats y;
-  std::vector<Floats> states;
-};
-
 // Heads of 64 have a form for segments of many tokens. What a step says of its tokens only chooses, so that
 // tests can have each form for any segments.
 enum class Form : std::uint8_t { kShort, kSequence };
 
 // Each segment's tokens in pieces of at most so many.
-Result run(const Case& c, Form form, int piece = 1 << 20) {
+Recurrence run(const Case& c, Form form, int piece = 1 << 20) {
   OnDevice<float> r(c.r);
   OnDevice<float> k(c.k);
   OnDevice<float> v(c.v);
-  OnDevice<float> y(c.r.size());
   OnDevice<float> forget(c.forget);
   OnDevice<float> u(c.u);
-  std::vector<std::unique_ptr<OnDevice<float>>> states;
-  for (const Floats& state : c.states) states.push_back(std::make_unique<OnDevice<float>>(state));
-  for (int done = 0;; done += piece) {
-    std::vector<Segment> pieces;
-    int first = 0;
-    for (std::size_t s = 0; s < c.counts.size(); ++s) {
-      const int left = std::min(c.counts[s] - done, piece);
-      if (left > 0) pieces.push_back({states[s]->data(), first + done, left});
-      first += c.counts[s];
-    }
-    if (pieces.empty()) break;
-    OnDevice<Segment> segments(pieces);
-    wkv::cuda::wkv5({.r = r.data(),
-                     .k = k.data(),
-                     .v = v.data(),
-                     .y = y.data(),
-                     .forget = forget.data(),
-                     .forget_stride = c.forget_stride,
-                     .u = u.data(),
-                     .segments = segments.data(),
-                     .state_offset = kOffset,
-                     .count = static_cast<int>(pieces.size()),
-                     .tokens = form == Form::kShort ? 0 : 1 << 20,
-                     .heads = c.heads,
-                     .head_size = c.head_size},
-                    nullptr);
-  }
-  Result result{y.values(), {}};
-  for (const auto& state : states) result.states.push_back(state->values());
-  return result;
+  return wkv::test::run_in_pieces(c.counts, c.states, c.r.size(), piece,
+                                  [&](const Segment* segments, int count, int /*tokens*/, float* y) {
+                                    wkv::cuda::wkv5({.r = r.data(),
+                                                     .k = k.data(),
+                                                     .v = v.data(),
+                                                     .y = y,
+                                                     .forget = forget.data(),
+                                                     .forget_stride = c.forget_stride,
+                                                     .u = u.data(),
+                                                     .segments = segments,
+                                                     .state_offset = kOffset,
+                                                     .count = count,
+                                                     .tokens = form == Form::kShort ? 0 : 1 << 20,
+                                                     .heads = c.heads,
+                                                     .head_size = c.head_size},
+                                                    nullptr);
+                                  });
 }
 
 // By the CPU's kernel.
-Result expected(const Case& c) {
-  Result result{Floats(c.r.size()), c.states};
+Recurrence expected(const Case& c) {
+  Recurrence result{Floats(c.r.size()), c.states};
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(c.heads) * c.head_size;
   std::ptrdiff_t first = 0;
   for (std::size_t s = 0; s < c.counts.size(); ++s) {
@@ -137,17 +117,13 @@ TEST_SUITE("CUDA wkv5") {
                      head_size == 64 ? std::vector<int>{1, 5, 12, 13, 16, 17, 40, 8, 63, 66, 3}
                                      : std::vector<int>{1, 5, 2},
                      forget_of);
-        const Result cpu = expected(c);
+        const Recurrence cpu = expected(c);
         for (const Form form : {Form::kShort, Form::kSequence}) {
           if (head_size != 64 && form == Form::kSequence) continue;
           CAPTURE(static_cast<int>(form));
           wkv::test::in_every_order([&](const std::string& order) {
             CAPTURE(order);
-            const Result result = run(c, form);
-            CHECK(wkv::test::bit_difference(result.y, cpu.y) == "");
-            for (std::size_t s = 0; s < c.counts.size(); ++s) {
-              CHECK(wkv::test::bit_difference(result.states[s], cpu.states[s]) == "");
-            }
+            CHECK(difference(run(c, form), cpu) == "");
           });
         }
       }
@@ -161,13 +137,11 @@ TEST_SUITE("CUDA wkv5") {
     std::fill(c.forget.begin(), c.forget.end(), 0.3F);
     // 0.7^60 of them is at most 5e-10 of what it was, here below the smallest normal number.
     for (float& number : c.states[0]) number *= 1e-30F;
-    Result cpu;
+    Recurrence cpu;
     wkv::test::on_engine_thread([&] { cpu = expected(c); });
     CHECK(std::count(cpu.states[0].begin() + kOffset, cpu.states[0].end(), 0.0F) == std::ptrdiff_t{64} * 64);
     for (const Form form : {Form::kShort, Form::kSequence}) {
-      const Result gpu = run(c, form);
-      CHECK(wkv::test::bit_difference(gpu.y, cpu.y) == "");
-      CHECK(wkv::test::bit_difference(gpu.states[0], cpu.states[0]) == "");
+      CHECK(difference(run(c, form), cpu) == "");
     }
   }
 
@@ -176,12 +150,10 @@ TEST_SUITE("CUDA wkv5") {
     for (const int head_size : {64, 24}) {
       for (const ForgetOf forget_of : {ForgetOf::kChannel, ForgetOf::kToken}) {
         const Case c(random, 2, head_size, {4, 19}, forget_of);
-        const Result whole = run(c, Form::kSequence);
+        const Recurrence whole = run(c, Form::kSequence);
         for (const Form form : {Form::kShort, Form::kSequence}) {
           for (const int piece : {1, 3, 17}) {
-            const Result parts = run(c, form, piece);
-            CHECK(wkv::test::bit_difference(parts.y, whole.y) == "");
-            CHECK(wkv::test::bit_difference(parts.states[1], whole.states[1]) == "");
+            CHECK(difference(run(c, form, piece), whole) == "");
           }
         }
         Case alone = c;
@@ -193,7 +165,7 @@ TEST_SUITE("CUDA wkv5") {
         alone.forget.erase(alone.forget.begin(), alone.forget.begin() + forget_begin);
         alone.counts = {19};
         alone.states = {c.states[1]};
-        const Result one = run(alone, Form::kShort);
+        const Recurrence one = run(alone, Form::kShort);
         CHECK(wkv::test::bit_difference(one.y, std::span(whole.y).subspan(static_cast<std::size_t>(begin))) ==
               "");
         CHECK(wkv::test::bit_difference(one.states[0], whole.states[1]) == "");

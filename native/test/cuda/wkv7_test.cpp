@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string>
 
 #include "backend/cpu/cpu_features.h"
 #include "kernels/wkv7/cuda.h"
-#include "test/cuda/on_device.h"
-#include "test/support/numbers.h"
+#include "test/cuda/recurrence.h"
 
 using wkv::cuda::Segment;
 using wkv::test::Floats;
 using wkv::test::OnDevice;
+using wkv::test::Recurrence;
 
 namespace {
 
@@ -46,66 +45,36 @@ struct Case {
   std::vector<Floats> states;
 };
 
-struct Result {
-  Floats y;
-  std::vector<Floats> states;
-};
-
-std::string difference(const Result& actual, const Result& expected) {
-  std::string found = wkv::test::bit_difference(actual.y, expected.y);
-  for (std::size_t s = 0; s < expected.states.size(); ++s) {
-    const std::string of_state = wkv::test::bit_difference(actual.states[s], expected.states[s]);
-    if (!of_state.empty()) found += " state " + std::to_string(s) + " " + of_state;
-  }
-  return found;
-}
-
 // Each segment's tokens in pieces of at most so many.
-Result run(const Case& c, int piece = 1 << 20) {
+Recurrence run(const Case& c, int piece = 1 << 20) {
   OnDevice<float> r(c.r);
   OnDevice<float> forget(c.forget);
   OnDevice<float> k(c.k);
   OnDevice<float> v(c.v);
   OnDevice<float> kappa(c.kappa);
   OnDevice<float> b(c.b);
-  OnDevice<float> y(c.r.size());
-  std::vector<std::unique_ptr<OnDevice<float>>> states;
-  for (const Floats& state : c.states) states.push_back(std::make_unique<OnDevice<float>>(state));
-  for (int done = 0;; done += piece) {
-    std::vector<Segment> pieces;
-    int first = 0;
-    int tokens = 0;
-    for (std::size_t s = 0; s < c.counts.size(); ++s) {
-      const int left = std::min(c.counts[s] - done, piece);
-      if (left > 0) pieces.push_back({states[s]->data(), first + done, left});
-      tokens += std::max(left, 0);
-      first += c.counts[s];
-    }
-    if (pieces.empty()) break;
-    OnDevice<Segment> segments(pieces);
-    wkv::cuda::wkv7({.r = r.data(),
-                     .forget = forget.data(),
-                     .k = k.data(),
-                     .v = v.data(),
-                     .kappa = kappa.data(),
-                     .b = b.data(),
-                     .y = y.data(),
-                     .segments = segments.data(),
-                     .state_offset = kOffset,
-                     .count = static_cast<int>(pieces.size()),
-                     .tokens = tokens,
-                     .heads = c.heads,
-                     .head_size = c.head_size},
-                    nullptr);
-  }
-  Result result{y.values(), {}};
-  for (const auto& state : states) result.states.push_back(state->values());
-  return result;
+  return wkv::test::run_in_pieces(c.counts, c.states, c.r.size(), piece,
+                                  [&](const Segment* segments, int count, int tokens, float* y) {
+                                    wkv::cuda::wkv7({.r = r.data(),
+                                                     .forget = forget.data(),
+                                                     .k = k.data(),
+                                                     .v = v.data(),
+                                                     .kappa = kappa.data(),
+                                                     .b = b.data(),
+                                                     .y = y,
+                                                     .segments = segments,
+                                                     .state_offset = kOffset,
+                                                     .count = count,
+                                                     .tokens = tokens,
+                                                     .heads = c.heads,
+                                                     .head_size = c.head_size},
+                                                    nullptr);
+                                  });
 }
 
 // By the CPU's kernel, on a thread that flushes denormals.
-Result expected(const Case& c) {
-  Result result{Floats(c.r.size()), c.states};
+Recurrence expected(const Case& c) {
+  Recurrence result{Floats(c.r.size()), c.states};
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(c.heads) * c.head_size;
   wkv::test::on_engine_thread([&] {
     std::ptrdiff_t first = 0;
@@ -225,7 +194,7 @@ TEST_SUITE("CUDA wkv7") {
       // One chunk of the fast form has 8 tokens.
       const Case c(random, heads, head_size,
                    head_size == 64 ? std::vector<int>{1, 5, 8, 9, 16, 17, 40} : std::vector<int>{1, 5, 2});
-      const Result cpu = expected(c);
+      const Recurrence cpu = expected(c);
       CHECK(std::all_of(cpu.y.begin(), cpu.y.end(), [](float y) { return std::abs(y) < 1000; }));
       wkv::test::in_every_order([&](const std::string& order) {
         CAPTURE(order);
@@ -251,7 +220,7 @@ TEST_SUITE("CUDA wkv7") {
       std::fill(c.forget.begin(), c.forget.end(), 0.3F);
       // 0.7^60 of them is at most 5e-10 of what it was, here below the smallest normal number.
       for (float& number : c.states[0]) number *= 1e-30F;
-      const Result cpu = expected(c);
+      const Recurrence cpu = expected(c);
       CHECK(std::count(cpu.states[0].begin() + kOffset, cpu.states[0].end(), 0.0F) ==
             std::ptrdiff_t{head_size} * head_size);
       CHECK(difference(run(c), cpu) == "");
@@ -282,7 +251,7 @@ TEST_SUITE("CUDA wkv7") {
         for (float& k : c.k) k = std::abs(k);
         for (float& r : c.r) r = std::abs(r);
         c.v[channels + 3] = bad;
-        const Result cpu = expected(c);
+        const Recurrence cpu = expected(c);
         CHECK(std::isnan(cpu.y[channels + 3]) == (std::isnan(bad) || head_size % 16 != 0));
         CHECK(difference(run(c), cpu) == "");
         Case in_key(random, 1, head_size, {4});
@@ -296,7 +265,7 @@ TEST_SUITE("CUDA wkv7") {
     std::mt19937 random(2);
     for (const int head_size : {64, 24}) {
       const Case c(random, 2, head_size, {4, 19});
-      const Result whole = run(c);
+      const Recurrence whole = run(c);
       for (const int piece : {1, 3, 17}) CHECK(difference(run(c, piece), whole) == "");
       Case alone = c;
       const auto begin = static_cast<std::ptrdiff_t>(4) * 2 * head_size;
@@ -305,7 +274,7 @@ TEST_SUITE("CUDA wkv7") {
       }
       alone.counts = {19};
       alone.states = {c.states[1]};
-      const Result one = run(alone);
+      const Recurrence one = run(alone);
       CHECK(wkv::test::bit_difference(one.y, std::span(whole.y).subspan(static_cast<std::size_t>(begin))) ==
             "");
       CHECK(wkv::test::bit_difference(one.states[0], whole.states[1]) == "");
