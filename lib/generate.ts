@@ -1,17 +1,9 @@
 import { Delivery, type Delivered } from './generation/delivery';
 import { WkvError } from './errors';
 import type { NativeDrawn, NativeSession } from './native';
-import {
-  abortSignal,
-  checkOptions,
-  integer,
-  oneOf,
-  outOfRange,
-  seed as checkSeed,
-  wrongType,
-} from './options';
+import { abortSignal, checkOptions, integer, oneOf, seed as checkSeed, wrongType } from './options';
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
-import { longestStop, StopStrings } from './generation/stop-strings';
+import { stopBytes, StopStrings } from './generation/stop-strings';
 import { TakenIn, type GenerationAccess } from './generation/taken-in';
 import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
@@ -130,16 +122,10 @@ export function checkGenerateOptions(
 }
 
 function stopStrings(name: string, value: unknown): Uint8Array[] {
-  const strings: unknown[] = typeof value === 'string' ? [value] : Array.isArray(value) ? value : [undefined];
-  return strings.map((text, i) => {
-    const which = typeof value === 'string' ? name : `${name}[${i}]`;
-    if (typeof text !== 'string') throw wrongType(which, 'a string, or an array of strings', text ?? value);
-    const bytes = Buffer.from(text, 'utf8');
-    if (bytes.length === 0 || bytes.length > longestStop) {
-      throw outOfRange(which, `a string of 1 to ${longestStop} bytes`, text);
-    }
-    return bytes;
-  });
+  if (typeof value === 'string') return [stopBytes(name, value)];
+  if (!Array.isArray(value)) throw wrongType(name, 'a string, or an array of strings', value);
+  // Unlike map(), this comes to the holes of an array, too.
+  return Array.from(value, (text: unknown, i) => stopBytes(`${name}[${i}]`, text));
 }
 
 /**

@@ -74,7 +74,8 @@ function requireRole(messages: readonly ChatMessage[], i: number, role: 'user' |
 /** Copies of messages, each of them well-formed. */
 export function checkMessages(name: string, value: unknown): ChatMessage[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array of messages', value);
-  return value.map((message: unknown, i) => {
+  // Unlike map(), this comes to the holes of an array, too.
+  return Array.from(value, (message: unknown, i) => {
     const called = `${name}[${i}]`;
     if (message === undefined) throw wrongType(called, 'a message', message);
     const { role, content, thinking } = checkOptions<ChatMessage>(

@@ -131,7 +131,8 @@ function textMaker(name: string, value: unknown): (text: string) => string {
 
 function texts(name: string, value: unknown): string[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array of strings', value);
-  return value.map((each, i) => text(`${name}[${i}]`, each));
+  // Unlike map(), this comes to the holes of an array, too.
+  return Array.from(value, (each: unknown, i) => text(`${name}[${i}]`, each));
 }
 
 function marks(name: string, value: unknown): { begin: string; end: string } {

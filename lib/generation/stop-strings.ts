@@ -1,5 +1,22 @@
+import { outOfRange, text } from '../options';
+
 /** The longest stop string, in bytes. */
-export const longestStop = 4096;
+const longestStop = 4096;
+
+/**
+ * The bytes of a stop string that a caller gave.
+ *
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is no string
+ * @throws {RangeError} `ERR_OUT_OF_RANGE` where it is empty, or too long
+ */
+export function stopBytes(name: string, value: unknown): Uint8Array {
+  const string = text(name, value);
+  const bytes = Buffer.from(string, 'utf8');
+  if (bytes.length === 0 || bytes.length > longestStop) {
+    throw outOfRange(name, `a string of 1 to ${longestStop} bytes`, string);
+  }
+  return bytes;
+}
 
 /**
  * Looks for strings in bytes that come one by one: where the first of them ends, and how much at the end could still

@@ -122,7 +122,8 @@ describe('messages that a conversation begins with', () => {
   test.each<[string, unknown, RegExp]>([
     ['no array', 'hi', /options\.messages: expected an array/],
     ['no messages', ['hi'], /options\.messages\[0\]: expected an object/],
-    ['with holes', [undefined], /options\.messages\[0\]/],
+    ['not there', [undefined], /options\.messages\[0\]/],
+    ['with holes', new Array<unknown>(2), /options\.messages\[0\]/],
     [
       'of an unknown role',
       [{ role: 'bot', content: '' }],
@@ -175,6 +176,7 @@ describe('a template', () => {
     [{ ...whole, user: 'User: ' }, /options\.template\.user: expected a function/],
     [{ ...whole, stop: 'a' }, /options\.template\.stop: expected an array/],
     [{ ...whole, stop: [1] }, /options\.template\.stop\[0\]: expected a string/],
+    [{ ...whole, stop: new Array(2) }, /options\.template\.stop\[0\]: expected a string/],
     [{ ...whole, thinking: { begin: '<' } }, /options\.template\.thinking: expected two strings/],
     [{ ...whole, name: 'a' }, /options\.template\.name: there is no such option/],
   ])('%j is refused', (template, message) => {

@@ -39,6 +39,14 @@ const functions: Record<string, { promises: boolean; call: (options: unknown) =>
   'state.serializeAsync': { promises: true, call: (o) => callUnchecked(state, 'serializeAsync', [o]) },
 };
 
+/** The array with a hole, where map() and forEach() do not come, after its first element. */
+function withHole(array: readonly unknown[]): unknown[] {
+  const [first, ...rest] = array;
+  const result = [first];
+  for (const [i, each] of rest.entries()) result[i + 2] = each;
+  return result;
+}
+
 function failureOf(name: string, options: unknown): Promise<unknown> {
   const { promises, call } = functions[name]!;
   // rejection() fails for what is thrown, thrown() for what is not.
@@ -121,11 +129,14 @@ describe('What options hold is of its type and in its range:', () => {
     [{ stop: 5 }, type('stop')],
     [{ stop: [''] }, range('stop\\[0\\]')],
     [{ stop: ['a', 5] }, type('stop\\[1\\]')],
+    [{ stop: withHole(['a', 'b']) }, type('stop\\[1\\]')],
     [{ stopTokens: 'x' }, type('stopTokens')],
     [{ stopTokens: [vocabulary] }, token],
     [{ samplerOrder: ['topP'] }, type('samplerOrder')],
     [{ samplerOrder: ['topP', 'topP', 'topK', 'minP', 'typicalP'] }, type('samplerOrder')],
     [{ samplerOrder: 'topP' }, type('samplerOrder')],
+    [{ bannedTokens: withHole([1, 2]) }, type('bannedTokens\\[1\\]')],
+    [{ samplerOrder: withHole(['topP', 'topK', 'minP', 'typicalP']) }, type('samplerOrder')],
   ];
   const cases: Record<string, [object, Failure][]> = {
     loadModel: [
