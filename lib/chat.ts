@@ -125,7 +125,7 @@ export class Chat {
       signal?.throwIfAborted();
       if (this.#history.turns.length === 0) throw nothingSaid();
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
-      await this.#session.restore(before);
+      await this.#session.restore(before, signal);
       this.#history = withoutLastTurn(history);
     });
   }
@@ -182,7 +182,7 @@ export class Chat {
   }
 
   async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
-    const { state, random } = await this.#session.snapshot();
+    const { state, random } = await this.#session.snapshot(options.signal);
     const { system } = this.#beginning;
     const { turns } = this.#history;
     const before =
@@ -194,10 +194,9 @@ export class Chat {
   async *#sayAgain(options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const last = this.#history.turns.at(-1);
     if (last === undefined) throw nothingSaid();
-    options.signal?.throwIfAborted();
-    const { state: after } = await this.#session.snapshot();
+    const { state: after } = await this.#session.snapshot(options.signal);
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
-    await this.#session.restore(before);
+    await this.#session.restore(before, options.signal);
     const { user, prompt, random } = last;
     try {
       return yield* this.#reply({ before, random, user, prompt }, withoutLastTurn(history), options);
@@ -214,11 +213,14 @@ export class Chat {
     options: CheckedOptions,
   ): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const reply = new Reply(this.#template);
+    let promptIsIn = false;
+    const onPrompt = (): void => {
+      promptIsIn = true;
+    };
     try {
-      return yield* reply.read(this.#session.generateChecked(prompt, options));
+      return yield* reply.read(this.#session.generateChecked(prompt, options, onPrompt));
     } finally {
-      const seen = this.#isDisposed ? before.tokens : (await this.#session.snapshot()).state.tokens;
-      if (seen !== before.tokens) {
+      if (promptIsIn && !this.#isDisposed) {
         const follows = before.tokens === history.turns.at(-1)?.end;
         const content = reply.content();
         const turn: Turn = {

@@ -131,11 +131,14 @@ function stopStrings(name: string, value: unknown): Uint8Array[] {
 /**
  * Evaluates the prompt, then draws, delivers and evaluates token by token. Returns the last part instead of yielding
  * it. However it ends, the session is then in the state after the text that was delivered, sampler included.
+ *
+ * @param onPrompt called when the prompt has been taken in
  */
 export async function* generate(
   session: GenerationAccess,
   prompt: Uint32Array | Promise<Uint32Array>,
   { maxTokens, stops, stopTokens, drawing, logprobs, sessionCounts, seed, signal }: CheckedOptions,
+  onPrompt: () => void = () => undefined,
 ): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> {
   const { tokenizer } = session;
   const tokens = await prompt;
@@ -144,6 +147,7 @@ export async function* generate(
   let drawn: NativeDrawn = await withSeed(session.native(), seed, () =>
     session.submit({ tokens, draw: maxTokens > 0 }, signal),
   );
+  onPrompt();
 
   const stopSearch = new StopStrings(stops);
   const text = new Delivery<NativeDrawn>(stopSearch);

@@ -149,12 +149,18 @@ export class Session {
     return this.generateChecked(this.tokens(prompt), checked);
   }
 
-  /** {@link Session.generate} with options that are checked already. @internal */
+  /**
+   * {@link Session.generate} with options that are checked already. `onPrompt` is called when the prompt has been taken
+   * in. @internal
+   */
   generateChecked(
     tokens: Uint32Array | Promise<Uint32Array>,
     options: CheckedOptions,
+    onPrompt?: () => void,
   ): AsyncGenerator<GeneratedPart, void, undefined> {
-    return iterateGeneration(this.#held(() => generate(this.generationAccess(), tokens, options)));
+    const begin = (): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> =>
+      generate(this.generationAccess(), tokens, options, onPrompt);
+    return iterateGeneration(this.#held(options.signal, begin));
   }
 
   /** Generates like {@link Session.generate}, and returns everything at once. */
@@ -184,16 +190,16 @@ export class Session {
   }
 
   /** The state and the random numbers when all earlier calls are done. @internal */
-  snapshot(): Promise<{ state: State; random: NativeRandom }> {
-    return this.#queue.run(async () => {
+  snapshot(signal?: AbortSignal): Promise<{ state: State; random: NativeRandom }> {
+    return this.#enqueue(signal, async () => {
       const native = this.#live();
       return await Promise.resolve({ state: new State(native.snapshot()), random: native.random() });
     });
   }
 
   /** Has the session continue from a state of its model when all earlier calls are done. @internal */
-  restore(state: State): Promise<void> {
-    return this.#queue.run(async () => {
+  restore(state: State, signal?: AbortSignal): Promise<void> {
+    return this.#enqueue(signal, async () => {
       const before = this.#live();
       this.#native = this.#model.createNative(state);
       before.dispose();
@@ -319,22 +325,24 @@ export class Session {
 
   /**
    * The parts of a generation that has the session for itself from its first next() to its end; it waits for the
-   * calls that came before. The session is free again when the last part comes.
+   * calls that came before, unless it is aborted. The session is free again when the last part comes.
    */
   async *#held(
+    signal: AbortSignal | undefined,
     begin: () => AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
   ): AsyncGenerator<GeneratedPart, void, undefined> {
     this.#requireUsable();
     this.#generating = true;
     let release = (): void => undefined;
-    const turn = new Promise<void>((mine) => {
-      const ended = new Promise<void>((resolve) => {
-        release = resolve;
-      });
-      void this.#queue.run(() => {
+    const ended = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const turn = new Promise<void>((mine, aborted) => {
+      const hold = (): Promise<void> => {
         mine();
         return ended;
-      });
+      };
+      this.#enqueue(signal, hold).catch(aborted);
     });
     let last: GeneratedPart;
     try {

@@ -228,6 +228,52 @@ describe('while a reply is iterated', () => {
   });
 });
 
+describe("a chat whose session's owner uses it, too,", () => {
+  test('rejects at once what is aborted while it waits for its turn, and stays as it was', async () => {
+    const session = model().createSession();
+    const chat = model().createChat({ session });
+    await say(chat, 'hi', few);
+    const { messages } = chat;
+    const order: string[] = [];
+    const before = session.evaluate(new Uint32Array(20_000)).finally(() => order.push('the call before'));
+    for (const call of [
+      (signal: AbortSignal) => chat.send('bye', { signal }).next(),
+      (signal: AbortSignal) => chat.complete('bye', { signal }),
+      (signal: AbortSignal) => chat.regenerate({ signal }).next(),
+      (signal: AbortSignal) => chat.undo({ signal }),
+    ]) {
+      const controller = new AbortController();
+      setImmediate(() => {
+        controller.abort(new Error('not any more'));
+      });
+      expectFailure(await rejection(() => call(controller.signal)), { message: /not any more/ });
+      expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+    }
+    expect(order).toEqual([]);
+    await before;
+    expect(chat.messages).toEqual(messages);
+    expect((await session.snapshot()).state.tokens).toBe(20_000 + prompt('hi').length + few.maxTokens!);
+  });
+
+  test('rejects at once a reply whose generation waits for a call that came between', async () => {
+    const session = model().createSession();
+    const chat = model().createChat({ session });
+    const order: string[] = [];
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reply = rejection(() => chat.send('hi', { signal }).next());
+    const between = session.evaluate(new Uint32Array(20_000)).finally(() => order.push('the call between'));
+    setImmediate(() => {
+      controller.abort(new Error('not any more'));
+    });
+    expect(await reply).toBe(signal.reason);
+    expect(order).toEqual([]);
+    await between;
+    expect(chat.messages).toEqual([]);
+    expect((await session.snapshot()).state.tokens).toBe(20_000);
+  });
+});
+
 describe("a chat's session", () => {
   test('can be given; what it has seen stands before the conversation', async () => {
     const session = await sessionAfter(model(), 'A manual.\n\n');

@@ -325,6 +325,7 @@ describe('A signal', () => {
     const { signal } = controller;
     const session = model.createSession();
     const calls = Array.from({ length: 20 }, () => rejection(() => session.evaluate(long, { signal })));
+    calls.push(rejection(() => session.generate('x', { signal }).next()));
     expect(listeners(signal)).toBeGreaterThan(0);
     controller.abort();
     for (const error of await Promise.all(calls)) expect(error).toBe(signal.reason);

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { Tokenizer, loadModel, type GenerateOptions, type Model, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection, thrown } from '../support/failure';
@@ -62,6 +63,38 @@ describe('Calls on one session', () => {
       short.evaluate([1]).then(done('short')),
     ]);
     expect(order).toEqual(['short', 'long', 'after long']);
+  });
+});
+
+describe('A generation that waits for its turn', () => {
+  test('and is aborted rejects before that comes, and the session is free for other calls', async () => {
+    const [session, expected] = [model.createSession(), model.createSession()];
+    const tokens = randomTokens(3000, smallShape.vocabulary, 4);
+    const order: string[] = [];
+    const done = (name: string) => () => order.push(name);
+    const before = session.evaluate(tokens).finally(done('the call before'));
+    const controller = new AbortController();
+    const { signal } = controller;
+    const generation = session.generate('x', { ...drawing, signal });
+    const first = rejection(() => generation.next()).finally(done('the generation'));
+    controller.abort(new Error('not any more'));
+    expect(await first).toBe(signal.reason);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    const after = session.evaluate([1]).finally(done('the call after'));
+    await expect(generation.next()).resolves.toEqual({ done: true, value: undefined });
+    await before;
+    await expected.evaluate(tokens);
+    expect(sameBits(await after, await expected.evaluate([1]))).toBe(true);
+    expect(order).toEqual(['the generation', 'the call before', 'the call after']);
+  });
+
+  test('is not begun at all if it was aborted before', async () => {
+    const session = model.createSession();
+    const before = session.evaluate([1]);
+    const signal = AbortSignal.abort(new Error('too early'));
+    expect(await rejection(() => session.generate('x', { ...drawing, signal }).next())).toBe(signal.reason);
+    await before;
+    expect(session.state.tokens).toBe(1);
   });
 });
 
