@@ -1,8 +1,10 @@
+import { onAbort } from './abort';
 import { encodeChat } from './chat/file';
 import {
   countingOf,
   noHistory,
   withoutLastTurn,
+  withoutStates,
   withStateBefore,
   withTurn,
   type History,
@@ -33,7 +35,12 @@ interface Start {
   random: NativeRandom;
   user: string;
   prompt: Uint32Array;
+  /** Whether the session has taken the prompt in. */
+  taken: boolean;
 }
+
+/** Makes a reply, with options whose signal ends it. */
+type ReplyParts = (options: CheckedOptions) => AsyncGenerator<ChatPart, ChatPart, undefined>;
 
 /**
  * A conversation: a session whose text is written as a {@link Template} says. The session's state is at all times
@@ -47,7 +54,8 @@ export class Chat {
   readonly #template: Template;
   readonly #beginning: Beginning;
   #history: History;
-  #busy = false;
+  /** Ends the call that the chat is busy with. */
+  #call: AbortController | undefined;
   #disposed = false;
 
   /** Made by `model.createChat()`. @internal */
@@ -90,7 +98,7 @@ export class Chat {
   send(text: string, options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const user = cleanedUser(this.#template, text, 'text');
     const checked = this.#check(options);
-    return this.#held(() => this.#say(user, checked));
+    return this.#held(checked, (ending) => this.#say(user, ending));
   }
 
   /** Says something like {@link Chat.send}, and returns the reply at once. */
@@ -109,7 +117,8 @@ export class Chat {
    */
   regenerate(options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const checked = this.#check(options);
-    return this.#held(() => this.#sayAgain({ ...checked, seed: checked.seed ?? randomSeed() }));
+    const reseeded = { ...checked, seed: checked.seed ?? randomSeed() };
+    return this.#held(reseeded, (ending) => this.#sayAgain(ending));
   }
 
   /**
@@ -120,14 +129,17 @@ export class Chat {
    * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
    */
   async undo(options?: { signal?: AbortSignal }): Promise<void> {
-    const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
-    await this.#exclusively(async () => {
-      signal?.throwIfAborted();
+    const checked = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
+    const { signal, end } = this.#begin(checked.signal);
+    try {
+      signal.throwIfAborted();
       if (this.#history.turns.length === 0) throw nothingSaid();
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
       await this.#session.restore(before, signal);
       this.#history = withoutLastTurn(history);
-    });
+    } finally {
+      end();
+    }
   }
 
   /**
@@ -159,12 +171,16 @@ export class Chat {
     });
   }
 
-  /** Frees the state, unless the session was given to `createChat`: then that is its owner's to dispose. */
+  /**
+   * Frees the state, unless the session was given to `createChat`: then that is its owner's to dispose. A pending call
+   * rejects with `ERR_WKV_DISPOSED`, and so does the next `next()` of a reply that is iterated; a session that was given
+   * is then in the state after the text that was delivered.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    const turns = this.#history.turns.map(({ base: _, ...turn }) => turn);
-    this.#history = { turns, recent: [] };
+    this.#call?.abort(disposed());
+    this.#history = withoutStates(this.#history);
     if (this.#owned) this.#session.dispose();
   }
 
@@ -188,7 +204,8 @@ export class Chat {
     const before =
       turns.length === 0 ? beginningText(this.#template, this.#beginning) : this.#template.separator;
     const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
-    return yield* this.#reply({ before: state, random, user, prompt }, this.#history, options);
+    const start = { before: state, random, user, prompt, taken: false };
+    return yield* this.#reply(start, this.#history, options);
   }
 
   async *#sayAgain(options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
@@ -198,29 +215,38 @@ export class Chat {
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
     await this.#session.restore(before, options.signal);
     const { user, prompt, random } = last;
+    const start = { before, random, user, prompt, taken: false };
     try {
-      return yield* this.#reply({ before, random, user, prompt }, withoutLastTurn(history), options);
+      return yield* this.#reply(start, withoutLastTurn(history), options);
     } finally {
-      const asItWas = this.#history.turns.at(-1) === last;
-      if (asItWas && !this.#isDisposed) await this.#session.restore(after);
+      if (!start.taken && !this.#session.generationAccess().isDisposed()) await this.#session.restore(after);
     }
   }
 
   /** A reply; the exchange becomes the last one of `history` as soon as the session has taken its prompt in. */
   async *#reply(
-    { before, random, user, prompt }: Start,
+    start: Start,
     history: History,
     options: CheckedOptions,
   ): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    const { before, random, user, prompt } = start;
+    const { signal } = options;
     const reply = new Reply(this.#template);
-    let promptIsIn = false;
-    const onPrompt = (): void => {
-      promptIsIn = true;
-    };
+    const generation = this.#session.generateChecked(prompt, options, () => {
+      start.taken = true;
+    });
+    // The session is free again even if nobody asks for another part.
+    const isOver = onAbort(signal, () => {
+      generation.return(undefined).catch(() => undefined);
+    });
     try {
-      return yield* reply.read(this.#session.generateChecked(prompt, options, onPrompt));
+      return yield* reply.read(generation);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
     } finally {
-      if (promptIsIn && !this.#isDisposed) {
+      isOver();
+      if (start.taken) {
         const follows = before.tokens === history.turns.at(-1)?.end;
         const content = reply.content();
         const turn: Turn = {
@@ -232,7 +258,8 @@ export class Chat {
           ...(follows ? {} : { base: before }),
           end: before.tokens + prompt.length + content.tokens.length,
         };
-        this.#history = withTurn(history, turn, before);
+        const longer = withTurn(history, turn, before);
+        this.#history = this.#disposed ? withoutStates(longer) : longer;
       }
     }
   }
@@ -242,37 +269,42 @@ export class Chat {
   }
 
   #requireIdle(): void {
-    if (this.#isDisposed) throw new WkvError('ERR_WKV_DISPOSED', 'the chat has been disposed');
-    if (this.#busy) throw new WkvError('ERR_WKV_BUSY', "the chat's last call has not ended");
+    if (this.#isDisposed) throw disposed();
+    if (this.#call !== undefined) throw new WkvError('ERR_WKV_BUSY', "the chat's last call has not ended");
   }
 
-  async #exclusively<Result>(work: () => Promise<Result>): Promise<Result> {
+  /**
+   * Begins a call that has the chat for itself until `end` is called. The signal that it gets is aborted by the caller's,
+   * and when the chat is disposed.
+   */
+  #begin(signal: AbortSignal | undefined): { signal: AbortSignal; end: () => void } {
     this.#requireIdle();
-    this.#busy = true;
-    try {
-      return await work();
-    } finally {
-      this.#busy = false;
-    }
+    const call = new AbortController();
+    const abort = (): void => {
+      call.abort(signal?.reason);
+    };
+    if (signal?.aborted === true) abort();
+    const unlink = onAbort(signal, abort);
+    this.#call = call;
+    const end = (): void => {
+      unlink();
+      this.#call = undefined;
+    };
+    return { signal: call.signal, end };
   }
 
   /** The parts of a reply that has the chat for itself from its first next() to its end. */
-  #held(
-    begin: () => AsyncGenerator<ChatPart, ChatPart, undefined>,
-  ): AsyncGenerator<ChatPart, void, undefined> {
-    return iterateGeneration(this.#parts(begin));
+  #held(options: CheckedOptions, begin: ReplyParts): AsyncGenerator<ChatPart, void, undefined> {
+    return iterateGeneration(this.#parts(options, begin));
   }
 
-  async *#parts(
-    begin: () => AsyncGenerator<ChatPart, ChatPart, undefined>,
-  ): AsyncGenerator<ChatPart, void, undefined> {
-    this.#requireIdle();
-    this.#busy = true;
+  async *#parts(options: CheckedOptions, begin: ReplyParts): AsyncGenerator<ChatPart, void, undefined> {
+    const { signal, end } = this.#begin(options.signal);
     let last: ChatPart;
     try {
-      last = yield* begin();
+      last = yield* begin({ ...options, signal });
     } finally {
-      this.#busy = false;
+      end();
     }
     yield last;
   }
@@ -280,4 +312,8 @@ export class Chat {
 
 function nothingSaid(): WkvError {
   return new WkvError('ERR_WKV_STATE', 'nothing has been said in this chat yet');
+}
+
+function disposed(): WkvError {
+  return new WkvError('ERR_WKV_DISPOSED', 'the chat has been disposed');
 }

@@ -46,6 +46,11 @@ export function withoutLastTurn({ turns, recent }: History): History {
   return { turns: turns.slice(0, -1), recent: recent.slice(0, -1) };
 }
 
+/** What there is to show of a history: nothing can be taken back any more. */
+export function withoutStates({ turns }: History): History {
+  return { turns: turns.map(({ base: _, ...turn }) => turn), recent: [] };
+}
+
 /** What a session has to remember of the options of a generation to do it again. */
 export function countingOf({ drawing, sessionCounts }: CheckedOptions): Counting {
   const { penaltyDecay, penaltyExempt } = drawing;

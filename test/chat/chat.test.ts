@@ -323,13 +323,81 @@ describe("a chat's session", () => {
     await other.dispose();
   });
 
-  test('ends a reply when it is disposed', async () => {
-    const chat = model().createChat();
-    const reply = chat.send('hi', { ...few, maxTokens: 1000 });
-    await reply.next();
+  describe.each([
+    ['its own', false],
+    ['given', true],
+  ])('that is %s', (_whose, given) => {
+    const gone = { code: 'ERR_WKV_DISPOSED' };
+    const endless: GenerateOptions = { ...few, maxTokens: 100_000, stop: [], stopTokens: [] };
+    const begin = (): Chat => model().createChat(given ? { session: model().createSession() } : {});
+
+    /** A session that was given goes on from here, and from nowhere else. */
+    async function expectToBeAfter(chat: Chat, ...inputs: (string | number[])[]): Promise<void> {
+      if (!given) return;
+      expect(await sameState(chat.session, await sessionAfter(model(), ...inputs))).toBe(true);
+    }
+
+    test('ends a reply when the chat is disposed between two parts', async () => {
+      const chat = begin();
+      const reply = chat.send('hi', endless);
+      const { value } = await reply.next();
+      chat.dispose();
+      await expectToBeAfter(chat, prompt('hi'), value!.tokens);
+      expectFailure(await rejection(() => receive(reply)), gone);
+      expect(chat.messages.at(-1)).toEqual({ role: 'assistant', content: value!.text });
+    });
+
+    test('rejects what is pending when the chat is disposed, and stays after what was delivered', async () => {
+      const chat = begin();
+      const reply = chat.send('hi', endless);
+      const { value } = await reply.next();
+      const pending = rejection(() => reply.next());
+      chat.dispose();
+      expectFailure(await pending, gone);
+      await expect(reply.next()).resolves.toEqual({ done: true, value: undefined });
+      await expectToBeAfter(chat, prompt('hi'), value!.tokens);
+    });
+
+    test('rejects complete() when the chat is disposed', async () => {
+      const chat = begin();
+      const pending = rejection(() => chat.complete('hi', endless));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      chat.dispose();
+      expectFailure(await pending, gone);
+    });
+
+    test('forgets a prompt that was being taken in when the chat was disposed', async () => {
+      const chat = begin();
+      const { tokens } = await say(chat, 'hi', few);
+      const pending = rejection(() => chat.complete('x'.repeat(50_000), few));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      chat.dispose();
+      expectFailure(await pending, gone);
+      await expectToBeAfter(chat, prompt('hi'), tokens);
+      expect(chat.messages).toHaveLength(2);
+    });
+  });
+
+  test.each<[string, (chat: Chat) => Promise<unknown>]>([
+    ['complete', (chat) => chat.complete('bye', few)],
+    ['regenerate', (chat) => chat.regenerate(few).next()],
+    ['undo', (chat) => chat.undo()],
+  ])('that is given is as its owner left it if %s waits when the chat is disposed', async (_name, call) => {
+    const session = model().createSession();
+    const chat = model().createChat({ session });
+    const { tokens } = await say(chat, 'hi', few);
+    const before = session.evaluate(new Uint32Array(20_000));
+    const pending = rejection(() => call(chat));
     chat.dispose();
-    const error = await rejection(() => receive(reply));
-    expectFailure(error, { code: 'ERR_WKV_DISPOSED' });
+    expectFailure(await pending, { code: 'ERR_WKV_DISPOSED' });
+    await before;
+    const expected = await sessionAfter(
+      model(),
+      prompt('hi'),
+      tokens,
+      Array.from({ length: 20_000 }, () => 0),
+    );
+    expect(await sameState(session, expected)).toBe(true);
   });
 });
 
