@@ -1,9 +1,11 @@
 import { withoutBlankLines, withoutTurns } from './text';
+import { stopBytes } from '../generation/stop-strings';
 import { checkOptions, text, wrongType } from '../options';
 
 /**
  * How a conversation is written down for a model: it has to be as the model was trained. A conversation is the
- * system's part, if there is one, and then for each turn: the user's part, `label`, the reply, `separator`.
+ * system's part, if there is one, and then for each turn: the user's part, `label`, the reply, `separator`. Functions
+ * return their text at once; whatever calls one that returns anything else fails with a TypeError.
  */
 export interface Template {
   /** The system's part, its end included: `System: be brief\n\n`. */
@@ -14,7 +16,7 @@ export interface Template {
   readonly label: string;
   /** Stands between a reply and the next turn; a reply never contains it unless `stop` lets it. */
   readonly separator: string;
-  /** Strings that end a reply, unless the call has others. */
+  /** Strings of 1 to 4,096 bytes that end a reply, unless the call has others. */
   readonly stop: readonly string[];
   /**
    * Written after the label, as if the model had begun its reply with it. It is not shown as a part of the reply. It may
@@ -108,7 +110,7 @@ export function checkTemplate(name: string, value: unknown): Template {
       user: textMaker,
       label: text,
       separator: text,
-      stop: texts,
+      stop: stopTexts,
       opening: text,
       thinking: marks,
       clean: textMaker,
@@ -124,15 +126,23 @@ export function checkTemplate(name: string, value: unknown): Template {
   return checked as Template;
 }
 
-function textMaker(name: string, value: unknown): (text: string) => string {
+/** The function, which from now on fails if it returns anything but text. */
+function textMaker(name: string, value: unknown): (...parameters: unknown[]) => string {
   if (typeof value !== 'function') throw wrongType(name, 'a function that returns text', value);
-  return value as (text: string) => string;
+  return function (this: unknown, ...parameters) {
+    return text(`what ${name} returns`, Reflect.apply(value, this, parameters));
+  };
 }
 
-function texts(name: string, value: unknown): string[] {
+function stopTexts(name: string, value: unknown): string[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array of strings', value);
   // Unlike map(), this comes to the holes of an array, too.
-  return Array.from(value, (each: unknown, i) => text(`${name}[${i}]`, each));
+  return Array.from(value, (each: unknown, i) => {
+    const called = `${name}[${i}]`;
+    const stop = text(called, each);
+    stopBytes(called, stop);
+    return stop;
+  });
 }
 
 function marks(name: string, value: unknown): { begin: string; end: string } {

@@ -1,5 +1,13 @@
-import type { ChatMessage, ChatOptions, Template } from '../../lib/index';
-import { callUnchecked, expectFailure, invalidArgument, thrown } from '../support/failure';
+import type { Chat, ChatMessage, ChatOptions, Template } from '../../lib/index';
+import {
+  callUnchecked,
+  expectFailure,
+  invalidArgument,
+  outOfRange,
+  rejection,
+  thrown,
+  type Failure,
+} from '../support/failure';
 import { sameState, say, sessionAfter, useRandomModel } from './support';
 
 const model = useRandomModel();
@@ -170,6 +178,66 @@ describe('messages that a conversation begins with', () => {
 
 describe('a template', () => {
   const whole = { system: String, user: String, label: 'a', separator: 'b', stop: [] };
+  const exchange = [
+    { role: 'user', content: 'a' },
+    { role: 'assistant', content: 'b', thinking: 'c' },
+  ];
+  const chatWith = (parts: object, options: object = {}): Chat =>
+    callUnchecked(model(), 'createChat', [{ template: { ...whole, ...parts }, ...options }]) as Chat;
+  const notText = (name: string): Failure => ({
+    type: TypeError,
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: new RegExp(`what options\\.template\\.${name} returns: expected a string`),
+  });
+
+  test.each([
+    ['user', { user: (said: string) => Promise.resolve(said) }],
+    ['system', { system: () => undefined }],
+  ])('whose %s function returns no text fails before the model reads anything', async (name, parts) => {
+    const chat = chatWith(parts, { system: 'a' });
+    expectFailure(await rejection(() => chat.complete('hi')), notText(name));
+    expect(chat.session.state.tokens).toBe(0);
+    expect(chat.messages).toHaveLength(1);
+  });
+
+  test.each([
+    ['clean', { clean: () => undefined }],
+    ['cleanReply', { cleanReply: () => Buffer.from('b') }],
+  ])('whose %s function returns no text fails where messages are given', (name, parts) => {
+    expectFailure(
+      thrown(() => chatWith(parts, { messages: exchange })),
+      notText(name),
+    );
+  });
+
+  test('whose clean function returns no text fails where something is said', () => {
+    const chat = chatWith({ clean: () => 5 });
+    expectFailure(
+      thrown(() => chat.send('hi')),
+      notText('clean'),
+    );
+  });
+
+  test('may have functions that use what else it has', async () => {
+    const template: Template & ThisType<Template> = {
+      system: String,
+      label: 'A:',
+      separator: ' ',
+      stop: [],
+      user(said) {
+        return `${this.label}${said}`;
+      },
+    };
+    await expectText({ template }, 'A:hiA:', ' A:byeA:');
+  });
+
+  test.each([[['a', '']], [['a', 'b'.repeat(4097)]]])('with stop strings like %j is refused', (stop) => {
+    expectFailure(
+      thrown(() => chatWith({ stop })),
+      outOfRange(/options\.template\.stop\[1\]: expected a string of 1 to 4096 bytes/),
+    );
+  });
+
   test.each<[unknown, RegExp]>([
     ['alpaca', /options\.template: expected an object/],
     [{}, /options\.template\.system/],
