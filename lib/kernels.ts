@@ -1,4 +1,4 @@
-import { isFloat32Array, isTypedArray } from 'node:util/types';
+import { isFloat32Array, isInt8Array } from 'node:util/types';
 import { chooseGpu, cudaDevices, type CudaDevice, type UnusableCudaDevice } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
@@ -254,7 +254,7 @@ function floats(name: string, value: unknown, count: number): Float32Array {
 }
 
 function int8(name: string, value: unknown, count: number): Int8Array {
-  if (!isTypedArray(value) || !(value instanceof Int8Array)) throw wrongType(name, 'an Int8Array', value);
+  if (!isInt8Array(value)) throw wrongType(name, 'an Int8Array', value);
   within(name, count);
   if (value.length !== count) throw outOfRange(`${name}.length`, String(count), value.length);
   return value;

@@ -8,7 +8,7 @@ export type Checks<Options> = {
 };
 
 /**
- * A copy of `options` with every value checked. Messages call it `called`.
+ * A copy of `options` with every value checked, without a prototype. Messages call it `called`.
  *
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, or `ERR_INVALID_ARG_VALUE` for a key that does not exist
  * @throws {RangeError} `ERR_OUT_OF_RANGE`
@@ -18,11 +18,11 @@ export function checkOptions<Options extends object>(
   checks: Checks<Options>,
   called = 'options',
 ): Partial<Options> {
-  if (options === undefined) return {};
+  const result = withoutPrototype<Partial<Options>>({});
+  if (options === undefined) return result;
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw wrongType(called, 'an object', options);
   }
-  const result: Partial<Options> = {};
   for (const key of Object.keys(options)) {
     if (!isKey(checks, key)) {
       const known = Object.keys(checks).join(', ');
@@ -32,6 +32,11 @@ export function checkOptions<Options extends object>(
     if (value !== undefined) result[key] = checks[key](`${called}.${key}`, value);
   }
   return result;
+}
+
+/** A copy that has nothing but its own keys: what is not there is `undefined`, whatever Object.prototype has. */
+export function withoutPrototype<Options extends object>(options: Options): Options {
+  return Object.assign(Object.create(null) as Options, options);
 }
 
 function isKey<Options extends object>(checks: Checks<Options>, key: string): key is keyof Options & string {

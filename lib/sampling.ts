@@ -1,5 +1,6 @@
+import { isMap } from 'node:util/types';
 import type { NativeSampling } from './native';
-import { integer, number, outOfRange, wrongType, wrongValue, type Checks } from './options';
+import { integer, number, outOfRange, withoutPrototype, wrongType, wrongValue, type Checks } from './options';
 import { copyTokens } from './token-ids';
 
 /** What narrows or bends the probabilities of the next token; see {@link SamplingOptions.samplerOrder}. */
@@ -88,10 +89,10 @@ function order(name: string, value: unknown): SamplerStep[] {
 }
 
 function biases(name: string, value: unknown, size: number): Map<number, number> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType(name, 'an object or a Map of numbers by token id', value);
+  if (!isMap(value) && !isPlainObject(value)) {
+    throw wrongType(name, 'a plain object or a Map of numbers by token id', value);
   }
-  const entries = value instanceof Map ? [...value] : Object.entries(value);
+  const entries: [unknown, unknown][] = isMap(value) ? [...value] : Object.entries(value);
   const checked = new Map<number, number>();
   for (const [key, bias] of entries) {
     // Keys of an object are strings.
@@ -106,11 +107,19 @@ function biases(name: string, value: unknown, size: number): Map<number, number>
   return checked;
 }
 
+/** Whether it is an object that nobody gave a prototype of its own, whatever realm it comes from. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
 /** What the native sampler takes, for checked options; what is not given has its default. */
 export function toNativeSampling(
-  options: Drawing,
+  given: Drawing,
   rest: { logprobs?: number; forbidden?: Uint32Array | undefined; penalty?: number } = {},
 ): NativeSampling {
+  const options = withoutPrototype(given);
   const bias = [...((options.logitBias ?? new Map()) as Map<number, number>)];
   const { logprobs = 0, forbidden = new Uint32Array(0), penalty = 0.2 } = rest;
   return {

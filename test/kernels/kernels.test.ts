@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { kernels } from '../../lib/index';
 import { largestDifference, sameBits } from '../support/compare';
 import { unless } from '../support/unless';
@@ -72,6 +73,20 @@ describe('kernels.gemmInt8', () => {
       expect(largestDifference(output, expected)).toBeLessThan(1e-5 * columns);
     },
   );
+
+  test('takes codes of another realm', () => {
+    const { scales } = kernels.quantizeInt8(new Float32Array(2).fill(127), { rows: 1, columns: 2 });
+    const values = runInNewContext('new Int8Array([1, 2])') as Int8Array;
+    const activations = new Float32Array([127, -127]);
+    const output = kernels.gemmInt8({
+      activations,
+      weights: { values, scales },
+      tokens: 1,
+      rows: 1,
+      columns: 2,
+    });
+    expect([...output]).toEqual([-127]);
+  });
 
   test('gives each token the bits that it has alone', () => {
     const [tokens, rows, columns] = [29, 48, 256];

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
-import { State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
+import { Sampler, State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
   expectFailure,
@@ -115,7 +115,9 @@ describe('What options hold is of its type and in its range:', () => {
     [{ penalties: 'none' }, type('penalties')],
     [{ bannedTokens: [0.5] }, range('bannedTokens\\[0\\]')],
     [{ bannedTokens: [-1] }, token],
-    [{ logitBias: [1] }, type('logitBias')],
+    ...[[1], new Set([1]), new Date(), new (class {})(), () => 1, null].map(
+      (logitBias): [object, Failure] => [{ logitBias }, type('logitBias')],
+    ),
     [{ logitBias: { 1: NaN } }, range('logitBias\\[1\\]')],
     [{ logitBias: { 1: Infinity } }, range('logitBias\\[1\\]')],
     [{ logitBias: { x: 1 } }, type('logitBias')],
@@ -180,6 +182,34 @@ describe('What options hold is of its type and in its range:', () => {
 
   test.each(Object.entries(cases))('%s', async (name, wrong) => {
     for (const [options, failure] of wrong) expectFailure(await failureOf(name, options), failure);
+  });
+});
+
+describe('What options do not hold', () => {
+  // Not Object.prototype: that is of another realm than the objects of a test.
+  const prototype = Object.getPrototypeOf({}) as object;
+  const add = (key: string, value: unknown): void => {
+    Object.defineProperty(prototype, key, { value, configurable: true, writable: true });
+  };
+
+  test('does not come from Object.prototype either', async () => {
+    const found: unknown[] = [];
+    try {
+      add('weights', 'int8');
+      for (const options of [undefined, {}]) {
+        const other = await loadModel(path, options);
+        found.push(other.info.weights);
+        await other.dispose();
+      }
+      add('temperature', 0);
+      add('bannedTokens', [1.5]);
+      found.push((await model.createSession().complete([1], { maxTokens: 3 })).tokens.length);
+      found.push(new Sampler({ seed: 1 }).sample(new Float32Array(4).fill(1)));
+    } finally {
+      for (const key of ['weights', 'temperature', 'bannedTokens']) Reflect.deleteProperty(prototype, key);
+    }
+    const token = new Sampler({ seed: 1 }).sample(new Float32Array(4).fill(1));
+    expect(found).toEqual(['f32', 'f32', 3, token]);
   });
 });
 

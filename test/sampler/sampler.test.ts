@@ -1,3 +1,4 @@
+import { runInNewContext, runInThisContext } from 'node:vm';
 import { Sampler, WkvError, type SamplerOptions } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import {
@@ -44,6 +45,16 @@ describe('A sampler', () => {
     const sampler = new Sampler({ temperature: 0 });
     draw(sampler, logits, 2);
     expect(sampler.draws).toBe(2);
+  });
+
+  test.each([
+    ['an object', '({ 3: 1000 })'],
+    ['an object without a prototype', 'Object.assign(Object.create(null), { 3: 1000 })'],
+    ['a Map', 'new Map([[3, 1000]])'],
+  ])('takes the bias of tokens from %s, of another realm too', (_what, made) => {
+    for (const logitBias of [runInThisContext(made), runInNewContext(made)] as unknown[]) {
+      expect(make({ logitBias }).sample(logits)).toBe(3);
+    }
   });
 
   test('does not change the logits', () => {
