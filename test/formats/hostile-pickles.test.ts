@@ -1,3 +1,4 @@
+import { readPickle } from '../../lib/formats/pickle';
 import { call, global, orderedDict, pickle, type Python, raw, tuple } from '../support/pickle-writer';
 import { uint32, uint64, zipArchive } from '../support/zip-writer';
 import { type PickledTensor, pickledTensor, refusalOf, useScratchDirectory } from './support';
@@ -169,6 +170,29 @@ describe('a pickle with lengths that lie is refused:', () => {
   ])('%s', async (_, bytes) => {
     expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
   });
+});
+
+test('integers of up to 16 bytes are what Python wrote', () => {
+  const world = { global: () => null, persistent: () => null };
+  for (let length = 0; length <= 16; length++) {
+    for (const fill of [0x00, 0x01, 0x5a, 0x7f, 0x80, 0x81, 0xff]) {
+      const bytes = Buffer.alloc(length, fill);
+      if (length > 1) bytes[0] = 0x12;
+      const written = BigInt(`0x0${Buffer.from(bytes.toReversed()).toString('hex')}`);
+      const expected = BigInt.asIntN(8 * length, written);
+      const { value } = readPickle(opcodes(0x8a, length, bytes, '.'), 0, world, 'integer');
+      expect(value).toBe(Number.isSafeInteger(Number(expected)) ? Number(expected) : expected);
+    }
+  }
+});
+
+test.each([
+  ['LONG1', Buffer.of(0x8a, 17)],
+  ['LONG4', Buffer.concat([Buffer.of(0x8b), uint32(17)])],
+])('an integer of 17 bytes (%s) is refused: millions of them would take seconds', async (_, opcode) => {
+  const error = await refuse(opcodes(opcode, Buffer.alloc(17, 0x7f), '.'));
+  expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT' });
+  expect(error.message).toContain('holds an integer of 17 bytes');
 });
 
 describe('a pickle that is made to exhaust memory or time is refused:', () => {
