@@ -123,7 +123,7 @@ export const kernels = Object.freeze({
       'arguments',
     );
     const group = wholeGroup('weights.group', groupSize('weights.group', weights.group ?? 0), columns);
-    const values = int8('weights.values', weights.values, rows * columns);
+    const values = codes('weights.values', weights.values, rows * columns);
     const scales = floats('weights.scales', weights.scales, rows * Math.ceil(columns / group));
     const x = floats('activations', activations, tokens * columns);
     const output = new Float32Array(within('tokens * rows', tokens * rows));
@@ -253,10 +253,13 @@ function floats(name: string, value: unknown, count: number): Float32Array {
   return array;
 }
 
-function int8(name: string, value: unknown, count: number): Int8Array {
+/** 8-bit numbers but for -128, which has no counterpart and would not fit the sums. */
+function codes(name: string, value: unknown, count: number): Int8Array {
   if (!isInt8Array(value)) throw wrongType(name, 'an Int8Array', value);
   within(name, count);
   if (value.length !== count) throw outOfRange(`${name}.length`, String(count), value.length);
+  const bad = value.indexOf(-128);
+  if (bad >= 0) throw outOfRange(`${name}[${bad}]`, 'a code from -127 to 127', -128);
   return value;
 }
 

@@ -83,9 +83,8 @@ describe('kernels.gemmInt8 on a (simulated) GPU', () => {
     expect(sameBits(found, kernels.gemmInt8(gemm))).toBe(true);
   });
 
-  onGpu('takes codes of -128 as -127, and passes NaN on, as the CPU does', async () => {
+  onGpu('passes NaN on, as the CPU does', async () => {
     const gemm = gemmOf(2, 32, 32, 0);
-    gemm.weights.values.fill(-128, 0, 32);
     gemm.activations[5] = NaN;
     const expected = kernels.gemmInt8(gemm);
     expect(expected.slice(0, 32).every(Number.isNaN) && expected.slice(32).every(Number.isFinite)).toBe(true);
