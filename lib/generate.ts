@@ -51,7 +51,8 @@ export interface GeneratedPart {
   text: string;
   /**
    * The tokens that the text so far is complete with. Where a stop string began inside a token, the last part has the
-   * encoding of what was delivered of that token. So all parts' tokens are what the session has taken in.
+   * encoding of what was delivered of that token, if the tokenizer can encode it. So all parts' tokens are what the
+   * session has taken in.
    */
   tokens: number[];
   /** Of those of `tokens` that were drawn. */

@@ -139,8 +139,9 @@ export class Session {
   /**
    * Generates text: `for await (const part of session.generate('Once'))`. Options are checked at the call, work begins
    * at the first `next()`, and nothing runs ahead of the loop. However the loop ends (a stop, `maxTokens`, `break`, an
-   * exception, an abort), the session is then in the state after the text that was delivered, sampler included. While
-   * it is iterated, other calls on the session are `ERR_WKV_BUSY`.
+   * exception, an abort), the session is then in the state after the text that was delivered, sampler included; where
+   * that ends inside a token and a tokenizer of the caller's own cannot encode the beginning of the token, in the state
+   * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    */
@@ -357,8 +358,10 @@ export class Session {
 
   /** What a generation may do with the session. @internal */
   generationAccess(): GenerationAccess {
+    const { tokenizer, info } = this.#model;
     return {
-      tokenizer: this.#model.tokenizer,
+      tokenizer,
+      encode: (bytes) => copyTokens(tokenizer?.encode(bytes) ?? [], info.vocabulary),
       rests: this.#model.rests,
       native: () => this.#live(),
       isDisposed: () => this.#disposed,

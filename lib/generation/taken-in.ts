@@ -13,6 +13,8 @@ import type { TokenizerLike } from '../tokenizer';
 /** What a generation needs of its session, which does nothing else meanwhile. */
 export interface GenerationAccess {
   readonly tokenizer: TokenizerLike | undefined;
+  /** @throws where the tokenizer has no tokens of just these bytes, or none that the model has */
+  encode(bytes: Uint8Array): Uint32Array;
   native(): NativeSession;
   isDisposed(): boolean;
   /** Whether the session's state has to be told that the generation is over. */
@@ -92,12 +94,14 @@ export class TakenIn {
 
   /**
    * Brings the session to where the delivered text is: the state after the last token that is out completely, plus the
-   * encoding of what is out of the next. Returns that encoding. Done once: then nothing more may be pushed.
+   * encoding of what is out of the next; without that where it cannot be encoded. Returns that encoding. Done once: then
+   * nothing more may be pushed.
    */
   async settle(): Promise<Uint32Array> {
     if (this.#settled) return new Uint32Array(0);
     this.#settled = true;
     const { complete, partial } = this.#delivery;
+    const rest = this.#encode(partial);
     let from = this.#count;
     if (from > complete) {
       this.#session.native().goBack();
@@ -107,12 +111,21 @@ export class TakenIn {
     }
     this.#kept = [];
     const whole = this.#tokens.slice(from - this.#first, complete - this.#first);
-    const rest = partial.length === 0 ? new Uint32Array(0) : (this.#session.tokenizer?.encode(partial) ?? []);
     const tokens = Uint32Array.of(...whole, ...rest);
     if (tokens.length > 0 || this.#session.rests) {
       await this.#session.submit({ tokens, generated: true, rest: true });
     }
     this.#count = complete + rest.length;
-    return Uint32Array.from(rest);
+    return rest;
+  }
+
+  /** The tokens of a part of a token: none where the tokenizer, which may be a caller's, has none for just this part. */
+  #encode(bytes: Uint8Array): Uint32Array {
+    if (bytes.length === 0) return new Uint32Array(0);
+    try {
+      return this.#session.encode(bytes);
+    } catch {
+      return new Uint32Array(0);
+    }
   }
 }

@@ -12,6 +12,10 @@ class Recording implements GenerationAccess {
   readonly submitted: number[][] = [];
   error: Error | undefined;
 
+  encode(bytes: Uint8Array): Uint32Array {
+    return this.tokenizer.encode(bytes);
+  }
+
   native(): NativeSession {
     const nothing = (): void => undefined;
     return { keep: nothing, forget: nothing, goBack: nothing } as Partial<NativeSession> as NativeSession;

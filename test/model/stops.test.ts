@@ -1,16 +1,18 @@
+import { join } from 'node:path';
 import {
   loadModel,
   type GenerateOptions,
   type GeneratedPart,
   type Model,
   type Session,
+  type TokenizerLike,
 } from '../../lib/index';
 import { StopStrings } from '../../lib/generation/stop-strings';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, thrown } from '../support/failure';
 import { trickyPieces } from '../support/pieces';
 import { randomNumbers } from '../support/random-model';
-import { temporaryFolder, writeRandomModel } from './support';
+import { temporaryFolder, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 const prompt = 'ab\n';
@@ -184,6 +186,53 @@ describe('stop strings', () => {
       thrown(() => callUnchecked(model.createSession(), 'generate', [prompt, wrong])),
       failure,
     );
+  });
+});
+
+describe('a stop string inside a token of a tokenizer that has no tokens for a part of it', () => {
+  /** Tokens of two letters, from aA to pP. */
+  const pairs = (encodeHalf: () => Uint32Array): TokenizerLike => ({
+    size: 256,
+    endOfText: 0,
+    encode(text) {
+      const bytes = Buffer.from(text);
+      if (bytes.length % 2 === 1) return encodeHalf();
+      return Uint32Array.from(
+        { length: bytes.length / 2 },
+        (_, i) => 16 * (bytes[2 * i]! - 0x61) + (bytes[2 * i + 1]! - 0x41),
+      );
+    },
+    decodeBytes: (tokens) =>
+      Buffer.concat(Array.from(tokens, (id) => Buffer.of(0x61 + (id >> 4), 0x41 + (id & 15)))),
+  });
+
+  test.each<[string, () => Uint32Array]>([
+    [
+      'throws',
+      () => {
+        throw new Error('half a token');
+      },
+    ],
+    ['gives ids that the model does not have', () => Uint32Array.of(256)],
+  ])('ends the text there, after the last whole token, where encode %s', async (_how, encodeHalf) => {
+    const tokenizer = pairs(encodeHalf);
+    await withModel(join(folder, 'small.pth'), { tokenizer }, async (ofPairs) => {
+      const plain: GenerateOptions = { ...options, bannedTokens: [], seed: 1 };
+      const { tokens } = await ofPairs.createSession().complete('aBcD', { ...plain, maxTokens: 20 });
+      const unstopped = Buffer.from(tokenizer.decodeBytes(tokens)).toString();
+      // Inside one token, and across tokens, which are taken in before the last of them completes the string.
+      for (const stop of [unstopped.slice(5, 6), unstopped.slice(5, 8), unstopped.slice(9, 18)]) {
+        const end = unstopped.indexOf(stop);
+        const whole = tokens.slice(0, (end - 1) / 2);
+        const session = ofPairs.createSession();
+        const found = await session.complete('aBcD', { ...plain, maxTokens: 20, stop });
+        expect(found).toMatchObject({ text: unstopped.slice(0, end), tokens: whole, finishReason: 'stop' });
+        const fresh = ofPairs.createSession();
+        const expected = await fresh.evaluate([...tokenizer.encode('aBcD'), ...whole]);
+        expect(sameBits(await session.evaluate([]), expected)).toBe(true);
+        expect(session.state.tokens).toBe(2 + whole.length);
+      }
+    });
   });
 });
 
