@@ -1,5 +1,5 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { TensorDirectory } from './formats';
 import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
 
@@ -27,7 +27,8 @@ export function findTokenizer(
   own?: TensorDirectory['vocabulary'],
 ): Tokenizer | undefined {
   if (own !== undefined) return Tokenizer.fromParsed(own, modelPath);
-  return besideModel(modelPath, vocabularySize) ?? bySize(vocabularySize);
+  // A file was opened whose path may have a slash at its end, which the file system does not take.
+  return besideModel(resolve(modelPath), vocabularySize) ?? bySize(vocabularySize);
 }
 
 function besideModel(modelPath: string, vocabularySize: number): Tokenizer | undefined {

@@ -41,6 +41,12 @@ describe('loadModel', () => {
     await model.dispose();
   });
 
+  test('takes a path with a slash at its end, which a directory may have', async () => {
+    await withModel(`${path}/`, {}, async (model) => {
+      expect(await model.createSession().evaluate('a')).toHaveLength(smallShape.vocabulary);
+    });
+  });
+
   test('says what it loaded', async () => {
     await withModel(path, {}, (model) => {
       const { info } = model;
