@@ -123,8 +123,10 @@ function isAbortSignal(value: unknown): value is AbortSignal {
     value !== null &&
     !isProxy(value) &&
     'aborted' in value &&
-    'addEventListener' in value &&
-    typeof value.addEventListener === 'function'
+    'reason' in value &&
+    ['addEventListener', 'removeEventListener', 'throwIfAborted'].every(
+      (method) => typeof Reflect.get(value, method) === 'function',
+    )
   );
 }
 

@@ -85,7 +85,8 @@ describe('What options hold is of its type and in its range:', () => {
   const type = (key: string): Failure => invalidArgument(new RegExp(`^message: options\\.${key}`));
   const range = (key: string): Failure => outOfRange(new RegExp(`^message: options\\.${key}.*expected`));
   const token = { code: 'ERR_WKV_TOKEN' };
-  const signals = [1, 'now', {}, null, new Proxy({}, {})].map((signal): [object, Failure] => [
+  const halfASignal = { aborted: false, reason: undefined, addEventListener: () => undefined };
+  const signals = [1, 'now', {}, null, new Proxy({}, {}), halfASignal].map((signal): [object, Failure] => [
     { signal },
     type('signal'),
   ]);
