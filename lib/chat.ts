@@ -24,7 +24,7 @@ import { WkvError } from './errors';
 import { checkGenerateOptions, type CheckedOptions, type GenerateOptions } from './generate';
 import { iterateGeneration } from './generation/iterator';
 import type { NativeRandom } from './native';
-import { abortSignal, checkOptions, seed as checkSeed } from './options';
+import { abortSignal, checkOptions, seed as checkSeed, withoutPrototype } from './options';
 import { randomSeed } from './random';
 import type { ForkOptions, Session } from './session';
 import type { State } from './state';
@@ -192,8 +192,8 @@ export class Chat {
   #check(options: unknown): CheckedOptions {
     const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
     if (options !== undefined && !isObject) return checkGenerateOptions(options, this.#session.model);
-    const stop: unknown = isObject ? Reflect.get(options, 'stop') : undefined;
-    const completed = { ...(isObject ? options : {}), stop: stop ?? this.#template.stop };
+    const completed = withoutPrototype<{ stop?: unknown }>(options ?? {});
+    if (completed.stop === undefined) completed.stop = this.#template.stop;
     return checkGenerateOptions(completed, this.#session.model);
   }
 

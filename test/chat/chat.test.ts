@@ -78,6 +78,7 @@ describe('send', () => {
     const chat = model().createChat();
     for (const [parameters, message] of [
       [[3], /text: expected a string/],
+      [['hi', { stop: null }], /options\.stop: expected a string, or an array of strings, found null/],
       [['hi', { temprature: 1 }], /options\.temprature: there is no such option/],
       [['hi', 'greedy'], /options: expected an object/],
       [['hi', null], /options: expected an object/],
