@@ -4,15 +4,15 @@ import { noHistory } from './history';
 import { checkBeginning, checkMessages, type ChatMessage } from './messages';
 import {
   checkTemplate,
-  isTemplateName,
   recognizedTemplate,
+  templateNames,
   templates,
   type Template,
   type TemplateName,
 } from './templates';
 import { WkvError } from '../errors';
 import type { Model } from '../model';
-import { checkOptions, text, wrongType, wrongValue } from '../options';
+import { checkOptions, oneOf, text, wrongType, wrongValue } from '../options';
 import { Session } from '../session';
 
 export interface ChatOptions {
@@ -52,7 +52,8 @@ export function createChat(model: Model, options: unknown): Chat {
   const checked = checkOptions<CheckedChatOptions>(options, {
     system: text,
     messages: checkMessages,
-    template: (name, value) => (isTemplateName(value) ? value : checkTemplate(name, value)),
+    template: (name, value) =>
+      typeof value === 'string' ? oneOf(...templateNames)(name, value) : checkTemplate(name, value),
     session: (name, value) => {
       if (!(value instanceof Session)) throw wrongType(name, 'a Session', value);
       if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);

@@ -80,6 +80,8 @@ export const templates = {
 
 export type TemplateName = keyof typeof templates;
 
+export const templateNames = Object.keys(templates) as TemplateName[];
+
 export function isTemplateName(value: unknown): value is TemplateName {
   return typeof value === 'string' && Object.hasOwn(templates, value);
 }
@@ -98,7 +100,7 @@ export function recognizedTemplate(chatTemplate = ''): TemplateName | undefined 
 
 /** The name of a template that the package has; undefined for another. */
 export function nameOf(template: Template): TemplateName | undefined {
-  return (Object.keys(templates) as TemplateName[]).find((name) => templates[name] === template);
+  return templateNames.find((name) => templates[name] === template);
 }
 
 /** A checked copy of a template that a caller made. */

@@ -239,7 +239,8 @@ describe('a template', () => {
   });
 
   test.each<[unknown, RegExp]>([
-    ['alpaca', /options\.template: expected an object/],
+    ['alpaca', /options\.template: expected one of 'world', .*'g1-fast', found 'alpaca'/],
+    [5, /options\.template: expected an object/],
     [{}, /options\.template\.system/],
     [{ ...whole, user: 'User: ' }, /options\.template\.user: expected a function/],
     [{ ...whole, stop: 'a' }, /options\.template\.stop: expected an array/],
