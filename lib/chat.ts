@@ -2,7 +2,6 @@ import { onAbort } from './abort';
 import { encodeChat } from './chat/file';
 import {
   countingOf,
-  noHistory,
   withoutLastTurn,
   withoutStates,
   withStateBefore,
@@ -29,6 +28,16 @@ import { randomSeed } from './random';
 import type { ForkOptions, Session } from './session';
 import type { State } from './state';
 
+/** What a chat consists of. */
+interface ChatParts {
+  session: Session;
+  /** Whether the session is disposed with the chat. */
+  owned: boolean;
+  template: Template;
+  beginning: Beginning;
+  history: History;
+}
+
 /** Where a reply begins. */
 interface Start {
   before: State;
@@ -49,7 +58,6 @@ type ReplyParts = (options: CheckedOptions) => AsyncGenerator<ChatPart, ChatPart
  */
 export class Chat {
   readonly #session: Session;
-  /** Whether the session is disposed with the chat. */
   readonly #owned: boolean;
   readonly #template: Template;
   readonly #beginning: Beginning;
@@ -58,19 +66,18 @@ export class Chat {
   #call: AbortController | undefined;
   #disposed = false;
 
-  /** Made by `model.createChat()`. @internal */
-  constructor(
-    session: Session,
-    owned: boolean,
-    template: Template,
-    beginning: Beginning,
-    history: History = noHistory,
-  ) {
+  /** Made by `model.createChat()`. */
+  private constructor({ session, owned, template, beginning, history }: ChatParts) {
     this.#session = session;
     this.#owned = owned;
     this.#template = template;
     this.#beginning = beginning;
     this.#history = history;
+  }
+
+  /** @internal */
+  static of(parts: ChatParts): Chat {
+    return new Chat(parts);
   }
 
   /** The session that the conversation goes on in. What it sees besides becomes a part of the conversation. */
@@ -152,7 +159,13 @@ export class Chat {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireIdle();
     const session = this.#session.fork(seed === undefined ? {} : { seed });
-    return new Chat(session, true, this.#template, this.#beginning, this.#history);
+    return new Chat({
+      session,
+      owned: true,
+      template: this.#template,
+      beginning: this.#beginning,
+      history: this.#history,
+    });
   }
 
   /**

@@ -142,7 +142,7 @@ async function loadOn(
     device: gpu === undefined ? 'cpu' : `cuda:${gpu.target.device}`,
     isa: gpu?.name ?? native.features().selected,
   };
-  return new Model(model, info, tokenizer, statePrecision === 'f16');
+  return Model.of(model, info, tokenizer, statePrecision === 'f16');
 }
 
 /**

@@ -90,12 +90,27 @@ export class Model {
   /** Whether sessions keep their states as f16 between calls. @internal */
   readonly rests: boolean;
 
-  /** @internal */
-  constructor(model: NativeModel, info: ModelInfo, tokenizer: TokenizerLike | undefined, rests: boolean) {
+  /** Made by {@link loadModel}. */
+  private constructor(
+    model: NativeModel,
+    info: ModelInfo,
+    tokenizer: TokenizerLike | undefined,
+    rests: boolean,
+  ) {
     this.#native = model;
     this.rests = rests;
     this.info = Object.freeze(info);
     this.tokenizer = tokenizer;
+  }
+
+  /** @internal */
+  static of(
+    model: NativeModel,
+    info: ModelInfo,
+    tokenizer: TokenizerLike | undefined,
+    rests: boolean,
+  ): Model {
+    return new Model(model, info, tokenizer, rests);
   }
 
   /**
@@ -111,7 +126,7 @@ export class Model {
         return value;
       },
     });
-    return this.#adopt(new Session(this, this.createNative(state)));
+    return this.#adopt(Session.of(this, this.createNative(state)));
   }
 
   /**
@@ -196,7 +211,7 @@ export class Model {
   fork(state: State | Promise<State>): Session {
     const begin =
       state instanceof Promise ? state.then((value) => this.createNative(value)) : this.createNative(state);
-    return this.#adopt(new Session(this, begin));
+    return this.#adopt(Session.of(this, begin));
   }
 
   /** What the model has done so far; all zero once it is disposed. */
@@ -227,7 +242,7 @@ export class Model {
 
   #stateOf(values: Float32Array): State {
     try {
-      return new State(this.#native.importState(values, randomSeed()));
+      return State.of(this.#native.importState(values, randomSeed()));
     } catch (error) {
       throw fromNative(error);
     }

@@ -61,8 +61,8 @@ export class Session {
   #disposed = false;
   #generating = false;
 
-  /** Made by `model.createSession()` and `session.fork()`. @internal */
-  constructor(model: Model, native: NativeSession | Promise<NativeSession>) {
+  /** Made by `model.createSession()` and `session.fork()`. */
+  private constructor(model: Model, native: NativeSession | Promise<NativeSession>) {
     this.#model = model;
     if (native instanceof Promise) {
       // What goes wrong here every call finds out: there is no native session then.
@@ -77,6 +77,11 @@ export class Session {
     }
   }
 
+  /** @internal */
+  static of(model: Model, native: NativeSession | Promise<NativeSession>): Session {
+    return new Session(model, native);
+  }
+
   get model(): Model {
     return this.#model;
   }
@@ -89,7 +94,7 @@ export class Session {
   get state(): State {
     this.#requireUsable();
     if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
-    return new State(this.#live().snapshot());
+    return State.of(this.#live().snapshot());
   }
 
   /**
@@ -182,7 +187,7 @@ export class Session {
   fork(options?: ForkOptions): Session {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireUsable();
-    const snapshot = (): State => new State(this.#live().snapshot());
+    const snapshot = (): State => State.of(this.#live().snapshot());
     const branch = this.#model.fork(
       this.#queue.isIdle ? snapshot() : this.#queue.run(() => Promise.resolve(snapshot())),
     );
@@ -194,7 +199,7 @@ export class Session {
   snapshot(signal?: AbortSignal): Promise<{ state: State; random: NativeRandom }> {
     return this.#enqueue(signal, async () => {
       const native = this.#live();
-      return await Promise.resolve({ state: new State(native.snapshot()), random: native.random() });
+      return await Promise.resolve({ state: State.of(native.snapshot()), random: native.random() });
     });
   }
 

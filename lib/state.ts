@@ -18,9 +18,14 @@ export interface SerializeOptions {
 export class State {
   readonly #native: NativeState;
 
-  /** States are made by sessions and by {@link State.deserialize}. @internal */
-  constructor(state: NativeState) {
+  /** States are made by sessions and by {@link State.deserialize}. */
+  private constructor(state: NativeState) {
     this.#native = state;
+  }
+
+  /** @internal */
+  static of(state: NativeState): State {
+    return new State(state);
   }
 
   /** @internal */

@@ -68,7 +68,13 @@ export function createChat(model: Model, options: unknown): Chat {
   const { system, messages = [], session } = checked;
   const template = resolve(checked.template ?? recognizedTemplate(model.info.chatTemplate) ?? 'world');
   const beginning = checkBeginning(system, messages, template);
-  return new Chat(session ?? model.createSession(), session === undefined, template, beginning);
+  return Chat.of({
+    session: session ?? model.createSession(),
+    owned: session === undefined,
+    template,
+    beginning,
+    history: noHistory,
+  });
 }
 
 function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): Chat {
@@ -85,7 +91,7 @@ function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): 
   const template = savedTemplate(found.template, options.template);
   const session = model.createSession({ state: found.state });
   const history = { ...noHistory, turns: found.turns };
-  return new Chat(session, true, template, found.beginning, history);
+  return Chat.of({ session, owned: true, template, beginning: found.beginning, history });
 }
 
 /** The template of a saved conversation: the one that it names, or the caller's own, which is not saved. */
