@@ -135,7 +135,7 @@ export class Chat {
    *
    * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
    */
-  async undo(options?: { signal?: AbortSignal }): Promise<void> {
+  async undo(options?: { signal?: AbortSignal | undefined }): Promise<void> {
     const checked = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
     const { signal, end } = this.#begin(checked.signal);
     try {

@@ -39,13 +39,13 @@ export interface ConvertOptions {
    */
   weights: ElementType | QuantizedPrecision;
   /** Whether a file that is already there is replaced; by default that is an error with the code `EEXIST`. */
-  overwrite?: boolean;
+  overwrite?: boolean | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. The file does not depend on it. */
-  threads?: number;
+  threads?: number | undefined;
   /** Called now and then; what it throws ends the conversion. */
-  onProgress?: (progress: ConvertProgress) => void;
+  onProgress?: ((progress: ConvertProgress) => void) | undefined;
   /** Ends the conversion; the promise then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What {@link convertModel} has written. */

@@ -10,22 +10,22 @@ import type { TokenizerLike } from './tokenizer';
 
 export interface GenerateOptions extends SamplingOptions {
   /** At most so many tokens are generated; 256 by default. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /**
    * Strings that end the generation: they are looked for in the bytes of the text, across tokens and inside of them,
    * and are neither delivered nor remembered. Text that could begin one is held back until it is known.
    */
-  stop?: string | readonly string[];
+  stop?: string | readonly string[] | undefined;
   /**
    * Tokens that end the generation; they are neither delivered nor taken in. By default the tokenizer's end of
    * text, or nothing where there is no tokenizer.
    */
-  stopTokens?: readonly number[] | Uint32Array;
+  stopTokens?: readonly number[] | Uint32Array | undefined;
   /** Whether penalties count the tokens of this generation (the default), or of all such generations of the session. */
-  penalties?: 'generation' | 'session';
+  penalties?: 'generation' | 'session' | undefined;
   /** Reports the log-probability of each token and of so many of the most probable ones, 0 (the default) to 1000. */
-  logprobs?: number;
-  signal?: AbortSignal;
+  logprobs?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** Why a generation ended: at a stop string or token, at the end of the text, or at `maxTokens`. */

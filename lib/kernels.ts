@@ -20,18 +20,18 @@ export interface QuantizeInt8Options {
   rows: number;
   columns: number;
   /** Columns that share a scale: a multiple of 16, at most 65,536; 0 (the default) for whole rows. */
-  group?: number;
+  group?: number | undefined;
 }
 
 export interface GemmInt8Arguments {
   /** [tokens][columns]; quantized to 8 bits inside, in the groups of the weights. */
   activations: Float32Array;
-  weights: Omit<Int8Matrix, 'group'> & { readonly group?: number };
+  weights: Omit<Int8Matrix, 'group'> & { readonly group?: number | undefined };
   tokens: number;
   rows: number;
   columns: number;
   /** 'auto' (the default) is the CPU. With a GPU everything is copied there and back; the bits are the same. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 export interface Wkv5Arguments {
@@ -44,13 +44,13 @@ export interface Wkv5Arguments {
   /** Bonus of each key channel, time_faaaa, [heads][headSize]. */
   u: Float32Array;
   /** What the recurrence begins with, [batch][heads][key][value]; zeros if it is not given. */
-  state?: Float32Array;
+  state?: Float32Array | undefined;
   batch: number;
   tokens: number;
   heads: number;
   headSize: number;
   /** 'auto' (the default) is the CPU. With a GPU everything is copied there and back; the bits are the same. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 export interface KernelFeatures {

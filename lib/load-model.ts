@@ -30,40 +30,40 @@ export interface LoadOptions {
    * on the CPU too, and they and the states of `maxBatch` sessions fit into the GPU's free memory; else the CPU. The
    * bits are the same on both.
    */
-  device?: Device;
+  device?: Device | undefined;
   /**
    * What to keep matrices in. 'auto' (the default) is what a packed file has, else 'int8' from 100 million parameters
    * on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to 8 bits per group of channels and
    * token (docs/quantization.md). 'int4' takes half of the memory of 'int8', and loses some quality.
    */
-  weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
+  weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
-  threads?: number;
+  threads?: number | undefined;
   /** Sessions that are stepped together at most, from 1; 64 by default. Results do not depend on it. */
-  maxBatch?: number;
+  maxBatch?: number | undefined;
   /**
    * How sessions are kept between calls: 'f32' (the default), or 'f16' with one scale per head, half the memory. Within
    * a call, and a generation is one, everything is f32; at its end the state is rounded once.
    */
-  statePrecision?: StatePrecision;
+  statePrecision?: StatePrecision | undefined;
   /**
    * Turns text into tokens; by default one that fits: the vocabulary of the model's own file (GGUF), a vocabulary file
    * beside the model, the World vocabulary, or bytes.
    */
-  tokenizer?: TokenizerLike;
+  tokenizer?: TokenizerLike | undefined;
   /** Epsilon of the group norm, 0 to 1: 64e-5, with which all published models were trained. */
-  groupNormEpsilon?: number;
+  groupNormEpsilon?: number | undefined;
   /**
    * Whether the matrices of a packed file ({@link convertModel}) stay where they are, mapped into memory, which
    * processes share (true, the default), or are copied. A mapped file must not be truncated or written to while it is
    * in use, or the process may be killed; replacing and deleting it are safe. Other files are never mapped, nor are
    * those of models on a GPU.
    */
-  mmap?: boolean;
+  mmap?: boolean | undefined;
   /** Called now and then; what it throws ends the loading. */
-  onProgress?: (progress: LoadProgress) => void;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

@@ -72,7 +72,7 @@ export interface ModelStatistics {
 
 export interface SessionOptions {
   /** Where the session continues; without it, it has seen nothing. */
-  state?: State;
+  state?: State | undefined;
 }
 
 /** A loaded model. Made by {@link loadModel}; it holds the weights until it is disposed. */

@@ -9,43 +9,43 @@ export type SamplerStep = 'topP' | 'topK' | 'minP' | 'typicalP' | 'temperature';
 /** How the next token is drawn. The defaults are those of ChatRWKV, the reference program of RWKV. */
 export interface SamplingOptions {
   /** How even the odds are made: p^(1/temperature), 0 to 100. 0 always takes the most probable token; 1 by default. */
-  temperature?: number;
+  temperature?: number | undefined;
   /** Only among the most probable tokens whose probabilities reach this together, 0 to 1; 0.85 by default, 1 for all. */
-  topP?: number;
+  topP?: number | undefined;
   /** Only among so many of the most probable tokens; 0 (the default) for all. */
-  topK?: number;
+  topK?: number | undefined;
   /** Only tokens at least so many times as probable as the most probable one, 0 to 1; 0 by default. */
-  minP?: number;
+  minP?: number | undefined;
   /**
    * Only the tokens that are about as probable as is to be expected, until they reach this together, above 0 to 1; 1
    * (the default) for all. Meister et al., "Locally typical sampling", 2022.
    */
-  typicalP?: number;
+  typicalP?: number | undefined;
   /**
    * Lowers the logit of every token that was generated already, -100 to 100. By default 0.2, and 0 where tokens are
    * single bytes, because text repeats letters.
    */
-  presencePenalty?: number;
+  presencePenalty?: number | undefined;
   /** Lowers it once more for each time that the token was generated, -100 to 100; by default as above. */
-  frequencyPenalty?: number;
+  frequencyPenalty?: number | undefined;
   /** What the counts of the frequency penalty are multiplied with at each token, 0 to 1; 0.996 by default. */
-  penaltyDecay?: number;
+  penaltyDecay?: number | undefined;
   /**
    * Tokens whose repetitions are not counted: for them the frequency penalty is 0, the presence penalty counts.
    * Session and chat take ChatRWKV's by default: digits and white space, the tokens whose text stands in ' \t0123456789'.
    */
-  penaltyExempt?: readonly number[] | Uint32Array;
+  penaltyExempt?: readonly number[] | Uint32Array | undefined;
   /** Added to the logits of single tokens, by id; -Infinity forbids a token. */
-  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number>;
+  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   /** Tokens that are never drawn. */
-  bannedTokens?: readonly number[] | Uint32Array;
+  bannedTokens?: readonly number[] | Uint32Array | undefined;
   /** Starts the random numbers anew: the same seed draws the same tokens. */
-  seed?: number | bigint;
+  seed?: number | bigint | undefined;
   /**
    * The order of the steps, each named once. By default ChatRWKV's: top-p, top-k, then min-p, typical-p and at last the
    * temperature, so that a high temperature lets no more tokens in. Others (Hugging Face, llama.cpp) begin with it.
    */
-  samplerOrder?: readonly SamplerStep[];
+  samplerOrder?: readonly SamplerStep[] | undefined;
 }
 
 /** Options of which only the native sampler knows: all but the seed. */

@@ -36,13 +36,13 @@ export interface EvaluateOptions {
    * Which logits to return: those after the last token [vocabulary] (the default), after every token
    * [tokens * vocabulary], or none.
    */
-  logits?: 'last' | 'all' | 'none';
-  signal?: AbortSignal;
+  logits?: 'last' | 'all' | 'none' | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface ForkOptions {
   /** Starts the branch's random numbers anew; without it both branches draw the same ones. */
-  seed?: number | bigint;
+  seed?: number | bigint | undefined;
 }
 
 const mostLogitBytes = 2 ** 30;
@@ -106,7 +106,10 @@ export class Session {
    * @throws {RangeError} `ERR_OUT_OF_RANGE` where 'all' logits would take more than 1 GiB
    */
   evaluate(input: Input, options: EvaluateOptions & { logits: 'none' }): Promise<undefined>;
-  evaluate(input: Input, options?: EvaluateOptions & { logits?: 'last' | 'all' }): Promise<Float32Array>;
+  evaluate(
+    input: Input,
+    options?: EvaluateOptions & { logits?: 'last' | 'all' | undefined },
+  ): Promise<Float32Array>;
   evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined>;
   async evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined> {
     const { logits = 'last', signal } = checkOptions<EvaluateOptions>(options, {
@@ -131,8 +134,8 @@ export class Session {
    *
    * @throws as {@link Session.evaluate}
    */
-  async score(input: Input, options?: { signal?: AbortSignal }): Promise<Float32Array> {
-    const { signal } = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
+  async score(input: Input, options?: { signal?: AbortSignal | undefined }): Promise<Float32Array> {
+    const { signal } = checkOptions<{ signal?: AbortSignal | undefined }>(options, { signal: abortSignal });
     const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>

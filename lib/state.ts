@@ -7,7 +7,7 @@ export type StatePrecision = 'f32' | 'f16';
 
 export interface SerializeOptions {
   /** 'f32' (the default) is exact; 'f16' takes half the space. The last logits are always exact. */
-  precision?: StatePrecision;
+  precision?: StatePrecision | undefined;
 }
 
 /**

@@ -13,9 +13,9 @@ export interface TunedStateOptions {
    * How each head's matrix lies in the file: 'BlinkDL' [value][key], as RWKV-LM and RWKV-PEFT write it, or 'web-rwkv'
    * [key][value], as its converter does. By default 'web-rwkv' for files called `.st` or `.state`, else 'BlinkDL'.
    */
-  layout?: 'BlinkDL' | 'web-rwkv';
+  layout?: 'BlinkDL' | 'web-rwkv' | undefined;
   /** Ends the reading; the promise then rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The numbers of a tuned state, in the order of `State.values()`: what the file does not have is zero. */

@@ -17,27 +17,27 @@ import { Session } from '../session';
 
 export interface ChatOptions {
   /** What the model is to be, or to know. */
-  system?: string;
+  system?: string | undefined;
   /**
    * How the conversation began: perhaps a message of the system, then user and assistant by turns. It is taken in with
    * the first `send`. It is cleaned like everything else: whatever would look like the end of a turn is taken out.
    */
-  messages?: readonly ChatMessage[];
+  messages?: readonly ChatMessage[] | undefined;
   /**
    * How the conversation is written for the model; by default as the chat template of its file says, if it is like one
    * of these, else 'world'.
    */
-  template?: TemplateName | Template;
+  template?: TemplateName | Template | undefined;
   /**
    * The session that the conversation goes on in: by default one that has seen nothing. What it has seen stands before
    * the conversation, just as it is. It stays its owner's: to dispose the chat does not dispose it.
    */
-  session?: Session;
+  session?: Session | undefined;
   /**
    * What `chat.serialize()` returned: the conversation goes on there. Only `template` can be given besides, and must be
    * where it was one of the caller's own.
    */
-  saved?: Uint8Array;
+  saved?: Uint8Array | undefined;
 }
 
 interface CheckedChatOptions {

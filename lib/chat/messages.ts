@@ -7,7 +7,7 @@ export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
   readonly content: string;
   /** What the model thought before its answer, in an assistant's message of a template with thoughts. */
-  readonly thinking?: string;
+  readonly thinking?: string | undefined;
 }
 
 /** What a user said and what came of it. */

@@ -22,16 +22,16 @@ export interface Template {
    * Written after the label, as if the model had begun its reply with it. It is not shown as a part of the reply. It may
    * end inside `thinking.begin` or `thinking.end`: the model then completes that first.
    */
-  readonly opening?: string;
+  readonly opening?: string | undefined;
   /** What encloses a model's thoughts, at the beginning of a reply. */
-  readonly thinking?: { readonly begin: string; readonly end: string };
+  readonly thinking?: { readonly begin: string; readonly end: string } | undefined;
   /**
    * Makes the text of the system or a user fit for its place. It must take out whatever would look like the end of a
    * turn. By default there are then no blank lines, and no white space around the text.
    */
-  readonly clean?: (text: string) => string;
+  readonly clean?: ((text: string) => string) | undefined;
   /** The same for replies that the caller of `createChat` gives; by default `clean`. */
-  readonly cleanReply?: (text: string) => string;
+  readonly cleanReply?: ((text: string) => string) | undefined;
 }
 
 /** Conversations as ChatRWKV writes them for World models, Eagle among them. */

@@ -6,7 +6,23 @@ import { root, run } from './support';
 // A program as a user would write it. Each @ts-expect-error fails the compilation when the line below it compiles:
 // so types that are silently `any` are found too.
 const program = `
-import { Chat, State, Tokenizer, WkvError, demoModel, loadModel, type Template } from 'wkv';
+import {
+  Chat,
+  Model,
+  Sampler,
+  Session,
+  State,
+  Tokenizer,
+  WkvError,
+  demoModel,
+  kernels,
+  loadModel,
+  type ChatOptions,
+  type Device,
+  type GenerateOptions,
+  type Int8Matrix,
+  type Template,
+} from 'wkv';
 
 export async function main(): Promise<void> {
   const model = await loadModel(demoModel, { device: 'cpu', weights: 'f32', threads: 2 });
@@ -51,6 +67,14 @@ export async function main(): Promise<void> {
   model.exportState(imported, { layout: 'rwkv' });
   const tokens: Uint32Array = Tokenizer.bytes().encode('text');
   console.log(layers, logits, scores, values, tokens);
+  // @ts-expect-error models are loaded
+  new Model();
+  // @ts-expect-error sessions are made by models
+  new Session();
+  // @ts-expect-error states are made by sessions
+  new State();
+  // @ts-expect-error chats are made by models
+  new Chat();
   // @ts-expect-error a path is text or a URL
   await loadModel(3);
   // @ts-expect-error there is no such option
@@ -63,6 +87,40 @@ export async function main(): Promise<void> {
     const code: string = error.code;
     console.log(code);
   }
+}
+
+// What is optional may be given as undefined, too: then it is as if it were not given.
+interface Given {
+  signal: AbortSignal | undefined;
+  seed: number | bigint | undefined;
+  state: State | undefined;
+  stop: GenerateOptions['stop'];
+  template: ChatOptions['template'];
+  clean: Template['clean'];
+  device: Device | undefined;
+  group: number | undefined;
+  weights: Int8Matrix;
+}
+
+export async function mayBeGiven(given: Given): Promise<void> {
+  const { signal, seed, state, stop, template, clean, device, group, weights } = given;
+  const options: GenerateOptions = { signal, seed, stop, topK: undefined, logitBias: undefined };
+  const model = await loadModel('model.pth', { signal, device, threads: undefined, onProgress: undefined });
+  const session = model.createSession({ state });
+  const logits: Float32Array = await session.evaluate('a', { signal, logits: undefined });
+  await session.score('a', { signal });
+  await session.complete('a', options);
+  await model.loadTunedState('tuned.st', { layout: undefined, signal });
+  session.state.serialize({ precision: undefined });
+  const whole = { system: String, user: String, label: '', separator: '', stop: [] };
+  const chat = session.model.createChat({ template, session: undefined, system: undefined, saved: undefined });
+  model.createChat({ template: { ...whole, clean, thinking: undefined, opening: undefined } }).dispose();
+  await chat.undo({ signal });
+  new Sampler({ seed }).fork({ seed });
+  session.fork({ seed });
+  const activations = new Float32Array(1);
+  kernels.gemmInt8({ activations, weights: { ...weights, group }, tokens: 1, rows: 1, columns: 1, device });
+  kernels.quantizeInt8(logits, { rows: 1, columns: 1, group });
 }
 `;
 
