@@ -101,6 +101,7 @@ export class Chat {
    * `ERR_WKV_BUSY`.
    *
    * @throws {TypeError} or {RangeError} for wrong options, or a text that is blank
+   * @throws {WkvError} at a `next()`: `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, and as {@link Session.generate}
    */
   send(text: string, options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const user = cleanedUser(this.#template, text, 'text');
@@ -108,7 +109,11 @@ export class Chat {
     return this.#held(checked, (ending) => this.#say(user, ending));
   }
 
-  /** Says something like {@link Chat.send}, and returns the reply at once. */
+  /**
+   * Says something like {@link Chat.send}, and returns the reply at once.
+   *
+   * @throws as {@link Chat.send}; everything rejects
+   */
   async complete(text: string, options?: GenerateOptions): Promise<ChatCompletion> {
     const all: ChatPart[] = [];
     for await (const part of this.send(text, options)) all.push(part);

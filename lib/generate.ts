@@ -9,11 +9,12 @@ import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
 
 export interface GenerateOptions extends SamplingOptions {
-  /** At most so many tokens are generated; 256 by default. */
+  /** At most so many tokens are generated, 0 to 2^53 - 1; 256 by default. */
   maxTokens?: number | undefined;
   /**
-   * Strings that end the generation: they are looked for in the bytes of the text, across tokens and inside of them,
-   * and are neither delivered nor remembered. Text that could begin one is held back until it is known.
+   * Strings of 1 to 4,096 bytes of UTF-8 that end the generation: they are looked for in the bytes of the text, across
+   * tokens and inside of them, and are neither delivered nor remembered. Text that could begin one is held back until it
+   * is known. By default there are none.
    */
   stop?: string | readonly string[] | undefined;
   /**
@@ -25,6 +26,10 @@ export interface GenerateOptions extends SamplingOptions {
   penalties?: 'generation' | 'session' | undefined;
   /** Reports the log-probability of each token and of so many of the most probable ones, 0 (the default) to 1000. */
   logprobs?: number | undefined;
+  /**
+   * Ends the generation, which then rejects with the signal's reason. As long as the prompt has not been taken in, the
+   * session is as it was before the call; afterwards it is in the state after the text that was delivered.
+   */
   signal?: AbortSignal | undefined;
 }
 
@@ -32,6 +37,7 @@ export interface GenerateOptions extends SamplingOptions {
 export type FinishReason = 'stop' | 'endOfText' | 'length';
 
 export interface Usage {
+  /** Tokens of the prompt; in a chat, of all that was taken in before the reply. */
   promptTokens: number;
   /** Tokens that were drawn, without the one that ended the text. */
   completionTokens: number;
@@ -39,7 +45,9 @@ export interface Usage {
 
 /** Natural logarithms of probabilities: the model's own, before penalties, bias and truncation. */
 export interface TokenLogprobs {
+  /** The token that was drawn. */
   token: number;
+  /** Its own. */
   logprob: number;
   /** The most probable tokens, the first one first. */
   top: { token: number; logprob: number }[];
@@ -65,12 +73,17 @@ export interface GeneratedPart {
 
 /** A generation as a whole. */
 export interface Completion {
+  /** All that was generated, without the stop string that ended it. */
   text: string;
+  /** What the session has taken in for it; see {@link GeneratedPart.tokens}. */
   tokens: number[];
+  /** Of those of `tokens` that were drawn, where the option `logprobs` is not 0. */
   logprobs?: TokenLogprobs[];
+  /** Why it ended. */
   finishReason: FinishReason;
   /** The seed of the random numbers that were drawn. */
   seed: bigint;
+  /** How many tokens were read, and drawn. */
   usage: Usage;
 }
 

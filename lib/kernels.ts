@@ -17,9 +17,10 @@ export interface Int8Matrix {
 }
 
 export interface QuantizeInt8Options {
+  /** 1 to 2^24; so are columns. A matrix has fewer than 2^31 numbers. */
   rows: number;
   columns: number;
-  /** Columns that share a scale: a multiple of 16, at most 65,536; 0 (the default) for whole rows. */
+  /** Columns that share a scale: a multiple of 16, at most 65,536; 0 (the default) for whole rows of no more than that. */
   group?: number | undefined;
 }
 
@@ -27,6 +28,7 @@ export interface GemmInt8Arguments {
   /** [tokens][columns]; quantized to 8 bits inside, in the groups of the weights. */
   activations: Float32Array;
   weights: Omit<Int8Matrix, 'group'> & { readonly group?: number | undefined };
+  /** 1 to 2^24; so are rows and columns. Each array has fewer than 2^31 numbers. */
   tokens: number;
   rows: number;
   columns: number;
@@ -45,9 +47,11 @@ export interface Wkv5Arguments {
   u: Float32Array;
   /** What the recurrence begins with, [batch][heads][key][value]; zeros if it is not given. */
   state?: Float32Array | undefined;
+  /** 1 to 2^24; so are tokens and heads. Each array has fewer than 2^31 numbers. */
   batch: number;
   tokens: number;
   heads: number;
+  /** 1 to 4,096; at most 1,024 on a GPU. */
   headSize: number;
   /** 'auto' (the default) is the CPU. With a GPU everything is copied there and back; the bits are the same. */
   device?: Device | undefined;

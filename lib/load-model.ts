@@ -39,7 +39,7 @@ export interface LoadOptions {
   weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
   threads?: number | undefined;
-  /** Sessions that are stepped together at most, from 1; 64 by default. Results do not depend on it. */
+  /** Sessions that are stepped together at most, 1 to 65,536; 64 by default. Results do not depend on it. */
   maxBatch?: number | undefined;
   /**
    * How sessions are kept between calls: 'f32' (the default), or 'f16' with one scale per head, half the memory. Within

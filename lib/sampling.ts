@@ -12,7 +12,7 @@ export interface SamplingOptions {
   temperature?: number | undefined;
   /** Only among the most probable tokens whose probabilities reach this together, 0 to 1; 0.85 by default, 1 for all. */
   topP?: number | undefined;
-  /** Only among so many of the most probable tokens; 0 (the default) for all. */
+  /** Only among so many of the most probable tokens, 0 to 2^32 - 1; 0 (the default) for all. */
   topK?: number | undefined;
   /** Only tokens at least so many times as probable as the most probable one, 0 to 1; 0 by default. */
   minP?: number | undefined;
@@ -35,11 +35,14 @@ export interface SamplingOptions {
    * Session and chat take ChatRWKV's by default: digits and white space, the tokens whose text stands in ' \t0123456789'.
    */
   penaltyExempt?: readonly number[] | Uint32Array | undefined;
-  /** Added to the logits of single tokens, by id; -Infinity forbids a token. */
+  /** Added to the logits of single tokens, by id: numbers up to 1e30; -Infinity forbids a token. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   /** Tokens that are never drawn. */
   bannedTokens?: readonly number[] | Uint32Array | undefined;
-  /** Starts the random numbers anew: the same seed draws the same tokens. */
+  /**
+   * Starts the random numbers anew: the same seed draws the same tokens. A number is an integer from 0 to 2^53 - 1, a
+   * bigint is below 2^64.
+   */
   seed?: number | bigint | undefined;
   /**
    * The order of the steps, each named once. By default ChatRWKV's: top-p, top-k, then min-p, typical-p and at last the

@@ -37,11 +37,15 @@ export interface EvaluateOptions {
    * [tokens * vocabulary], or none.
    */
   logits?: 'last' | 'all' | 'none' | undefined;
+  /** Ends the call, which then rejects with the signal's reason and leaves the session as it was. */
   signal?: AbortSignal | undefined;
 }
 
 export interface ForkOptions {
-  /** Starts the branch's random numbers anew; without it both branches draw the same ones. */
+  /**
+   * Starts the branch's random numbers anew; without it both branches draw the same ones. A number is an integer from 0
+   * to 2^53 - 1, a bigint is below 2^64.
+   */
   seed?: number | bigint | undefined;
 }
 
@@ -152,6 +156,9 @@ export class Session {
    * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`.
    *
    * @throws {TypeError} or {RangeError} for wrong options
+   * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text or `stop` without a tokenizer. At a `next()`:
+   *   `ERR_WKV_STATE` for an empty prompt to a session that has seen nothing, or where no token can be drawn;
+   *   `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`, `ERR_WKV_DEVICE` where a GPU was lost
    */
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
@@ -172,7 +179,12 @@ export class Session {
     return iterateGeneration(this.#held(options.signal, begin));
   }
 
-  /** Generates like {@link Session.generate}, and returns everything at once. */
+  /**
+   * Generates like {@link Session.generate}, and returns everything at once. Like {@link Session.evaluate} it waits for
+   * the calls before it.
+   *
+   * @throws as {@link Session.generate}; everything rejects
+   */
   async complete(prompt: Input, options?: GenerateOptions): Promise<Completion> {
     const checked = checkGenerateOptions(options, this.#model);
     const tokens = this.tokens(prompt);

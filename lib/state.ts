@@ -42,6 +42,7 @@ export class State {
    * The state that {@link State.serialize} made bytes of.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where the bytes are damaged, truncated, of another version, or no state
+   * @throws {TypeError} where they are no Uint8Array
    */
   static deserialize(bytes: Uint8Array): State {
     if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
@@ -52,7 +53,11 @@ export class State {
     }
   }
 
-  /** Like {@link State.deserialize}, on another thread. The bytes are copied before this returns. */
+  /**
+   * Like {@link State.deserialize}, on another thread. The bytes are copied before this returns.
+   *
+   * @throws as {@link State.deserialize}; everything rejects
+   */
   static async deserializeAsync(bytes: Uint8Array): Promise<State> {
     if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
     try {
@@ -92,6 +97,7 @@ export class State {
    * database, and be sent elsewhere.
    *
    * @throws {WkvError} `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
+   * @throws {TypeError} for wrong options
    */
   serialize(options?: SerializeOptions): Uint8Array {
     const precision = checkPrecision(options);
@@ -102,7 +108,11 @@ export class State {
     }
   }
 
-  /** Like {@link State.serialize}, on another thread. */
+  /**
+   * Like {@link State.serialize}, on another thread.
+   *
+   * @throws as {@link State.serialize}; everything rejects
+   */
   async serializeAsync(options?: SerializeOptions): Promise<Uint8Array> {
     const precision = checkPrecision(options);
     try {

@@ -14,13 +14,26 @@ import {
   type ParsedVocabulary,
 } from './vocabulary';
 
-/** What a model needs of a tokenizer; any object that has these will do. */
+/**
+ * What a model needs of a tokenizer; any object that has these will do. Both functions are pure: they always return the
+ * same for the same argument, in an array that does not change afterwards. They are called on the caller's thread.
+ */
 export interface TokenizerLike {
-  /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. */
+  /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. Models may have more ids, or fewer. */
   readonly size: number;
   /** The id that ends a text. */
   readonly endOfText: number;
+  /**
+   * The ids of a text, all below `size`; ids that the model does not have are `ERR_WKV_TOKEN`. A session calls it with
+   * each text that it is given, and throws or rejects with what it throws. It is called with bytes where a generation
+   * ended inside a token, with those that were delivered of it: if it throws, they are not taken in.
+   */
   encode(text: string | Uint8Array): Uint32Array;
+  /**
+   * The bytes of tokens one after the other, whatever stands before or after them; none for ids that have none. When a
+   * model generates for the first time it is called with each of its ids below `size` alone, and then with each token
+   * that is drawn. It should throw for ids that are not below `size`; a generation rejects with what it throws.
+   */
   decodeBytes(tokens: Uint32Array | readonly number[]): Uint8Array;
 }
 
