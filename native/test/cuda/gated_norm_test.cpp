@@ -139,6 +139,7 @@ TEST_SUITE("CUDA gated norm") {
       for (const Gate gate : {Gate::kNone, Gate::kSilu, Gate::kPlain}) {
         for (const bool bonus : {false, true}) {
           for (const Form& form : {Form{9, 64, 256},
+                                   {8, 64, 128},
                                    {6, 64, 128},
                                    {3, 64, 32},
                                    {5, 64, 48},

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -79,7 +80,9 @@ TEST_SUITE("CUDA quantize") {
                              {1, 4096, 4096},
                              {9, 1030, 128},
                              {2, 331, 64},
-                             {3, 777, 256}}) {
+                             {3, 777, 256},
+                             {2, 512, 256},
+                             {3, 1024, 64}}) {
       const int tokens = form.tokens;
       const int columns = form.columns;
       const int group = form.group;
@@ -101,15 +104,21 @@ TEST_SUITE("CUDA quantize") {
 
   TEST_CASE("NaN and infinity make their group's scale NaN, and touch no other group") {
     std::mt19937 random(2);
+    // The last is a NaN whose lowest byte could be taken for a code.
     for (const float bad : {std::nanf(""), -std::nanf(""), std::numeric_limits<float>::infinity(),
-                            -std::numeric_limits<float>::infinity()}) {
-      Floats x = wkv::test::random_floats(random, 3 * 96);
-      x[96 + 40] = bad;
-      const Result result = run(x, {}, 3, 96, 32);
-      const Result naive = expected(x, {}, 3, 96, 32);
-      CHECK(std::isnan(result.scales[wkv::cuda::kTokenStep + 1]));
-      CHECK(wkv::test::bit_difference(result.scales, naive.scales) == "");
-      CHECK(result.codes == naive.codes);
+                            -std::numeric_limits<float>::infinity(), std::bit_cast<float>(0x7fc00055U)}) {
+      for (const Form& form : {Form{3, 96, 32}, {2, 512, 256}, {2, 300, 256}, {2, 96, 48}}) {
+        CAPTURE(form.columns);
+        const auto columns = static_cast<std::size_t>(form.columns);
+        Floats x = wkv::test::random_floats(random, static_cast<std::size_t>(form.tokens) * columns);
+        x[columns + 40] = bad;
+        const Result result = run(x, {}, form.tokens, form.columns, form.group);
+        const Result naive = expected(x, {}, form.tokens, form.columns, form.group);
+        const auto group = static_cast<std::size_t>(40 / form.group);
+        CHECK(std::isnan(result.scales[group * wkv::cuda::kTokenStep + 1]));
+        CHECK(wkv::test::bit_difference(result.scales, naive.scales) == "");
+        CHECK(result.codes == naive.codes);
+      }
     }
   }
 }
