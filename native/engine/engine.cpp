@@ -89,13 +89,13 @@ void Engine::work() {
       const bool may_stop = evaluation.abandonable || !evaluation.begun;
       if (may_stop && (stopping || evaluation.cancelled.load())) {
         evaluation.was_cancelled = true;
-      } else if (evaluation.begun || begin(evaluation)) {
+      } else if (evaluation.tokens.empty()) {
+        take_results(evaluation);
+      } else {
         ++i;
         continue;
       }
-      const Item item = active[i];
-      active.erase(active.begin() + static_cast<std::ptrdiff_t>(i));
-      finish(item);
+      finish_at(active, i);
       any_over = true;
     }
     if (any_over) delivered();
@@ -139,6 +139,12 @@ void Engine::finish(const Item& item) {
   finished();
 }
 
+void Engine::finish_at(std::deque<Item>& active, std::size_t index) {
+  const Item item = active[index];
+  active.erase(active.begin() + static_cast<std::ptrdiff_t>(index));
+  finish(item);
+}
+
 void Engine::delivered() const {
   if (delivered_) delivered_();
 }
@@ -152,29 +158,44 @@ void Engine::fail(std::deque<Item>& active, const Error& error) const {
   delivered();
 }
 
-// Prepares an evaluation; false if it is over already.
+// Prepares an evaluation for its first step; false if it fails.
 bool Engine::begin(Evaluation& e) {
   e.begun = true;
   try {
-    const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
-    if (!e.tokens.empty()) {
-      e.state.move_to(*network_);
-      if (e.output == Output::kAll) e.values.resize(e.tokens.size() * vocabulary);
-      if (e.output == Output::kScores) {
-        e.values.resize(e.tokens.size());
-        e.values[0] = std::numeric_limits<float>::quiet_NaN();
-        if (e.state.has_logits()) score(e, 0, e.state.last_logits()->data());
-      }
-      // Filled by the step that reaches the last token.
-      return true;
+    e.state.move_to(*network_);
+    if (e.output == Output::kAll) {
+      e.values.resize(e.tokens.size() * static_cast<std::size_t>(network_->info().vocabulary));
     }
-    take_results(e);
+    if (e.output == Output::kScores) {
+      e.values.resize(e.tokens.size());
+      e.values[0] = std::numeric_limits<float>::quiet_NaN();
+      if (e.state.has_logits()) score(e, 0, e.state.last_logits()->data());
+    }
+    return true;
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for the session's state or its logits");
   } catch (const Error& error) {
     e.error = error;
   }
   return false;
+}
+
+// Prepares those that take part in the next step, and finishes those of them that fail. Others go on waiting
+// with what they share: numbers of their own take much memory. Returns how many take part, the first ones.
+std::size_t Engine::begin_first(std::deque<Item>& active) {
+  const std::size_t most = std::min(most_sessions_, network_->most_tokens());
+  std::size_t ready = 0;
+  bool any_over = false;
+  while (ready < most && ready < active.size()) {
+    if (active[ready]->begun || begin(*active[ready])) {
+      ++ready;
+      continue;
+    }
+    finish_at(active, ready);
+    any_over = true;
+  }
+  if (any_over) delivered();
+  return ready;
 }
 
 // Generated tokens are counted, and use up their random numbers.
@@ -260,8 +281,9 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
 }
 
 void Engine::step(std::deque<Item>& active) {
+  const std::size_t sessions = begin_first(active);
+  if (sessions == 0) return;
   const auto began = std::chrono::steady_clock::now();
-  const std::size_t sessions = std::min({active.size(), most_sessions_, network_->most_tokens()});
   const std::vector<std::size_t> shares = share_tokens(active, sessions);
   std::vector<Segment> segments;
   for (std::size_t i = 0; i < sessions; ++i) {

@@ -107,9 +107,11 @@ class Engine {
   bool take_new(std::deque<Item>& active);
   void wait_for_returning(std::size_t expected, std::chrono::steady_clock::duration step) const;
   static void finish(const Item& item);
+  static void finish_at(std::deque<Item>& active, std::size_t index);
   void delivered() const;
   void fail(std::deque<Item>& active, const Error& error) const;
   bool begin(Evaluation& evaluation);
+  std::size_t begin_first(std::deque<Item>& active);
   std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
   void step(std::deque<Item>& active);
   bool draws_on_device(Evaluation& evaluation) const;

@@ -154,6 +154,32 @@ TEST_SUITE("engine") {
     CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{128}, {128}, {3}, {128}});
   }
 
+  TEST_CASE("a call takes numbers of its own when its turn has come, not while it waits") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 1);
+    const SessionState shared = fresh_state(*network);
+    std::vector<Call> calls;
+    std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
+    for (std::uint32_t token = 1; token <= 4; ++token) {
+      calls.push_back(prepare(shared, {token}, Output::kAll));
+      evaluations.push_back(calls.back().evaluation);
+    }
+    network->hold();
+    engine.submit(evaluations);
+    network->wait_for_steps(1);
+    CHECK(evaluations[0]->state.numbers != shared.numbers);
+    for (std::size_t i = 1; i < calls.size(); ++i) {
+      CHECK(evaluations[i]->state.numbers == shared.numbers);
+      CHECK(evaluations[i]->values.empty());
+    }
+    network->release();
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      calls[i].done.wait();
+      CHECK(sum_of(evaluations[i]->state) == static_cast<float>(i + 1));
+    }
+    CHECK(sum_of(shared) == 0);
+  }
+
   TEST_CASE("serves more sessions than a step has tokens") {
     const auto network = std::make_shared<SumNetwork>();
     Engine engine(network, 1, 100'000);
