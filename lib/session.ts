@@ -320,13 +320,14 @@ export class Session {
       native.cancel();
     });
     try {
-      // The draw after a prompt may fail when the prompt has been taken in.
-      const mayFail = evaluation.draw === true && evaluation.generated !== true;
+      const rest = evaluation.rest === true && this.#model.rests;
+      // These may fail when the tokens have been taken in: the draw after a prompt, and the rest after a call.
+      const mayFail = evaluation.generated !== true && (evaluation.draw === true || rest);
       const abandonable = signal !== undefined || evaluation.tokens.length > 1 || mayFail;
       const pending = native.evaluate({
         ...evaluation,
         output: evaluation.output ?? output.none,
-        rest: evaluation.rest === true && this.#model.rests,
+        rest,
         abandonable,
       });
       beginAfterThisTurn();

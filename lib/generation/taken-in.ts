@@ -1,4 +1,3 @@
-import { WkvError } from '../errors';
 import type { Delivered, Delivery } from './delivery';
 import type {
   EvaluationRequest,
@@ -39,6 +38,8 @@ export class TakenIn {
   #first = 0;
   /** How many tokens the session has taken in. */
   #count = 0;
+  /** How many random numbers it had used before: each token that it takes in uses one. */
+  readonly #drawsBefore: bigint;
   /** The numbers of tokens that the session had taken in when states were kept. */
   #kept: number[] = [];
   #settled = false;
@@ -47,6 +48,7 @@ export class TakenIn {
     this.#session = session;
     this.#delivery = delivery;
     this.#apart = Math.max(16, longestHeld);
+    this.#drawsBefore = session.native().random().draws;
   }
 
   push(token: number, details: NativeDrawn): Delivered<NativeDrawn> | undefined {
@@ -63,8 +65,11 @@ export class TakenIn {
     this.#keep();
     const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true };
     const drawn = await this.#session.submit(evaluation).catch((error: unknown) => {
-      // There was nothing to draw, but the token is in.
-      if (error instanceof WkvError && error.code === 'ERR_WKV_STATE') this.#count += 1;
+      // Where it was the draw that failed, the token is in.
+      if (!this.#session.isDisposed()) {
+        const { draws } = this.#session.native().random();
+        this.#count = Number(BigInt.asUintN(64, draws - this.#drawsBefore));
+      }
       throw error;
     });
     this.#count += 1;

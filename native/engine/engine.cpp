@@ -158,14 +158,16 @@ void Engine::fail(std::deque<Item>& active, const Error& error) const {
   delivered();
 }
 
-// Prepares an evaluation for its first step; false if it fails.
+// Prepares an evaluation for its first step; false if it fails. What it returns, and what it counts, has its
+// place from here on: when numbers have been changed in place it is too late to find that there is none.
 bool Engine::begin(Evaluation& e) {
   e.begun = true;
   try {
+    const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
     e.state.move_to(*network_);
-    if (e.output == Output::kAll) {
-      e.values.resize(e.tokens.size() * static_cast<std::size_t>(network_->info().vocabulary));
-    }
+    if (e.generated) counts_of(e).reserve(e.tokens.size());
+    if (e.output == Output::kLast) e.values.reserve(vocabulary);
+    if (e.output == Output::kAll) e.values.resize(e.tokens.size() * vocabulary);
     if (e.output == Output::kScores) {
       e.values.resize(e.tokens.size());
       e.values[0] = std::numeric_limits<float>::quiet_NaN();
@@ -310,9 +312,7 @@ void Engine::step(std::deque<Item>& active) {
     }
   }
   std::vector<Item> over;
-  std::vector<Item> going_on;
   over.reserve(sessions);
-  going_on.reserve(sessions);
 
   const LogitsSink sink = [&](std::size_t segment, std::size_t token, const float* logits) {
     Evaluation& e = *active[segment];
@@ -337,17 +337,14 @@ void Engine::step(std::deque<Item>& active) {
     Evaluation& e = *active[i];
     e.done += segments[i].tokens.size();
     e.state.tokens += segments[i].tokens.size();
-    if (e.done < e.tokens.size()) {
-      going_on.push_back(active[i]);
-      continue;
-    }
+    if (e.done < e.tokens.size()) continue;
     e.state.logits = last_logits[i];
     e.state.logits_on_device = segments[i].draw != nullptr;
     over.push_back(active[i]);
   }
-  active.erase(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions));
-  // Whoever has waited goes first next time.
-  active.insert(active.end(), going_on.begin(), going_on.end());
+  // Whoever has waited goes first next time. Nothing is allocated: a call that got lost would never end.
+  std::rotate(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions), active.end());
+  std::erase_if(active, [](const Item& item) { return item->done == item->tokens.size(); });
   ThreadPool::process().run(lanes_, over.size(), [&](std::size_t i, unsigned) { take_results(*over[i]); });
   const auto singles = static_cast<std::size_t>(
       std::count_if(over.begin(), over.end(), [](const Item& item) { return item->tokens.size() == 1; }));

@@ -51,7 +51,9 @@ struct Evaluation {
 
   std::atomic<bool> cancelled{false};
 
-  // Out. With `was_cancelled` or `error` set, `state` means nothing if `abandonable`.
+  // Out. With `was_cancelled` or `error` set, `state` means nothing if `abandonable`. Else it is that before
+  // the call, or that after all tokens, counts and random numbers included, where the draw or the rest has
+  // failed.
   bool was_cancelled = false;
   std::optional<Error> error;
   std::vector<float> values;

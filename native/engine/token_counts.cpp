@@ -5,6 +5,12 @@
 
 namespace wkv {
 
+void TokenCounts::reserve(std::size_t more) {
+  const std::size_t size = entries_.size();
+  // Twice as much, so that a token at a time does not copy all each time.
+  if (entries_.capacity() - size < more) entries_.reserve(size + std::max(size, more));
+}
+
 void TokenCounts::take_in(std::uint32_t token, double decay, bool exempt) {
   auto own = std::lower_bound(entries_.begin(), entries_.end(), token,
                               [](const Entry& entry, std::uint32_t wanted) { return entry.token < wanted; });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,6 +19,9 @@ class TokenCounts {
 
   // In ascending order of tokens.
   std::span<const Entry> entries() const { return entries_; }
+
+  // Makes room: then so many tokens are taken in without allocating. Throws std::bad_alloc.
+  void reserve(std::size_t more);
 
   // Throws std::bad_alloc, and has changed nothing then.
   void take_in(std::uint32_t token, double decay, bool exempt);

@@ -1,7 +1,7 @@
 import { Delivery } from '../../lib/generation/delivery';
 import { StopStrings } from '../../lib/generation/stop-strings';
 import { TakenIn, type GenerationAccess } from '../../lib/generation/taken-in';
-import type { EvaluationRequest, NativeDrawn, NativeSession } from '../../lib/native';
+import type { EvaluationRequest, NativeDrawn, NativeRandom, NativeSession } from '../../lib/native';
 import { Tokenizer, WkvError } from '../../lib/index';
 import { rejection } from '../support/failure';
 
@@ -11,6 +11,10 @@ class Recording implements GenerationAccess {
   readonly rests = false;
   readonly submitted: number[][] = [];
   error: Error | undefined;
+  /** Whether the tokens are in when it fails. */
+  failsAfter = false;
+  /** Random numbers of an earlier generation are used up. */
+  #draws = 5n;
 
   encode(bytes: Uint8Array): Uint32Array {
     return this.tokenizer.encode(bytes);
@@ -18,7 +22,13 @@ class Recording implements GenerationAccess {
 
   native(): NativeSession {
     const nothing = (): void => undefined;
-    return { keep: nothing, forget: nothing, goBack: nothing } as Partial<NativeSession> as NativeSession;
+    const random = (): NativeRandom => ({ seed: 1n, draws: this.#draws });
+    return {
+      keep: nothing,
+      forget: nothing,
+      goBack: nothing,
+      random,
+    } as Partial<NativeSession> as NativeSession;
   }
 
   isDisposed(): boolean {
@@ -31,14 +41,16 @@ class Recording implements GenerationAccess {
 
   submit({ tokens }: EvaluationRequest): Promise<{ cancelled: boolean }> {
     this.submitted.push([...tokens]);
+    if (this.error === undefined || this.failsAfter) this.#draws += BigInt(tokens.length);
     return this.error === undefined ? Promise.resolve({ cancelled: false }) : Promise.reject(this.error);
   }
 }
 
 test.each([
-  ['ERR_WKV_STATE', []],
-  ['ERR_WKV_MEMORY', [[66]]],
-] as const)('a token after which drawing fails with %s is taken in exactly once', async (code, again) => {
+  ['ERR_WKV_STATE', 'after', []],
+  ['ERR_WKV_MEMORY', 'after', []],
+  ['ERR_WKV_MEMORY', 'before', [[66]]],
+] as const)('where %s comes %s a token is in, it is taken in exactly once', async (code, when, again) => {
   const session = new Recording();
   const delivery = new Delivery<NativeDrawn>(new StopStrings([]));
   const taken = new TakenIn(session, delivery, 0);
@@ -48,6 +60,7 @@ test.each([
   taken.push(66, {});
   delivery.take();
   session.error = new WkvError(code, 'as the test wants it');
+  session.failsAfter = when === 'after';
   expect(await rejection(() => taken.takeIn())).toBe(session.error);
   session.error = undefined;
   await taken.settle();

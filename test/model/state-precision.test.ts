@@ -1,4 +1,5 @@
-import { State, Tokenizer, loadModel, type GenerateOptions, type Model, type Session } from '../../lib/index';
+import { Session, State, Tokenizer, loadModel, type GenerateOptions, type Model } from '../../lib/index';
+import type { Evaluation, NativeSession } from '../../lib/native';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
@@ -114,6 +115,24 @@ describe("With statePrecision: 'f16'", () => {
     await Promise.all(calls);
     expect(sameBits(resting.state.serialize(), before)).toBe(true);
   });
+
+  test.each([
+    ['evaluate', (session: Session) => session.evaluate([7])],
+    ['score', (session: Session) => session.score([7])],
+  ])(
+    '%s of one token keeps the state before it, as rounding the one after it may fail',
+    async (_name, call) => {
+      const asked: Evaluation[] = [];
+      const native: Partial<NativeSession> = {
+        evaluate: (evaluation) => {
+          asked.push(evaluation);
+          return Promise.resolve({ cancelled: false });
+        },
+      };
+      await call(new Session(half, native as NativeSession));
+      expect(asked).toMatchObject([{ rest: true, abandonable: true }]);
+    },
+  );
 
   test('forks and snapshots are those of the rounded state, and live on', async () => {
     const parent = half.createSession();

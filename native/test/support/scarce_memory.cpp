@@ -1,0 +1,23 @@
+#include "test/support/scarce_memory.h"
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+// In a file of its own: inlined, `free` of what `new` gave would be warned of.
+
+namespace {
+thread_local bool is_scarce = false;
+constexpr std::size_t kRefusedFrom = 1024;
+}  // namespace
+
+void wkv::test::make_memory_scarce(bool scarce) { is_scarce = scarce; }
+
+void* operator new(std::size_t bytes) {
+  const bool refused = is_scarce && bytes >= kRefusedFrom;
+  void* const block = refused ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  if (block == nullptr) throw std::bad_alloc{};
+  return block;
+}
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t) noexcept { std::free(block); }
