@@ -71,13 +71,15 @@ class Reader {
   std::span<const unsigned char> left_;
 };
 
-// A power of two that brings the largest magnitude of the group to at most 2^15.
+// A power of two that brings the largest magnitude of the group, as f16, below 2^15. If it is rounded up to a
+// power of two, that one counts: it is what is found when the numbers are packed again.
 float scale_of(const float* values, std::size_t count) {
   float largest = 0;
   for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(values[i]));
   if (largest == 0.0F) return 1.0F;
   int exponent = 0;
-  static_cast<void>(std::frexp(largest, &exponent));
+  const float fraction = std::frexp(largest, &exponent);
+  if (f16_to_f32(f32_to_f16(fraction)) == 1.0F) ++exponent;
   // A scale must be a normal float both ways.
   return std::ldexp(1.0F, std::clamp(exponent - 15, -126, 126));
 }
@@ -112,19 +114,13 @@ std::shared_ptr<const Memory> packed_numbers(const SessionState& state) {
 }
 
 void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
-  if (precision == StatePrecision::kF32) {
-    SessionState floats = state;
-    if (floats.numbers == nullptr) floats.unshare();
-    writer.bytes(floats.numbers->data(), state.layout.numbers() * sizeof(float));
-  } else if (const auto resting = packed_numbers(state)) {
-    // Packed once more, a number that was rounded up to a power of two would change the scale.
-    writer.bytes(resting->data(), resting->size());
+  SessionState copy = state;
+  if (precision == StatePrecision::kF16) {
+    copy.rest();
+    writer.bytes(copy.resting->data(), copy.resting->size());
   } else {
-    SessionState floats = state;
-    if (floats.numbers == nullptr) floats.unshare();
-    std::vector<unsigned char> packed(packed_bytes(state.layout));
-    pack(state.layout, floats.numbers->floats(), packed.data());
-    writer.bytes(packed.data(), packed.size());
+    if (copy.numbers == nullptr) copy.unshare();
+    writer.bytes(copy.numbers->data(), copy.numbers->size());
   }
 }
 

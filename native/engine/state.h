@@ -65,7 +65,7 @@ struct SessionState {
 enum class StatePrecision : std::uint8_t { kF32 = 0, kF16 = 1 };
 
 // The numbers as f16, group by group: a scale (float), a power of two, then the values divided by it. Parts
-// that stay exact are floats.
+// that stay exact are floats. What was packed and unpacked is packed to the same bytes.
 std::size_t packed_bytes(const StateLayout& layout);
 void pack(const StateLayout& layout, const float* numbers, unsigned char* packed);
 void unpack(const StateLayout& layout, const unsigned char* packed, float* numbers);

@@ -180,15 +180,14 @@ TEST_SUITE("state") {
       CHECK(*again.logits == *state.logits);
       const Floats before = numbers_of(state);
       // A half has 11 bits: half a unit is 2^-11 of the number where it is normal; below 2^-14 of 2^14, where
-      // the largest of the group lies at least, it is a fixed 2^-39 of the largest.
+      // the largest half of the group lies at least, it is a fixed 2^-39 of the largest number as it is
+      // stored.
       std::size_t begin = 0;
       for (const std::size_t size : {6U, 6U, 4U, 4U, 4U, 6U, 6U, 4U, 4U, 4U}) {
-        double largest = 0;
-        for (std::size_t i = begin; i < begin + size; ++i) {
-          largest = std::max(largest, std::abs(static_cast<double>(before[i])));
-        }
         const std::span<const float> actual(again.numbers->floats() + begin, size);
         const std::span<const float> expected(before.data() + begin, size);
+        double largest = 0;
+        for (const float number : actual) largest = std::max(largest, std::abs(static_cast<double>(number)));
         CHECK(wkv::test::beyond(actual, expected, [&](std::size_t i) {
                 return std::max(0x1p-11 * std::abs(static_cast<double>(expected[i])), 0x1p-39 * largest);
               }) == "");
@@ -203,6 +202,33 @@ TEST_SUITE("state") {
     const auto once = wkv::serialize(
         wkv::deserialize(wkv::serialize(some_state(random), StatePrecision::kF16)), StatePrecision::kF16);
     CHECK(wkv::serialize(wkv::deserialize(once), StatePrecision::kF16) == once);
+  }
+
+  TEST_CASE("f16 of f16 changes nothing, also where the largest number of a group is rounded up") {
+    std::mt19937 random(22);
+    const wkv::StateLayout layout{1, {{"wkv", 8, 8}}};
+    // The least that f16 rounds up to 1, and its neighbours.
+    const float least = 0x1.ffep-1F;
+    for (const float largest : {std::nextafter(least, 0.0F), least, std::nextafter(least, 1.0F),
+                                std::nextafter(1.0F, 0.0F), 1.0F}) {
+      CAPTURE(largest);
+      for (const int exponent : {0, 100, -95, -110, -111, -112, -120, -140}) {
+        CAPTURE(exponent);
+        for (int time = 0; time < 20; ++time) {
+          Floats numbers = wkv::test::random_floats(random, 8, -1, 1);
+          for (float& number : numbers)
+            number = std::ldexp(number, exponent - static_cast<int>(random() % 30));
+          numbers[random() % 8] = std::ldexp(largest, exponent);
+          Bytes once(wkv::packed_bytes(layout));
+          wkv::pack(layout, numbers.data(), once.data());
+          Floats rounded(8);
+          wkv::unpack(layout, once.data(), rounded.data());
+          Bytes twice(once.size());
+          wkv::pack(layout, rounded.data(), twice.data());
+          CHECK(twice == once);
+        }
+      }
+    }
   }
 
   TEST_CASE("every truncation and every extension is refused") {

@@ -170,6 +170,12 @@ module.exports = [
     to: 'exponent - 126 - 16',
   },
   {
+    name: 'rest: a largest number that is rounded up has the scale of one that is not',
+    file: rest,
+    from: '(largest + kHalfPlace)',
+    to: '(largest + kHalfPlace / 2)',
+  },
+  {
     name: 'rest: NaN is the largest number',
     file: rest,
     from: 'magnitude <= kInfinity',

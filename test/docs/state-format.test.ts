@@ -162,7 +162,7 @@ describe('a serialized state, read by its documentation alone', () => {
       expect(precision).toBe(1);
       expect(scales).toHaveLength(smallShape.layers * (2 + smallShape.embedding / smallShape.headSize));
       scales.forEach((scale, g) => {
-        const largest = Math.max(...exact[g]!.map(Math.abs));
+        const largest = Math.max(...groups[g]!.map(Math.abs));
         expect(Number.isInteger(Math.log2(scale))).toBe(true);
         expect(largest / scale).toBeGreaterThanOrEqual(2 ** 14);
         expect(largest / scale).toBeLessThan(2 ** 15);

@@ -55,11 +55,15 @@ WKV_DEVICE float power_of_two(int exponent) {
   return float_of(static_cast<std::uint32_t>(exponent + 127) << kExponentBits);
 }
 
-// The exponent of the power of two that brings the largest number to at most 2^15; `largest` is its bits. The
-// scale and its inverse are normal floats.
+// Half of the last place of f16, in the bits of a float.
+constexpr std::uint32_t kHalfPlace = 1U << 12U;
+
+// The exponent of the power of two that brings the largest number, as f16, below 2^15; `largest` is its bits.
+// The scale and its inverse are normal floats.
 WKV_DEVICE int scale_exponent(std::uint32_t largest) {
-  const int exponent = static_cast<int>(largest >> kExponentBits);
-  if (exponent == 0) return 0;
+  if (largest >> kExponentBits == 0) return 0;
+  // Where f16 rounds up to a power of two, the exponent is that one's.
+  const int exponent = static_cast<int>((largest + kHalfPlace) >> kExponentBits);
   const int scale = exponent - 126 - 15;
   return scale < -126 ? -126 : scale;
 }

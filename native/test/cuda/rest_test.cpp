@@ -34,6 +34,7 @@ Floats some_numbers(const StateLayout& layout, std::mt19937& random) {
   Floats numbers = wkv::test::random_floats(random, layout.numbers());
   std::size_t at = 0;
   int exponent = 0;
+  int groups = 0;
   for (std::uint32_t layer = 0; layer < layout.layers; ++layer) {
     for (const StatePart& part : layout.parts) {
       const std::uint32_t group = part.group == StatePart::kExact ? part.count : part.group;
@@ -44,6 +45,12 @@ Floats some_numbers(const StateLayout& layout, std::mt19937& random) {
           // What is denormal counts as 0 on a GPU.
           if (std::fpclassify(number) == FP_SUBNORMAL) number = 0;
         }
+        // In every third group the largest number is the least that f16 rounds up to a power of two, in the
+        // others one that it just does not.
+        const float least = 0x1.ffep-1F;
+        const bool rounds_up = ++groups % 3 == 0;
+        numbers[at - 1 - random() % group] =
+            std::ldexp(rounds_up ? least : std::nextafter(least, 0.0F), exponent);
         exponent = exponent == 0 ? 127 : exponent == 127 ? -112 : exponent < 0 ? 3 : 0;
       }
     }
