@@ -64,6 +64,8 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
     }
   };
   const auto settle = [convert](Napi::Env js, Job<Result>& own) {
+    // What it closes over holds `cancel`, which holds the job: together they would stay for ever.
+    own.on_progress.Reset();
     try {
       if (own.error) throw Error(*own.error);
       own.deferred.Resolve(own.result ? convert(js, std::move(*own.result)) : js.Undefined());
@@ -99,6 +101,7 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
         });
   } catch (const Error& error) {
     environment.end(env);
+    job->on_progress.Reset();
     job->deferred.Reject(to_javascript(env, error).Value());
   }
   Napi::Object result = Napi::Object::New(env);
