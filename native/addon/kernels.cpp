@@ -9,6 +9,7 @@
 #include "addon/arguments.h"
 #include "addon/background.h"
 #include "backend/cpu/cpu_features.h"
+#include "backend/cpu/denormals.h"
 #include "backend/cpu/peak.h"
 #include "engine/cuda_library.h"
 #include "engine/matrix_product.h"
@@ -116,6 +117,7 @@ void multiply_on_cpu(const Matrix& weights, int tokens, const float* activations
   MatrixScratch scratch(threads, most, weights.columns);
   Activation input(most, weights.columns);
   Activation result(most, weights.rows);
+  const FlushDenormals flush;  // this thread multiplies too, and the pool's threads flush them
   for (int begin = 0; begin < tokens; begin += kBlockTokens) {
     const auto first = static_cast<std::size_t>(begin);
     const auto count = static_cast<std::size_t>(std::min(kBlockTokens, tokens - begin));
@@ -210,6 +212,7 @@ void wkv5(const Napi::CallbackInfo& info) {
       check(gpu.api->wkv5(gpu.device, &wkv, &failure), failure);
       return;
     }
+    const FlushDenormals flush;  // as the engine's threads do
     for (std::size_t item = 0; item < product(batch, heads); ++item) {
       const std::size_t sequence = item / static_cast<std::size_t>(heads);
       const std::size_t channel =

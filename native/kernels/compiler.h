@@ -142,21 +142,38 @@ static inline void pause() {
 #endif
 }
 
+// How this thread computes with floats, as a register of the processor's has it.
+static inline std::uint64_t float_control() {
+#if WKV_X64
+  return _mm_getcsr();
+#elif WKV_ARM64 && WKV_MSVC
+  return static_cast<std::uint64_t>(_ReadStatusReg(ARM64_FPCR));
+#elif WKV_ARM64
+  std::uint64_t control;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+  return control;
+#else
+  return 0;
+#endif
+}
+static inline void set_float_control([[maybe_unused]] std::uint64_t control) {
+#if WKV_X64
+  _mm_setcsr(static_cast<std::uint32_t>(control));
+#elif WKV_ARM64 && WKV_MSVC
+  _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(control));
+#elif WKV_ARM64
+  __asm__ volatile("msr fpcr, %0" : : "r"(control));
+#endif
+}
+
 // From now on this thread takes denormal numbers as zero, as operands and as results.
 static inline void flush_denormals() {
 #if WKV_X64
-  _mm_setcsr(_mm_getcsr() | 0x8040U);  // flush to zero, denormals are zero
-#elif WKV_ARM64
-  constexpr std::uint64_t kFlushToZero = std::uint64_t{1} << 24U;
-#if WKV_MSVC
-  _WriteStatusReg(ARM64_FPCR, _ReadStatusReg(ARM64_FPCR) | static_cast<__int64>(kFlushToZero));
+  constexpr std::uint64_t kFlush = 0x8040;  // flush to zero, denormals are zero
 #else
-  std::uint64_t control;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-  control |= kFlushToZero;
-  __asm__ volatile("msr fpcr, %0" : : "r"(control));
+  constexpr std::uint64_t kFlush = std::uint64_t{1} << 24U;
 #endif
-#endif
+  set_float_control(float_control() | kFlush);
 }
 
 #if WKV_X64
