@@ -41,7 +41,8 @@ export class State {
   /**
    * The state that {@link State.serialize} made bytes of.
    *
-   * @throws {WkvError} `ERR_WKV_STATE` where the bytes are damaged, truncated, of another version, or no state
+   * @throws {WkvError} `ERR_WKV_STATE` where the bytes are damaged, truncated, of another version, or no state;
+   *   `ERR_WKV_MEMORY`
    * @throws {TypeError} where they are no Uint8Array
    */
   static deserialize(bytes: Uint8Array): State {
@@ -82,7 +83,7 @@ export class State {
    * the recurrence: for RWKV-5 and 6 `wkv` [head][key channel][value channel], for RWKV-7 `wkv` [head][value
    * channel][key channel], for RWKV-4 `aa`, `bb` and `pp` [channel].
    *
-   * @throws {WkvError} `ERR_WKV_DEVICE` where they are on a GPU that was lost
+   * @throws {WkvError} `ERR_WKV_MEMORY`; `ERR_WKV_DEVICE` where they are on a GPU that was lost
    */
   values(): Float32Array {
     try {
@@ -96,7 +97,7 @@ export class State {
    * The state as bytes, in the format of docs/state-format.md, with a checksum: they can be kept in a file or a
    * database, and be sent elsewhere.
    *
-   * @throws {WkvError} `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
+   * @throws {WkvError} `ERR_WKV_MEMORY`; `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
    * @throws {TypeError} for wrong options
    */
   serialize(options?: SerializeOptions): Uint8Array {

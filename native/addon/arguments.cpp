@@ -129,12 +129,6 @@ std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char
   return copy_array<std::uint8_t>(value, name, napi_uint8_array);
 }
 
-Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values) {
-  Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
-  std::copy(values.begin(), values.end(), array.Data());
-  return array;
-}
-
 namespace {
 
 TokenSet to_token_set(const Napi::Value& value, const char* name) {
@@ -278,11 +272,7 @@ CudaTarget to_cuda_target(const Napi::Value& value) {
 }
 
 const WkvCudaApi& open_cuda(const Napi::Value& path) {
-  try {
-    return open_cuda_library(require_string(path, "library"));
-  } catch (const Error& error) {
-    throw to_javascript(path.Env(), error);
-  }
+  return open_cuda_library(require_string(path, "library"));
 }
 
 unsigned to_threads(const Napi::Object& options) {

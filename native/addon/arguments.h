@@ -5,7 +5,6 @@
 
 #include <napi.h>
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -31,8 +30,6 @@ std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const cha
 std::vector<float> copy_float32_array(const Napi::Value& value, const char* name);
 std::vector<double> copy_float64_array(const Napi::Value& value, const char* name);
 std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name);
-
-Napi::Float32Array to_float32_array(Napi::Env env, std::span<const float> values);
 
 TensorDirectory to_directory(const Napi::Value& value);
 Sampling to_sampling(const Napi::Value& value);

@@ -9,8 +9,8 @@
 #include <optional>
 #include <utility>
 
-#include "addon/arguments.h"
 #include "addon/environment.h"
+#include "addon/guard.h"
 
 namespace wkv::addon {
 
@@ -41,16 +41,15 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   try {
     environment.run_in_background(
         [] {},
-        [&environment, deferred, work, convert] {
+        [&environment, deferred, work = std::move(work), convert] {
           auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
           environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
             if (js == nullptr) return;
             environment.end(js);
-            if (outcome->error) {
-              deferred.Reject(to_javascript(js, *outcome->error).Value());
-            } else {
-              deferred.Resolve(convert(js, std::move(*outcome->result)));
-            }
+            settle_promise(deferred, [&]() -> Napi::Value {
+              if (outcome->error) throw Error(*outcome->error);
+              return convert(js, std::move(*outcome->result));
+            });
           });
         });
   } catch (const Error& error) {

@@ -57,24 +57,20 @@ ElementsFile to_elements_file(const Napi::Object& object) {
 // planConversion(directory, weights): [{ name, rows, columns, group, weights, bytes }]
 Napi::Value plan_conversion_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  try {
-    const auto plan = plan_conversion(to_directory(info[0]), require_precision(info[1], "weights"));
-    Napi::Array list = Napi::Array::New(env, plan.size());
-    std::uint32_t index = 0;
-    for (const PlannedMatrix& matrix : plan) {
-      Napi::Object object = Napi::Object::New(env);
-      object.Set("name", matrix.name);
-      object.Set("rows", matrix.rows);
-      object.Set("columns", matrix.columns);
-      object.Set("group", matrix.group);
-      object.Set("weights", name_of(matrix.precision));
-      object.Set("bytes", static_cast<double>(matrix.bytes));
-      list.Set(index++, object);
-    }
-    return list;
-  } catch (const Error& error) {
-    throw to_javascript(env, error);
+  const auto plan = plan_conversion(to_directory(info[0]), require_precision(info[1], "weights"));
+  Napi::Array list = Napi::Array::New(env, plan.size());
+  std::uint32_t index = 0;
+  for (const PlannedMatrix& matrix : plan) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", matrix.name);
+    object.Set("rows", matrix.rows);
+    object.Set("columns", matrix.columns);
+    object.Set("group", matrix.group);
+    object.Set("weights", name_of(matrix.precision));
+    object.Set("bytes", static_cast<double>(matrix.bytes));
+    list.Set(index++, object);
   }
+  return list;
 }
 
 // convertModel(directory, { temporary, path, weights, header, fingerprintAt, places, threads }, onProgress?):
@@ -113,16 +109,16 @@ Napi::Value read_elements_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   return in_background(
       info.Env(), [directory] { return read_floats(*directory); },
-      [](Napi::Env env, const std::vector<float>& numbers) { return to_float32_array(env, numbers); });
+      [](Napi::Env env, const std::vector<float>& numbers) { return to_array(env, numbers); });
 }
 
 }  // namespace
 
 void init_converting(Napi::Env env, Napi::Object exports) {
-  exports.Set("planConversion", Napi::Function::New(env, plan_conversion_call));
-  exports.Set("convertModel", Napi::Function::New(env, convert_model_call));
-  exports.Set("convertElements", Napi::Function::New(env, convert_elements_call));
-  exports.Set("readElements", Napi::Function::New(env, read_elements_call));
+  exports.Set("planConversion", Napi::Function::New<guarded<plan_conversion_call>>(env));
+  exports.Set("convertModel", Napi::Function::New<guarded<convert_model_call>>(env));
+  exports.Set("convertElements", Napi::Function::New<guarded<convert_elements_call>>(env));
+  exports.Set("readElements", Napi::Function::New<guarded<read_elements_call>>(env));
 }
 
 }  // namespace wkv::addon

@@ -6,7 +6,7 @@
 
 namespace wkv::addon {
 
-Environment::Environment(Napi::Env env) {
+Environment::Environment(Napi::Env env) : arrays(env) {
   wake_ = Wake::New(env, "wkv", 0, 1, this);
   wake_.Unref(env);
   // Hooks run in reverse order: this one before the thread-safe function's own, so that no thread can use it

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "addon/arrays.h"
 #include "engine/engine.h"
 
 namespace wkv::addon {
@@ -52,6 +53,7 @@ class Environment {
   using Engines = std::set<Engine*>;
   const std::shared_ptr<Engines>& engines() const { return engines_; }
 
+  const ArrayConstructors arrays;
   Napi::FunctionReference session_constructor;
   Napi::FunctionReference state_constructor;
   Napi::FunctionReference model_constructor;

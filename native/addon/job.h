@@ -12,8 +12,8 @@
 #include <string>
 #include <utility>
 
-#include "addon/arguments.h"
 #include "addon/environment.h"
+#include "addon/guard.h"
 
 namespace wkv::addon {
 
@@ -66,12 +66,10 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
   const auto settle = [convert](Napi::Env js, Job<Result>& own) {
     // What it closes over holds `cancel`, which holds the job: together they would stay for ever.
     own.on_progress.Reset();
-    try {
+    settle_promise(own.deferred, [&]() -> Napi::Value {
       if (own.error) throw Error(*own.error);
-      own.deferred.Resolve(own.result ? convert(js, std::move(*own.result)) : js.Undefined());
-    } catch (const Error& error) {
-      own.deferred.Reject(to_javascript(js, error).Value());
-    }
+      return own.result ? convert(js, std::move(*own.result)) : js.Undefined();
+    });
   };
 
   Environment& environment = Environment::of(env);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "addon/arguments.h"
 #include "addon/background.h"
+#include "addon/guard.h"
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/denormals.h"
 #include "backend/cpu/peak.h"
@@ -47,20 +47,8 @@ int group_of(const Napi::Object& object) {
 
 std::size_t product(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
-// Runs what may find no memory, or no GPU.
-template <class Body>
-void run_kernel(Napi::Env env, Body&& body) {
-  try {
-    body();
-  } catch (const std::bad_alloc&) {
-    throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for the kernel's buffers"));
-  } catch (const Error& error) {
-    throw to_javascript(env, error);
-  }
-}
-
 // quantizeInt8({ matrix, rows, columns, group, values, scales }): fills values and scales.
-void quantize_int8(const Napi::CallbackInfo& info) {
+Napi::Value quantize_int8(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
   const int rows = dimension(object, "rows");
   const int columns = dimension(object, "columns");
@@ -71,21 +59,20 @@ void quantize_int8(const Napi::CallbackInfo& info) {
       view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
   const std::span<float> scales = floats(object, "scales", product(rows, groups));
   const KernelTable& kernels = selected_kernels();
-  run_kernel(info.Env(), [&] {
-    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
-    for (int row = 0; row < rows; ++row) {
-      for (int index = 0; index < groups; ++index) {
-        const std::size_t begin = product(row, columns) + product(index, group);
-        const int size = std::min(group, columns - index * group);
-        scales[product(row, groups) + static_cast<std::size_t>(index)] =
-            kernels.quantize_weights(matrix.data() + begin, size, codes.data());
-        for (int i = 0; i < size; ++i) {
-          values[begin + static_cast<std::size_t>(i)] =
-              static_cast<std::int8_t>(codes[static_cast<std::size_t>(i)] - 128);
-        }
+  std::vector<unsigned char> codes(static_cast<std::size_t>(group));
+  for (int row = 0; row < rows; ++row) {
+    for (int index = 0; index < groups; ++index) {
+      const std::size_t begin = product(row, columns) + product(index, group);
+      const int size = std::min(group, columns - index * group);
+      scales[product(row, groups) + static_cast<std::size_t>(index)] =
+          kernels.quantize_weights(matrix.data() + begin, size, codes.data());
+      for (int i = 0; i < size; ++i) {
+        values[begin + static_cast<std::size_t>(i)] =
+            static_cast<std::int8_t>(codes[static_cast<std::size_t>(i)] - 128);
       }
     }
-  });
+  }
+  return info.Env().Undefined();
 }
 
 // A matrix of codes -127 to 127 (-128 is taken for -127) [rows][columns] and scales [rows][groups] in panels.
@@ -150,7 +137,7 @@ void multiply_on_gpu(const CudaTarget& gpu, const Matrix& weights, int tokens, c
 
 // gemmInt8({ activations, values, scales, tokens, rows, columns, group, threads, output, cuda? }): fills
 // output.
-void gemm_int8(const Napi::CallbackInfo& info) {
+Napi::Value gemm_int8(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
   const int tokens = dimension(object, "tokens");
   const int rows = dimension(object, "rows");
@@ -165,18 +152,17 @@ void gemm_int8(const Napi::CallbackInfo& info) {
   const auto threads =
       static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
   const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
-  run_kernel(info.Env(), [&] {
-    const Matrix weights = packed(values, scales, rows, columns, group);
-    if (gpu.api == nullptr) {
-      multiply_on_cpu(weights, tokens, activations.data(), threads, output.data());
-    } else {
-      multiply_on_gpu(gpu, weights, tokens, activations.data(), output.data());
-    }
-  });
+  const Matrix weights = packed(values, scales, rows, columns, group);
+  if (gpu.api == nullptr) {
+    multiply_on_cpu(weights, tokens, activations.data(), threads, output.data());
+  } else {
+    multiply_on_gpu(gpu, weights, tokens, activations.data(), output.data());
+  }
+  return info.Env().Undefined();
 }
 
 // wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y, cuda? }): fills y and updates state.
-void wkv5(const Napi::CallbackInfo& info) {
+Napi::Value wkv5(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
   const int batch = dimension(object, "batch");
   const int tokens = dimension(object, "tokens");
@@ -193,44 +179,42 @@ void wkv5(const Napi::CallbackInfo& info) {
   const std::span<float> state = floats(object, "state", product(batch, heads) * head_state);
   const std::span<float> y = floats(object, "y", numbers);
   const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
-  run_kernel(info.Env(), [&] {
-    std::vector<float> forget(w.begin(), w.end());
-    for (float& decay : forget) decay = 1.0F - decay;
-    if (gpu.api != nullptr) {
-      const WkvCudaWkv5 wkv{.r = r.data(),
-                            .k = k.data(),
-                            .v = v.data(),
-                            .forget = forget.data(),
-                            .u = u.data(),
-                            .state = state.data(),
-                            .y = y.data(),
-                            .batch = batch,
-                            .tokens = tokens,
-                            .heads = heads,
-                            .head_size = head_size};
-      WkvCudaFailure failure{};
-      check(gpu.api->wkv5(gpu.device, &wkv, &failure), failure);
-      return;
-    }
-    const FlushDenormals flush;  // as the engine's threads do
-    for (std::size_t item = 0; item < product(batch, heads); ++item) {
-      const std::size_t sequence = item / static_cast<std::size_t>(heads);
-      const std::size_t channel =
-          item % static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_size);
-      const std::size_t first = sequence * static_cast<std::size_t>(tokens) * channels + channel;
-      selected_kernels().wkv5({.r = r.data() + first,
-                               .k = k.data() + first,
-                               .v = v.data() + first,
-                               .forget = forget.data() + channel,
-                               .u = u.data() + channel,
-                               .state = state.data() + item * head_state,
-                               .y = y.data() + first,
-                               .stride = static_cast<std::ptrdiff_t>(channels),
-                               .forget_stride = 0,
-                               .tokens = tokens,
-                               .head_size = head_size});
-    }
-  });
+  std::vector<float> forget(w.begin(), w.end());
+  for (float& decay : forget) decay = 1.0F - decay;
+  if (gpu.api != nullptr) {
+    const WkvCudaWkv5 wkv{.r = r.data(),
+                          .k = k.data(),
+                          .v = v.data(),
+                          .forget = forget.data(),
+                          .u = u.data(),
+                          .state = state.data(),
+                          .y = y.data(),
+                          .batch = batch,
+                          .tokens = tokens,
+                          .heads = heads,
+                          .head_size = head_size};
+    WkvCudaFailure failure{};
+    check(gpu.api->wkv5(gpu.device, &wkv, &failure), failure);
+    return info.Env().Undefined();
+  }
+  const FlushDenormals flush;  // as the engine's threads do
+  for (std::size_t item = 0; item < product(batch, heads); ++item) {
+    const std::size_t sequence = item / static_cast<std::size_t>(heads);
+    const std::size_t channel = item % static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_size);
+    const std::size_t first = sequence * static_cast<std::size_t>(tokens) * channels + channel;
+    selected_kernels().wkv5({.r = r.data() + first,
+                             .k = k.data() + first,
+                             .v = v.data() + first,
+                             .forget = forget.data() + channel,
+                             .u = u.data() + channel,
+                             .state = state.data() + item * head_state,
+                             .y = y.data() + first,
+                             .stride = static_cast<std::ptrdiff_t>(channels),
+                             .forget_stride = 0,
+                             .tokens = tokens,
+                             .head_size = head_size});
+  }
+  return info.Env().Undefined();
 }
 
 // measurePeak('int8' | 'f32', threads): Promise<number>, operations per second; see backend/cpu/peak.h.
@@ -251,11 +235,11 @@ Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
 
 void init_kernels(Napi::Env env, Napi::Object exports) {
   Napi::Object kernels = Napi::Object::New(env);
-  kernels.Set("quantizeInt8", Napi::Function::New<quantize_int8>(env));
-  kernels.Set("gemmInt8", Napi::Function::New<gemm_int8>(env));
-  kernels.Set("wkv5", Napi::Function::New<wkv5>(env));
+  kernels.Set("quantizeInt8", Napi::Function::New<guarded<quantize_int8>>(env));
+  kernels.Set("gemmInt8", Napi::Function::New<guarded<gemm_int8>>(env));
+  kernels.Set("wkv5", Napi::Function::New<guarded<wkv5>>(env));
   exports.Set("kernels", kernels);
-  exports.Set("measurePeak", Napi::Function::New<measure_peak_call>(env));
+  exports.Set("measurePeak", Napi::Function::New<guarded<measure_peak_call>>(env));
 }
 
 }  // namespace wkv::addon

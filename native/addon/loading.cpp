@@ -8,6 +8,7 @@
 
 #include "addon/arguments.h"
 #include "addon/environment.h"
+#include "addon/guard.h"
 #include "addon/job.h"
 #include "addon/model.h"
 #include "backend/cpu/cpu_features.h"
@@ -60,17 +61,18 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value inspect_model_call(const Napi::CallbackInfo& info) {
-  try {
-    const TensorDirectory directory = to_directory(info[0]);
-    const LoadOptions options = to_load_options(info[1]);
-    const ModelInfo model = inspect_model(directory, options);
-    Napi::Object result = to_javascript(info.Env(), model);
-    result.Set("stateBytes", static_cast<double>(model.state.numbers() * sizeof(float)));
-    result.Set("loaded", is_loaded(directory, options));
-    return result;
-  } catch (const Error& error) {
-    throw to_javascript(info.Env(), error);
-  }
+  const TensorDirectory directory = to_directory(info[0]);
+  const LoadOptions options = to_load_options(info[1]);
+  const ModelInfo model = inspect_model(directory, options);
+  Napi::Object result = to_javascript(info.Env(), model);
+  result.Set("stateBytes", static_cast<double>(model.state.numbers() * sizeof(float)));
+  result.Set("loaded", is_loaded(directory, options));
+  return result;
+}
+
+Napi::Value flush(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).flush();
+  return info.Env().Undefined();
 }
 
 Napi::Value features(const Napi::CallbackInfo& info) {
@@ -93,7 +95,7 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
   WkvCudaFailure failure{};
   std::int32_t count = 0;
   if (api.count_devices(&count, &failure) != WKV_CUDA_OK) {
-    throw to_javascript(env, Error("ERR_WKV_DEVICE", failure.text));
+    throw Error("ERR_WKV_DEVICE", failure.text);
   }
   Napi::Array devices = Napi::Array::New(env);
   for (std::int32_t i = 0; i < count; ++i) {
@@ -116,12 +118,11 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_loading(Napi::Env env, Napi::Object exports) {
-  exports.Set("flush", Napi::Function::New(
-                           env, [](const Napi::CallbackInfo& info) { Environment::of(info.Env()).flush(); }));
-  exports.Set("inspectModel", Napi::Function::New(env, inspect_model_call));
-  exports.Set("loadModel", Napi::Function::New(env, load_model_call));
-  exports.Set("features", Napi::Function::New(env, features));
-  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices));
+  exports.Set("flush", Napi::Function::New<guarded<flush>>(env));
+  exports.Set("inspectModel", Napi::Function::New<guarded<inspect_model_call>>(env));
+  exports.Set("loadModel", Napi::Function::New<guarded<load_model_call>>(env));
+  exports.Set("features", Napi::Function::New<guarded<features>>(env));
+  exports.Set("cudaDevices", Napi::Function::New<guarded<cuda_devices>>(env));
 }
 
 }  // namespace wkv::addon

@@ -1,7 +1,7 @@
 #include "addon/model.h"
 
 #include "addon/arguments.h"
-#include "addon/background.h"
+#include "addon/guard.h"
 #include "addon/session.h"
 #include "addon/state.h"
 
@@ -41,11 +41,11 @@ SessionState ModelHandle::blank_state(std::uint64_t seed) const {
 Napi::Function Model::constructor(Napi::Env env) {
   return DefineClass(env, "Model",
                      {
-                         InstanceMethod<&Model::info>("info"),
-                         InstanceMethod<&Model::create_session>("createSession"),
-                         InstanceMethod<&Model::import_state>("importState"),
-                         InstanceMethod<&Model::statistics>("statistics"),
-                         InstanceMethod<&Model::dispose>("dispose"),
+                         method<&Model::info>("info"),
+                         method<&Model::create_session>("createSession"),
+                         method<&Model::import_state>("importState"),
+                         method<&Model::statistics>("statistics"),
+                         method<&Model::dispose>("dispose"),
                      });
 }
 
@@ -93,15 +93,10 @@ Napi::Value Model::statistics(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  auto outcome = attempt([&] {
-    if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
-    SessionState state = handle_->blank_state(require_bigint(info[1], "seed"));
-    import_numbers(state, copy_float32_array(info[0], "values"));
-    return state;
-  });
-  if (outcome.error) throw to_javascript(env, *outcome.error);
-  return State::create(env, std::move(*outcome.result));
+  if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
+  SessionState state = handle_->blank_state(require_bigint(info[1], "seed"));
+  import_numbers(state, copy_float32_array(info[0], "values"));
+  return State::create(info.Env(), std::move(state));
 }
 
 Napi::Value Model::create_session(const Napi::CallbackInfo& info) {

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "addon/arguments.h"
-#include "addon/background.h"
+#include "addon/arrays.h"
+#include "addon/guard.h"
 
 namespace wkv::addon {
 
@@ -29,17 +30,18 @@ TokenCounts to_counts(Napi::Env env, const std::vector<std::uint32_t>& tokens,
 }  // namespace
 
 Napi::Function Sampler::constructor(Napi::Env env) {
-  return DefineClass(env, "Sampler",
-                     {InstanceMethod<&Sampler::sample>("sample"), InstanceMethod<&Sampler::state>("state")});
+  return DefineClass(env, "Sampler", {method<&Sampler::sample>("sample"), method<&Sampler::state>("state")});
 }
 
-Sampler::Sampler(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Sampler>(info), sampling_(to_sampling(info[0])) {
-  const Napi::Object state = require_object(info[1], "state");
-  seed_ = require_bigint(state.Get("seed"), "seed");
-  draws_ = require_bigint(state.Get("draws"), "draws");
-  counts_ = to_counts(info.Env(), copy_uint32_array(state.Get("tokens"), "tokens"),
-                      copy_float64_array(state.Get("counts"), "counts"));
+Sampler::Sampler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Sampler>(info) {
+  guarded(info.Env(), [&] {
+    sampling_ = to_sampling(info[0]);
+    const Napi::Object state = require_object(info[1], "state");
+    seed_ = require_bigint(state.Get("seed"), "seed");
+    draws_ = require_bigint(state.Get("draws"), "draws");
+    counts_ = to_counts(info.Env(), copy_uint32_array(state.Get("tokens"), "tokens"),
+                        copy_float64_array(state.Get("counts"), "counts"));
+  });
 }
 
 Napi::Value Sampler::sample(const Napi::CallbackInfo& info) {
@@ -48,14 +50,9 @@ Napi::Value Sampler::sample(const Napi::CallbackInfo& info) {
   if (logits.size() > std::numeric_limits<std::int32_t>::max()) {
     throw Napi::RangeError::New(info.Env(), "too many logits");
   }
-  const auto outcome = attempt([&] {
-    auto drawn = wkv::sample(logits, sampling_, counts_, uniform(seed_, draws_));
-    if (drawn) counts_.take_in(drawn->token, sampling_.penalty_decay, sampling_.is_exempt(drawn->token));
-    return drawn;
-  });
-  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
-  const std::optional<Drawn>& drawn = *outcome.result;
+  const std::optional<Drawn> drawn = wkv::sample(logits, sampling_, counts_, uniform(seed_, draws_));
   if (!drawn) return info.Env().Undefined();
+  counts_.take_in(drawn->token, sampling_.penalty_decay, sampling_.is_exempt(drawn->token));
   draws_ += 1;
   return Napi::Number::New(info.Env(), drawn->token);
 }
@@ -63,8 +60,8 @@ Napi::Value Sampler::sample(const Napi::CallbackInfo& info) {
 Napi::Value Sampler::state(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto entries = counts_.entries();
-  Napi::Uint32Array tokens = Napi::Uint32Array::New(env, entries.size());
-  Napi::Float64Array counts = Napi::Float64Array::New(env, entries.size());
+  Napi::Uint32Array tokens = new_array<std::uint32_t>(env, entries.size());
+  Napi::Float64Array counts = new_array<double>(env, entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     tokens[i] = entries[i].token;
     counts[i] = entries[i].count;

@@ -3,7 +3,9 @@
 #include <string>
 
 #include "addon/arguments.h"
+#include "addon/arrays.h"
 #include "addon/environment.h"
+#include "addon/guard.h"
 #include "addon/state.h"
 
 namespace wkv::addon {
@@ -19,17 +21,17 @@ struct Session::Pending {
 Napi::Function Session::constructor(Napi::Env env) {
   return DefineClass(env, "Session",
                      {
-                         InstanceMethod<&Session::evaluate>("evaluate"),
-                         InstanceMethod<&Session::cancel>("cancel"),
-                         InstanceMethod<&Session::snapshot>("snapshot"),
-                         InstanceMethod<&Session::set_random>("setRandom"),
-                         InstanceMethod<&Session::random>("random"),
-                         InstanceMethod<&Session::has_logits>("hasLogits"),
-                         InstanceMethod<&Session::begin_generation>("beginGeneration"),
-                         InstanceMethod<&Session::keep>("keep"),
-                         InstanceMethod<&Session::forget>("forget"),
-                         InstanceMethod<&Session::go_back>("goBack"),
-                         InstanceMethod<&Session::dispose>("dispose"),
+                         method<&Session::evaluate>("evaluate"),
+                         method<&Session::cancel>("cancel"),
+                         method<&Session::snapshot>("snapshot"),
+                         method<&Session::set_random>("setRandom"),
+                         method<&Session::random>("random"),
+                         method<&Session::has_logits>("hasLogits"),
+                         method<&Session::begin_generation>("beginGeneration"),
+                         method<&Session::keep>("keep"),
+                         method<&Session::forget>("forget"),
+                         method<&Session::go_back>("goBack"),
+                         method<&Session::dispose>("dispose"),
                      });
 }
 
@@ -117,8 +119,8 @@ void set_drawn(Napi::Object& result, const Drawn& drawn, bool with_logprobs) {
   const Napi::Env env = result.Env();
   result.Set("token", drawn.token);
   if (!with_logprobs) return;
-  Napi::Uint32Array tokens = Napi::Uint32Array::New(env, drawn.top.size());
-  Napi::Float64Array logprobs = Napi::Float64Array::New(env, drawn.top.size());
+  Napi::Uint32Array tokens = new_array<std::uint32_t>(env, drawn.top.size());
+  Napi::Float64Array logprobs = new_array<double>(env, drawn.top.size());
   for (std::size_t i = 0; i < drawn.top.size(); ++i) {
     tokens[i] = drawn.top[i].token;
     logprobs[i] = drawn.top[i].logprob;
@@ -128,6 +130,16 @@ void set_drawn(Napi::Object& result, const Drawn& drawn, bool with_logprobs) {
   result.Set("topLogprobs", logprobs);
 }
 
+Napi::Object result_of(Napi::Env env, const Evaluation& evaluation) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("cancelled", evaluation.was_cancelled);
+  if (!evaluation.was_cancelled) {
+    if (!evaluation.values.empty()) result.Set("values", to_array(env, evaluation.values));
+    if (evaluation.draw) set_drawn(result, evaluation.drawn, evaluation.generation->sampling.logprobs != 0);
+  }
+  return result;
+}
+
 }  // namespace
 
 void Session::settle(Napi::Env env, Pending& pending) {
@@ -135,19 +147,13 @@ void Session::settle(Napi::Env env, Pending& pending) {
   Session& self = *pending.self;
   Evaluation& evaluation = *pending.evaluation;
   self.pending_ = nullptr;
-  const bool failed = evaluation.was_cancelled || evaluation.error.has_value();
+  // There may be no memory for the results: the session is then left as it was, as by any failure.
+  const bool given = settle_promise(pending.deferred, [&]() -> Napi::Value {
+    if (evaluation.error) throw Error(*evaluation.error);
+    return result_of(env, evaluation);
+  });
+  const bool failed = evaluation.was_cancelled || !given;
   if (!self.disposed_ && (!failed || !evaluation.abandonable)) self.state_ = std::move(evaluation.state);
-  if (evaluation.error) {
-    pending.deferred.Reject(to_javascript(env, *evaluation.error).Value());
-    return;
-  }
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("cancelled", evaluation.was_cancelled);
-  if (!evaluation.was_cancelled) {
-    if (!evaluation.values.empty()) result.Set("values", to_float32_array(env, evaluation.values));
-    if (evaluation.draw) set_drawn(result, evaluation.drawn, evaluation.generation->sampling.logprobs != 0);
-  }
-  pending.deferred.Resolve(result);
 }
 
 Napi::Value Session::cancel(const Napi::CallbackInfo& info) {

@@ -2,26 +2,20 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "addon/arguments.h"
+#include "addon/arrays.h"
 #include "addon/background.h"
 #include "addon/environment.h"
+#include "addon/guard.h"
 
 namespace wkv::addon {
 
 namespace {
 
 constexpr napi_type_tag kTag = {0x6f2d1f4b9a7c4e01, 0xb3a1d56c08ee4f72};
-
-Napi::Value to_bytes(Napi::Env env, const std::vector<unsigned char>& bytes) {
-  Napi::Uint8Array array = Napi::Uint8Array::New(env, bytes.size());
-  std::copy(bytes.begin(), bytes.end(), array.Data());
-  return array;
-}
 
 StatePrecision precision_of(const Napi::Value& value) {
   const bool half = value.IsString() && value.As<Napi::String>().Utf8Value() == "f16";
@@ -33,12 +27,12 @@ StatePrecision precision_of(const Napi::Value& value) {
 Napi::Function State::constructor(Napi::Env env) {
   return DefineClass(env, "State",
                      {
-                         StaticMethod<&State::deserialize>("deserialize"),
-                         StaticMethod<&State::deserialize_async>("deserializeAsync"),
-                         InstanceMethod<&State::serialize_async>("serializeAsync"),
-                         InstanceMethod<&State::values>("values"),
-                         InstanceMethod<&State::serialize>("serialize"),
-                         InstanceMethod<&State::info>("info"),
+                         StaticMethod<guarded<&State::deserialize>>("deserialize"),
+                         StaticMethod<guarded<&State::deserialize_async>>("deserializeAsync"),
+                         method<&State::serialize_async>("serializeAsync"),
+                         method<&State::values>("values"),
+                         method<&State::serialize>("serialize"),
+                         method<&State::info>("info"),
                      });
 }
 
@@ -67,11 +61,7 @@ void State::Finalize(Napi::BasicEnv env) {
 }
 
 Napi::Value State::deserialize(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const auto bytes = copy_uint8_array(info[0], "bytes");
-  auto outcome = attempt([&] { return wkv::deserialize(bytes); });
-  if (outcome.error) throw to_javascript(env, *outcome.error);
-  return create(env, std::move(*outcome.result));
+  return create(info.Env(), wkv::deserialize(copy_uint8_array(info[0], "bytes")));
 }
 
 Napi::Value State::deserialize_async(const Napi::CallbackInfo& info) {
@@ -82,26 +72,23 @@ Napi::Value State::deserialize_async(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value State::values(const Napi::CallbackInfo& info) {
-  auto outcome = attempt([&] {
-    SessionState floats = value_;
-    if (floats.numbers == nullptr) floats.unshare();
-    return floats.numbers;
-  });
-  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
-  return to_float32_array(info.Env(), {(*outcome.result)->floats(), value_.layout.numbers()});
+  SessionState floats = value_;
+  if (floats.numbers == nullptr) floats.unshare();
+  const std::size_t count = value_.layout.numbers();
+  Napi::Float32Array array = new_array<float>(info.Env(), count);
+  std::copy_n(floats.numbers->floats(), count, array.Data());
+  return array;
 }
 
 Napi::Value State::serialize(const Napi::CallbackInfo& info) {
-  const StatePrecision precision = precision_of(info[0]);
-  const auto outcome = attempt([&] { return wkv::serialize(value_, precision); });
-  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
-  return to_bytes(info.Env(), *outcome.result);
+  return to_array(info.Env(), wkv::serialize(value_, precision_of(info[0])));
 }
 
 Napi::Value State::serialize_async(const Napi::CallbackInfo& info) {
   const StatePrecision precision = precision_of(info[0]);
   return in_background(
-      info.Env(), [state = value_, precision] { return wkv::serialize(state, precision); }, to_bytes);
+      info.Env(), [state = value_, precision] { return wkv::serialize(state, precision); },
+      to_array<unsigned char>);
 }
 
 Napi::Value State::info(const Napi::CallbackInfo& info) {

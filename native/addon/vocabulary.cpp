@@ -1,6 +1,5 @@
 #include "addon/vocabulary.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <span>
@@ -8,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "addon/arrays.h"
 #include "addon/background.h"
+#include "addon/guard.h"
 
 namespace wkv::addon {
 
@@ -48,9 +49,9 @@ std::string hexadecimal(std::uint8_t byte) {
 }  // namespace
 
 Napi::Function Vocabulary::constructor(Napi::Env env) {
-  return DefineClass(env, "Vocabulary",
-                     {InstanceMethod<&Vocabulary::encode>("encode"),
-                      InstanceMethod<&Vocabulary::encode_async>("encodeAsync")});
+  return DefineClass(
+      env, "Vocabulary",
+      {method<&Vocabulary::encode>("encode"), method<&Vocabulary::encode_async>("encodeAsync")});
 }
 
 Vocabulary* Vocabulary::from(const Napi::Value& value) {
@@ -108,19 +109,11 @@ std::vector<std::uint32_t> encode_all(const Trie& trie, std::span<const std::uin
   return tokens;
 }
 
-Napi::Value to_array(Napi::Env env, const std::vector<std::uint32_t>& tokens) {
-  Napi::Uint32Array result = Napi::Uint32Array::New(env, tokens.size());
-  std::copy(tokens.begin(), tokens.end(), result.Data());
-  return result;
-}
-
 }  // namespace
 
 Napi::Value Vocabulary::encode(const Napi::CallbackInfo& info) {
   const auto text = elements<std::uint8_t>(info, 0, napi_uint8_array, "a Uint8Array of text");
-  const auto outcome = attempt([&] { return encode_all(*trie_, text); });
-  if (outcome.error) throw to_javascript(info.Env(), *outcome.error);
-  return to_array(info.Env(), *outcome.result);
+  return to_array(info.Env(), encode_all(*trie_, text));
 }
 
 Napi::Value Vocabulary::encode_async(const Napi::CallbackInfo& info) {
@@ -130,7 +123,7 @@ Napi::Value Vocabulary::encode_async(const Napi::CallbackInfo& info) {
       [trie = trie_, copy = std::vector<std::uint8_t>(text.begin(), text.end())] {
         return encode_all(*trie, copy);
       },
-      to_array);
+      to_array<std::uint32_t>);
 }
 
 void initVocabulary(Napi::Env env, Napi::Object exports) {

@@ -1,0 +1,44 @@
+#pragma once
+
+// Typed arrays for results, made by JavaScript's own constructors. These throw where there is no memory for
+// the numbers; what Node-API has for it ends the process.
+
+#include <napi.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace wkv::addon {
+
+// An environment's constructors, as they were when the addon was loaded: nobody can put others in their
+// place.
+class ArrayConstructors {
+ public:
+  explicit ArrayConstructors(Napi::Env env);
+
+  // Throws ERR_WKV_MEMORY.
+  Napi::Value create(Napi::Env env, napi_typedarray_type type, std::size_t size) const;
+
+ private:
+  std::map<napi_typedarray_type, Napi::FunctionReference> constructors_;
+};
+
+// A new array of zeros. Throws ERR_WKV_MEMORY.
+template <class Element>
+Napi::TypedArrayOf<Element> new_array(Napi::Env env, std::size_t size);
+extern template Napi::TypedArrayOf<std::uint8_t> new_array(Napi::Env env, std::size_t size);
+extern template Napi::TypedArrayOf<std::uint32_t> new_array(Napi::Env env, std::size_t size);
+extern template Napi::TypedArrayOf<float> new_array(Napi::Env env, std::size_t size);
+extern template Napi::TypedArrayOf<double> new_array(Napi::Env env, std::size_t size);
+
+// A new array of these elements. Throws ERR_WKV_MEMORY.
+template <class Element>
+Napi::TypedArrayOf<Element> to_array(Napi::Env env, const std::vector<Element>& elements) {
+  Napi::TypedArrayOf<Element> array = new_array<Element>(env, elements.size());
+  std::copy(elements.begin(), elements.end(), array.Data());
+  return array;
+}
+
+}  // namespace wkv::addon

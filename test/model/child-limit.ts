@@ -1,0 +1,103 @@
+// child-limit.ts MODE FILE: does something with this model that needs more memory than the process may still take, and
+// prints what it fails with, and whether the process goes on as before.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Sampler, State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
+
+const mebi = 2 ** 20;
+
+function setLimit(limit: string): void {
+  // With the colon the limit can be lifted again.
+  execFileSync('prlimit', ['--pid', String(process.pid), `--as=${limit}:`]);
+}
+
+/** From now on the process can take so many bytes more, whatever it asks for. */
+function limitTo(more: number): void {
+  const size = /^VmSize:\s*(\d+) kB/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
+  setLimit(String(Number(size) * 1024 + more));
+}
+
+/** Each gives what is to fail. */
+const modes: Record<string, (model: Model) => Promise<() => unknown>> = {
+  deserialize() {
+    const bytes = new Uint8Array(256 * mebi);
+    limitTo(128 * mebi);
+    return Promise.resolve(() => State.deserialize(bytes));
+  },
+
+  deserializeAsync() {
+    const bytes = new Uint8Array(256 * mebi);
+    limitTo(128 * mebi);
+    return Promise.resolve(() => State.deserializeAsync(bytes));
+  },
+
+  async values(model) {
+    const session = model.createSession();
+    await session.evaluate([1]);
+    const { state } = session;
+    limitTo(48 * mebi);
+    return () => state.values();
+  },
+
+  async serialize(model) {
+    const session = model.createSession();
+    await session.evaluate([1]);
+    const { state } = session;
+    // Enough for the bytes, and not for an array of them.
+    limitTo(96 * mebi);
+    return () => state.serialize();
+  },
+
+  async serializeAsync(model) {
+    const session = model.createSession();
+    await session.evaluate([1]);
+    const { state } = session;
+    limitTo(96 * mebi);
+    return () => state.serializeAsync();
+  },
+
+  async logits(model) {
+    const session = model.createSession();
+    await session.evaluate([1, 2, 3], { logits: 'all' });
+    const tokens = new Uint32Array((64 * mebi) / (4 * model.info.vocabulary)).fill(1);
+    // Enough for the logits, and for the state that the session keeps, and not for an array of the logits.
+    limitTo(64 * mebi + 48 * mebi + model.info.stateBytes);
+    return async () => {
+      try {
+        return await session.evaluate(tokens, { logits: 'all' });
+      } finally {
+        if (session.state.tokens !== 3) process.stdout.write('the session has changed: ');
+      }
+    };
+  },
+
+  tokens() {
+    const tokenizer = Tokenizer.bytes();
+    const text = new Uint8Array(48 * mebi).fill(65);
+    limitTo(128 * mebi);
+    return Promise.resolve(() => tokenizer.encode(text));
+  },
+
+  sample() {
+    const sampler = new Sampler();
+    const logits = new Float32Array(64 * mebi);
+    limitTo(128 * mebi);
+    return Promise.resolve(() => sampler.sample(logits));
+  },
+};
+
+async function main(mode = '', path = ''): Promise<void> {
+  const model = await loadModel(path, { threads: 1 });
+  const fail = await modes[mode]?.(model);
+  try {
+    await fail?.();
+    process.stdout.write('nothing failed');
+  } catch (error) {
+    process.stdout.write(error instanceof WkvError ? error.code : String(error));
+  }
+  setLimit('unlimited');
+  await model.createSession().evaluate([1, 2, 3]);
+  process.stdout.write(', alive');
+}
+
+void main(...process.argv.slice(2));
