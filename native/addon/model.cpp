@@ -19,12 +19,30 @@ ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model
   engines_->insert(engine.get());
 }
 
-ModelHandle::~ModelHandle() { static_cast<void>(close()); }
+ModelHandle::~ModelHandle() {
+  if (engine != nullptr) close([] {});
+}
 
-ModelHandle::Remains ModelHandle::close() {
-  // Without its environment it has ended already, and nothing can be staged any more.
-  if (engines_->erase(engine.get()) != 0) environment_.flush();
-  return {std::move(engine), std::move(loaded)};
+void ModelHandle::close(std::function<void()> closed) {
+  struct Remains {
+    std::unique_ptr<Engine> engine;
+    std::shared_ptr<const LoadedModel> loaded;
+  };
+  // Without its environment the engine has ended already, and nothing can be staged any more.
+  const bool has_environment = engines_->erase(engine.get()) != 0;
+  if (has_environment) environment_.flush();
+  auto remains = std::make_shared<Remains>(Remains{std::move(engine), std::move(loaded)});
+  remains->engine->stop();
+  const auto end = [remains, closed = std::move(closed)] {
+    *remains = {};
+    closed();
+  };
+  try {
+    if (has_environment) return environment_.run_in_background([] {}, end);
+  } catch (const Error&) {
+    // There are no more threads: it is done on this one.
+  }
+  end();
 }
 
 SessionState ModelHandle::blank_state(std::uint64_t seed) const {
@@ -143,24 +161,13 @@ Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
   reported_bytes_ = 0;
   Environment& environment = Environment::of(env);
   environment.begin(env);
-  auto remains = std::make_shared<ModelHandle::Remains>(handle_->close());
-  remains->engine->stop();
-  try {
-    environment.run_in_background([] {},
-                                  [&environment, remains, deferred] {
-                                    *remains = {};
-                                    environment.post([&environment, deferred](Napi::Env js) {
-                                      if (js == nullptr) return;
-                                      environment.end(js);
-                                      deferred.Resolve(js.Undefined());
-                                    });
-                                  });
-  } catch (const Error&) {
-    // Without another thread it is done on this one.
-    *remains = {};
-    environment.end(env);
-    deferred.Resolve(env.Undefined());
-  }
+  handle_->close([&environment, deferred] {
+    environment.post([&environment, deferred](Napi::Env js) {
+      if (js == nullptr) return;
+      environment.end(js);
+      deferred.Resolve(js.Undefined());
+    });
+  });
   return deferred.Promise();
 }
 

@@ -2,8 +2,8 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <memory>
-#include <vector>
 
 #include "addon/environment.h"
 #include "engine/engine.h"
@@ -23,14 +23,11 @@ struct ModelHandle {
   ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model, const ModelOptions& options);
   ~ModelHandle();
 
-  // What remains to be ended elsewhere: the engine's current layer and unmapping the weights take time.
-  struct Remains {
-    std::unique_ptr<Engine> engine;
-    std::shared_ptr<const LoadedModel> loaded;
-  };
-  Remains close();
+  // Ends the engine and lets the weights go, on another thread: the engine's current layer and unmapping take
+  // time. Then calls `closed`, there.
+  void close(std::function<void()> closed);
 
-  // A state that has seen nothing, and whose numbers are yet to be written. Throws std::bad_alloc.
+  // A state whose numbers are yet to be written. Throws std::bad_alloc.
   SessionState blank_state(std::uint64_t seed) const;
 
   ModelInfo info;

@@ -60,6 +60,16 @@ const phases: Record<string, (model: Model, path: string) => void> = {
       forget(State.deserializeAsync(bytes));
     }
   },
+  drop(_model, path) {
+    // What is collected ends on another thread.
+    const loadAndDrop = async (): Promise<void> => {
+      for (;;) {
+        await Promise.all([load(path), load(path)]);
+        global.gc?.();
+      }
+    };
+    forget(loadAndDrop());
+  },
   dispose(model) {
     for (let i = 0; i < 20; i++) forget(model.createSession().evaluate(long.subarray(0, 20_000)));
     forget(model.dispose());
