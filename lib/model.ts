@@ -114,7 +114,8 @@ export class Model {
   }
 
   /**
-   * A new session: `info.stateBytes` of memory, and nothing else, however much it will see.
+   * A new session. From its first token on it takes `info.stateBytes` of memory, and nothing else, however much it will
+   * see; until then all of them share one state.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where the state belongs to other weights; `ERR_WKV_MEMORY`;
    *   `ERR_WKV_DISPOSED`

@@ -27,11 +27,12 @@ void ModelHandle::close(std::function<void()> closed) {
   struct Remains {
     std::unique_ptr<Engine> engine;
     std::shared_ptr<const LoadedModel> loaded;
+    std::optional<SessionState> fresh;
   };
   // Without its environment the engine has ended already, and nothing can be staged any more.
   const bool has_environment = engines_->erase(engine.get()) != 0;
   if (has_environment) environment_.flush();
-  auto remains = std::make_shared<Remains>(Remains{std::move(engine), std::move(loaded)});
+  auto remains = std::make_shared<Remains>(Remains{std::move(engine), std::move(loaded), std::move(fresh_)});
   remains->engine->stop();
   const auto end = [remains, closed = std::move(closed)] {
     *remains = {};
@@ -52,6 +53,18 @@ SessionState ModelHandle::blank_state(std::uint64_t seed) const {
   state.vocabulary = static_cast<std::uint32_t>(info.vocabulary);
   state.numbers = std::make_shared<Memory>(info.state.numbers() * sizeof(float),
                                            resting ? SessionState::kMapRestingFrom : Memory::kMapFrom);
+  state.seed = seed;
+  return state;
+}
+
+SessionState ModelHandle::fresh_state(std::uint64_t seed) {
+  if (!fresh_) {
+    SessionState state = blank_state(0);
+    loaded->network->initialize(state.numbers->floats());
+    if (resting) state.rest(*loaded->network);
+    fresh_ = std::move(state);
+  }
+  SessionState state = *fresh_;
   state.seed = seed;
   return state;
 }
@@ -119,35 +132,33 @@ Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
 
 Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const ModelInfo& model = handle_->info;
-  SessionState value;
+  if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
   try {
-    if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
     if (info[0].IsUndefined()) {
-      value = handle_->blank_state(require_bigint(info[1], "seed"));
-      handle_->loaded->network->initialize(value.numbers->floats());
-    } else {
-      const State* state = State::from(info[0]);
-      if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");
-      value = state->value();
-      if (value.fingerprint != handle_->fingerprint) {
-        throw Error("ERR_WKV_STATE", "the state belongs to other weights than this model's")
-            .about({}, "fingerprint " + handle_->fingerprint, "fingerprint " + value.fingerprint);
-      }
-      if (!value.layout.has_shape_of(model.state) ||
-          (value.logits != nullptr && value.logits->size() != static_cast<std::size_t>(model.vocabulary))) {
-        throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
-      }
+      return Session::create(env, handle_, handle_->fresh_state(require_bigint(info[1], "seed")));
     }
-    if (handle_->resting) {
-      value.rest(*handle_->loaded->network);
-    }
-  } catch (const Error& error) {
-    throw to_javascript(env, error);
+    const State* state = State::from(info[0]);
+    if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");
+    SessionState value = state->value();
+    require_own(value);
+    if (handle_->resting) value.rest(*handle_->loaded->network);
+    return Session::create(env, handle_, std::move(value));
   } catch (const std::bad_alloc&) {
-    throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state"));
+    throw Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state");
   }
-  return Session::create(env, handle_, std::move(value));
+}
+
+// Throws ERR_WKV_STATE where it is a state of another model.
+void Model::require_own(const SessionState& state) const {
+  if (state.fingerprint != handle_->fingerprint) {
+    throw Error("ERR_WKV_STATE", "the state belongs to other weights than this model's")
+        .about({}, "fingerprint " + handle_->fingerprint, "fingerprint " + state.fingerprint);
+  }
+  const ModelInfo& model = handle_->info;
+  if (!state.layout.has_shape_of(model.state) ||
+      (state.logits != nullptr && state.logits->size() != static_cast<std::size_t>(model.vocabulary))) {
+    throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
+  }
 }
 
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {

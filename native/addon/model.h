@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "addon/environment.h"
 #include "engine/engine.h"
@@ -30,6 +31,9 @@ struct ModelHandle {
   // A state whose numbers are yet to be written. Throws std::bad_alloc.
   SessionState blank_state(std::uint64_t seed) const;
 
+  // The state of a session that has seen nothing, whose numbers all of them share. Throws std::bad_alloc.
+  SessionState fresh_state(std::uint64_t seed);
+
   ModelInfo info;
   std::string fingerprint;
   std::shared_ptr<const LoadedModel> loaded;
@@ -39,6 +43,7 @@ struct ModelHandle {
  private:
   Environment& environment_;
   std::shared_ptr<Environment::Engines> engines_;
+  std::optional<SessionState> fresh_;  // from the first session on
 };
 
 // JavaScript's Model: { info(), statistics(), createSession(state, seed), importState(values, seed),
@@ -55,6 +60,7 @@ class Model : public Napi::ObjectWrap<Model> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
+  void require_own(const SessionState& state) const;
   Napi::Value import_state(const Napi::CallbackInfo& info);
   Napi::Value statistics(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

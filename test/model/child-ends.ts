@@ -135,7 +135,8 @@ const modes: Record<string, (path: string) => Promise<void>> = {
     const model = await loadModel(path);
     const grow = async (): Promise<number> => {
       for (let i = 0; i < 10_000; i++) {
-        model.createSession();
+        // One that has seen something has numbers of its own.
+        await model.createSession().evaluate([1], { logits: 'none' });
         if (i % 1000 === 0) {
           global.gc?.();
           await new Promise((resolve) => setImmediate(resolve));
