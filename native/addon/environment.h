@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "addon/arrays.h"
+#include "addon/reported_numbers.h"
 #include "engine/engine.h"
 
 namespace wkv::addon {
@@ -53,6 +54,9 @@ class Environment {
   using Engines = std::set<Engine*>;
   const std::shared_ptr<Engines>& engines() const { return engines_; }
 
+  // What sessions and states have; shared with them, who may outlive it.
+  const std::shared_ptr<ReportedBlocks>& blocks() const { return blocks_; }
+
   const ArrayConstructors arrays;
   Napi::FunctionReference session_constructor;
   Napi::FunctionReference state_constructor;
@@ -73,6 +77,7 @@ class Environment {
   Wake wake_;
   int pending_ = 0;
   std::shared_ptr<Engines> engines_ = std::make_shared<Engines>();
+  std::shared_ptr<ReportedBlocks> blocks_ = std::make_shared<ReportedBlocks>();
   std::list<Background> background_;
   std::map<Engine*, std::vector<std::shared_ptr<Evaluation>>> staged_;
   std::mutex mutex_;  // guards what follows

@@ -44,11 +44,10 @@ struct Parts {
 
 Napi::Object Session::create(Napi::Env env, std::shared_ptr<ModelHandle> model, SessionState state) {
   Parts parts{std::move(model), std::move(state)};
-  const auto bytes = static_cast<std::int64_t>(parts.state.bytes());
   Napi::Object object =
       Environment::of(env).session_constructor.New({Napi::External<Parts>::New(env, &parts)});
-  Unwrap(object)->reported_bytes_ = bytes;
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  Session* session = Unwrap(object);
+  session->reported_.set(env, session->state_);
   return object;
 }
 
@@ -59,9 +58,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
   state_ = std::move(parts->state);
 }
 
-void Session::Finalize(Napi::BasicEnv env) {
-  if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-}
+void Session::Finalize(Napi::BasicEnv env) { reported_.reset(env); }
 
 void Session::require_idle(Napi::Env env) const {
   if (disposed_ || model_->engine == nullptr) {
@@ -153,7 +150,10 @@ void Session::settle(Napi::Env env, Pending& pending) {
     return result_of(env, evaluation);
   });
   const bool failed = evaluation.was_cancelled || !given;
-  if (!self.disposed_ && (!failed || !evaluation.abandonable)) self.state_ = std::move(evaluation.state);
+  if (!self.disposed_ && (!failed || !evaluation.abandonable)) {
+    self.state_ = std::move(evaluation.state);
+    self.reported_.set(env, self.state_);
+  }
 }
 
 Napi::Value Session::cancel(const Napi::CallbackInfo& info) {
@@ -213,6 +213,7 @@ Napi::Value Session::go_back(const Napi::CallbackInfo& info) {
   if (kept_.empty()) throw Napi::Error::New(info.Env(), "no state was kept");
   state_ = std::move(kept_.front());
   kept_.clear();
+  reported_.set(info.Env(), state_);
   return info.Env().Undefined();
 }
 
@@ -223,8 +224,7 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
   if (pending_ != nullptr && model_->engine != nullptr) model_->engine->cancel(*pending_);
   state_ = {};
   kept_.clear();
-  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-  reported_bytes_ = 0;
+  reported_.reset(env);
   return env.Undefined();
 }
 

@@ -50,7 +50,7 @@ class Session : public Napi::ObjectWrap<Session> {
   std::shared_ptr<const Generation> generation_;
   std::shared_ptr<Evaluation> pending_;
   bool disposed_ = false;
-  std::int64_t reported_bytes_ = 0;
+  ReportedNumbers reported_;
 };
 
 }  // namespace wkv::addon

@@ -37,11 +37,10 @@ Napi::Function State::constructor(Napi::Env env) {
 }
 
 Napi::Object State::create(Napi::Env env, SessionState value) {
-  const auto bytes = static_cast<std::int64_t>(value.bytes());
   Napi::Object object =
       Environment::of(env).state_constructor.New({Napi::External<SessionState>::New(env, &value)});
-  Unwrap(object)->reported_bytes_ = bytes;
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  State* state = Unwrap(object);
+  state->reported_.set(env, state->value_);
   return object;
 }
 
@@ -56,9 +55,7 @@ State::State(const Napi::CallbackInfo& info) : Napi::ObjectWrap<State>(info) {
   info.This().As<Napi::Object>().TypeTag(&kTag);
 }
 
-void State::Finalize(Napi::BasicEnv env) {
-  if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-}
+void State::Finalize(Napi::BasicEnv env) { reported_.reset(env); }
 
 Napi::Value State::deserialize(const Napi::CallbackInfo& info) {
   return create(info.Env(), wkv::deserialize(copy_uint8_array(info[0], "bytes")));

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include "addon/reported_numbers.h"
 #include "engine/state.h"
 
 namespace wkv::addon {
@@ -28,7 +29,7 @@ class State : public Napi::ObjectWrap<State> {
   Napi::Value info(const Napi::CallbackInfo& info);
 
   SessionState value_;
-  std::int64_t reported_bytes_ = 0;
+  ReportedNumbers reported_;
 };
 
 }  // namespace wkv::addon
