@@ -32,26 +32,25 @@ auto attempt(Work&& work) -> Outcome<decltype(work())> {
   }
 }
 
-// Runs `work` on a thread of its own; the promise is resolved with what `convert` makes of its result.
+// Runs `work` on another thread when its turn comes; the promise is resolved with what `convert` makes of its
+// result.
 template <class Work, class Convert>
 Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   Environment& environment = Environment::of(env);
   const auto deferred = Napi::Promise::Deferred::New(env);
   environment.begin(env);
   try {
-    environment.run_in_background(
-        [] {},
-        [&environment, deferred, work = std::move(work), convert] {
-          auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
-          environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
-            if (js == nullptr) return;
-            environment.end(js);
-            settle_promise(deferred, [&]() -> Napi::Value {
-              if (outcome->error) throw Error(*outcome->error);
-              return convert(js, std::move(*outcome->result));
-            });
-          });
+    environment.run_in_turn([&environment, deferred, work = std::move(work), convert] {
+      auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
+      environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
+        if (js == nullptr) return;
+        environment.end(js);
+        settle_promise(deferred, [&]() -> Napi::Value {
+          if (outcome->error) throw Error(*outcome->error);
+          return convert(js, std::move(*outcome->result));
         });
+      });
+    });
   } catch (const Error& error) {
     environment.end(env);
     deferred.Reject(to_javascript(env, error).Value());

@@ -89,8 +89,48 @@ void Environment::run_in_background(std::function<void()> cancel, std::function<
   }
 }
 
+void Environment::run_in_turn(std::function<void()> work) {
+  constexpr int kMostWorkers = 4;
+  {
+    const std::lock_guard lock{mutex_};
+    queue_.push_back(std::move(work));
+    if (workers_ == kMostWorkers) return;
+    ++workers_;
+  }
+  try {
+    run_in_background([] {}, [this] { work_off_queue(); });
+  } catch (const Error&) {
+    const std::lock_guard lock{mutex_};
+    --workers_;
+    // Other workers come to it, or have come already.
+    if (workers_ > 0 || queue_.empty()) return;
+    queue_.clear();
+    throw;
+  }
+}
+
+void Environment::work_off_queue() {
+  for (;;) {
+    std::function<void()> work;
+    {
+      const std::lock_guard lock{mutex_};
+      if (queue_.empty()) {
+        --workers_;
+        return;
+      }
+      work = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    work();
+  }
+}
+
 void Environment::close() {
   flush();
+  {
+    const std::lock_guard lock{mutex_};
+    queue_.clear();
+  }
   for (Background& entry : background_) entry.cancel();
   for (Engine* engine : *engines_) engine->stop();
   for (Background& entry : background_) entry.thread.join();

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <deque>
 #include <functional>
 #include <list>
 #include <map>
@@ -50,6 +51,10 @@ class Environment {
   // ERR_WKV_MEMORY where there can be no more threads.
   void run_in_background(std::function<void()> cancel, std::function<void()> work);
 
+  // Runs `work` on one of a few threads, when what came before has its turn; if the environment goes before
+  // that, not at all. Throws as run_in_background.
+  void run_in_turn(std::function<void()> work);
+
   // The engines that must end with the environment; shared with their owners, who may outlive it.
   using Engines = std::set<Engine*>;
   const std::shared_ptr<Engines>& engines() const { return engines_; }
@@ -72,6 +77,7 @@ class Environment {
   using Wake = Napi::TypedThreadSafeFunction<Environment, void, call_back>;
 
   void run_tasks(Napi::Env env);
+  void work_off_queue();
   void close();
 
   Wake wake_;
@@ -83,6 +89,8 @@ class Environment {
   std::mutex mutex_;  // guards what follows
   std::vector<Task> tasks_;
   bool scheduled_ = false;
+  std::deque<std::function<void()>> queue_;
+  int workers_ = 0;  // threads that take from the queue; none goes before it is empty
 };
 
 }  // namespace wkv::addon
