@@ -1,4 +1,5 @@
-import { open, rename, rm, stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { systemReason } from './errors';
 import type { Chat } from '../chat';
 import type { Model } from '../model';
@@ -6,9 +7,52 @@ import type { Model } from '../model';
 /** What a saved conversation begins with; see docs/chat-format.md. */
 const magic = 'WKVCHAT\0';
 
-/** Writes a conversation into a file, which is there with all of it or as it was: temporary file, fsync, rename. */
+/**
+ * Writes a conversation into a file, which is there with all of it or as it was: temporary file, fsync, rename. Only a
+ * saved conversation is ever replaced; where the path is a link, the one that it points to.
+ */
 export async function saveChat(chat: Chat, path: string): Promise<number> {
   const bytes = chat.serialize();
+  try {
+    await writeWhole(await placeToSave(path), bytes);
+  } catch (cause) {
+    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+    const reason = missing ? 'there is no such directory' : systemReason(cause);
+    throw new Error(`cannot write ${path}: ${reason}`, { cause });
+  }
+  return bytes.length;
+}
+
+/** Where a file of this name really is, or is to be. Throws where something is there that would be lost. */
+async function placeToSave(path: string): Promise<string> {
+  let place: string;
+  try {
+    place = await realpath(path);
+  } catch (error) {
+    // Nothing is there, or a link that leads nowhere.
+    if (await isThere(path)) throw new Error('it is a link to a file that is not there', { cause: error });
+    return path;
+  }
+  const file = await openFile(place);
+  try {
+    if (!(await isConversation(file)))
+      throw new Error('another file is there, and no conversation to replace');
+  } finally {
+    await file.close();
+  }
+  return place;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch {
+    return false; // whatever else is wrong with the path, writing will say
+  }
+}
+
+async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     const file = await open(temporary, 'wx');
@@ -21,25 +65,17 @@ export async function saveChat(chat: Chat, path: string): Promise<number> {
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined); // what went wrong before counts
-    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    const reason = missing ? 'there is no such directory' : systemReason(cause);
-    throw new Error(`cannot write ${path}: ${reason}`, { cause });
+    throw cause;
   }
-  return bytes.length;
 }
 
 /** The conversation in a file. What is none is refused by its first bytes, however large it is. */
 export async function loadChat(model: Model, path: string): Promise<Chat> {
   let saved: Buffer;
   try {
-    // A pipe would have to be waited for.
-    if (!(await stat(path)).isFile()) throw new Error('it is no file');
-    const file = await open(path, 'r');
+    const file = await openFile(path);
     try {
-      const { buffer } = await file.read(Buffer.alloc(magic.length), 0, magic.length, 0);
-      if (buffer.toString('latin1') !== magic) {
-        throw new Error('it is no conversation that /save wrote');
-      }
+      if (!(await isConversation(file))) throw new Error('it is no conversation that /save wrote');
       saved = await file.readFile();
     } finally {
       await file.close();
@@ -48,4 +84,23 @@ export async function loadChat(model: Model, path: string): Promise<Chat> {
     throw new Error(`cannot read ${path}: ${systemReason(cause)}`, { cause });
   }
   return model.createChat({ saved });
+}
+
+/** Opens what is there to be read, if that is a file: a pipe would have to be waited for. */
+async function openFile(path: string): Promise<FileHandle> {
+  const found = await stat(path);
+  if (!found.isFile()) throw new Error(`it is ${kindOf(found)}, not a file`);
+  return await open(path, 'r');
+}
+
+function kindOf(found: Stats): string {
+  if (found.isDirectory()) return 'a directory';
+  if (found.isFIFO()) return 'a pipe';
+  if (found.isSocket()) return 'a socket';
+  return 'a device';
+}
+
+async function isConversation(file: FileHandle): Promise<boolean> {
+  const { buffer } = await file.read(Buffer.alloc(magic.length), 0, magic.length, 0);
+  return buffer.toString('latin1') === magic;
 }

@@ -100,7 +100,7 @@ describe('wkv chat without a terminal', () => {
       /cannot read .*no\.chat: there is no such/,
     );
     expectFailure(await wkv(chat('--load', path)), /cannot read .*endless\.pth: it is no conversation/);
-    expectFailure(await wkv(chat('--load', folder)), /cannot read .*: it is no file/);
+    expectFailure(await wkv(chat('--load', folder)), /cannot read .*: it is a directory, not a file/);
     const bytes = model.createChat().serialize();
     bytes[bytes.length - 50]! ^= 1;
     const damaged = join(folder, 'damaged.chat');
@@ -218,6 +218,8 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(/error: cannot read .*endless\.pth: it is no conversation/);
     terminal.type(`/save ${join(folder, 'missing/typed.chat')}\r`);
     await terminal.until(/error: cannot write .*missing\/typed\.chat: there is no such directory/);
+    terminal.type(`/save ${path}\r`);
+    await terminal.until(/error: cannot write .*endless\.pth: another file is there/);
     terminal.type(`/load ${file}\r`);
     await terminal.until(/loaded: 1 exchange, the last one: hi/);
     terminal.type('/regenerate\r');

@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { saveChat } from '../../lib/cli/chat-files';
+import { loadModel, type Chat, type Model } from '../../lib/index';
+import { temporaryFolder } from '../model/support';
+import { rejection } from '../support/failure';
+import { onWindows, unless } from '../support/unless';
+import { writeEndlessModel } from './support';
+
+const folder = temporaryFolder();
+const testLinks = unless(onWindows('links need privileges there'));
+const testPipes = unless(onWindows('Windows has no pipes in directories'));
+let model: Model;
+let chat: Chat;
+
+beforeAll(async () => {
+  model = await loadModel(await writeEndlessModel(folder));
+  chat = model.createChat();
+  await chat.complete('hi', { temperature: 0, maxTokens: 3 });
+});
+afterAll(() => model.dispose());
+
+let places = 0;
+function place(): string {
+  const path = join(folder, `place-${places++}`);
+  mkdirSync(path);
+  return path;
+}
+
+const reasonFor = async (path: string): Promise<string> =>
+  String(await rejection(() => saveChat(chat, path)));
+
+describe('a conversation that is saved', () => {
+  test('takes the place of one that was saved before', async () => {
+    const file = join(place(), 'a.chat');
+    await saveChat(model.createChat(), file);
+    expect(await saveChat(chat, file)).toBe(readFileSync(file).length);
+    expect(model.createChat({ saved: readFileSync(file) }).messages).toEqual(chat.messages);
+  });
+
+  test.each([
+    ['a model', 'PK\u0003\u0004 and so on'],
+    ['a text', 'WKVCHAT is how it begins'],
+    ['an empty file', ''],
+  ])('does not take the place of %s', async (_name, content) => {
+    const folderOfIt = place();
+    const file = join(folderOfIt, 'precious');
+    writeFileSync(file, content);
+    expect(await reasonFor(file)).toMatch(/cannot write .*precious: another file is there/);
+    expect(readFileSync(file, 'utf8')).toBe(content);
+    expect(readdirSync(folderOfIt)).toEqual(['precious']);
+  });
+
+  test('is no directory', async () => {
+    expect(await reasonFor(place())).toMatch(/cannot write .*: it is a directory, not a file/);
+  });
+
+  testPipes('does not take the place of a pipe', async () => {
+    const pipe = join(place(), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect(await reasonFor(pipe)).toMatch(/cannot write .*pipe: it is a pipe, not a file/);
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
+  });
+
+  testLinks('is written where a link points to, and the link stays', async () => {
+    const file = join(place(), 'a.chat');
+    const link = join(place(), 'link');
+    symlinkSync(file, link);
+    expect(await reasonFor(link)).toMatch(/cannot write .*link: it is a link to a file that is not there/);
+    await saveChat(model.createChat(), file);
+    await saveChat(chat, link);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(model.createChat({ saved: readFileSync(file) }).messages).toEqual(chat.messages);
+  });
+});
