@@ -38,7 +38,10 @@ export interface ConvertOptions {
    * refused.
    */
   weights: ElementType | QuantizedPrecision;
-  /** Whether a file that is already there is replaced; by default that is an error with the code `EEXIST`. */
+  /**
+   * Whether a file that is already there, or comes there meanwhile, is replaced; by default that is an error with the
+   * code `EEXIST`.
+   */
   overwrite?: boolean | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. The file does not depend on it. */
   threads?: number | undefined;
@@ -97,7 +100,7 @@ export async function convertModel(
     const { bytes, write } = planConversion(directory, weights);
     await requireRoom(path, bytes);
     const temporary = join(dirname(path), `wkv-${process.pid}-${randomBytes(8).toString('hex')}.part`);
-    const destination = { temporary, path, threads: checked.threads ?? usableThreads() };
+    const destination = { temporary, path, overwrite, threads: checked.threads ?? usableThreads() };
     // Native code removes it too, but the process may end without it.
     const isOver = removeAtExit(temporary);
     const fingerprint = await runJob((report) => write(destination, report), {

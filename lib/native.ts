@@ -163,6 +163,7 @@ export type NativeProgress = ((completed: number, total: number) => void) | unde
 export interface NativePackedFile {
   temporary: string;
   path: string;
+  overwrite: boolean;
   weights: QuantizedPrecision;
   header: Uint8Array;
   fingerprintAt: number;
@@ -174,6 +175,7 @@ export interface NativePackedFile {
 export interface NativeElementsFile {
   temporary: string;
   path: string;
+  overwrite: boolean;
   type: ElementType;
   header: Uint8Array;
   places: Readonly<Record<string, number>>;

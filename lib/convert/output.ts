@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { realpath, stat, statfs } from 'node:fs/promises';
+import { lstat, realpath, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WkvError } from '../errors';
@@ -17,12 +17,14 @@ export async function findOutput(
   try {
     existing = await stat(absolute, { bigint: true });
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return { path: absolute, existing: undefined };
-    throw error;
+    if (codeOf(error) !== 'ENOENT') throw error;
+    await refuseLink(absolute);
+    return { path: absolute, existing: undefined };
   }
   if (existing.isDirectory()) throw unwritable(absolute, 'EISDIR', 'it is a directory');
   if (!existing.isFile()) throw unwritable(absolute, 'EINVAL', 'it is no regular file');
   if (!overwrite) {
+    // Native code says the same where it comes while the file is written.
     throw unwritable(absolute, 'EEXIST', 'it exists; the option overwrite (wkv convert --force) replaces it');
   }
   return { path: await realpath(absolute), existing };
@@ -44,6 +46,16 @@ export async function requireRoom(path: string, bytes: number): Promise<void> {
     `${path}: the file takes ${gib(bytes)}, but the disk has only ${gib(free)} free`,
     { path, expected: `${bytes} bytes`, found: `${free} bytes` },
   );
+}
+
+/** Refuses a link that leads nowhere: a file in its place would not be where the link says. */
+async function refuseLink(path: string): Promise<void> {
+  try {
+    await lstat(path);
+  } catch {
+    return; // nothing is there
+  }
+  throw unwritable(path, 'ENOENT', 'it is a link to a file that is not there');
 }
 
 function unwritable(path: string, code: string, why: string): Error {

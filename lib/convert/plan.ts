@@ -8,6 +8,8 @@ import { isQuantized, type ElementType, type QuantizedPrecision } from '../quant
 export interface Destination {
   temporary: string;
   path: string;
+  /** Whether what is at the path when the file is whole is replaced; else that is an error, EEXIST. */
+  overwrite: boolean;
   threads: number;
 }
 

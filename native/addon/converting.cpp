@@ -37,6 +37,7 @@ std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
 PackedFile to_packed_file(const Napi::Object& object) {
   PackedFile file{.temporary = require_string(object.Get("temporary"), "temporary"),
                   .path = require_string(object.Get("path"), "path"),
+                  .overwrite = object.Get("overwrite").ToBoolean(),
                   .weights = require_precision(object.Get("weights"), "weights"),
                   .header = copy_uint8_array(object.Get("header"), "header")};
   const double last = static_cast<double>(file.header.size()) - 32;
@@ -49,6 +50,7 @@ PackedFile to_packed_file(const Napi::Object& object) {
 ElementsFile to_elements_file(const Napi::Object& object) {
   return {.temporary = require_string(object.Get("temporary"), "temporary"),
           .path = require_string(object.Get("path"), "path"),
+          .overwrite = object.Get("overwrite").ToBoolean(),
           .type = require_type(object.Get("type"), "type"),
           .header = copy_uint8_array(object.Get("header"), "header"),
           .places = to_places(require_object(object.Get("places"), "places"))};
@@ -73,7 +75,8 @@ Napi::Value plan_conversion_call(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// convertModel(directory, { temporary, path, weights, header, fingerprintAt, places, threads }, onProgress?):
+// convertModel(directory, { temporary, path, overwrite, weights, header, fingerprintAt, places, threads },
+// onProgress?):
 // { promise of the fingerprint, or of undefined if cancelled; cancel() }
 Napi::Value convert_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
@@ -88,7 +91,7 @@ Napi::Value convert_model_call(const Napi::CallbackInfo& info) {
       [](Napi::Env env, const std::string& fingerprint) { return Napi::String::New(env, fingerprint); });
 }
 
-// convertElements(directory, { temporary, path, type, header, places, threads }, onProgress?):
+// convertElements(directory, { temporary, path, overwrite, type, header, places, threads }, onProgress?):
 // { promise of true, or of undefined if cancelled; cancel() }
 Napi::Value convert_elements_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));

@@ -25,6 +25,9 @@ namespace {
 // No system takes more in one call.
 constexpr std::size_t kMostAtOnce = std::size_t{1} << 30U;
 
+// As lib/convert/output.ts says it of what is there at the beginning.
+constexpr const char* kExists = "it exists; the option overwrite (wkv convert --force) replaces it";
+
 Error failure(const std::string& path, const char* code, const std::string& what) {
   return Error(code, path + ": cannot be written: " + what).in(path);
 }
@@ -51,7 +54,7 @@ Error last_failure(const std::string& path) {
       return failure(path, "ENOENT", "there is no such directory");
     case ERROR_FILE_EXISTS:
     case ERROR_ALREADY_EXISTS:
-      return failure(path, "EEXIST", "it exists");
+      return failure(path, "EEXIST", kExists);
     default:
       return failure(path, "EIO", "Windows error " + std::to_string(error));
   }
@@ -97,10 +100,10 @@ void FileWriter::synchronize() const {
   if (!FlushFileBuffers(handle_)) throw last_failure(path_);
 }
 
-void FileWriter::finish() {
+void FileWriter::finish(bool replace) {
   close();
-  constexpr DWORD kHow = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
-  if (!MoveFileExW(wide_path(temporary_).c_str(), wide_path(path_).c_str(), kHow)) throw last_failure(path_);
+  const DWORD how = MOVEFILE_WRITE_THROUGH | (replace ? MOVEFILE_REPLACE_EXISTING : 0);
+  if (!MoveFileExW(wide_path(temporary_).c_str(), wide_path(path_).c_str(), how)) throw last_failure(path_);
   finished_ = true;
 }
 
@@ -137,7 +140,26 @@ const char* code_of(int error) {
 
 Error last_failure(const std::string& path) {
   const int error = errno;
-  return failure(path, code_of(error), std::strerror(error));
+  return failure(path, code_of(error), error == EEXIST ? kExists : std::strerror(error));
+}
+
+// Renames a file, unless something has the new name already. Where it could not, errno says why.
+bool rename_without_replacing(const char* from, const char* to) {
+  if (link(from, to) == 0) {
+    static_cast<void>(unlink(from));
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  // Perhaps the file system has no hard links (FAT has none). Then an empty file takes the name, which only
+  // one can make, and is replaced.
+  const int descriptor = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) return false;
+  static_cast<void>(close(descriptor));
+  if (std::rename(from, to) == 0) return true;
+  const int error = errno;
+  static_cast<void>(unlink(to));
+  errno = error;
+  return false;
 }
 
 // A rename is on the disk when its directory is. Where directories cannot be synchronized there is no more to
@@ -186,9 +208,11 @@ void FileWriter::synchronize() const {
   if (fsync(descriptor_) != 0) throw last_failure(path_);
 }
 
-void FileWriter::finish() {
+void FileWriter::finish(bool replace) {
   close();
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) throw last_failure(path_);
+  const bool renamed = replace ? std::rename(temporary_.c_str(), path_.c_str()) == 0
+                               : rename_without_replacing(temporary_.c_str(), path_.c_str());
+  if (!renamed) throw last_failure(path_);
   finished_ = true;
   synchronize_directory_of(path_);
 }

@@ -23,8 +23,9 @@ class FileWriter {
   // Waits until what was written is on the disk.
   void synchronize() const;
 
-  // Gives the file its name, after synchronize(), and closes it: what had the name before is replaced.
-  void finish();
+  // Gives the file its name, after synchronize(), and closes it. What has the name already is replaced, or
+  // else is an Error EEXIST: then it stays, even if it came at the last moment.
+  void finish(bool replace);
 
  private:
   void close();

@@ -22,12 +22,12 @@ std::uint64_t place_of(const Places& places, const std::string& name) {
 }
 
 // What is left when the tensors have been written.
-void finish(FileWriter& writer, const std::vector<unsigned char>& header,
+void finish(FileWriter& writer, const std::vector<unsigned char>& header, bool overwrite,
             const std::atomic<bool>& cancelled) {
   writer.write(0, header.data(), header.size());
   writer.synchronize();
   if (cancelled.load()) throw Cancelled{};
-  writer.finish();
+  writer.finish(overwrite);
 }
 
 class FileSink : public PackedSink {
@@ -80,7 +80,7 @@ std::string convert_model(const TensorDirectory& directory, PackedFile file, uns
   std::string print = fingerprint(info, directory, hashes);
   std::copy(print.begin(), print.end(),
             file.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));
-  finish(writer, file.header, cancelled);
+  finish(writer, file.header, file.overwrite, cancelled);
   return print;
 }
 
@@ -94,7 +94,7 @@ void convert_elements(const TensorDirectory& directory, const ElementsFile& file
                 [&](std::size_t tensor, std::uint64_t first, std::span<const unsigned char> elements) {
                   writer.write(places[tensor] + first * width, elements.data(), elements.size());
                 });
-  finish(writer, file.header, cancelled);
+  finish(writer, file.header, file.overwrite, cancelled);
 }
 
 }  // namespace wkv

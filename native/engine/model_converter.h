@@ -17,6 +17,7 @@ namespace wkv {
 struct PackedFile {
   std::string temporary;  // see FileWriter
   std::string path;
+  bool overwrite = false;  // whether what is at the path when the file is whole is replaced
   Precision weights = {};
   // From byte 0 of the file on, with 32 bytes at fingerprint_at that are yet to be known.
   std::vector<unsigned char> header = {};
@@ -29,6 +30,7 @@ struct PackedFile {
 struct ElementsFile {
   std::string temporary;
   std::string path;
+  bool overwrite = false;
   StoredType type = StoredType::kF32;
   std::vector<unsigned char> header = {};
   std::map<std::string, std::uint64_t> places = {};

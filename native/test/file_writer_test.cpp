@@ -50,7 +50,7 @@ TEST_SUITE("file writer") {
     writer.write(50'000, nullptr, 0);
     CHECK(!std::filesystem::exists(path));
     writer.synchronize();
-    writer.finish();
+    writer.finish(false);
     CHECK(!std::filesystem::exists(folder.file("part")));
     CHECK(read_file(path) == bytes);
   }
@@ -67,8 +67,22 @@ TEST_SUITE("file writer") {
     CHECK(read_file(path) == std::vector<unsigned char>{1, 2, 3});
     FileWriter writer(folder.file("part"), path);
     writer.write(1, "z", 1);
-    writer.finish();
+    writer.finish(true);
     CHECK(read_file(path) == std::vector<unsigned char>{0, 'z'});
+  }
+
+  TEST_CASE("leaves what came to its place meanwhile, unless it is to replace it") {
+    const TemporaryDirectory folder;
+    const std::string path = folder.file("a");
+    const wkv::Error error = refusal([&] {
+      FileWriter writer(folder.file("part"), path);
+      write_file(path, {1, 2, 3});
+      writer.finish(false);
+    });
+    CHECK(error.code == "EEXIST");
+    CHECK(error.path == path);
+    CHECK(read_file(path) == std::vector<unsigned char>{1, 2, 3});
+    CHECK(!std::filesystem::exists(folder.file("part")));
   }
 
   TEST_CASE("takes no temporary name that is there, and leaves that file alone") {
@@ -91,7 +105,7 @@ TEST_SUITE("file writer") {
     std::filesystem::create_directories(folder.file("full/of"));
     const wkv::Error taken = refusal([&] {
       FileWriter writer(folder.file("part"), folder.file("full"));
-      writer.finish();
+      writer.finish(true);
     });
     CHECK(taken.code != "none");
     CHECK(taken.path == folder.file("full"));

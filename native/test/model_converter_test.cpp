@@ -161,6 +161,8 @@ TEST_SUITE("model converter") {
     const std::string first = read(pair.plan.file.path);
     CHECK(first.size() > 20'000);
     CHECK(first.substr(100, 32) == pair.fingerprint);
+    CHECK(refusal([&] { wkv::convert_model(pair.source, pair.plan.file, 1, kGoOn, {}); }).code == "EEXIST");
+    pair.plan.file.overwrite = true;
     wkv::convert_model(pair.source, pair.plan.file, 1, kGoOn, {});
     CHECK(read(pair.plan.file.path) == first);
   }

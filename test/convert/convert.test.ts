@@ -205,6 +205,23 @@ describe('convertModel', () => {
     expect(await withModel(path, {}, ({ info }) => info.weights)).toBe('int8');
   });
 
+  testLinks('refuses a link that leads nowhere', async () => {
+    const { place } = output();
+    const link = join(place, 'link');
+    symlinkSync(join(place, 'target'), link);
+    for (const overwrite of [false, true]) {
+      expectFailure(await rejection(() => convertModel(source, link, { ...int8, overwrite })), {
+        ...{
+          code: 'ENOENT',
+          message: /cannot be written: it is a link to a file that is not there/,
+          path: link,
+        },
+      });
+    }
+    expect(readdirSync(place)).toEqual(['link']);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+  });
+
   test('does not write over its input, or a shard of it', async () => {
     const onto = async (input: string, path: string): Promise<void> => {
       const before = readFileSync(path);
@@ -301,10 +318,49 @@ describe('convertModel', () => {
     expect(readdirSync(place)).toEqual([]);
   });
 
-  test('to one file twice at once: both are whole, and the last one stays', async () => {
+  test('to one file twice at once: one is refused, however close they are', async () => {
+    const { place, path } = output();
+    const both = await Promise.allSettled([
+      convertModel(source, path, int8),
+      convertModel(source, path, { weights: 'f32' }),
+    ]);
+    const [written] = both.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+    const refusals = both.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+    expect(refusals).toHaveLength(1);
+    expectFailure(refusals[0], { code: 'EEXIST', message: /exists; the option overwrite/, path });
+    expect(statSync(path).size).toBe(written!.bytes);
+    expect(readdirSync(place)).toEqual(['packed.safetensors']);
+  });
+
+  test('keeps what comes to its place meanwhile, unless it is to be replaced', async () => {
+    for (const weights of ['int8', 'f32'] as const) {
+      const { place, path } = output();
+      const conversion = (options: Partial<ConvertOptions>): Promise<unknown> =>
+        convertModel(source, path, {
+          weights,
+          ...options,
+          onProgress: () => writeFileSync(path, 'precious'),
+        });
+      const during = await rejection(() => conversion({}));
+      expectFailure(during, { code: 'EEXIST', message: /exists; the option overwrite/, path });
+      const atTheBeginning = await rejection(() => conversion({}));
+      expect((during as Error).message).toBe((atTheBeginning as Error).message);
+      expect(readFileSync(path, 'utf8')).toBe('precious');
+      expect(readdirSync(place)).toEqual(['packed.safetensors']);
+      unlinkSync(path);
+      await conversion({ overwrite: true });
+      expect(statSync(path).size).toBeGreaterThan(1000);
+    }
+  });
+
+  test('to one file twice at once, to replace it: both are whole, and the last one stays', async () => {
     const other = await writeRandomModel(folder, 'other', { ...smallShape, seed: 11 });
     const { place, path } = output();
-    const both = await Promise.all([convertModel(source, path, int8), convertModel(other, path, int8)]);
+    const replacing = { ...int8, overwrite: true };
+    const both = await Promise.all([
+      convertModel(source, path, replacing),
+      convertModel(other, path, replacing),
+    ]);
     const stayed = await withModel(path, {}, ({ info }) => info.fingerprint);
     expect(both.map(({ fingerprint }) => fingerprint)).toContain(stayed);
     expect(readdirSync(place)).toEqual(['packed.safetensors']);
