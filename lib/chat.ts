@@ -136,7 +136,8 @@ export class Chat {
   /**
    * Takes the last exchange back: the session's state is exactly the one before it, random numbers and counts of
    * penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
-   * taken in again, which takes its time.
+   * taken in again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
+   * the conversation is as it was.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
    */

@@ -1,6 +1,7 @@
 import type { Branches } from './branches';
 import { loadChat, saveChat } from './chat-files';
 import { tokensPerSecond, type Result } from './generation';
+import { Interrupted } from './interruption';
 import { library } from './library';
 import { formatBytes, formatCount, printable, table } from './terminal';
 import type { Chat } from '../chat';
@@ -12,6 +13,8 @@ export interface CommandContext {
   readonly last: Result | undefined;
   /** Says something to whoever types, in a line or several. */
   readonly tell: (text: string) => void;
+  /** Does what Ctrl-C may end: then the signal is aborted, with an {@link Interrupted}. */
+  readonly interruptible: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
   /** Replies once more to what was said last. */
   readonly regenerate: () => Promise<void>;
   /** Ends the conversation. */
@@ -66,9 +69,16 @@ function help(): string {
   return `${table(rows)}Everything else is said to the model; // at its beginning stands for one /.\nCtrl-C stops a reply, and keeps what there is of it.`;
 }
 
-async function undo({ branches, tell }: CommandContext): Promise<void> {
+async function undo({ branches, interruptible, tell }: CommandContext): Promise<void> {
   const said = lastSaid(branches.chat);
-  await branches.chat.undo();
+  try {
+    // Reads the conversation again where the state before the exchange is not kept.
+    await interruptible((signal) => branches.chat.undo({ signal }));
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    tell('[stopped: nothing was taken back]');
+    return;
+  }
   tell(`took back: ${said}`);
 }
 

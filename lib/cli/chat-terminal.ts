@@ -51,6 +51,16 @@ export class TerminalChat implements CommandContext {
     process.stdout.write(`${styled('dim', text)}\n\n`);
   };
 
+  readonly interruptible = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const stop = new AbortController();
+    this.#editor.onInterrupt = () => stop.abort(new Interrupted(false));
+    try {
+      return await work(AbortSignal.any([this.#signal, stop.signal]));
+    } finally {
+      this.#editor.onInterrupt = undefined;
+    }
+  };
+
   readonly regenerate = async (): Promise<void> => {
     await this.#reply((signal) => this.branches.chat.regenerate({ ...this.#options, signal }));
   };
@@ -87,15 +97,13 @@ export class TerminalChat implements CommandContext {
   }
 
   async #reply(begin: (signal: AbortSignal) => AsyncIterable<ChatPart>): Promise<void> {
-    const stop = new AbortController();
-    this.#editor.onInterrupt = () => stop.abort(new Interrupted(false));
-    const signal = AbortSignal.any([this.#signal, stop.signal]);
     const shown = new ShownReply();
     let result: Result;
     try {
-      result = await receive(begin(signal), signal, (part) => shown.show(part));
+      result = await this.interruptible((signal) =>
+        receive(begin(signal), signal, (part) => shown.show(part)),
+      );
     } finally {
-      this.#editor.onInterrupt = undefined;
       shown.close();
     }
     this.#signal.throwIfAborted();

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { loadModel, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
@@ -175,7 +176,9 @@ class Terminal {
         this.#output = plain.slice(found.index + found[0].length);
         return plain.slice(0, found.index);
       }
-      if (this.#child.exitCode !== null) throw new Error(`the chat ended before ${String(wanted)}: ${plain}`);
+      const { exitCode, signalCode } = this.#child;
+      if (exitCode !== null || signalCode !== null)
+        throw new Error(`the chat ended before ${String(wanted)}: ${plain}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -249,6 +252,39 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(prompt);
     terminal.type('\u0003');
     expect(await terminal.ended).toBe(0);
+  });
+
+  describe('in a long conversation, while an exchange is taken back by reading it again,', () => {
+    let file: string;
+    beforeAll(async () => {
+      // Takes seconds to read.
+      const long = model.createChat();
+      for (const text of ['fox '.repeat(200_000), 'hi']) {
+        await long.complete(text, { temperature: 0, maxTokens: 3 });
+      }
+      file = join(folder, 'long.chat');
+      writeFileSync(file, long.serialize());
+    });
+
+    const takingBack = async (): Promise<Terminal> => {
+      const terminal = new Terminal(chat('--load', file));
+      await terminal.until(prompt);
+      terminal.type('/undo\r');
+      await terminal.until(/\/undo\n/);
+      await wait(100);
+      return terminal;
+    };
+
+    testOnLinux('Ctrl-C leaves it as it is', async () => {
+      const terminal = await takingBack();
+      terminal.type('\u0003');
+      await terminal.until(/\[stopped: nothing was taken back\]\n/);
+      await terminal.until(prompt);
+      terminal.type('/branches\r');
+      await terminal.until(/\* 1 {2}2 exchanges, the last one: hi/);
+      terminal.type('\u0004');
+      expect(await terminal.ended).toBe(0);
+    });
   });
 
   testOnLinux('ends at Ctrl-D', async () => {
