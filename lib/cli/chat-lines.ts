@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { receive, tokensPerSecond, write, type Result } from './generation';
-import { formatJson } from './terminal';
+import { formatJson, printable } from './terminal';
 import type { Chat } from '../chat';
 import { withoutBlankLines } from '../chat/text';
 import type { GenerateOptions } from '../generate';
@@ -19,7 +19,7 @@ export async function chatByLines(
     const parts = chat.send(line, { ...options, ...first, signal });
     const result = await receive(parts, signal, async (part) => {
       thinking += part.thinking ?? '';
-      if (!json && part.text !== '') await write(part.text);
+      if (!json && part.text !== '') await write(process.stdout.isTTY ? printable(part.text) : part.text);
     });
     first = {};
     if (json) await write(formatJson(report(result, thinking)));

@@ -138,27 +138,34 @@ describe('wkv chat without a terminal', () => {
   });
 });
 
-/** A chat at a terminal of 80 columns. */
+/** A command line whose output, but not always its input, is a terminal of 80 columns. */
+function atTerminal(commandLine: string) {
+  const environment = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
+  const child = spawn('script', ['-qec', `stty cols 80 rows 24; ${commandLine}`, '/dev/null'], {
+    env: environment,
+    timeout: 60_000,
+    killSignal: 'SIGKILL',
+  });
+  child.stdout.setEncoding('utf8');
+  return child;
+}
+
+/** `wkv` with these parameters, as a shell reads it. */
+function wkvLine(parameters: readonly string[]): string {
+  const program = [join(__dirname, '../support/run-typescript.js'), join(__dirname, '../../lib/cli/main.ts')];
+  const words = [process.execPath, ...program, ...parameters];
+  return words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+}
+
+/** A chat at a terminal. */
 class Terminal {
   readonly #child;
   #output = '';
   readonly ended: Promise<number | null>;
 
   constructor(parameters: readonly string[]) {
-    const program = [
-      join(__dirname, '../support/run-typescript.js'),
-      join(__dirname, '../../lib/cli/main.ts'),
-    ];
-    const words = [process.execPath, ...program, ...parameters].map(
-      (word) => `'${word.replaceAll("'", "'\\''")}'`,
-    );
-    const environment = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
-    this.#child = spawn('script', ['-qec', `stty cols 80 rows 24; ${words.join(' ')}`, '/dev/null'], {
-      env: environment,
-      timeout: 60_000,
-      killSignal: 'SIGKILL',
-    });
-    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+    this.#child = atTerminal(wkvLine(parameters));
+    this.#child.stdout.on('data', (text: string) => (this.#output += text));
     this.ended = new Promise((resolve) => this.#child.on('close', resolve));
   }
 
@@ -187,6 +194,19 @@ class Terminal {
 const prompt = /(^|\n)> $/;
 
 describe('wkv chat on a terminal', () => {
+  testOnLinux(
+    'writes what the model says without commands to the terminal, where lines are piped too',
+    async () => {
+      const wild = ['--temperature', '100', '--top-p', '1', '--stop', 'never', '--ban', '0', '--seed', '1'];
+      const line = `echo hi | ${wkvLine(['chat', '-m', path, ...wild, '--max-tokens', '500'])}`;
+      let output = '';
+      for await (const text of atTerminal(line).stdout) output += String(text);
+      expect(output).toMatch(/\\x[01][0-9a-f]/);
+      // eslint-disable-next-line no-control-regex -- to find them is the purpose
+      expect(output.replaceAll('\r\n', '\n')).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/);
+    },
+  );
+
   testOnLinux('replies and obeys commands; one that fails changes nothing', async () => {
     const [first] = await replies('User: hi\n\nAssistant:');
     const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'));
@@ -254,37 +274,26 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  describe('in a long conversation, while an exchange is taken back by reading it again,', () => {
-    let file: string;
-    beforeAll(async () => {
-      // Takes seconds to read.
-      const long = model.createChat();
-      for (const text of ['fox '.repeat(200_000), 'hi']) {
-        await long.complete(text, { temperature: 0, maxTokens: 3 });
-      }
-      file = join(folder, 'long.chat');
-      writeFileSync(file, long.serialize());
-    });
-
-    const takingBack = async (): Promise<Terminal> => {
-      const terminal = new Terminal(chat('--load', file));
-      await terminal.until(prompt);
-      terminal.type('/undo\r');
-      await terminal.until(/\/undo\n/);
-      await wait(100);
-      return terminal;
-    };
-
-    testOnLinux('Ctrl-C leaves it as it is', async () => {
-      const terminal = await takingBack();
-      terminal.type('\u0003');
-      await terminal.until(/\[stopped: nothing was taken back\]\n/);
-      await terminal.until(prompt);
-      terminal.type('/branches\r');
-      await terminal.until(/\* 1 {2}2 exchanges, the last one: hi/);
-      terminal.type('\u0004');
-      expect(await terminal.ended).toBe(0);
-    });
+  testOnLinux('stops at Ctrl-C what /undo reads again, and takes nothing back', async () => {
+    const long = model.createChat();
+    for (const text of ['fox '.repeat(120_000), 'hi']) {
+      await long.complete(text, { temperature: 0, maxTokens: 3 });
+    }
+    const file = join(folder, 'long.chat');
+    writeFileSync(file, long.serialize());
+    const terminal = new Terminal(chat('--load', file));
+    await terminal.until(prompt);
+    terminal.type('/undo\r');
+    await terminal.until(/\/undo\n/);
+    // To read it again takes about a second.
+    await wait(100);
+    terminal.type('\u0003');
+    await terminal.until(/\[stopped: nothing was taken back\]\n/);
+    await terminal.until(prompt);
+    terminal.type('/branches\r');
+    await terminal.until(/\* 1 {2}2 exchanges, the last one: hi/);
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
   });
 
   testOnLinux('ends at Ctrl-D', async () => {
