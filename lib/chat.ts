@@ -91,6 +91,11 @@ export class Chat {
     return messagesOf(system, [...exchanges, ...this.#history.turns]);
   }
 
+  /** The last exchange that the session has taken in since the beginning, with its tokens. @internal */
+  get lastTurn(): Turn | undefined {
+    return this.#history.turns.at(-1);
+  }
+
   /**
    * Says something, and iterates over the reply: `for await (const part of chat.send('hi'))`. Options are those of
    * `session.generate`; `stop` is the template's by default. They are checked at the call, work begins at the first

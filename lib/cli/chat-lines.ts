@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { receive, tokensPerSecond, write, type Result } from './generation';
+import { receiveReply, tokensPerSecond, write, type Result } from './generation';
 import { formatJson, printable } from './terminal';
 import type { Chat } from '../chat';
 import { withoutBlankLines } from '../chat/text';
@@ -17,7 +17,7 @@ export async function chatByLines(
     if (withoutBlankLines(line) === '') continue;
     let thinking = '';
     const parts = chat.send(line, { ...options, ...first, signal });
-    const result = await receive(parts, signal, async (part) => {
+    const result = await receiveReply(chat, parts, signal, async (part) => {
       thinking += part.thinking ?? '';
       if (!json && part.text !== '') await write(process.stdout.isTTY ? printable(part.text) : part.text);
     });

@@ -1,7 +1,7 @@
 import { Branches } from './branches';
 import { commandNames, describe, runCommand, type CommandContext } from './chat-commands';
 import { explain } from './errors';
-import { receive, write, type Result } from './generation';
+import { receiveReply, write, type Result } from './generation';
 import { Interrupted } from './interruption';
 import { LineEditor } from './line-editor';
 import { printable, styled } from './terminal';
@@ -101,7 +101,7 @@ export class TerminalChat implements CommandContext {
     let result: Result;
     try {
       result = await this.interruptible((signal) =>
-        receive(begin(signal), signal, (part) => shown.show(part)),
+        receiveReply(this.branches.chat, begin(signal), signal, (part) => shown.show(part)),
       );
     } finally {
       shown.close();

@@ -1,3 +1,5 @@
+import type { Chat } from '../chat';
+import type { ChatPart } from '../chat/reply';
 import type { FinishReason, GeneratedPart, Usage } from '../generate';
 
 /** What a generation came to; `finishReason` is 'interrupted' after Ctrl-C. */
@@ -45,6 +47,23 @@ export async function receive<Part extends GeneratedPart>(
   result.promptSeconds = ((first ?? performance.now()) - began) / 1000;
   result.decodeSeconds = first === undefined ? 0 : secondsSince(first);
   return result;
+}
+
+/**
+ * Receives a reply like {@link receive}. How many tokens were taken in before it is known where it is interrupted, too:
+ * none where that came before they were.
+ */
+export async function receiveReply(
+  chat: Chat,
+  parts: AsyncIterable<ChatPart>,
+  signal: AbortSignal,
+  show: (part: ChatPart) => Promise<void>,
+): Promise<Result> {
+  const before = chat.lastTurn;
+  const result = await receive(parts, signal, show);
+  const turn = chat.lastTurn;
+  if (result.finishReason !== 'interrupted' || turn === undefined || turn === before) return result;
+  return { ...result, usage: { ...result.usage, promptTokens: turn.prompt.length } };
 }
 
 /** Tokens a second, if there were any: the first one comes out of the prompt. */

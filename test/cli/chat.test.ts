@@ -131,6 +131,26 @@ describe('wkv chat without a terminal', () => {
     },
   );
 
+  unless(onWindows('Windows has no signals for children'))(
+    'prints as JSON what there is of a reply that is interrupted, and what was taken in before',
+    async () => {
+      const endless = ['--stop', 'never', '--ban', '0', '--max-tokens', '1000000000'];
+      let reply: Record<string, unknown> = { tokens: [] };
+      const tokens = (): number[] => reply['tokens'] as number[];
+      // It may come before the reply has begun; then a longer wait is tried.
+      for (let delay = 500; tokens().length === 0 && delay < 20_000; delay *= 2) {
+        const { child, ended } = start(['chat', '-m', path, '--json', ...endless]);
+        child.stdin?.write('hi\n');
+        await wait(delay);
+        child.kill('SIGINT');
+        reply = objects((await ended).stdout)[0] ?? reply;
+      }
+      expect(reply['finishReason']).toBe('interrupted');
+      const promptTokens = Buffer.byteLength('User: hi\n\nAssistant:');
+      expect(reply['usage']).toEqual({ promptTokens, completionTokens: tokens().length });
+    },
+  );
+
   testWithDemoModel('tells a story by default', async () => {
     const { stdout } = await wkv(['chat', '--temperature', '0'], { input: 'Tell me a story about a fox.' });
     // Its training text has only such words, spaces, punctuation and a few emoji in English stories.
@@ -269,6 +289,8 @@ describe('wkv chat on a terminal', () => {
     // It clears the line, then it ends an empty one.
     terminal.type('\u0003/branches\r');
     await terminal.until(/\* 1 {2}1 exchange, the last one: hi/);
+    terminal.type('/stats\r');
+    await terminal.until(/last reply +[\d,]+ tokens after 20,/);
     await terminal.until(prompt);
     terminal.type('\u0003');
     expect(await terminal.ended).toBe(0);
