@@ -2,6 +2,8 @@ import type { BigIntStats } from 'node:fs';
 import { lstat, realpath, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { getSystemErrorMap } from 'node:util';
+import { isNativeError } from 'node:util/types';
 import { WkvError } from '../errors';
 import { wrongType } from '../options';
 
@@ -17,7 +19,8 @@ export async function findOutput(
   try {
     existing = await stat(absolute, { bigint: true });
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error;
+    const { code, reason } = whatSystemSays(error);
+    if (code !== 'ENOENT') throw unwritable(absolute, code, reason);
     await refuseLink(absolute);
     return { path: absolute, existing: undefined };
   }
@@ -62,6 +65,9 @@ function unwritable(path: string, code: string, why: string): Error {
   return Object.assign(new Error(`${path}: cannot be written: ${why}`), { code, path });
 }
 
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+/** The code and the words of an error of the file system, without the call that failed. */
+function whatSystemSays(error: unknown): { code: string; reason: string } {
+  if (!(isNativeError(error) && 'errno' in error)) throw error;
+  const [code, words] = getSystemErrorMap().get(Number(error.errno)) ?? ['EIO', error.message];
+  return { code, reason: code === 'ENOTDIR' ? 'a part of its path is not a directory' : words };
 }

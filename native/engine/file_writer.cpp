@@ -27,6 +27,7 @@ constexpr std::size_t kMostAtOnce = std::size_t{1} << 30U;
 
 // As lib/convert/output.ts says it of what is there at the beginning.
 constexpr const char* kExists = "it exists; the option overwrite (wkv convert --force) replaces it";
+constexpr const char* kNoDirectory = "there is no such directory";
 
 Error failure(const std::string& path, const char* code, const std::string& what) {
   return Error(code, path + ": cannot be written: " + what).in(path);
@@ -51,7 +52,7 @@ Error last_failure(const std::string& path) {
       return failure(path, "EACCES", "access denied, or somebody has it open");
     case ERROR_FILE_NOT_FOUND:
     case ERROR_PATH_NOT_FOUND:
-      return failure(path, "ENOENT", "there is no such directory");
+      return failure(path, "ENOENT", kNoDirectory);
     case ERROR_FILE_EXISTS:
     case ERROR_ALREADY_EXISTS:
       return failure(path, "EEXIST", kExists);
@@ -179,6 +180,7 @@ void synchronize_directory_of(const std::string& path) {
 FileWriter::FileWriter(std::string temporary, std::string path)
     : temporary_(std::move(temporary)), path_(std::move(path)) {
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0 && errno == ENOENT) throw failure(path_, "ENOENT", kNoDirectory);
   if (descriptor_ < 0) throw last_failure(path_);
 }
 

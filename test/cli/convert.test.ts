@@ -65,7 +65,11 @@ describe('wkv convert', () => {
 
   test('says in one paragraph why it cannot', async () => {
     const nowhere = join(place(), 'none', 'a.safetensors');
-    expectFailure(await wkv(['convert', source, nowhere]), /none.a\.safetensors: cannot be written: /);
+    expectFailure(
+      await wkv(['convert', source, nowhere]),
+      /none.a\.safetensors: cannot be written: there is no such directory/,
+    );
+    expectFailure(await wkv(['convert', source, join(source, 'a')]), /a: cannot be written: /);
     expectFailure(await wkv(['convert', join(folder, 'missing.pth'), nowhere]), /no such file/);
     expectFailure(await wkv(['convert', '--force', source, source]), /is a file of the model/);
   });

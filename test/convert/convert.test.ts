@@ -252,6 +252,10 @@ describe('convertModel', () => {
     const { place } = output();
     const at = (path: string) => rejection(() => convertModel(source, path, { ...int8, overwrite: true }));
     expectFailure(await at(place), { code: 'EISDIR', path: place });
+    const inFile = join(source, 'a');
+    // Windows says that there is nothing.
+    const code = process.platform === 'win32' ? 'ENOENT' : 'ENOTDIR';
+    expectFailure(await at(inFile), { code, path: inFile, message: /cannot be written: / });
     const nowhere = join(place, 'nothing', 'a');
     expectFailure(await at(nowhere), { code: 'ENOENT', path: nowhere, message: /cannot be written/ });
     if (process.platform !== 'win32') expectFailure(await at('/dev/null'), { code: 'EINVAL' });
