@@ -11,9 +11,11 @@ import type { NativeModelInfo, Precision } from '../native';
 import { recognizedTemplate } from '../chat/templates';
 
 const examples = `
-Only headers are read. The speed is an upper limit: each generated token reads
-all weights but the embedding: tokens/s <= memory bandwidth / those bytes. The
-bandwidth is an estimate, measured for 0.2 seconds.
+Of the file, only headers are read. The speed is an upper limit: each generated
+token reads all weights but the embedding: tokens/s <= memory bandwidth / those
+bytes. The bandwidth is an estimate: it is measured, for which all threads read
+memory, at least 512 MiB, for up to half a second. Where less than 2 GiB are
+free, it is not.
 
 Examples:
   $ wkv inspect RWKV-5-World-7B.pth
