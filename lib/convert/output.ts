@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, realpath, stat, statfs } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorMap } from 'node:util';
 import { isNativeError } from 'node:util/types';
@@ -22,6 +22,9 @@ export async function findOutput(
     const { code, reason } = whatSystemSays(error);
     if (code !== 'ENOENT') throw unwritable(absolute, code, reason);
     await refuseLink(absolute);
+    if (path.endsWith('/') || path.endsWith(sep)) {
+      throw unwritable(absolute, 'ENOENT', 'there is no such directory');
+    }
     return { path: absolute, existing: undefined };
   }
   if (existing.isDirectory()) throw unwritable(absolute, 'EISDIR', 'it is a directory');
@@ -37,16 +40,18 @@ export async function findOutput(
 export async function requireRoom(path: string, bytes: number): Promise<void> {
   let free: number;
   try {
-    const { bavail, bsize } = await statfs(dirname(path));
+    const { bavail, blocks, bsize } = await statfs(dirname(path));
+    if (blocks === 0) return; // it does not say
     free = bavail * bsize;
   } catch {
     return; // writing will say what is wrong
   }
   if (bytes <= free) return;
-  const gib = (count: number): string => `${(count / 2 ** 30).toFixed(2)} GiB`;
+  const size = (count: number): string =>
+    count < 2 ** 30 ? `${(count / 2 ** 20).toFixed(2)} MiB` : `${(count / 2 ** 30).toFixed(2)} GiB`;
   throw new WkvError(
     'ERR_WKV_MEMORY',
-    `${path}: the file takes ${gib(bytes)}, but the disk has only ${gib(free)} free`,
+    `${path}: the file takes ${size(bytes)}, but the disk has only ${size(free)} free`,
     { path, expected: `${bytes} bytes`, found: `${free} bytes` },
   );
 }

@@ -46,6 +46,8 @@ const tinyShape: RandomModelShape = {
 const testLinks = unless(onWindows('links need privileges there'));
 const testPosix = unless(onWindows('Windows replaces no file that is open'));
 
+const testOnLinux = unless(process.platform !== 'linux' && 'only Linux has /proc');
+
 let outputs = 0;
 /** A folder of its own, so that whatever is left can be seen, and a file to be there. */
 function output(): { place: string; path: string } {
@@ -256,6 +258,13 @@ describe('convertModel', () => {
     // Windows says that there is nothing.
     const code = process.platform === 'win32' ? 'ENOENT' : 'ENOTDIR';
     expectFailure(await at(inFile), { code, path: inFile, message: /cannot be written: / });
+    expectFailure(await at(join(place, 'directory/')), {
+      ...{
+        code: 'ENOENT',
+        path: join(place, 'directory'),
+        message: /cannot be written: there is no such directory/,
+      },
+    });
     const nowhere = join(place, 'nothing', 'a');
     expectFailure(await at(nowhere), { code: 'ENOENT', path: nowhere, message: /cannot be written/ });
     if (process.platform !== 'win32') expectFailure(await at('/dev/null'), { code: 'EINVAL' });
@@ -267,10 +276,20 @@ describe('convertModel', () => {
     writeEmptyModel(huge, { layers: 1, embedding: 4096, feedForward: 64, vocabulary: 2 ** 24 });
     const { place, path } = output();
     expectFailure(await rejection(() => convertModel(huge, path, int8)), {
-      ...{ code: 'ERR_WKV_MEMORY', message: /takes \d+\.\d\d GiB, but the disk has only/, path },
+      ...{
+        code: 'ERR_WKV_MEMORY',
+        message: /takes \d+\.\d\d GiB, but the disk has only \d+\.\d\d [GM]iB free/,
+        path,
+      },
     });
     expect(readdirSync(place)).toEqual([]);
     unlinkSync(huge);
+  });
+
+  testOnLinux('does not take a place that does not say how much room it has for a full one', async () => {
+    expectFailure(await rejection(() => convertModel(source, '/proc/wkv', int8)), {
+      ...{ path: '/proc/wkv', message: /cannot be written/ },
+    });
   });
 
   test('that fails leaves nothing, and what was there as it was', async () => {
