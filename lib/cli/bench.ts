@@ -3,7 +3,7 @@ import { integer } from './arguments';
 import type { Interruption } from './interruption';
 import { library } from './library';
 import { measure, promptTokens, spreadOf, type Round, type Spread } from './measurements';
-import { addLoadOptions, load, type ModelFlags } from './model-options';
+import { addLoadOptions, load, refuseArguments, type ModelFlags } from './model-options';
 import { RoundsBar } from './progress';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory } from './weights';
@@ -39,7 +39,9 @@ export function addBench(program: Command, interruption: Interruption): void {
     .option('--rounds <number>', 'how often everything is measured, by turns', integer(1, 1000), 5)
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
+    .allowExcessArguments()
     .action(async (options: Options) => {
+      refuseArguments(command);
       const report = await bench(options, interruption.signal);
       process.stdout.write(options.json === true ? formatJson(report) : describe(report));
     });

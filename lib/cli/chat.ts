@@ -3,7 +3,7 @@ import { loadChat } from './chat-files';
 import { chatByLines } from './chat-lines';
 import { TerminalChat } from './chat-terminal';
 import type { Interruption } from './interruption';
-import { addModelOptions, load, requireTokenizer, type ModelFlags } from './model-options';
+import { addModelOptions, load, refuseArguments, requireTokenizer, type ModelFlags } from './model-options';
 import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sampling-options';
 import { templates, type TemplateName } from '../chat/templates';
 
@@ -47,7 +47,9 @@ export function addChat(program: Command, interruption: Interruption): void {
   addSamplingOptions(command, { maxTokens: 1024, stop: "the template's" })
     .option('--json', 'print one JSON object for each reply')
     .addHelpText('after', examples)
+    .allowExcessArguments()
     .action(async (options: Options) => {
+      refuseArguments(command);
       await chat(options, interruption.signal);
     });
 }

@@ -47,6 +47,12 @@ export function addLoadOptions(command: Command): Command {
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256));
 }
 
+/** Refuses arguments, for a command that has none: who gives one, most likely means a model. */
+export function refuseArguments(command: Command): void {
+  if (command.args.length === 0) return;
+  command.error(`error: ${command.name()} takes no arguments: put --model before the path of a model`);
+}
+
 export function vocabularyOption(): Option {
   return new Option('--vocabulary <file>', 'a vocabulary in the format of rwkv_vocab_v20230424.txt');
 }
