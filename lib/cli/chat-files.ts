@@ -36,7 +36,7 @@ async function placeToSave(path: string): Promise<string> {
   const file = await openFile(place);
   try {
     if (!(await isConversation(file)))
-      throw new Error('another file is there, and no conversation to replace');
+      throw new Error('the file that is there is no conversation that /save wrote');
   } finally {
     await file.close();
   }

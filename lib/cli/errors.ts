@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from 'node:util';
+import { getSystemErrorMap, stripVTControlCharacters } from 'node:util';
 import { printable } from './terminal';
 
 /** Exit codes of all commands. */
@@ -48,5 +48,8 @@ const reasons: ReadonlyMap<unknown, string> = new Map([
 /** Why something could not be done with a file. */
 export function systemReason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return reasons.get(Reflect.get(error, 'code')) ?? error.message;
+  const reason = reasons.get(Reflect.get(error, 'code'));
+  // What Node adds, the code, the call and the path, is left out.
+  const [, words] = getSystemErrorMap().get(Number(Reflect.get(error, 'errno'))) ?? [];
+  return reason ?? words ?? error.message;
 }

@@ -47,7 +47,9 @@ describe('a conversation that is saved', () => {
     const folderOfIt = place();
     const file = join(folderOfIt, 'precious');
     writeFileSync(file, content);
-    expect(await reasonFor(file)).toMatch(/cannot write .*precious: another file is there/);
+    expect(await reasonFor(file)).toMatch(
+      /cannot write .*precious: the file that is there is no conversation/,
+    );
     expect(readFileSync(file, 'utf8')).toBe(content);
     expect(readdirSync(folderOfIt)).toEqual(['precious']);
   });

@@ -100,6 +100,7 @@ describe('wkv chat without a terminal', () => {
       await wkv(chat('--load', join(folder, 'no.chat'))),
       /cannot read .*no\.chat: there is no such/,
     );
+    expectFailure(await wkv(chat('--load', 'x'.repeat(300))), /cannot read x+: [^:/]+\n$/);
     expectFailure(await wkv(chat('--load', path)), /cannot read .*endless\.pth: it is no conversation/);
     expectFailure(await wkv(chat('--load', folder)), /cannot read .*: it is a directory, not a file/);
     const bytes = model.createChat().serialize();
@@ -262,7 +263,7 @@ describe('wkv chat on a terminal', () => {
     terminal.type(`/save ${join(folder, 'missing/typed.chat')}\r`);
     await terminal.until(/error: cannot write .*missing\/typed\.chat: there is no such directory/);
     terminal.type(`/save ${path}\r`);
-    await terminal.until(/error: cannot write .*endless\.pth: another file is there/);
+    await terminal.until(/error: cannot write .*endless\.pth: the file that is there is no conversation/);
     terminal.type(`/load ${file}\r`);
     await terminal.until(/loaded: 1 exchange, the last one: hi/);
     terminal.type('/regenerate\r');
