@@ -129,7 +129,7 @@ describe("With statePrecision: 'f16'", () => {
           return Promise.resolve({ cancelled: false });
         },
       };
-      await call(new Session(half, native as NativeSession));
+      await call(Session.of(half, native as NativeSession));
       expect(asked).toMatchObject([{ rest: true, abandonable: true }]);
     },
   );
