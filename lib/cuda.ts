@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Device } from './device';
 import { WkvError } from './errors';
-import { fromNative, native, type CudaTarget } from './native';
+import { callNative, native, type CudaTarget } from './native';
 import { unpacked } from './unpacked';
 
 /** An NVIDIA GPU that models can be on. */
@@ -60,7 +60,8 @@ export function cudaLibrary(): string {
 export function cudaDevices(): { devices: CudaDevice[]; unusable: UnusableCudaDevice[] } {
   const devices: CudaDevice[] = [];
   const unusable: UnusableCudaDevice[] = [];
-  for (const [i, found] of listDevices().entries()) {
+  const library = cudaLibrary();
+  for (const [i, found] of callNative(() => native.cudaDevices(library)).entries()) {
     const device = `cuda:${i}`;
     if ('reason' in found) unusable.push({ device, ...found });
     else devices.push({ device, ...found });
@@ -105,13 +106,4 @@ export function chooseGpu(device: Device = 'auto') {
     throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
   }
   return gpuOf(gpu);
-}
-
-function listDevices() {
-  const library = cudaLibrary();
-  try {
-    return native.cudaDevices(library);
-  } catch (error) {
-    throw fromNative(error);
-  }
 }

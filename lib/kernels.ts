@@ -2,7 +2,7 @@ import { isFloat32Array, isInt8Array } from 'node:util/types';
 import { chooseGpu, cudaDevices, type CudaDevice, type UnusableCudaDevice } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
-import { fromNative, native } from './native';
+import { callNative, native } from './native';
 import { checkOptions, integer, outOfRange, wrongType, type Checks } from './options';
 import { usableThreads } from './threads';
 
@@ -97,7 +97,7 @@ export const kernels = Object.freeze({
     const group = wholeGroup('options.group', checked.group ?? 0, columns);
     const values = new Int8Array(rows * columns);
     const scales = new Float32Array(rows * Math.ceil(columns / group));
-    call(() => {
+    callNative(() => {
       native.kernels.quantizeInt8({ matrix: numbers, rows, columns, group, values, scales });
     });
     return { values, scales, group: checked.group ?? 0 };
@@ -133,7 +133,7 @@ export const kernels = Object.freeze({
     const output = new Float32Array(within('tokens * rows', tokens * rows));
     const threads = usableThreads();
     const cuda = chooseGpu(checked.device)?.target;
-    call(() => {
+    callNative(() => {
       native.kernels.gemmInt8({
         activations: x,
         values,
@@ -185,7 +185,7 @@ export const kernels = Object.freeze({
         : floats('state', checked.state, states).slice();
     const y = new Float32Array(count);
     const cuda = chooseGpu(checked.device)?.target;
-    call(() => {
+    callNative(() => {
       native.kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y, cuda });
     });
     return { y, state };
@@ -204,14 +204,6 @@ function cudaFeatures(): KernelFeatures['cuda'] {
   } catch (error) {
     if (error instanceof WkvError) return { available: false, reason: error.message };
     throw error;
-  }
-}
-
-function call(body: () => void): void {
-  try {
-    body();
-  } catch (error) {
-    throw fromNative(error);
   }
 }
 

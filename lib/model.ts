@@ -1,7 +1,7 @@
 import type { Chat } from './chat';
 import { createChat, type ChatOptions } from './chat/create';
 import { WkvError } from './errors';
-import { fromNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
+import { callNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
 import { randomSeed } from './random';
 import { toNativeSampling, type Drawing } from './sampling';
@@ -234,19 +234,11 @@ export class Model {
 
   /** What a session is to the addon. @internal */
   createNative(state: State | undefined): NativeSession {
-    try {
-      return this.#native.createSession(state && State.unwrap(state), randomSeed());
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return callNative(() => this.#native.createSession(state && State.unwrap(state), randomSeed()));
   }
 
   #stateOf(values: Float32Array): State {
-    try {
-      return State.of(this.#native.importState(values, randomSeed()));
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return State.of(callNative(() => this.#native.importState(values, randomSeed())));
   }
 
   #adopt(session: Session): Session {

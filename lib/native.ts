@@ -238,6 +238,24 @@ export function fromNative(error: unknown, details: WkvErrorDetails = {}): unkno
   return new WkvError(error.code, `${error.message}${hint}`, found);
 }
 
+/** Calls the addon; what it throws is as {@link fromNative} makes it. */
+export function callNative<Result>(call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** The same for calls whose result comes later. */
+export async function awaitNative<Result>(call: () => Promise<Result>): Promise<Result> {
+  try {
+    return await call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
 function isWkvCode(code: unknown): code is WkvErrorCode {
   return typeof code === 'string' && code.startsWith('ERR_WKV_');
 }

@@ -1,6 +1,6 @@
 import { isFloat32Array, isUint8Array } from 'node:util/types';
 import { WkvError } from './errors';
-import { fromNative, native, type NativeSampler, type NativeSamplerState } from './native';
+import { callNative, native, type NativeSampler, type NativeSamplerState } from './native';
 import { checkOptions, integer, number, outOfRange, seed as checkSeed, wrongType } from './options';
 import { randomSeed } from './random';
 import { samplingChecks, toNativeSampling, type Drawing, type SamplingOptions } from './sampling';
@@ -66,7 +66,7 @@ export class Sampler {
     if (logits.length === 0 || logits.length > mostLogits) {
       throw outOfRange('logits', `1 to ${mostLogits} numbers`, logits.length);
     }
-    const token = this.#call(() => this.#native.sample(logits));
+    const token = callNative(() => this.#native.sample(logits));
     if (token === undefined) {
       throw new WkvError(
         'ERR_WKV_STATE',
@@ -146,15 +146,7 @@ export class Sampler {
   }
 
   #create(state: NativeSamplerState): NativeSampler {
-    return this.#call(() => new native.Sampler(toNativeSampling(this.#options), state));
-  }
-
-  #call<Result>(call: () => Result): Result {
-    try {
-      return call();
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return callNative(() => new native.Sampler(toNativeSampling(this.#options), state));
   }
 }
 

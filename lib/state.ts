@@ -1,5 +1,5 @@
 import { isUint8Array } from 'node:util/types';
-import { fromNative, native, type NativeState } from './native';
+import { awaitNative, callNative, native, type NativeState } from './native';
 import { checkOptions, oneOf, wrongType } from './options';
 
 /** The number formats that a state can be saved in. */
@@ -47,11 +47,7 @@ export class State {
    */
   static deserialize(bytes: Uint8Array): State {
     if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
-    try {
-      return new State(native.State.deserialize(bytes));
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return new State(callNative(() => native.State.deserialize(bytes)));
   }
 
   /**
@@ -61,11 +57,7 @@ export class State {
    */
   static async deserializeAsync(bytes: Uint8Array): Promise<State> {
     if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
-    try {
-      return new State(await native.State.deserializeAsync(bytes));
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return new State(await awaitNative(() => native.State.deserializeAsync(bytes)));
   }
 
   /** Identifies the weights that the state belongs to; equal to `model.info.fingerprint`. */
@@ -86,11 +78,7 @@ export class State {
    * @throws {WkvError} `ERR_WKV_MEMORY`; `ERR_WKV_DEVICE` where they are on a GPU that was lost
    */
   values(): Float32Array {
-    try {
-      return this.#native.values();
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return callNative(() => this.#native.values());
   }
 
   /**
@@ -102,11 +90,7 @@ export class State {
    */
   serialize(options?: SerializeOptions): Uint8Array {
     const precision = checkPrecision(options);
-    try {
-      return this.#native.serialize(precision);
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return callNative(() => this.#native.serialize(precision));
   }
 
   /**
@@ -116,11 +100,7 @@ export class State {
    */
   async serializeAsync(options?: SerializeOptions): Promise<Uint8Array> {
     const precision = checkPrecision(options);
-    try {
-      return await this.#native.serializeAsync(precision);
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return await awaitNative(() => this.#native.serializeAsync(precision));
   }
 }
 
