@@ -1,4 +1,4 @@
-import { invalidType } from './token-ids';
+import { wrongType } from './options';
 import type { TokenizerLike } from './tokenizer';
 
 /**
@@ -57,7 +57,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 function toArray(tokens: unknown): number[] {
-  if (!isIterable(tokens)) throw invalidType('tokens', 'a number or an iterable of numbers', tokens);
+  if (!isIterable(tokens)) throw wrongType('tokens', 'a number or an iterable of numbers', tokens);
   return Array.from(tokens);
 }
 

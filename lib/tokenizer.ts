@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isNativeError, isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
-import { WkvError, type WkvErrorCode } from './errors';
-import { native } from './native';
-import { copyTokens, invalidType } from './token-ids';
+import { WkvError } from './errors';
+import { awaitNative, callNative, native } from './native';
+import { wrongType } from './options';
+import { copyTokens } from './token-ids';
 import { unpacked } from './unpacked';
 import {
   parseVocabulary,
@@ -128,7 +129,7 @@ export class Tokenizer implements TokenizerLike {
    */
   static fromVocabulary(path: string | URL): Tokenizer {
     if (typeof path !== 'string' && !(path instanceof URL))
-      throw invalidType('path', 'a string or a URL', path);
+      throw wrongType('path', 'a string or a URL', path);
     const name = typeof path === 'string' ? path : fileURLToPath(path);
     return Tokenizer.fromText(readVocabularyFile(name), name);
   }
@@ -142,9 +143,10 @@ export class Tokenizer implements TokenizerLike {
   /** The tokenizer of a vocabulary that the file at `path` holds. @internal */
   static fromParsed(vocabulary: ParsedVocabulary & { endOfText?: number }, path: string): Tokenizer {
     try {
-      return new Tokenizer(vocabulary, vocabulary.endOfText);
+      return callNative(() => new Tokenizer(vocabulary, vocabulary.endOfText));
     } catch (cause) {
-      throw asWkvError(cause, path);
+      if (!(cause instanceof WkvError)) throw cause;
+      throw new WkvError(cause.code, `${path}: ${cause.message}`, { path, cause });
     }
   }
 
@@ -158,12 +160,8 @@ export class Tokenizer implements TokenizerLike {
    */
   encode(text: string | Uint8Array): Uint32Array {
     if (typeof text !== 'string' && !isUint8Array(text))
-      throw invalidType('text', 'a string or a Uint8Array', text);
-    try {
-      return this.vocabulary.encode(typeof text === 'string' ? Buffer.from(text, 'utf8') : text);
-    } catch (cause) {
-      throw asWkvError(cause);
-    }
+      throw wrongType('text', 'a string or a Uint8Array', text);
+    return callNative(() => this.vocabulary.encode(bytesOfText(text)));
   }
 
   /**
@@ -204,11 +202,7 @@ export class Tokenizer implements TokenizerLike {
 
   /** Like {@link encode}, on another thread. @internal */
   async encodeAsync(text: string | Uint8Array): Promise<Uint32Array> {
-    try {
-      return await this.vocabulary.encodeAsync(typeof text === 'string' ? Buffer.from(text, 'utf8') : text);
-    } catch (cause) {
-      throw asWkvError(cause);
-    }
+    return await awaitNative(() => this.vocabulary.encodeAsync(bytesOfText(text)));
   }
 
   /** A decoder for tokens that come one by one; it never emits half a character. */
@@ -234,16 +228,10 @@ function sha256OfLines(text: Uint8Array): string {
   return createHash('sha256').update(whole, 'latin1').digest('hex');
 }
 
-function isMissing(error: unknown): boolean {
-  return isNativeError(error) && 'code' in error && error.code === 'ENOENT';
+function bytesOfText(text: string | Uint8Array): Uint8Array {
+  return typeof text === 'string' ? Buffer.from(text, 'utf8') : text;
 }
 
-/** The addon's errors carry the codes of {@link WkvError}; everything else stays what it is. */
-function asWkvError(error: unknown, path?: string): unknown {
-  const codes: readonly WkvErrorCode[] = ['ERR_WKV_FORMAT', 'ERR_WKV_TOKEN', 'ERR_WKV_MEMORY'];
-  if (!isNativeError(error) || !('code' in error)) return error;
-  const code = codes.find((known) => known === error.code);
-  if (code === undefined) return error;
-  const message = path === undefined ? error.message : `${path}: ${error.message}`;
-  return new WkvError(code, message, { cause: error, ...(path === undefined ? {} : { path }) });
+function isMissing(error: unknown): boolean {
+  return isNativeError(error) && 'code' in error && error.code === 'ENOENT';
 }

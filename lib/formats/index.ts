@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { wrongType } from '../options';
 import { unpacked } from '../unpacked';
 import { openModelDirectory, openModelFile } from './model-directory';
 import { withCanonicalNames } from './namings/canonical';
@@ -56,13 +57,7 @@ export async function openTensorDirectory(
 function absolutePath(path: unknown): string {
   if (path instanceof URL) return unpacked(fileURLToPath(path));
   if (typeof path === 'string' && path !== '') return unpacked(resolve(path));
-  const found = path === '' ? 'an empty text' : typeof path;
-  throw Object.assign(
-    new TypeError(`The path of a model has to be a non-empty string or a file: URL, not ${found}`),
-    {
-      code: 'ERR_INVALID_ARG_TYPE',
-    },
-  );
+  throw wrongType('path', 'a non-empty string or a file: URL', path);
 }
 
 async function isDirectory(path: string): Promise<boolean> {
