@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import { chooseGpu, usableGpus } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
@@ -6,7 +5,17 @@ import { openTensorDirectory, type TensorDirectory } from './formats';
 import { runJob } from './job';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
-import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
+import {
+  abortSignal,
+  boolean,
+  callback,
+  checkOptions,
+  integer,
+  number,
+  oneOf,
+  pathText,
+  wrongType,
+} from './options';
 import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
@@ -83,7 +92,7 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const { device = 'auto', signal } = checked;
   const gpu = chooseGpu(device);
   const directory = await openTensorDirectory(path, { signal });
-  const name = path instanceof URL ? fileURLToPath(path) : path;
+  const name = pathText('path', path);
   try {
     const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
     if (automatic !== undefined) {

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { isProxy } from 'node:util/types';
 
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
@@ -46,6 +47,14 @@ function isKey<Options extends object>(checks: Checks<Options>, key: string): ke
 export function text(name: string, value: unknown): string {
   if (typeof value !== 'string') throw wrongType(name, 'a string', value);
   return value;
+}
+
+/** A path, given as that or as a `file:` URL. */
+export function pathText(name: string, value: unknown): string {
+  const path = value instanceof URL ? fileURLToPath(value) : value;
+  if (typeof path !== 'string' || path === '')
+    throw wrongType(name, 'a non-empty path or a file: URL', value);
+  return path;
 }
 
 export function boolean(name: string, value: unknown): boolean {

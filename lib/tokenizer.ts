@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { isNativeError, isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
 import { WkvError } from './errors';
 import { awaitNative, callNative, native } from './native';
-import { wrongType } from './options';
+import { pathText, wrongType } from './options';
 import { copyTokens } from './token-ids';
 import { unpacked } from './unpacked';
 import {
@@ -125,12 +124,11 @@ export class Tokenizer implements TokenizerLike {
    *
    * @param path a path or a `file:` URL
    * @throws {WkvError} `ERR_WKV_FORMAT` where the file is no vocabulary, with the line
+   * @throws {TypeError} where the path is neither, or empty
    * @throws the file system's own error where the file cannot be read
    */
   static fromVocabulary(path: string | URL): Tokenizer {
-    if (typeof path !== 'string' && !(path instanceof URL))
-      throw wrongType('path', 'a string or a URL', path);
-    const name = typeof path === 'string' ? path : fileURLToPath(path);
+    const name = pathText('path', path);
     return Tokenizer.fromText(readVocabularyFile(name), name);
   }
 

@@ -1,11 +1,10 @@
-import { fileURLToPath } from 'node:url';
 import { WkvError } from './errors';
 import { openTensorDirectory, type StoredTensor, type TensorDirectory } from './formats';
 import { quoted } from './formats/failures';
 import { shapeText } from './formats/layout';
 import { turned } from './formats/namings/naming';
 import { fromNative, native } from './native';
-import { abortSignal, checkOptions, oneOf } from './options';
+import { abortSignal, checkOptions, oneOf, pathText } from './options';
 import { layerNumbers, type StateDimensions } from './state-layouts';
 
 export interface TunedStateOptions {
@@ -32,7 +31,7 @@ export async function readTunedState(
     throw new WkvError('ERR_WKV_UNSUPPORTED', 'states of RWKV-4 are not tuned');
   }
   const directory = await openTensorDirectory(path, { signal });
-  const name = path instanceof URL ? fileURLToPath(path) : path;
+  const name = pathText('path', path);
   try {
     const layers = findLayers(directory, dimensions, name);
     const isValueFirst = (layout ?? (/\.(?:st|state)$/i.test(name) ? 'web-rwkv' : 'BlinkDL')) === 'BlinkDL';

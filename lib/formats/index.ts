@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { wrongType } from '../options';
+import { pathText } from '../options';
 import { unpacked } from '../unpacked';
 import { openModelDirectory, openModelFile } from './model-directory';
 import { withCanonicalNames } from './namings/canonical';
@@ -41,7 +40,7 @@ export async function openTensorDirectory(
   { signal }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
-  const absolute = absolutePath(path);
+  const absolute = unpacked(resolve(pathText('path', path)));
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, { signal })
     : await openModelFile(absolute, { signal });
@@ -52,12 +51,6 @@ export async function openTensorDirectory(
     await directory.close();
     throw error;
   }
-}
-
-function absolutePath(path: unknown): string {
-  if (path instanceof URL) return unpacked(fileURLToPath(path));
-  if (typeof path === 'string' && path !== '') return unpacked(resolve(path));
-  throw wrongType('path', 'a non-empty string or a file: URL', path);
 }
 
 async function isDirectory(path: string): Promise<boolean> {
