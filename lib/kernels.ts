@@ -85,12 +85,9 @@ export const kernels = Object.freeze({
    * @throws {TypeError} or {RangeError} for arguments that do not fit together, or a number that is not finite
    */
   quantizeInt8(matrix: Float32Array, options: QuantizeInt8Options): Int8Matrix {
-    const checked = checkOptions<QuantizeInt8Options>(options, {
-      rows: size,
-      columns: size,
-      group: groupSize,
-    });
-    const { rows, columns } = required(checked, ['rows', 'columns'], 'options');
+    const checks: Checks<QuantizeInt8Options> = { rows: size, columns: size, group: groupSize };
+    const checked = checkOptions(options, checks, 'options', ['rows', 'columns']);
+    const { rows, columns } = checked;
     const numbers = floats('matrix', matrix, rows * columns);
     const bad = numbers.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) throw outOfRange(`matrix[${bad}]`, 'a finite number', numbers[bad]);
@@ -120,19 +117,16 @@ export const kernels = Object.freeze({
       columns: size,
       device: anyDevice,
     };
-    const checked = checkOptions<GemmInt8Arguments>(gemm, checks, 'arguments');
-    const { weights, tokens, rows, columns, activations } = required(
-      checked,
-      ['activations', 'weights', 'tokens', 'rows', 'columns'],
-      'arguments',
-    );
+    const needed = ['activations', 'weights', 'tokens', 'rows', 'columns'] as const;
+    const given = checkOptions(gemm, checks, 'arguments', needed);
+    const { weights, tokens, rows, columns, activations } = given;
     const group = wholeGroup('weights.group', groupSize('weights.group', weights.group ?? 0), columns);
     const values = codes('weights.values', weights.values, rows * columns);
     const scales = floats('weights.scales', weights.scales, rows * Math.ceil(columns / group));
     const x = floats('activations', activations, tokens * columns);
     const output = new Float32Array(within('tokens * rows', tokens * rows));
     const threads = usableThreads();
-    const cuda = chooseGpu(checked.device)?.target;
+    const cuda = chooseGpu(given.device)?.target;
     callNative(() => {
       native.kernels.gemmInt8({
         activations: x,
@@ -164,12 +158,8 @@ export const kernels = Object.freeze({
       ...{ r: array, k: array, v: array, w: array, u: array, state: array },
       ...{ batch: size, tokens: size, heads: size, headSize: integer(1, 4096), device: anyDevice },
     };
-    const checked = checkOptions<Wkv5Arguments>(wkv, checks, 'arguments');
-    const given = required(
-      checked,
-      ['r', 'k', 'v', 'w', 'u', 'batch', 'tokens', 'heads', 'headSize'],
-      'arguments',
-    );
+    const needed = ['r', 'k', 'v', 'w', 'u', 'batch', 'tokens', 'heads', 'headSize'] as const;
+    const given = checkOptions(wkv, checks, 'arguments', needed);
     const { batch, tokens, heads, headSize } = given;
     const channels = heads * headSize;
     const count = batch * tokens * channels;
@@ -180,11 +170,11 @@ export const kernels = Object.freeze({
     const w = floats('w', given.w, channels);
     const u = floats('u', given.u, channels);
     const state =
-      checked.state === undefined
+      given.state === undefined
         ? new Float32Array(within('the state', states))
-        : floats('state', checked.state, states).slice();
+        : floats('state', given.state, states).slice();
     const y = new Float32Array(count);
-    const cuda = chooseGpu(checked.device)?.target;
+    const cuda = chooseGpu(given.device)?.target;
     callNative(() => {
       native.kernels.wkv5({ r, k, v, w, u, state, batch, tokens, heads, headSize, y, cuda });
     });
@@ -205,17 +195,6 @@ function cudaFeatures(): KernelFeatures['cuda'] {
     if (error instanceof WkvError) return { available: false, reason: error.message };
     throw error;
   }
-}
-
-function required<Options extends object, Key extends keyof Options & string>(
-  options: Partial<Options>,
-  keys: readonly Key[],
-  called: string,
-): Required<Pick<Options, Key>> {
-  for (const key of keys) {
-    if (options[key] === undefined) throw wrongType(`${called}.${key}`, 'a value', undefined);
-  }
-  return options as Required<Pick<Options, Key>>;
 }
 
 function groupSize(name: string, value: unknown): number {

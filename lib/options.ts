@@ -9,7 +9,8 @@ export type Checks<Options> = {
 };
 
 /**
- * A copy of `options` with every value checked, without a prototype. Messages call it `called`.
+ * A copy of `options` with every value checked, without a prototype. Messages call it `called`. What is `required` is
+ * checked even if it is not given: checks refuse `undefined`.
  *
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE`, or `ERR_INVALID_ARG_VALUE` for a key that does not exist
  * @throws {RangeError} `ERR_OUT_OF_RANGE`
@@ -17,21 +18,34 @@ export type Checks<Options> = {
 export function checkOptions<Options extends object>(
   options: unknown,
   checks: Checks<Options>,
+  called?: string,
+): Partial<Options>;
+export function checkOptions<Options extends object>(
+  options: unknown,
+  checks: Checks<Options>,
+  called: string,
+  required: readonly (keyof Options & string)[],
+): Options;
+export function checkOptions<Options extends object>(
+  options: unknown,
+  checks: Checks<Options>,
   called = 'options',
+  required: readonly (keyof Options & string)[] = [],
 ): Partial<Options> {
   const result = withoutPrototype<Partial<Options>>({});
-  if (options === undefined) return result;
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw wrongType(called, 'an object', options);
+  const given = options === undefined ? {} : options;
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw wrongType(called, 'an object', given);
   }
-  for (const key of Object.keys(options)) {
+  for (const key of Object.keys(given)) {
     if (!isKey(checks, key)) {
       const known = Object.keys(checks).join(', ');
       throw wrongValue(`${called}.${key}: there is no such option; there are ${known}`);
     }
-    const value: unknown = Reflect.get(options, key);
+    const value: unknown = Reflect.get(given, key);
     if (value !== undefined) result[key] = checks[key](`${called}.${key}`, value);
   }
+  for (const key of required) result[key] ??= checks[key](`${called}.${key}`, undefined);
   return result;
 }
 
@@ -100,8 +114,9 @@ export function oneOf<Word extends string>(...words: readonly Word[]) {
   return (name: string, value: unknown): Word => {
     const found = words.find((word) => word === value);
     if (found === undefined) {
-      const expected = words.map((word) => `'${word}'`).join(', ');
-      throw wrongValue(`${name}: expected one of ${expected}, found ${show(value)}`);
+      const expected = `one of ${words.map((word) => `'${word}'`).join(', ')}`;
+      if (value === undefined) throw wrongType(name, expected, value);
+      throw wrongValue(`${name}: expected ${expected}, found ${show(value)}`);
     }
     return found;
   };

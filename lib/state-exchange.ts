@@ -1,6 +1,6 @@
 import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
-import { checkOptions, oneOf, wrongType } from './options';
+import { checkOptions, oneOf, wrongType, type Checks } from './options';
 import {
   chatRwkvShapes,
   fromLayout,
@@ -48,10 +48,8 @@ export function importValues(values: unknown, dimensions: StateDimensions, optio
 }
 
 function checkLayout(options: unknown, { embedding, heads, headSize, architecture }: StateDimensions) {
-  const { layout } = checkOptions<StateLayoutOptions>(options, { layout: oneOf(...stateLayouts) });
-  if (layout === undefined) {
-    throw wrongType('options.layout', stateLayouts.map((name) => `'${name}'`).join(' or '), layout);
-  }
+  const checks: Checks<StateLayoutOptions> = { layout: oneOf(...stateLayouts) };
+  const { layout } = checkOptions(options, checks, 'options', ['layout']);
   if (layout === 'web-rwkv' && architecture !== 'rwkv4' && heads * headSize !== embedding) {
     throw new WkvError(
       'ERR_WKV_STATE',

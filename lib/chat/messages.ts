@@ -82,9 +82,8 @@ export function checkMessages(name: string, value: unknown): ChatMessage[] {
       message,
       { role: oneOf('system', 'user', 'assistant'), content: text, thinking: text },
       called,
+      ['role', 'content'],
     );
-    if (role === undefined) throw wrongType(`${called}.role`, 'a string', role);
-    if (content === undefined) throw wrongType(`${called}.content`, 'a string', content);
     return { role, content, ...(thinking === undefined ? {} : { thinking }) };
   });
 }

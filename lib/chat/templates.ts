@@ -105,7 +105,7 @@ export function nameOf(template: Template): TemplateName | undefined {
 
 /** A checked copy of a template that a caller made. */
 export function checkTemplate(name: string, value: unknown): Template {
-  const checked = checkOptions<Template>(
+  return checkOptions<Template>(
     value,
     {
       system: textMaker,
@@ -119,13 +119,8 @@ export function checkTemplate(name: string, value: unknown): Template {
       cleanReply: textMaker,
     },
     name,
+    ['system', 'user', 'label', 'separator', 'stop'],
   );
-  const { system, user, label, separator, stop } = checked;
-  const required = { system, user, label, separator, stop };
-  for (const [key, found] of Object.entries(required)) {
-    if (found === undefined) throw wrongType(`${name}.${key}`, 'what every template has', undefined);
-  }
-  return checked as Template;
 }
 
 /** The function, which from now on fails if it returns anything but text. */

@@ -97,7 +97,10 @@ describe('model.exportState refuses', () => {
       failing('exportState', 5, { layout: 'rwkv.cpp' }),
       invalidArgument(/state: expected a State/),
     );
-    expectFailure(failing('exportState', state), invalidArgument(/options\.layout: expected 'ChatRWKV' or/));
+    expectFailure(
+      failing('exportState', state),
+      invalidArgument(/options\.layout: expected one of 'ChatRWKV'/),
+    );
     for (const layout of ['rwkv', '', 3]) {
       expectFailure(failing('exportState', state, { layout }), invalidArgument(/options\.layout/));
     }
