@@ -1,5 +1,7 @@
 import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
+import { shapeText } from './formats/layout';
+import { elementsOf } from './formats/views';
 import { checkOptions, oneOf, wrongType, type Checks } from './options';
 import {
   chatRwkvShapes,
@@ -34,7 +36,7 @@ export function exportValues(
   let begin = 0;
   return chatRwkvShapes(dimensions).map((shape) => {
     const first = begin;
-    begin += elementsOf(shape);
+    begin += elementsOf({ shape });
     return { shape, data: numbers.slice(first, begin) };
   });
 }
@@ -81,8 +83,9 @@ function joinTensors(tensors: unknown, dimensions: StateDimensions): Float32Arra
   const numbers = new Float32Array(dimensions.layers * layerNumbers(dimensions));
   let end = 0;
   for (const [index, shape] of shapes.entries()) {
-    numbers.set(checkTensor(`values[${index}]`, tensors[index], shape), end);
-    end += elementsOf(shape);
+    const data = checkTensor(`values[${index}]`, tensors[index], shape);
+    numbers.set(data, end);
+    end += data.length;
   }
   return numbers;
 }
@@ -98,18 +101,11 @@ function checkTensor(name: string, tensor: unknown, expected: readonly number[])
   if (shape.length !== expected.length || expected.some((size, axis) => size !== shape[axis])) {
     throw otherState(name, shapeText(expected), shapeText(shape));
   }
-  if (data.length !== elementsOf(expected)) {
-    throw otherState(`${name}.data`, `${elementsOf(expected)} numbers`, `${data.length} numbers`);
+  const numbers = elementsOf({ shape: expected });
+  if (data.length !== numbers) {
+    throw otherState(`${name}.data`, `${numbers} numbers`, `${data.length} numbers`);
   }
   return data;
-}
-
-function elementsOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
-function shapeText(shape: readonly unknown[]): string {
-  return `[${shape.slice(0, 8).join(', ')}]`;
 }
 
 function otherState(what: string, expected: string, found: string): WkvError {
