@@ -2,7 +2,7 @@ import { WkvError } from './errors';
 import { openTensorDirectory, type StoredTensor, type TensorDirectory } from './formats';
 import { quoted } from './formats/failures';
 import { shapeText } from './formats/layout';
-import { turned } from './formats/namings/naming';
+import { transposed } from './formats/views';
 import { fromNative, native } from './native';
 import { abortSignal, checkOptions, oneOf, pathText } from './options';
 import { layerNumbers, type StateDimensions } from './state-layouts';
@@ -36,7 +36,7 @@ export async function readTunedState(
     const layers = findLayers(directory, dimensions, name);
     const isValueFirst = (layout ?? (/\.(?:st|state)$/i.test(name) ? 'web-rwkv' : 'BlinkDL')) === 'BlinkDL';
     const isWanted = isValueFirst === (dimensions.architecture === 'rwkv7');
-    const tensors = isWanted ? layers : layers.map(turned);
+    const tensors = isWanted ? layers : layers.map(transposed);
     const numbers = await native.readElements({ ...directory, tensors });
     signal?.throwIfAborted();
     return intoStates(numbers, dimensions);

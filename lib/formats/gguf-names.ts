@@ -22,8 +22,8 @@ type View = (tensor: StoredTensor, name: string, model: GgufModel, path: string)
 
 const asIs: View = (tensor, name) => [{ ...tensor, name }];
 const vector: View = (tensor, name) => [perChannel(tensor, name)];
-const turned: View = (tensor, name, _, path) => {
-  if (tensor.shape.length >= 2) return [transposed(tensor, name)];
+const transposedView: View = (tensor, name, _, path) => {
+  if (tensor.shape.length >= 2) return [{ ...transposed(tensor), name }];
   throw corrupt(path, `the tensor ${quoted(tensor.name)} has the shape ${shapeText(tensor.shape)}`, {
     tensor: tensor.name,
     expected: 'two dimensions or more',
@@ -99,17 +99,17 @@ const ofLayer: Readonly<Record<GgufArchitecture, Names>> = {
     ...matrices('channel_mix', 'ffn', ['receptance']),
     ...each('time_mix_lerp', 'att.time_maa_', ['x', 'w', 'k', 'v', 'r', 'g'], vector),
     ['time_mix_lerp_fused.weight', ['att.time_maa_', stacked('w', 'k', 'v', 'r', 'g')]],
-    ...each('time_mix', 'att.time_maa_', ['w1', 'w2'], turned),
+    ...each('time_mix', 'att.time_maa_', ['w1', 'w2'], transposedView),
     ['time_mix_first.weight', ['att.time_faaaa', heads]],
     ['time_mix_decay.weight', ['att.time_decay', vector]],
-    ...each('time_mix_decay', 'att.time_decay_', ['w1', 'w2'], turned),
+    ...each('time_mix_decay', 'att.time_decay_', ['w1', 'w2'], transposedView),
     ...each('channel_mix_lerp', 'ffn.time_maa_', ['k', 'r'], vector),
   ]),
   rwkv7: new Map([
     ...common,
     ['time_mix_lerp_fused.weight', ['att.x_', stacked('r', 'w', 'k', 'v', 'a', 'g')]],
     ...each('time_mix', 'att.', ['w0', 'a0', 'v0', 'k_k', 'k_a'], vector),
-    ...each('time_mix', 'att.', ['w1', 'w2', 'a1', 'a2', 'v1', 'v2', 'g1', 'g2'], turned),
+    ...each('time_mix', 'att.', ['w1', 'w2', 'a1', 'a2', 'v1', 'v2', 'g1', 'g2'], transposedView),
     ['time_mix_r_k.weight', ['att.r_k', heads]],
     ...each('channel_mix_lerp', 'ffn.x_', ['k'], vector),
   ]),

@@ -37,12 +37,12 @@ export function rwkvCppViews(tensor: StoredTensor, model: RwkvCppModel, path: st
       if (kind === 'time_faaaa') return [perHead(tensor, model)];
       return [kind.startsWith('time_mix_') ? perChannel(tensor, name) : tensor];
     case 6:
-      if (/^time_(?:maa|decay)_w\d$/.test(kind)) return [turned(tensor)];
+      if (/^time_(?:maa|decay)_w\d$/.test(kind)) return [transposed(tensor)];
       if (kind === 'time_faaaa') return [perHead(tensor, model)];
       return [kind.startsWith('time_') ? perChannel(tensor, name) : tensor];
     case 7:
       if (kind === 'x_rwkvag') return shifts(tensor, block, path);
-      return [/^[wavg][12]$/.test(kind) ? turned(tensor) : tensor];
+      return [/^[wavg][12]$/.test(kind) ? transposed(tensor) : tensor];
   }
 }
 
@@ -68,9 +68,4 @@ function perHead(tensor: StoredTensor, { attention }: RwkvCppModel): StoredTenso
   // Where there is only one head, its dimension is dropped.
   const isOneHead = shape.length === 1 && shape[0] === attention;
   return reshaped(tensor, tensor.name, isOneHead ? [1, ...shape] : shape);
-}
-
-/** Where it is no matrix, the engine will say so. */
-function turned(tensor: StoredTensor): StoredTensor {
-  return tensor.shape.length < 2 ? tensor : transposed(tensor, tensor.name);
 }

@@ -1,8 +1,8 @@
 import { contiguousStrides } from './layout';
 import { bytesOfNumbers, type StoredTensor } from './tensor-directory';
 
-// Tensors of ggml's files, which lie without gaps, as BlinkDL shapes them. What was transposed for ggml is one
-// again by its strides.
+// What other programs have made of BlinkDL's tensors, taken back: by shapes and strides, where they lie. All but what is
+// transposed have to lie without gaps, as they do in ggml's files.
 
 /** The number of elements. */
 export function elementsOf({ shape }: Pick<StoredTensor, 'shape'>): number {
@@ -19,13 +19,13 @@ export function perChannel(tensor: StoredTensor, name: string): StoredTensor {
   return reshaped(tensor, name, [1, 1, elementsOf(tensor)]);
 }
 
-/** With its last two dimensions exchanged; of two or more dimensions. */
-export function transposed(tensor: StoredTensor, name: string): StoredTensor {
-  const swap = (values: readonly number[]): number[] => [
-    ...values.slice(0, -2),
-    ...values.slice(-2).reverse(),
+/** A matrix with its rows as columns, or each matrix of a stack; a vector as it is. */
+export function transposed(tensor: StoredTensor): StoredTensor {
+  const swap = (numbers: readonly number[]): number[] => [
+    ...numbers.slice(0, -2),
+    ...numbers.slice(-2).reverse(),
   ];
-  return { ...tensor, name, shape: swap(tensor.shape), strides: swap(tensor.strides) };
+  return { ...tensor, shape: swap(tensor.shape), strides: swap(tensor.strides) };
 }
 
 /** Several tensors for channels that lie one after another; there are whole blocks of each. */

@@ -1,5 +1,6 @@
 import { bytesOfNumbers, type StoredTensor } from '../tensor-directory';
-import { asRow, turned, type Naming } from './naming';
+import { transposed } from '../views';
+import { asRow, type Naming } from './naming';
 
 /** What a tensor is called here, and what has to be done to its shape. */
 interface Place {
@@ -39,8 +40,8 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
   ]),
   // The matrices of low rank are linear layers there, [out, in]; BlinkDL has them as [in, out].
   ...['w', 'a', 'v', 'g'].flatMap((letter): [string, Place][] => [
-    [`attn.${letter}_lora.lora.0.weight`, { name: `att.${letter}1`, form: turned }],
-    [`attn.${letter}_lora.lora.2.weight`, { name: `att.${letter}2`, form: turned }],
+    [`attn.${letter}_lora.lora.0.weight`, { name: `att.${letter}1`, form: transposed }],
+    [`attn.${letter}_lora.lora.2.weight`, { name: `att.${letter}2`, form: transposed }],
     [`attn.${letter}_lora.lora.2.bias`, { name: `att.${letter}0`, form: asRow }],
   ]),
   ...[...shifts, 'k_k', 'k_a'].map((name): [string, Place] => [

@@ -9,15 +9,6 @@ export type Translation = (tensor: StoredTensor) => StoredTensor[];
  */
 export type Naming = (directory: TensorDirectory) => Translation | undefined;
 
-/** A matrix with its rows as columns, or each matrix of a stack, where it lies. */
-export function turned(tensor: StoredTensor): StoredTensor {
-  const swap = (numbers: readonly number[]): number[] => [
-    ...numbers.slice(0, -2),
-    ...numbers.slice(-2).reverse(),
-  ];
-  return { ...tensor, shape: swap(tensor.shape), strides: swap(tensor.strides) };
-}
-
 /** A vector [n] as BlinkDL has most of them, [1, 1, n]. */
 export function asRow(tensor: StoredTensor): StoredTensor {
   const { shape, strides } = tensor;

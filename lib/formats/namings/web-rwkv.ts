@@ -1,29 +1,30 @@
 import type { StoredTensor, TensorEntry } from '../tensor-directory';
-import { turned, type Naming, type Translation } from './naming';
+import { transposed } from '../views';
+import type { Naming, Translation } from './naming';
 
 const matricesOfVersion6 = /\.(?:time_maa_w[12]|time_decay_w[12]|time_state)$/;
 const lowRankOfVersion7 = /\.att\.[wavg]([12])$/;
 
 const version5: Translation = (tensor) => {
   const name = tensor.name.replace(/\.time_first$/, '.time_faaaa');
-  return [{ ...(name.endsWith('.time_state') ? turned(tensor) : tensor), name }];
+  return [{ ...(name.endsWith('.time_state') ? transposed(tensor) : tensor), name }];
 };
 
 const version6: Translation = (tensor) => {
   const name = tensor.name.replace(/\.time_first$/, '.time_faaaa').replace('.time_mix_', '.time_maa_');
-  return [{ ...(matricesOfVersion6.test(name) ? turned(tensor) : tensor), name }];
+  return [{ ...(matricesOfVersion6.test(name) ? transposed(tensor) : tensor), name }];
 };
 
 const version7: Translation = (tensor) => {
-  const isTurned = lowRankOfVersion7.test(tensor.name) || tensor.name.endsWith('.time_state');
-  return [isTurned ? turned(tensor) : tensor];
+  const isTransposed = lowRankOfVersion7.test(tensor.name) || tensor.name.endsWith('.time_state');
+  return [isTransposed ? transposed(tensor) : tensor];
 };
 
 /**
  * Of the `.st` files of web-rwkv and ai00, as their convert_safetensors.py writes them. RWKV-4 has BlinkDL's names
  * there. RWKV-5 has `time_first` beside a gate, where BlinkDL says `time_faaaa` (his `time_first` is older than gates,
  * and another number), RWKV-6 `time_mix_x` for `time_maa_x`. RWKV-7 has the same names, but its matrices of low rank
- * are turned, as those of RWKV-6 are, and tuned states of all three.
+ * are transposed, as those of RWKV-6 are, and tuned states of all three.
  */
 export const webRwkv: Naming = ({ format, tensors }) => {
   if (format !== 'safetensors') return undefined;
@@ -31,11 +32,11 @@ export const webRwkv: Naming = ({ format, tensors }) => {
   const has = (part: string): boolean => names.has(`blocks.0.att.${part}`);
   if (has('time_mix_x')) return version6;
   if (has('gate.weight') && has('time_first')) return version5;
-  return has('r_k') && areTurned(tensors) ? version7 : undefined;
+  return has('r_k') && areTransposed(tensors) ? version7 : undefined;
 };
 
 /** Whether the matrices of low rank are [out, in]. Square ones don't tell; where all are square, they are BlinkDL's. */
-function areTurned(tensors: readonly TensorEntry[]): boolean {
+function areTransposed(tensors: readonly TensorEntry[]): boolean {
   const embedding = tensors.find(({ name }) => name === 'emb.weight')?.shape[1];
   const lowRank = tensors.filter(({ shape: [rows, columns] }) => rows !== columns).filter(isLowRank);
   return lowRank.length > 0 && lowRank.every((tensor) => tensor.shape[isInner(tensor) ? 1 : 0] === embedding);
