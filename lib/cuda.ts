@@ -34,7 +34,7 @@ const libraries: Readonly<Record<string, string>> = {
  *
  * @throws {WkvError} `ERR_WKV_DEVICE` where there is none
  */
-export function cudaLibrary(): string {
+function cudaLibrary(): string {
   const named = process.env['WKV_CUDA_LIBRARY'];
   if (named !== undefined && named !== '') return named;
   const platform = `${process.platform}-${process.arch}`;

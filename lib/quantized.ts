@@ -2,7 +2,7 @@
 export const quantizedPrecisions = ['int8', 'int4'] as const;
 
 /** What a file's elements can be written as, one by one. */
-export const elementTypes = ['f32', 'f16', 'bf16'] as const;
+const elementTypes = ['f32', 'f16', 'bf16'] as const;
 
 export type ElementType = (typeof elementTypes)[number];
 

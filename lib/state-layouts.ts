@@ -14,7 +14,7 @@ export function layerNumbers({ architecture, embedding, heads, headSize }: State
 }
 
 /** Numbers that lie side by side there, and `step` apart here; the places of the first, from the state's begin. */
-export interface Run {
+interface Run {
   here: number;
   there: number;
   count: number;

@@ -16,7 +16,7 @@ const fixedBytes = 16;
 const checksumBytes = 32;
 
 /** A conversation as it is saved. */
-export interface SavedChat {
+interface SavedChat {
   /** The name of its template; without one, it had a template of its caller's. */
   template: TemplateName | undefined;
   beginning: Beginning;

@@ -4,7 +4,7 @@ import type { Beginning, Exchange } from './messages';
 import { isTemplateName, type TemplateName } from './templates';
 
 /** Where the state before a turn is: it follows from the turn before, has seen nothing, or is one that is saved. */
-export type Place = 'previous' | 'empty' | number;
+type Place = 'previous' | 'empty' | number;
 
 /** What a saved conversation says of itself before its states. */
 export interface ChatHeader {

@@ -7,7 +7,7 @@ import type { Session } from '../session';
 import type { State } from '../state';
 
 /** How a reply's tokens were counted: what they leave behind for the penalties of later replies. */
-export interface Counting extends Pick<Drawing, 'penaltyDecay' | 'penaltyExempt'> {
+interface Counting extends Pick<Drawing, 'penaltyDecay' | 'penaltyExempt'> {
   readonly sessionCounts: boolean;
 }
 

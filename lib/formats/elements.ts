@@ -4,7 +4,7 @@ import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
 
 /** Where everything of a plain `.safetensors` file lies. */
-export interface ElementsLayout {
+interface ElementsLayout {
   /** The file's first bytes, up to the first element. */
   header: Buffer;
   /** Byte offsets in the file. */

@@ -29,7 +29,7 @@ const rwkvCppTypes: readonly string[] = [
 ];
 
 /** A type as a file names it; `read` where it is one that is read. */
-export interface GgmlType {
+interface GgmlType {
   name: string;
   read: StoredType | BlockType | undefined;
 }

@@ -7,17 +7,10 @@ import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
 
-export type {
-  BlockType,
-  SourceFile,
-  StoredTensor,
-  StoredType,
-  TensorDirectory,
-  TensorEntry,
-} from './tensor-directory';
-export { bytesOfNumbers, formOf, isBlockType, storedTypeBytes } from './tensor-directory';
+export type { BlockType, StoredTensor, StoredType, TensorDirectory } from './tensor-directory';
+export { bytesOfNumbers, isBlockType, storedTypeBytes } from './tensor-directory';
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Ends the reading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }

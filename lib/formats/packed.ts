@@ -93,7 +93,7 @@ export interface PlannedMatrix extends Form {
 }
 
 /** Where everything of a packed file lies. */
-export interface PackedLayout {
+interface PackedLayout {
   /** The file's first bytes, up to the first block. */
   header: Buffer;
   /** Where in the header the fingerprint is, which is not known before all of the weights have been read. */

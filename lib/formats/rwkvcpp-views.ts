@@ -7,7 +7,7 @@ import { elementsOf, perChannel, reshaped, separated, transposed } from './views
 // It drops dimensions of 1 of what is called time_..., and adds one at the end of what has heads.
 
 /** What the tensors of a file say of the model. */
-export interface RwkvCppModel {
+interface RwkvCppModel {
   generation: 4 | 5 | 6 | 7;
   /** Channels of all heads together; 0 for RWKV-4. */
   attention: number;

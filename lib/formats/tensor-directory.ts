@@ -75,7 +75,7 @@ export interface StoredTensor extends TensorPlace {
 }
 
 /** Whether the stored numbers are the tensor's as they are. */
-export function isPlain(tensor: StoredTensor): tensor is StoredTensor & { type: StoredType } {
+function isPlain(tensor: StoredTensor): tensor is StoredTensor & { type: StoredType } {
   return !isBlockType(tensor.type) && tensor.applied === undefined && (tensor.scale ?? 1) === 1;
 }
 
@@ -88,7 +88,7 @@ export function plainType(tensor: StoredTensor): StoredType {
 }
 
 /** A matrix that a packed file has as the engine keeps it, in one block of bytes. */
-export interface PackedTensor extends TensorPlace {
+interface PackedTensor extends TensorPlace {
   type: 'packed';
   bytes: number;
   /** Columns that share a scale; 0: all of a row. */

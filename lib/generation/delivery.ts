@@ -2,7 +2,7 @@ import { decodeUtf8, incompleteTail } from '../decoder';
 import type { StopStrings } from './stop-strings';
 
 /** A token that was drawn, and the bytes that it stands for. */
-export interface GeneratedToken<Details> {
+interface GeneratedToken<Details> {
   id: number;
   bytes: Uint8Array;
   details: Details;

@@ -15,7 +15,7 @@ export interface Outcome {
   stderr: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   /** What standard input holds; nothing by default. */
   input?: string | Uint8Array;
   environment?: Record<string, string>;

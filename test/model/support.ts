@@ -34,7 +34,7 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-export type Container = 'pth' | 'safetensors';
+type Container = 'pth' | 'safetensors';
 
 /** Writes tensors to `<folder>/<name>.<container>` and returns that path. */
 export async function writeTensors(

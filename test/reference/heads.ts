@@ -1,7 +1,7 @@
 /** What versions 5 and 6 have in common: a matrix S [N key][N value] for each head, and what becomes of its output. */
 import { ReferenceModel, at, multiply, transposeHeads } from './common';
 
-export interface HeadInputs {
+interface HeadInputs {
   /** Receptance, key and value, [A]. */
   r: Float64Array;
   k: Float64Array;

@@ -4,7 +4,7 @@
  * works on logarithms.
  */
 
-export type ReferenceStep = 'topP' | 'topK' | 'minP' | 'typicalP' | 'temperature';
+type ReferenceStep = 'topP' | 'topK' | 'minP' | 'typicalP' | 'temperature';
 
 export interface ReferenceSampling {
   temperature?: number;

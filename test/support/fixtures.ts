@@ -27,7 +27,7 @@ export function describeWithFixtures(name: string, body: () => void): void {
 }
 
 /** What another implementation, in float64, made of one prompt. */
-export interface Expected {
+interface Expected {
   tokens: number[];
   /** [tokens][vocabulary] */
   logits: Float32Array;

@@ -8,7 +8,7 @@ export interface Published {
   data: number[];
 }
 
-export interface GgufShape {
+interface GgufShape {
   layers: number;
   embedding: number;
   headSize: number;

@@ -27,7 +27,7 @@ export interface GgufWritable {
 }
 
 type Scalar = 'uint8' | 'int8' | 'uint16' | 'int16' | 'uint32' | 'int32' | 'float32' | 'bool' | 'string';
-export type GgufType = Scalar | 'uint64' | 'int64' | 'float64';
+type GgufType = Scalar | 'uint64' | 'int64' | 'float64';
 const valueCodes: readonly string[] = [
   ...['uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32', 'float32', 'bool', 'string', 'array'],
   ...['uint64', 'int64', 'float64'],

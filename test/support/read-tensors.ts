@@ -29,7 +29,7 @@ export async function readTensors(path: string): Promise<Map<string, ReadTensor>
 }
 
 /** Reads every tensor of a directory that is open. */
-export async function readDirectory(directory: TensorDirectory): Promise<Map<string, ReadTensor>> {
+async function readDirectory(directory: TensorDirectory): Promise<Map<string, ReadTensor>> {
   const tensors = new Map<string, ReadTensor>();
   for (const [index, file] of directory.files.entries()) {
     const handle = await open(file.path);

@@ -14,7 +14,7 @@ export interface RwkvCppWritable {
   data: ArrayLike<number>;
 }
 
-export interface RwkvCppHeader {
+interface RwkvCppHeader {
   version?: number;
   vocabulary: number;
   embedding: number;

@@ -4,7 +4,7 @@ import { encodeFloats } from './float16';
 import { type WritableTensor } from './pth-writer';
 import { uint64 } from './zip-writer';
 
-export interface SafetensorsOptions {
+interface SafetensorsOptions {
   /** Text pairs of `__metadata__`. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -45,7 +45,7 @@ export function safetensorsContainer(header: string, content: Uint8Array): Buffe
   return Buffer.concat([uint64(padded.length), padded, content]);
 }
 
-export interface HuggingFaceOptions {
+interface HuggingFaceOptions {
   /** Number of files that the tensors are distributed over; with 1 there is no index. */
   shards?: number;
   /** What `config.json` says; without it there is none. */
