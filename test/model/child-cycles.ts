@@ -1,18 +1,8 @@
 // child-cycles.ts MODE FILE: makes models or sessions and gets rid of them, again and again, and prints by how much the
 // resident memory grew over the second half of the cycles, and how much those would have kept: { grown, kept }.
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { demoModel, loadModel, type Model, type Session } from '../../lib/index';
-
-/** What stays: the least of several looks, because the collector gives pages back when it likes. */
-async function resident(): Promise<number> {
-  let least = Infinity;
-  for (let i = 0; i < 5; i++) {
-    global.gc?.();
-    await setTimeout(20);
-    least = Math.min(least, process.memoryUsage.rss());
-  }
-  return least;
-}
+import { resident } from '../support/resident';
 
 /** By how much the process grows in the second half of these cycles; in the first it fills what it keeps for reuse. */
 async function growth(

@@ -2,20 +2,9 @@
 // child-memory.ts FILE calls: the same after 10,000 and 60,000 calls with one token.
 // child-memory.ts FILE prompt: prints by how much a single call with 10^6 tokens raised the most that the process
 // ever had resident.
-import { setTimeout } from 'node:timers/promises';
 import { loadModel, type Session } from '../../lib/index';
 import { randomTokens } from '../support/random-model';
-
-/** What stays: the least of several looks, because the collector gives pages back when it likes. */
-async function resident(): Promise<number> {
-  let least = Infinity;
-  for (let i = 0; i < 10; i++) {
-    global.gc?.();
-    await setTimeout(50);
-    least = Math.min(least, process.memoryUsage.rss());
-  }
-  return least;
-}
+import { resident } from '../support/resident';
 
 async function afterTokens(session: Session, vocabulary: number): Promise<Record<string, number>> {
   const tokens = randomTokens(1_000_000, vocabulary, 1);

@@ -1,17 +1,7 @@
 // child-resting.ts PRECISION COUNT: prints by how many bytes so many sessions of the embedded model, which have all seen
 // something, raise the resident memory.
-import { setTimeout } from 'node:timers/promises';
 import { demoModel, loadModel, type Session, type StatePrecision } from '../../lib/index';
-
-async function resident(): Promise<number> {
-  let least = Infinity;
-  for (let i = 0; i < 5; i++) {
-    global.gc?.();
-    await setTimeout(20);
-    least = Math.min(least, process.memoryUsage.rss());
-  }
-  return least;
-}
+import { resident } from '../support/resident';
 
 async function main(precision: string, count: number): Promise<void> {
   const model = await loadModel(demoModel, { statePrecision: precision as StatePrecision });
