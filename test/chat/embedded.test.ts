@@ -1,14 +1,10 @@
-import { existsSync } from 'node:fs';
 import { demoModel, loadModel, type GenerateOptions } from '../../lib/index';
+import { unless, withoutDemoModel } from '../support/unless';
 import { sameState, say, sessionAfter } from './support';
 
 const greedy: GenerateOptions = { temperature: 0, maxTokens: 800 };
 
-test('the embedded model tells a story and answers a question about it, in the World format', async () => {
-  if (!existsSync(demoModel)) {
-    console.log(`skipped, because ${demoModel} is absent`);
-    return;
-  }
+unless(withoutDemoModel)('the embedded model tells a story and answers a question about it', async () => {
   const model = await loadModel(demoModel);
   const plain = model.createSession();
   const ask = async (prompt: string) => plain.complete(prompt, { ...greedy, stop: '\n\n' });

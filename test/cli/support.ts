@@ -1,10 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { demoModel } from '../../lib/demo-model';
 import { smallShape, writeTensors } from '../model/support';
 import { randomModel, type RandomModelShape, type RandomTensor } from '../support/random-model';
+import { notOnLinux, unless, withoutDemoModel } from '../support/unless';
 
 /** How a command ended, and what it wrote. */
 export interface Outcome {
@@ -100,14 +99,8 @@ export async function startListening(parameters: readonly string[]): Promise<Ret
   return { child, ended };
 }
 
-/** `test` on Linux; elsewhere a skipped test that says why. */
-export function testOnLinux(name: string, body: () => Promise<void>): void {
-  if (process.platform === 'linux') test(name, body);
-  else test.skip(`${name} (skipped, because only Linux has /proc and /dev/full)`, body);
-}
+/** `test` where there are /proc and /dev/full. */
+export const testOnLinux = unless(notOnLinux('only Linux has /proc and /dev/full'));
 
-/** `test` where the embedded model is; elsewhere a skipped test that says why. */
-export function testWithDemoModel(name: string, body: () => Promise<void>): void {
-  if (existsSync(demoModel)) test(name, body);
-  else test.skip(`${name} (skipped, because ${demoModel} is absent)`, body);
-}
+/** `test` where the embedded model is. */
+export const testWithDemoModel = unless(withoutDemoModel);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { loadModel } from '../../lib/index';
 import { usableThreads } from '../../lib/threads';
 import { expectFailure, rejection } from '../support/failure';
+import { notOnLinux, unless } from '../support/unless';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
 
 /** What the cgroup's limit of processor time reads as; null where there is none, undefined for the system's own. */
@@ -30,13 +31,10 @@ beforeAll(async () => {
 });
 
 describe('By default a model computes with', () => {
-  const onLinux = process.platform === 'linux';
-  const missing = !onLinux
-    ? 'this is not Linux'
-    : spawnSync('taskset', ['--version']).status !== 0 && 'there is no taskset';
-  const named = 'as many threads as the processors that the process may run on';
+  const notLinux = notOnLinux('this is not Linux');
+  const missing = notLinux || (spawnSync('taskset', ['--version']).status !== 0 && 'there is no taskset');
 
-  (missing ? test.skip : test)(missing ? `${named} (skipped, because ${missing})` : named, () => {
+  unless(missing)('as many threads as the processors that the process may run on', () => {
     // The first of the processors that this process may use.
     const allowed = /Cpus_allowed_list:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
     const runner = join(__dirname, '../support/run-typescript.js');
@@ -51,7 +49,7 @@ describe('By default a model computes with', () => {
     expect(run()).toEqual({ usable, workers: usable - 1 });
   });
 
-  (onLinux ? test : test.skip).each([
+  const limits = [
     ['max 100000', availableParallelism()],
     ['50000 100000', 1],
     ['100000 100000', 1],
@@ -59,10 +57,13 @@ describe('By default a model computes with', () => {
     ['100000000 100000', availableParallelism()],
     ['nonsense', availableParallelism()],
     [null, availableParallelism()],
-  ])('what the cgroup allows of them: %s', (limit, expected) => {
-    mockCpuMax = limit;
+  ] as const;
+  unless(notLinux)('what the cgroup allows of them', () => {
     try {
-      expect(usableThreads()).toBe(expected);
+      for (const [limit, expected] of limits) {
+        mockCpuMax = limit;
+        expect({ limit, usable: usableThreads() }).toEqual({ limit, usable: expected });
+      }
     } finally {
       mockCpuMax = undefined;
     }

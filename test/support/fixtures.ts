@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ReferenceTensor } from '../reference/common';
+import { describeUnless } from './unless';
 
 /**
  * The real trained models that this project is checked with. They are no part of the repository: they lie beside
@@ -13,18 +14,10 @@ export function fixturePath(...parts: string[]): string {
   return join(fixtures, ...parts);
 }
 
-/** `describe` where the fixtures are; elsewhere one skipped test that says why, and a line on standard error. */
-export function describeWithFixtures(name: string, body: () => void): void {
-  if (existsSync(fixtures)) {
-    describe(name, body);
-    return;
-  }
-  const why = `skipped, because ${fixtures} (trained models with their expected logits) is absent`;
-  process.stderr.write(`${name}: ${why}\n`);
-  describe(name, () => {
-    test.skip(why, () => undefined);
-  });
-}
+/** `describe` where the fixtures are. */
+export const describeWithFixtures = describeUnless(
+  !existsSync(fixtures) && `${fixtures} (trained models with their expected logits) is absent`,
+);
 
 /** What another implementation, in float64, made of one prompt. */
 interface Expected {

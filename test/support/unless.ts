@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { demoModel } from '../../lib/demo-model';
+
 /** Says why a test cannot run here; jest counts it as skipped. */
 export function unless(reason: string | false): typeof test {
   if (reason === false) return test;
@@ -5,6 +8,24 @@ export function unless(reason: string | false): typeof test {
     test.skip(`${name} (skipped, because ${reason})`, () => undefined);
   }) as typeof test;
 }
+
+/** The same for a `describe`: one skipped test stands for its tests, and a line on standard error. */
+export function describeUnless(reason: string | false): (name: string, body: () => void) => void {
+  if (reason === false) return describe;
+  return (name) => {
+    const why = `skipped, because ${reason}`;
+    process.stderr.write(`${name}: ${why}\n`);
+    describe(name, () => {
+      test.skip(why, () => undefined);
+    });
+  };
+}
+
+/** For {@link unless}: what needs the embedded model. */
+export const withoutDemoModel: string | false = !existsSync(demoModel) && `${demoModel} is absent`;
+
+/** For {@link unless}: what only Linux has. */
+export const notOnLinux = (reason: string): string | false => process.platform !== 'linux' && reason;
 
 /** For {@link unless}: what Windows does not have. */
 export const onWindows = (reason: string): string | false => process.platform === 'win32' && reason;

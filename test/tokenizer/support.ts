@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
 import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { describeUnless } from '../support/unless';
 
 /** The text of the World vocabulary, where this machine has it: in the package or beside the checkout. */
 export const worldText = findWorldText();
@@ -13,18 +14,10 @@ function findWorldText(): Buffer | undefined {
   return existsSync(beside) ? readFileSync(beside) : undefined;
 }
 
-/** `describe` where the World vocabulary is; elsewhere one skipped test that says why, and a line on standard error. */
+/** `describe` where the World vocabulary is, which it hands on. */
 export function describeWithWorld(name: string, body: (world: Tokenizer) => void): void {
-  if (worldText !== undefined) {
-    const world = tokenizerOf(worldText);
-    describe(name, () => body(world));
-    return;
-  }
-  const why = `skipped, because ${WORLD_VOCABULARY_NAME} is absent (npm run vocabulary gets it)`;
-  process.stderr.write(`${name}: ${why}\n`);
-  describe(name, () => {
-    test.skip(why, () => undefined);
-  });
+  const absent = worldText === undefined && `${WORLD_VOCABULARY_NAME} is absent (npm run vocabulary gets it)`;
+  describeUnless(absent)(name, () => body(tokenizerOf(worldText!)));
 }
 
 /** Random numbers that are the same at every run (xorshift32). */
