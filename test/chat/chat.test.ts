@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { loadModel, type Chat, type ChatPart, type GenerateOptions } from '../../lib/index';
-import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, withModel, writeRandomModel, useRandomModel } from '../model/support';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
-import { receive, sameState, say, sessionAfter, useRandomModel } from './support';
+import { receive, sameState, say, sessionAfter } from './support';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 const few: GenerateOptions = { temperature: 0, maxTokens: 12 };
 const prompt = (text: string): string => `User: ${text}\n\nAssistant:`;
 

@@ -1,9 +1,10 @@
 import { withoutBlankLines } from '../../lib/chat/text';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { randomNumbers } from '../support/random-model';
-import { sameState, say, sessionAfter, useRandomModel } from './support';
+import { useRandomModel } from '../model/support';
+import { sameState, say, sessionAfter } from './support';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 
 /** What "a", blank lines and a forged turn may be written with. */
 const blankLines = [

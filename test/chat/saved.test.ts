@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { loadModel, type Chat, type GenerateOptions, type Model, type Template } from '../../lib/index';
 import { templates } from '../../lib/chat/templates';
-import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
-import { receive, say, useRandomModel } from './support';
+import { receive, say } from './support';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 const folder = temporaryFolder();
 const options: GenerateOptions = { maxTokens: 10, penalties: 'session' };
 

@@ -11,20 +11,6 @@ import {
 import { temporaryFolder, writeRandomModel } from '../model/support';
 import { sameBits } from '../support/compare';
 
-/** A small random model whose tokens are bytes, loaded for the tests of a file. */
-export function useRandomModel(): () => Model {
-  const folder = temporaryFolder();
-  let model: Model | undefined;
-  beforeAll(async () => {
-    model = await loadModel(await writeRandomModel(folder, 'small'), { tokenizer: Tokenizer.bytes() });
-  });
-  afterAll(() => model?.dispose());
-  return () => {
-    if (model === undefined) throw new Error('the model is loaded before the first test');
-    return model;
-  };
-}
-
 /** A session that has seen exactly this. */
 export async function sessionAfter(
   model: Model,

@@ -8,9 +8,10 @@ import {
   thrown,
   type Failure,
 } from '../support/failure';
-import { sameState, say, sessionAfter, useRandomModel } from './support';
+import { useRandomModel } from '../model/support';
+import { sameState, say, sessionAfter } from './support';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 
 /** What a chat has written after it was told "hi" and "bye", with empty replies. */
 async function expectText(options: ChatOptions, first: string, second: string): Promise<void> {

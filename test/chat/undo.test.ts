@@ -1,10 +1,10 @@
 import { loadModel, Tokenizer, type Chat, type GenerateOptions } from '../../lib/index';
-import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { receive, sameState, say, sessionAfter, useRandomModel, type Received } from './support';
+import { receive, sameState, say, sessionAfter, type Received } from './support';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 const folder = temporaryFolder();
 
 /** Options that leave different traces in a sampler: seeds, counts of the session, exemptions. */

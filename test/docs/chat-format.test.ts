@@ -2,10 +2,11 @@
 
 import { createHash } from 'node:crypto';
 import { State } from '../../lib/index';
-import { say, sessionAfter, useRandomModel } from '../chat/support';
+import { useRandomModel } from '../model/support';
+import { say, sessionAfter } from '../chat/support';
 import { sameBits } from '../support/compare';
 
-const model = useRandomModel();
+const { model } = useRandomModel();
 
 interface Parsed {
   header: Record<string, unknown> & { turns: Record<string, unknown>[]; states: number[] };

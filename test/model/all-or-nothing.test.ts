@@ -1,18 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import {
-  Tokenizer,
-  loadModel,
-  type GenerateOptions,
-  type Input,
-  type Model,
-  type Session,
-} from '../../lib/index';
+import { Tokenizer, loadModel, type GenerateOptions, type Input, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+import { smallShape, temporaryFolder, useRandomModel, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
@@ -21,16 +14,10 @@ const long = randomTokens(60_000, vocabulary, 1);
 const longText = 'a tale of two cities, '.repeat(600);
 const drawing: GenerateOptions = { maxTokens: 5, temperature: 1.5, topP: 1, stopTokens: [] };
 
-let path: string;
-let model: Model;
-beforeAll(async () => {
-  path = await writeRandomModel(folder, 'small');
-  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model, path } = useRandomModel();
 
 /** A session that has seen something and has drawn something. */
-async function usedSession(of = model): Promise<Session> {
+async function usedSession(of = model()): Promise<Session> {
   const session = of.createSession();
   await session.complete([1, 2, 3], { ...drawing, seed: 4 });
   return session;
@@ -140,7 +127,7 @@ describe('A session is as it was, to the last bit, after', () => {
 describe('A text that is tokenized on another thread', () => {
   test('gives what its tokens give', async () => {
     const tokens = Tokenizer.bytes().encode(longText);
-    const [text, ids] = [model.createSession(), model.createSession()];
+    const [text, ids] = [model().createSession(), model().createSession()];
     expect(sameBits(await text.evaluate(longText), await ids.evaluate(tokens))).toBe(true);
     expect(sameBits(await text.score(longText), await ids.score(tokens))).toBe(true);
     const options = { ...drawing, seed: 3 };
@@ -148,7 +135,7 @@ describe('A text that is tokenized on another thread', () => {
   });
 
   test('keeps its place among the calls of its session', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await Promise.all([
       session.evaluate('first', { logits: 'none' }),
       session.evaluate(longText, { logits: 'none' }),
@@ -156,7 +143,7 @@ describe('A text that is tokenized on another thread', () => {
       session.score(longText),
       session.evaluate('fifth', { logits: 'none' }),
     ]);
-    const expected = model.createSession();
+    const expected = model().createSession();
     await expected.evaluate('first');
     await expected.evaluate(longText);
     await expected.complete('third', { ...drawing, temperature: 0, maxTokens: 1 });
@@ -166,24 +153,24 @@ describe('A text that is tokenized on another thread', () => {
   });
 
   test('is behind the fork that was made before it, and before the one made after it', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const first = session.evaluate('first', { logits: 'none' });
     const before = session.fork();
     const call = session.evaluate(longText, { logits: 'none' });
     const after = session.fork();
     await Promise.all([first, call]);
-    expect(sameBits(await before.evaluate([]), await model.createSession().evaluate('first'))).toBe(true);
+    expect(sameBits(await before.evaluate([]), await model().createSession().evaluate('first'))).toBe(true);
     expect(sameBits(await after.evaluate([]), await session.evaluate([]))).toBe(true);
   });
 
   test('holds up no other session', async () => {
     const order: string[] = [];
     await Promise.all([
-      model
+      model()
         .createSession()
         .evaluate('x'.repeat(60_000), { logits: 'none' })
         .then(() => order.push('long')),
-      model
+      model()
         .createSession()
         .evaluate('short', { logits: 'none' })
         .then(() => order.push('short')),
@@ -248,7 +235,7 @@ describe('A text that is tokenized on another thread', () => {
   });
 
   test('of a session that is disposed meanwhile is ERR_WKV_DISPOSED', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const failed = rejection(() => session.evaluate(longText));
     session.dispose();
     expectFailure(await failed, { code: 'ERR_WKV_DISPOSED' });

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
-import { Sampler, State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
+import { Sampler, State, WkvError, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
   expectFailure,
@@ -11,30 +11,33 @@ import {
   type Failure,
 } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { runChild, smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+import {
+  runChild,
+  smallShape,
+  temporaryFolder,
+  useRandomModel,
+  withModel,
+  writeRandomModel,
+} from './support';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
 
-let path: string;
-let model: Model;
 let state: State;
-beforeAll(async () => {
-  path = await writeRandomModel(folder, 'small');
-  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
-  state = model.createSession().state;
+const { model, path } = useRandomModel();
+beforeAll(() => {
+  state = model().createSession().state;
 });
-afterAll(() => model.dispose());
 
 /** Every public function that takes options: how it is called with them, and whether it returns a promise. */
 const functions: Record<string, { promises: boolean; call: (options: unknown) => unknown }> = {
   loadModel: { promises: true, call: (o) => callUnchecked({ loadModel }, 'loadModel', [path, o]) },
-  createSession: { promises: false, call: (o) => callUnchecked(model, 'createSession', [o]) },
-  evaluate: { promises: true, call: (o) => callUnchecked(model.createSession(), 'evaluate', [[1], o]) },
-  score: { promises: true, call: (o) => callUnchecked(model.createSession(), 'score', [[1], o]) },
-  complete: { promises: true, call: (o) => callUnchecked(model.createSession(), 'complete', [[1], o]) },
-  generate: { promises: false, call: (o) => callUnchecked(model.createSession(), 'generate', [[1], o]) },
-  fork: { promises: false, call: (o) => callUnchecked(model.createSession(), 'fork', [o]) },
+  createSession: { promises: false, call: (o) => callUnchecked(model(), 'createSession', [o]) },
+  evaluate: { promises: true, call: (o) => callUnchecked(model().createSession(), 'evaluate', [[1], o]) },
+  score: { promises: true, call: (o) => callUnchecked(model().createSession(), 'score', [[1], o]) },
+  complete: { promises: true, call: (o) => callUnchecked(model().createSession(), 'complete', [[1], o]) },
+  generate: { promises: false, call: (o) => callUnchecked(model().createSession(), 'generate', [[1], o]) },
+  fork: { promises: false, call: (o) => callUnchecked(model().createSession(), 'fork', [o]) },
   'state.serialize': { promises: false, call: (o) => callUnchecked(state, 'serialize', [o]) },
   'state.serializeAsync': { promises: true, call: (o) => callUnchecked(state, 'serializeAsync', [o]) },
 };
@@ -204,7 +207,7 @@ describe('What options do not hold', () => {
       }
       add('temperature', 0);
       add('bannedTokens', [1.5]);
-      found.push((await model.createSession().complete([1], { maxTokens: 3 })).tokens.length);
+      found.push((await model().createSession().complete([1], { maxTokens: 3 })).tokens.length);
       found.push(new Sampler({ seed: 1 }).sample(new Float32Array(4).fill(1)));
     } finally {
       for (const key of ['weights', 'temperature', 'bannedTokens']) Reflect.deleteProperty(prototype, key);
@@ -226,7 +229,7 @@ describe('What is no input', () => {
   ];
 
   test.each(inputs)('is rejected by every function of a session: %s', async (_what, input, failure) => {
-    const session = model.createSession();
+    const session = model().createSession();
     for (const name of ['evaluate', 'score', 'complete']) {
       expectFailure(await rejection(() => callUnchecked(session, name, [input])), failure);
     }
@@ -269,12 +272,12 @@ describe('What is no input', () => {
 
 describe('What fails rejects and never throws:', () => {
   test('functions that return promises, on what is disposed, busy, aborted or damaged', async () => {
-    const [busy, gone] = [model.createSession(), model.createSession()];
+    const [busy, gone] = [model().createSession(), model().createSession()];
     const generation = busy.generate([1], { maxTokens: 3 });
     await generation.next();
     gone.dispose();
     const aborted = { signal: AbortSignal.abort(new Error('aborted')) };
-    for (const session of [busy, gone, model.createSession()]) {
+    for (const session of [busy, gone, model().createSession()]) {
       for (const call of [
         () => session.evaluate([1], aborted),
         () => session.score([1], aborted),
@@ -303,7 +306,7 @@ describe('A WkvError', () => {
     expect(error).toBeInstanceOf(Error);
     expectFailure(error, { path: absent, code: /ERR_WKV_/ });
     expect(error).toMatchObject({ name: 'WkvError', cause: { code: 'ENOENT' } });
-    const token = await rejection(() => model.createSession().evaluate([vocabulary]));
+    const token = await rejection(() => model().createSession().evaluate([vocabulary]));
     expectFailure(token, { expected: /0 to 255/, found: /256/ });
   });
 });
@@ -314,7 +317,7 @@ describe('A signal', () => {
 
   test('has no listener when calls of all kinds have ended, however they did', async () => {
     const { signal } = new AbortController();
-    const session = model.createSession();
+    const session = model().createSession();
     const bannedTokens = Uint32Array.from({ length: vocabulary }, (_, id) => id);
     // Queued behind each other: most of them wait for their turn with a listener.
     const results = await Promise.allSettled([
@@ -336,7 +339,7 @@ describe('A signal', () => {
 
   test('has no listener when the session or the model of calls was disposed', async () => {
     const { signal } = new AbortController();
-    const [one, two] = [model.createSession(), model.createSession()];
+    const [one, two] = [model().createSession(), model().createSession()];
     const other = await loadModel(path, { signal });
     const three = other.createSession();
     const calls = [one, two, three].flatMap((session) => [
@@ -354,7 +357,7 @@ describe('A signal', () => {
   test('has no listener when it has aborted calls that ran and calls that waited', async () => {
     const controller = new AbortController();
     const { signal } = controller;
-    const session = model.createSession();
+    const session = model().createSession();
     const calls = Array.from({ length: 20 }, () => rejection(() => session.evaluate(long, { signal })));
     calls.push(rejection(() => session.generate('x', { signal }).next()));
     expect(listeners(signal)).toBeGreaterThan(0);

@@ -1,20 +1,21 @@
 import { setImmediate } from 'node:timers/promises';
-import { State, Tokenizer, loadModel, type Model } from '../../lib/index';
+import { State, Tokenizer, loadModel } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { runChild, smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+import {
+  runChild,
+  smallShape,
+  temporaryFolder,
+  useRandomModel,
+  withModel,
+  writeRandomModel,
+} from './support';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
 
-let path: string;
-let model: Model;
-beforeAll(async () => {
-  path = await writeRandomModel(folder, 'small');
-  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model, path } = useRandomModel();
 
 /** How many turns the event loop makes until a promise settles. Where work blocks it there are hardly any. */
 async function turnsDuring(work: Promise<unknown>): Promise<number> {
@@ -34,7 +35,11 @@ const many = 50;
 describe('The event loop turns on', () => {
   test('while a prompt is evaluated', async () => {
     expect(
-      await turnsDuring(model.createSession().evaluate(randomTokens(10_000, vocabulary, 1))),
+      await turnsDuring(
+        model()
+          .createSession()
+          .evaluate(randomTokens(10_000, vocabulary, 1)),
+      ),
     ).toBeGreaterThan(many);
   });
 
@@ -90,7 +95,7 @@ describe('The event loop turns on', () => {
 
   test('while 64 sessions generate', async () => {
     const generations = Array.from({ length: 64 }, (_, seed) =>
-      model.createSession().complete('x', { seed, maxTokens: 50 }),
+      model().createSession().complete('x', { seed, maxTokens: 50 }),
     );
     expect(await turnsDuring(Promise.all(generations))).toBeGreaterThan(many);
   });
@@ -98,7 +103,7 @@ describe('The event loop turns on', () => {
 
 describe('State.serializeAsync and State.deserializeAsync', () => {
   test('give what their synchronous forms give, and fail as those do', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     for (const input of ['', 'something']) {
       if (input !== '') await session.evaluate(input);
       const { state } = session;
@@ -118,13 +123,13 @@ describe('State.serializeAsync and State.deserializeAsync', () => {
 
   test('beside running sessions disturb nobody and are not disturbed', async () => {
     const tokens = randomTokens(3000, vocabulary, 2);
-    const expected = await model.createSession().evaluate(tokens);
-    const saved = model.createSession();
+    const expected = await model().createSession().evaluate(tokens);
+    const saved = model().createSession();
     await saved.evaluate('to be saved');
     const { state } = saved;
     const bytes = state.serialize();
-    const idle = model.createSession({ state });
-    const running = [saved, ...Array.from({ length: 7 }, () => model.createSession())].map((session) =>
+    const idle = model().createSession({ state });
+    const running = [saved, ...Array.from({ length: 7 }, () => model().createSession())].map((session) =>
       session.evaluate(tokens),
     );
     const states: Promise<Uint8Array>[] = [];
@@ -135,7 +140,7 @@ describe('State.serializeAsync and State.deserializeAsync', () => {
     while (!settled.yet) {
       if (states.length < 300) states.push(state.serializeAsync());
       // In place, on this thread, while the engine works on the session's own copy.
-      expect(state.values()).toHaveLength(model.info.stateBytes / 4);
+      expect(state.values()).toHaveLength(model().info.stateBytes / 4);
       expect(idle.state.tokens).toBe('to be saved'.length);
       await setImmediate();
     }

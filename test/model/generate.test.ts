@@ -1,13 +1,5 @@
 import { getEventListeners } from 'node:events';
-import {
-  State,
-  Tokenizer,
-  loadModel,
-  type GenerateOptions,
-  type GeneratedPart,
-  type Model,
-  type Session,
-} from '../../lib/index';
+import { State, Tokenizer, type GenerateOptions, type GeneratedPart, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import {
   callUnchecked,
@@ -18,16 +10,11 @@ import {
   thrown,
 } from '../support/failure';
 import { randomModel } from '../support/random-model';
-import { indexOfLargest, oracle, runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
+import { indexOfLargest, oracle, runChild, smallShape, useRandomModel } from './support';
 
-const folder = temporaryFolder();
 const greedy: GenerateOptions = { temperature: 0, maxTokens: 40 };
 
-let model: Model;
-beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'), { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model } = useRandomModel();
 
 interface Generated {
   tokens: number[];
@@ -49,7 +36,7 @@ async function generate(session: Session, input: string, options: GenerateOption
 
 describe('generate', () => {
   test('at temperature 0 takes the token that the oracle finds most probable', async () => {
-    const { tokens } = await generate(model.createSession(), 'Once', { ...greedy, maxTokens: 20 });
+    const { tokens } = await generate(model().createSession(), 'Once', { ...greedy, maxTokens: 20 });
     const expected = [...Buffer.from('Once')];
     const tensors = randomModel(smallShape);
     for (let i = 0; i < 20; i++) {
@@ -60,23 +47,23 @@ describe('generate', () => {
   });
 
   test('delivers text that is the decoding of its tokens', async () => {
-    const { tokens, text } = await generate(model.createSession(), 'Once', { seed: 3, maxTokens: 100 });
+    const { tokens, text } = await generate(model().createSession(), 'Once', { seed: 3, maxTokens: 100 });
     expect(tokens.length).toBeLessThanOrEqual(100);
     expect(text).toBe(Tokenizer.bytes().decode(Uint32Array.from(tokens)));
   });
 
   test('leaves the state after the tokens that it delivered', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const { tokens } = await generate(session, 'Once', greedy);
     expect(tokens).toHaveLength(40);
-    const again = model.createSession();
+    const again = model().createSession();
     const last = await again.evaluate([...Buffer.from('Once'), ...tokens]);
     expect(sameBits(session.state.values(), again.state.values())).toBe(true);
     expect(sameBits(await session.evaluate([]), last)).toBe(true);
   });
 
   test('leaves the state after the delivered text when the loop is left, and the session usable', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const tokens: number[] = [];
     for await (const part of session.generate('Once', greedy)) {
       tokens.push(...part.tokens);
@@ -84,15 +71,17 @@ describe('generate', () => {
         break;
       }
     }
-    const expected = await model.createSession().evaluate([...Buffer.from('Once'), ...tokens]);
+    const expected = await model()
+      .createSession()
+      .evaluate([...Buffer.from('Once'), ...tokens]);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   test('gives the same tokens for the same seed, whatever else runs, and others for another seed', async () => {
     const options: GenerateOptions = { maxTokens: 50, temperature: 1.2, topP: 0.95 };
-    const alone = await generate(model.createSession(), 'Once', { ...options, seed: 11 });
+    const alone = await generate(model().createSession(), 'Once', { ...options, seed: 11 });
     const together = await Promise.all(
-      [11, 12, 11, 13].map((seed) => generate(model.createSession(), 'Once', { ...options, seed })),
+      [11, 12, 11, 13].map((seed) => generate(model().createSession(), 'Once', { ...options, seed })),
     );
     expect(together[0]?.tokens).toEqual(alone.tokens);
     expect(together[2]?.tokens).toEqual(alone.tokens);
@@ -101,10 +90,10 @@ describe('generate', () => {
   });
 
   test('goes on alike in a fork and in a state that was saved, the random numbers included', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await generate(session, 'Once', { maxTokens: 10, seed: 4 });
     const branch = session.fork();
-    const resumed = model.createSession({ state: State.deserialize(session.state.serialize()) });
+    const resumed = model().createSession({ state: State.deserialize(session.state.serialize()) });
     const options: GenerateOptions = { maxTokens: 40, temperature: 1.5, topP: 1 };
     const [one, two, three] = await Promise.all(
       [session, branch, resumed].map((each) => generate(each, '', options)),
@@ -114,27 +103,29 @@ describe('generate', () => {
   });
 
   test('ends before a stop token, which is neither delivered nor taken in', async () => {
-    const { tokens } = await generate(model.createSession(), 'Once', greedy);
+    const { tokens } = await generate(model().createSession(), 'Once', greedy);
     const stop = tokens[10]!;
     const end = tokens.indexOf(stop);
-    const session = model.createSession();
+    const session = model().createSession();
     const stopped = await generate(session, 'Once', { ...greedy, stopTokens: [stop] });
     expect(stopped.tokens).toEqual(tokens.slice(0, end));
     expect(stopped.parts.at(-1)?.finishReason).toBe('stop');
-    const expected = await model.createSession().evaluate([...Buffer.from('Once'), ...stopped.tokens]);
+    const expected = await model()
+      .createSession()
+      .evaluate([...Buffer.from('Once'), ...stopped.tokens]);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   test('of no tokens takes the prompt in and delivers nothing', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const { tokens, parts } = await generate(session, 'Once', { ...greedy, maxTokens: 0 });
     expect(tokens).toEqual([]);
     expect(parts.at(-1)?.finishReason).toBe('length');
-    expect(sameBits(await session.evaluate([]), await model.createSession().evaluate('Once'))).toBe(true);
+    expect(sameBits(await session.evaluate([]), await model().createSession().evaluate('Once'))).toBe(true);
   });
 
   test('waits for the calls before it, and refuses a second generation meanwhile', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const before = session.evaluate('On', { logits: 'none' });
     const generation = session.generate('ce', { ...greedy, maxTokens: 5 });
     const first = generation.next();
@@ -144,30 +135,30 @@ describe('generate', () => {
     for await (const part of generation) {
       tokens.push(...part.tokens);
     }
-    const expected = await generate(model.createSession(), 'Once', { ...greedy, maxTokens: 5 });
+    const expected = await generate(model().createSession(), 'Once', { ...greedy, maxTokens: 5 });
     expect(tokens).toEqual(expected.tokens);
   });
 
   test('takes an empty prompt where there is something to continue', async () => {
-    const [whole, halves] = [model.createSession(), model.createSession()];
+    const [whole, halves] = [model().createSession(), model().createSession()];
     const expected = await generate(whole, 'Once', greedy);
     await halves.evaluate('Once');
     expect((await generate(halves, '', greedy)).tokens).toEqual(expected.tokens);
   });
 
   test('says so where a session that has seen nothing is given an empty prompt', async () => {
-    const error = await rejection(() => generate(model.createSession(), '', greedy));
+    const error = await rejection(() => generate(model().createSession(), '', greedy));
     expectFailure(error, { message: /seen no|nothing|no token|empty/i });
   });
 
   test('reports in its last part why it ended', async () => {
-    const { parts } = await generate(model.createSession(), 'Once', { ...greedy, maxTokens: 3 });
+    const { parts } = await generate(model().createSession(), 'Once', { ...greedy, maxTokens: 3 });
     expect(parts.at(-1)?.finishReason).toBe('length');
     expect(parts.slice(0, -1).every((part) => part.finishReason === undefined)).toBe(true);
   });
 
   test('does no work before the first next()', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('before');
     const before = session.state.values();
     const generation = session.generate('Once', greedy);
@@ -177,7 +168,7 @@ describe('generate', () => {
   });
 
   test('keeps every other call from the session while it is iterated', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const generation = session.generate('Once', greedy);
     await generation.next();
     expectFailure(await rejection(() => session.evaluate([1])), { code: 'ERR_WKV_BUSY' });
@@ -187,7 +178,7 @@ describe('generate', () => {
   });
 
   test('rejects with the reason of an aborted signal, after the delivered text, and leaves no listener', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const controller = new AbortController();
     const reason = new Error('enough');
     const tokens: number[] = [];
@@ -205,19 +196,21 @@ describe('generate', () => {
     };
     expect(await rejection(loop)).toBe(reason);
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
-    const expected = await model.createSession().evaluate([...Buffer.from('Once'), ...tokens]);
+    const expected = await model()
+      .createSession()
+      .evaluate([...Buffer.from('Once'), ...tokens]);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   test('runs not ahead of a slow consumer: nothing is computed until the next part is asked for', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const generation = session.generate('Once', greedy);
     await generation.next();
-    const { tokens: before } = model.statistics;
+    const { tokens: before } = model().statistics;
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
-    expect(model.statistics.tokens).toBe(before);
+    expect(model().statistics.tokens).toBe(before);
     await generation.next();
-    expect(model.statistics.tokens).toBe(before + 1);
+    expect(model().statistics.tokens).toBe(before + 1);
     await generation.return(undefined);
   });
 
@@ -228,7 +221,7 @@ describe('generate', () => {
   });
 
   test('that is aborted in its prompt leaves the session as it was', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('before');
     const before = session.state.values();
     const controller = new AbortController();
@@ -253,7 +246,7 @@ describe('generate', () => {
     [{ stopTokens: [0.5] }, outOfRange(/stopTokens/)],
     [{ signal: 1 }, invalidArgument(/signal/)],
   ])('checks its options at the call: %j', (options, failure) => {
-    const session = model.createSession();
+    const session = model().createSession();
     expectFailure(
       thrown(() => callUnchecked(session, 'generate', ['Once', options])),
       failure,

@@ -1,20 +1,15 @@
 import { getEventListeners } from 'node:events';
-import { Tokenizer, loadModel, type GenerateOptions, type Model, type Session } from '../../lib/index';
+import type { GenerateOptions, Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection, thrown } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { smallShape, temporaryFolder, writeRandomModel } from './support';
+import { smallShape, useRandomModel } from './support';
 
-const folder = temporaryFolder();
 const busy = { code: 'ERR_WKV_BUSY' };
 const disposed = { code: 'ERR_WKV_DISPOSED' };
 const drawing: GenerateOptions = { maxTokens: 8, temperature: 1.5, topP: 1, stopTokens: [] };
 
-let model: Model;
-beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'), { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model } = useRandomModel();
 
 /** What a session would say next. */
 function next(session: Session): Promise<Float32Array> {
@@ -23,7 +18,7 @@ function next(session: Session): Promise<Float32Array> {
 
 describe('Calls on one session', () => {
   test('of all kinds are done in the order in which they were made', async () => {
-    const [queued, awaited] = [model.createSession(), model.createSession()];
+    const [queued, awaited] = [model().createSession(), model().createSession()];
     const found = await Promise.all([
       queued.evaluate('one'),
       queued.score('two'),
@@ -44,18 +39,18 @@ describe('Calls on one session', () => {
   });
 
   test('go on after one that failed', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const [failed, last] = await Promise.allSettled([
       session.complete('', drawing), // nothing to sample from
       session.evaluate('after'),
     ]);
     expect([failed.status, last.status]).toEqual(['rejected', 'fulfilled']);
-    expect(sameBits(await next(session), await model.createSession().evaluate('after'))).toBe(true);
+    expect(sameBits(await next(session), await model().createSession().evaluate('after'))).toBe(true);
   });
 
   test('end in their order, beside calls of other sessions', async () => {
     const order: string[] = [];
-    const [long, short] = [model.createSession(), model.createSession()];
+    const [long, short] = [model().createSession(), model().createSession()];
     const done = (name: string) => () => order.push(name);
     await Promise.all([
       long.evaluate(randomTokens(3000, smallShape.vocabulary, 1)).then(done('long')),
@@ -68,7 +63,7 @@ describe('Calls on one session', () => {
 
 describe('A generation that waits for its turn', () => {
   test('and is aborted rejects before that comes, and the session is free for other calls', async () => {
-    const [session, expected] = [model.createSession(), model.createSession()];
+    const [session, expected] = [model().createSession(), model().createSession()];
     const tokens = randomTokens(3000, smallShape.vocabulary, 4);
     const order: string[] = [];
     const done = (name: string) => () => order.push(name);
@@ -89,7 +84,7 @@ describe('A generation that waits for its turn', () => {
   });
 
   test('is not begun at all if it was aborted before', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const before = session.evaluate([1]);
     const signal = AbortSignal.abort(new Error('too early'));
     expect(await rejection(() => session.generate('x', { ...drawing, signal }).next())).toBe(signal.reason);
@@ -100,7 +95,7 @@ describe('A generation that waits for its turn', () => {
 
 describe('While a generation is iterated', () => {
   test('every other use of the session is ERR_WKV_BUSY, and leaves both as they were', async () => {
-    const [session, undisturbed] = [model.createSession(), model.createSession()];
+    const [session, undisturbed] = [model().createSession(), model().createSession()];
     const options = { ...drawing, seed: 3, maxTokens: 30 };
     const generation = session.generate('Once', options);
     const tokens = [...((await generation.next()).value?.tokens ?? [])];
@@ -124,7 +119,7 @@ describe('While a generation is iterated', () => {
   });
 
   test('its turn not come yet, the same holds', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const before = session.evaluate(randomTokens(2000, smallShape.vocabulary, 2));
     const generation = session.generate('Once', drawing);
     const first = generation.next();
@@ -139,14 +134,14 @@ describe('While a generation is iterated', () => {
   });
 
   test('another session of the model does what it likes', async () => {
-    const generation = model.createSession().generate('Once', drawing);
+    const generation = model().createSession().generate('Once', drawing);
     await generation.next();
-    await expect(model.createSession().evaluate('x')).resolves.toHaveLength(smallShape.vocabulary);
+    await expect(model().createSession().evaluate('x')).resolves.toHaveLength(smallShape.vocabulary);
     await generation.return(undefined);
   });
 
   test('whose loop has ended, however, the session is free', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const failing = async (): Promise<void> => {
       for await (const part of session.generate('Once', drawing)) throw new Error(`at ${part.text}`);
     };
@@ -163,7 +158,7 @@ describe('While a generation is iterated', () => {
 
 describe('A fork', () => {
   test('is there at once, and is the state after the calls before it, whatever those were', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const early = [
       parent.evaluate('one'),
       parent.complete('two', { ...drawing, seed: 5 }),
@@ -174,7 +169,7 @@ describe('A fork', () => {
     const branchOfBranch = branches[0]!.fork();
     const found = await Promise.all([...branches, branchOfBranch].map(next));
     await Promise.all([...early, late]);
-    const expected = model.createSession();
+    const expected = model().createSession();
     await expected.evaluate('one');
     await expected.complete('two', { ...drawing, seed: 5 });
     await expected.score('three');
@@ -182,18 +177,18 @@ describe('A fork', () => {
   });
 
   test('of a call that fails is the state without it', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     await parent.evaluate('one');
     const failed = rejection(() =>
       parent.complete('two', { ...drawing, bannedTokens: Uint32Array.from({ length: 256 }, (_, i) => i) }),
     );
     const branch = parent.fork();
     await failed;
-    expect(sameBits(await next(branch), await model.createSession().evaluate('one'))).toBe(true);
+    expect(sameBits(await next(branch), await model().createSession().evaluate('one'))).toBe(true);
   });
 
   test('draws the same random numbers as its parent without a seed, and others with one', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     await parent.complete('Once', { ...drawing, seed: 6 });
     const options = { ...drawing, maxTokens: 40 };
     const sessions = [parent.fork(), parent.fork({ seed: 7 }), parent.fork({ seed: 7n }), parent];
@@ -208,7 +203,7 @@ describe('A fork', () => {
   });
 
   test('takes its seed where it waits for its parent, too', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const first = parent.complete('Once', { ...drawing, seed: 6 });
     const branch = parent.fork({ seed: 7 });
     const { seed } = await branch.complete('', drawing);
@@ -218,7 +213,7 @@ describe('A fork', () => {
   });
 
   test('that still waits when its parent is disposed has nothing to continue', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const call = rejection(() => parent.evaluate(randomTokens(20_000, smallShape.vocabulary, 3)));
     const branch = parent.fork();
     const calls = [rejection(() => branch.evaluate([1])), rejection(() => branch.complete('x'))];
@@ -231,7 +226,7 @@ describe('A fork', () => {
   });
 
   test('may be disposed while it waits for its parent', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const call = parent.evaluate('one');
     const branch = parent.fork();
     const failed = rejection(() => branch.evaluate([1]));
@@ -241,14 +236,14 @@ describe('A fork', () => {
   });
 
   test('of each of 300 calls made in one turn gives each what it would have alone', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const branches: Session[] = [];
     for (let i = 0; i < 300; i++) {
       void parent.evaluate([i % smallShape.vocabulary], { logits: 'none' });
       branches.push(parent.fork());
     }
     const found = await Promise.all(branches.map(next));
-    const expected = model.createSession();
+    const expected = model().createSession();
     for (const [i, logits] of found.entries()) {
       expect(sameBits(logits, await expected.evaluate([i % smallShape.vocabulary]))).toBe(true);
     }
@@ -257,7 +252,7 @@ describe('A fork', () => {
 
 describe('session.state', () => {
   test('is ERR_WKV_BUSY while calls wait, and free when the last of them is awaited', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const controller = new AbortController();
     const calls = [
       session.evaluate([1]),
@@ -274,7 +269,7 @@ describe('session.state', () => {
   });
 
   test('shares its numbers with the session until one of them changes: copy on write', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('before');
     const states = Array.from({ length: 5 }, () => session.state);
     const values = session.state.values();

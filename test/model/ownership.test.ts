@@ -1,28 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
-import {
-  State,
-  Tokenizer,
-  loadModel,
-  type GenerateOptions,
-  type LoadOptions,
-  type Model,
-  type Session,
-} from '../../lib/index';
+import { State, loadModel, type GenerateOptions, type LoadOptions, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { randomTokens } from '../support/random-model';
-import { smallShape, temporaryFolder, writeRandomModel } from './support';
+import { smallShape, useRandomModel } from './support';
 
-const folder = temporaryFolder();
 const { vocabulary } = smallShape;
 const drawing: GenerateOptions = { maxTokens: 20, temperature: 1.2, topP: 1, seed: 5, logprobs: 3 };
 
-let path: string;
-let model: Model;
-beforeAll(async () => {
-  path = await writeRandomModel(folder, 'small');
-  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model, path } = useRandomModel();
 
 describe('Arguments are copied before the call returns:', () => {
   const tokens = randomTokens(50, vocabulary, 1);
@@ -38,11 +23,11 @@ describe('Arguments are copied before the call returns:', () => {
   };
 
   test.each(Object.entries(calls))('the tokens of %s', async (_name, call) => {
-    const expected = await call(model.createSession(), tokens);
+    const expected = await call(model().createSession(), tokens);
     for (const input of [tokens.slice(), [...tokens]]) {
-      const queued = model.createSession();
+      const queued = model().createSession();
       void queued.evaluate([], { logits: 'none' });
-      const found = [call(model.createSession(), input), call(queued, input)];
+      const found = [call(model().createSession(), input), call(queued, input)];
       input.fill(0);
       for (const each of await Promise.all(found)) expect(each).toEqual(expected);
     }
@@ -50,10 +35,10 @@ describe('Arguments are copied before the call returns:', () => {
 
   test('a buffer that is given away', async () => {
     const input = tokens.slice();
-    const call = model.createSession().evaluate(input);
+    const call = model().createSession().evaluate(input);
     structuredClone(input, { transfer: [input.buffer] });
     expect(input).toHaveLength(0);
-    expect(sameBits(await call, await model.createSession().evaluate(tokens))).toBe(true);
+    expect(sameBits(await call, await model().createSession().evaluate(tokens))).toBe(true);
   });
 
   test('every option of a generation', async () => {
@@ -74,11 +59,11 @@ describe('Arguments are copied before the call returns:', () => {
       bannedTokens: options.bannedTokens.slice(),
       logitBias: new Map(options.logitBias),
     });
-    const expected = await model.createSession().complete('Once', copy());
+    const expected = await model().createSession().complete('Once', copy());
     const changed = copy();
     const [completed, generation] = [
-      model.createSession().complete('Once', changed),
-      model.createSession().generate('Once', changed),
+      model().createSession().complete('Once', changed),
+      model().createSession().generate('Once', changed),
     ];
     const allowed = expected.tokens;
     changed.stop.fill('e');
@@ -107,7 +92,7 @@ describe('Arguments are copied before the call returns:', () => {
   });
 
   test('the bytes of State.deserialize and State.deserializeAsync', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('something');
     const bytes = session.state.serialize();
     const given = [bytes.slice(), bytes.slice()] as const;
@@ -136,7 +121,7 @@ describe('What is returned is fresh and the caller’s:', () => {
     ['the bytes of a state', (session: Session) => Promise.resolve(session.state.serialize())],
     ['the bytes of a state, made elsewhere', (session: Session) => session.state.serializeAsync()],
   ])('%s', async (_what, make) => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('something');
     const { state } = session;
     const before = state.serialize();
@@ -145,32 +130,32 @@ describe('What is returned is fresh and the caller’s:', () => {
   });
 
   test('the tokens and logprobs of parts and completions', async () => {
-    const expected = await model.createSession().complete('Once', drawing);
+    const expected = await model().createSession().complete('Once', drawing);
     const tokens: number[] = [];
-    const session = model.createSession();
+    const session = model().createSession();
     for await (const part of session.generate('Once', drawing)) {
       tokens.push(...part.tokens);
       part.tokens.fill(0);
       for (const each of part.logprobs ?? []) each.top.length = 0;
     }
     expect(tokens).toEqual(expected.tokens);
-    const again = await model.createSession().complete('Once', drawing);
+    const again = await model().createSession().complete('Once', drawing);
     again.tokens.fill(0);
-    expect(await model.createSession().complete('Once', drawing)).toEqual(expected);
+    expect(await model().createSession().complete('Once', drawing)).toEqual(expected);
   });
 
   test('the statistics of a model; its information is one frozen object', async () => {
-    const statistics = model.statistics;
-    await model.createSession().evaluate([1]);
-    expect(model.statistics.steps).toBe(statistics.steps + 1);
-    expect(Object.isFrozen(model.info)).toBe(true);
+    const statistics = model().statistics;
+    await model().createSession().evaluate([1]);
+    expect(model().statistics.steps).toBe(statistics.steps + 1);
+    expect(Object.isFrozen(model().info)).toBe(true);
   });
 });
 
 describe('Logits of every token', () => {
   test('are refused over 1 GiB and not below, by their number alone', async () => {
     // 2^20 tokens of 256 logits of 4 bytes are 1 GiB.
-    const session = model.createSession();
+    const session = model().createSession();
     const controller = new AbortController();
     const most = session.evaluate(new Uint32Array(2 ** 20), { logits: 'all', signal: controller.signal });
     controller.abort(new Error('taken'));

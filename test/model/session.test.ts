@@ -1,38 +1,44 @@
 import { getEventListeners } from 'node:events';
-import { Tokenizer, loadModel, type Model } from '../../lib/index';
 import { logSoftmax } from '../reference/common';
 import { largestDifference, sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { randomModel, randomTokens } from '../support/random-model';
 import { underEmulator, unless } from '../support/unless';
-import { allLogits, oracle, smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+import {
+  allLogits,
+  oracle,
+  smallShape,
+  temporaryFolder,
+  useRandomModel,
+  withModel,
+  writeRandomModel,
+} from './support';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
 
-let path: string;
-let model: Model;
-beforeAll(async () => {
-  path = await writeRandomModel(folder, 'small');
-  model = await loadModel(path, { tokenizer: Tokenizer.bytes() });
-});
-afterAll(() => model.dispose());
+const { model } = useRandomModel();
 
 describe('evaluate', () => {
   test('takes text, a Uint32Array or numbers', async () => {
-    const fromText = await model.createSession().evaluate('né');
-    expect(sameBits(await model.createSession().evaluate([110, 195, 169]), fromText)).toBe(true);
-    expect(sameBits(await model.createSession().evaluate(Uint32Array.of(110, 195, 169)), fromText)).toBe(
-      true,
-    );
+    const fromText = await model().createSession().evaluate('né');
+    expect(sameBits(await model().createSession().evaluate([110, 195, 169]), fromText)).toBe(true);
+    expect(
+      sameBits(
+        await model()
+          .createSession()
+          .evaluate(Uint32Array.of(110, 195, 169)),
+        fromText,
+      ),
+    ).toBe(true);
   });
 
   test("returns [vocabulary] for 'last', which is the default, [tokens * vocabulary] for 'all', nothing for 'none'", async () => {
     const [last, byDefault, all, none] = await Promise.all([
-      model.createSession().evaluate([1, 2, 3], { logits: 'last' }),
-      model.createSession().evaluate([1, 2, 3]),
-      model.createSession().evaluate([1, 2, 3], { logits: 'all' }),
-      model.createSession().evaluate([1, 2, 3], { logits: 'none' }),
+      model().createSession().evaluate([1, 2, 3], { logits: 'last' }),
+      model().createSession().evaluate([1, 2, 3]),
+      model().createSession().evaluate([1, 2, 3], { logits: 'all' }),
+      model().createSession().evaluate([1, 2, 3], { logits: 'none' }),
     ]);
     expect(last).toHaveLength(vocabulary);
     expect(sameBits(byDefault, last)).toBe(true);
@@ -42,14 +48,14 @@ describe('evaluate', () => {
   });
 
   test('puts nothing in front of the tokens', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     expect(session.state.values().every((value) => value === 0)).toBe(true);
     const expected = oracle(randomModel(smallShape), [65]).logits[0] ?? [];
     expect(largestDifference(await session.evaluate('A'), expected)).toBeLessThan(1e-4);
   });
 
   test("returns the last logits again for '' and []", async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const last = await session.evaluate('story');
     expect(sameBits(await session.evaluate(''), last)).toBe(true);
     expect(sameBits(await session.evaluate([]), last)).toBe(true);
@@ -59,27 +65,27 @@ describe('evaluate', () => {
   });
 
   test('says so where a session that has seen nothing is asked for its last logits', async () => {
-    const error = await rejection(() => model.createSession().evaluate([]));
+    const error = await rejection(() => model().createSession().evaluate([]));
     expectFailure(error, { message: /seen no|nothing|no token|empty/i });
   });
 
   test('runs calls on one session in their order', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const tokens = randomTokens(60, vocabulary, 1);
     await Promise.all(Array.from(tokens, (token) => session.evaluate([token], { logits: 'none' })));
-    const expected = await model.createSession().evaluate(tokens);
+    const expected = await model().createSession().evaluate(tokens);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   test('copies its arguments before it returns', async () => {
     const tokens = randomTokens(200, vocabulary, 2);
-    const expected = await model.createSession().evaluate(tokens, { logits: 'all' });
+    const expected = await model().createSession().evaluate(tokens, { logits: 'all' });
     const [typed, numbers] = [tokens.slice(), [...tokens]];
     const options: { logits: 'all' | 'none' } = { logits: 'all' };
     const calls = [
-      model.createSession().evaluate(typed, { logits: 'all' }),
-      model.createSession().evaluate(numbers, { logits: 'all' }),
-      model.createSession().evaluate(tokens, options),
+      model().createSession().evaluate(typed, { logits: 'all' }),
+      model().createSession().evaluate(numbers, { logits: 'all' }),
+      model().createSession().evaluate(tokens, options),
     ];
     typed.fill(0);
     numbers.fill(0);
@@ -93,8 +99,8 @@ describe('evaluate', () => {
   test('does not read through to memory that a token array shares or changes', async () => {
     const shared = new Uint32Array(new SharedArrayBuffer(8));
     shared.set([3, 4]);
-    const expected = await model.createSession().evaluate([3, 4]);
-    const call = model.createSession().evaluate(shared);
+    const expected = await model().createSession().evaluate([3, 4]);
+    const call = model().createSession().evaluate(shared);
     shared.fill(vocabulary + 1);
     expect(sameBits(await call, expected)).toBe(true);
   });
@@ -103,7 +109,7 @@ describe('evaluate', () => {
     ['a token outside the model', [1, vocabulary, 2]],
     ['the largest token id', [0xffffffff]],
   ])('rejects %s with its code and leaves the session as it was', async (_what, tokens) => {
-    const session = model.createSession();
+    const session = model().createSession();
     const last = await session.evaluate('abc');
     const before = session.state.values();
     for (const input of [tokens, Uint32Array.from(tokens)]) {
@@ -127,7 +133,7 @@ describe('evaluate', () => {
     ['a Float32Array', Float32Array.of(1)],
     ['a number', 5],
   ])('rejects %s as input', async (_what, input) => {
-    const session = model.createSession();
+    const session = model().createSession();
     const error = await rejection(() => callUnchecked(session, 'evaluate', [input]));
     expectFailure(error, { code: /ERR_(INVALID_ARG_TYPE|INVALID_ARG_VALUE|OUT_OF_RANGE|WKV_TOKEN)$/ });
   });
@@ -139,7 +145,7 @@ describe('evaluate', () => {
     [{ signal: 'now' }, /signal/],
     [5, /options/],
   ])('rejects the options %j with a TypeError', async (options, message) => {
-    const session = model.createSession();
+    const session = model().createSession();
     const error = await rejection(() => callUnchecked(session, 'evaluate', [[1], options]));
     expectFailure(error, invalidArgument(message));
   });
@@ -158,14 +164,14 @@ describe('An aborted evaluate', () => {
   const long = randomTokens(60_000, vocabulary, 5);
 
   test('does nothing where the signal was aborted before', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const reason = new Error('too late');
     expect(await rejection(() => session.evaluate([1], { signal: AbortSignal.abort(reason) }))).toBe(reason);
     expect(session.state.values().every((value) => value === 0)).toBe(true);
   });
 
   unless(underEmulator)('rejects at once where it still waits for a call before it', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const [first, second] = [new AbortController(), new AbortController()];
     const reason = new Error('no longer needed');
     const running = rejection(() => session.evaluate(new Uint32Array(3_000_000), { signal: first.signal }));
@@ -180,7 +186,7 @@ describe('An aborted evaluate', () => {
   });
 
   test('does not disturb the calls before and behind it', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const controller = new AbortController();
     const calls = Promise.allSettled([
       session.evaluate([1, 2]),
@@ -190,12 +196,12 @@ describe('An aborted evaluate', () => {
     controller.abort();
     const [first, aborted, last] = await calls;
     expect([first.status, aborted.status, last.status]).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-    const expected = await model.createSession().evaluate([1, 2, 3, 4]);
+    const expected = await model().createSession().evaluate([1, 2, 3, 4]);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   unless(underEmulator)('ends soon: well before the evaluation would have', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const controller = new AbortController();
     const endless = new Uint32Array(3_000_000);
     const call = rejection(() => session.evaluate(endless, { signal: controller.signal, logits: 'none' }));
@@ -208,7 +214,7 @@ describe('An aborted evaluate', () => {
   });
 
   test('leaves no listener, nor do a thousand that ended well', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const { signal } = new AbortController();
     for (let i = 0; i < 1000; i++) {
       await session.evaluate([i % vocabulary], { signal, logits: 'none' });
@@ -228,7 +234,7 @@ describe('score', () => {
 
   test('gives the log-probability of each token, given those before it, as the oracle has it', async () => {
     const { logits } = oracle(tensors, tokens);
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate(tokens.subarray(0, 10));
     const found = await session.score(tokens.subarray(10));
     const expected = Array.from(
@@ -240,15 +246,15 @@ describe('score', () => {
   });
 
   test('leaves the session after the tokens', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate(tokens.subarray(0, 10));
     await session.score(tokens.subarray(10));
-    const expected = await model.createSession().evaluate(tokens);
+    const expected = await model().createSession().evaluate(tokens);
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
   test('rejects a token outside the model', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate([1]);
     expectFailure(await rejection(() => session.score([1, vocabulary])), { code: 'ERR_WKV_TOKEN' });
   });
@@ -256,35 +262,35 @@ describe('score', () => {
 
 describe('fork', () => {
   test('gives a copy that neither sees nor disturbs the other', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     await parent.evaluate('the tale of ');
     const before = parent.state.values();
     const branch = parent.fork();
     await branch.evaluate('a cat');
     expect(sameBits(parent.state.values(), before)).toBe(true);
-    const expected = await model.createSession().evaluate('the tale of two cities');
+    const expected = await model().createSession().evaluate('the tale of two cities');
     expect(sameBits(await parent.evaluate('two cities'), expected)).toBe(true);
   });
 
   test('has the last logits of its parent', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const last = await parent.evaluate('the tale of ');
     expect(sameBits(await parent.fork().evaluate([]), last)).toBe(true);
   });
 
   test('is queued behind the calls of its parent, and before the later ones', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const early = parent.evaluate('one ', { logits: 'none' });
     const branch = parent.fork();
     const late = parent.evaluate('two', { logits: 'none' });
     const found = await branch.evaluate('three');
     await Promise.all([early, late]);
-    expect(sameBits(found, await model.createSession().evaluate('one three'))).toBe(true);
-    expect(sameBits(await parent.evaluate([]), await model.createSession().evaluate('one two'))).toBe(true);
+    expect(sameBits(found, await model().createSession().evaluate('one three'))).toBe(true);
+    expect(sameBits(await parent.evaluate([]), await model().createSession().evaluate('one two'))).toBe(true);
   });
 
   test('lives on when its parent is disposed', async () => {
-    const parent = model.createSession();
+    const parent = model().createSession();
     const last = await parent.evaluate('parent');
     const branch = parent.fork();
     parent.dispose();
@@ -294,7 +300,7 @@ describe('fork', () => {
 
 describe('session.state', () => {
   test('is a snapshot that later calls do not change', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     await session.evaluate('before');
     const { state } = session;
     const values = state.values();
@@ -304,7 +310,7 @@ describe('session.state', () => {
   });
 
   test('is refused while a call is pending', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const call = allLogits(session, randomTokens(500, vocabulary, 1));
     expectFailure(
       thrown(() => session.state),
@@ -322,7 +328,7 @@ describe('createSession', () => {
     [7, /options/],
   ])('refuses %j with a TypeError', (options, message) => {
     expectFailure(
-      thrown(() => callUnchecked(model, 'createSession', [options])),
+      thrown(() => callUnchecked(model(), 'createSession', [options])),
       invalidArgument(message),
     );
   });

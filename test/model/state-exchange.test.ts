@@ -1,9 +1,9 @@
-import { loadModel, type Model, type State, type StateTensor } from '../../lib/index';
+import { loadModel, type State, type StateTensor } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
 import { randomTokens } from '../support/random-model';
-import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
+import { smallShape, temporaryFolder, useRandomModel, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 const { layers, embedding, headSize, vocabulary } = smallShape;
@@ -11,34 +11,34 @@ const heads = embedding / headSize;
 const numbers = layers * (2 * embedding + heads * headSize * headSize);
 const layouts = ['rwkv.cpp', 'web-rwkv', 'ChatRWKV'] as const;
 
-let model: Model;
 let state: State;
+const { model } = useRandomModel();
 beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'));
-  const session = model.createSession();
+  const session = model().createSession();
   await session.evaluate(randomTokens(40, vocabulary, 1));
   ({ state } = session);
 });
-afterAll(() => model.dispose());
 
 const failing = (method: 'exportState' | 'importState', ...parameters: unknown[]): unknown =>
-  thrown(() => callUnchecked(model, method, parameters));
+  thrown(() => callUnchecked(model(), method, parameters));
 
 describe('A state that went through another layout', () => {
   test.each(layouts)('%s is the same, and continues with the same bits', async (layout) => {
-    const exported = model.exportState(state, { layout });
-    const again: State = model.importState(exported, { layout });
+    const exported = model().exportState(state, { layout });
+    const again: State = model().importState(exported, { layout });
     expect(sameBits(again.values(), state.values())).toBe(true);
     const tokens = randomTokens(20, vocabulary, 2);
-    const expected = await model.createSession({ state }).evaluate(tokens, { logits: 'all' });
-    const found = await model.createSession({ state: again }).evaluate(tokens, { logits: 'all' });
+    const expected = await model().createSession({ state }).evaluate(tokens, { logits: 'all' });
+    const found = await model().createSession({ state: again }).evaluate(tokens, { logits: 'all' });
     expect(sameBits(found, expected)).toBe(true);
   });
 
   test('knows no tokens and no logits: it has to see one before it is sampled from', async () => {
-    const again = model.importState(model.exportState(state, { layout: 'rwkv.cpp' }), { layout: 'rwkv.cpp' });
-    expect([again.tokens, again.fingerprint]).toEqual([0, model.info.fingerprint]);
-    const session = model.createSession({ state: again });
+    const again = model().importState(model().exportState(state, { layout: 'rwkv.cpp' }), {
+      layout: 'rwkv.cpp',
+    });
+    expect([again.tokens, again.fingerprint]).toEqual([0, model().info.fingerprint]);
+    const session = model().createSession({ state: again });
     const failure = { code: 'ERR_WKV_STATE', message: /evaluate at least one token first/ };
     expectFailure(await rejection(() => session.complete('')), failure);
     expectFailure(await rejection(() => session.evaluate([])), failure);
@@ -57,19 +57,21 @@ describe('A state that went through another layout', () => {
   });
 
   test('shares no memory with what was imported, or exported before', () => {
-    const exported = model.exportState(state, { layout: 'rwkv.cpp' });
-    const again = model.importState(exported, { layout: 'rwkv.cpp' });
+    const exported = model().exportState(state, { layout: 'rwkv.cpp' });
+    const again = model().importState(exported, { layout: 'rwkv.cpp' });
     exported.fill(7);
-    const tensors = model.exportState(state, { layout: 'ChatRWKV' });
+    const tensors = model().exportState(state, { layout: 'ChatRWKV' });
     for (const { data } of tensors) data.fill(8);
     expect(sameBits(again.values(), state.values())).toBe(true);
   });
 
   test('draws other random numbers each time', async () => {
-    const exported = model.exportState(state, { layout: 'rwkv.cpp' });
+    const exported = model().exportState(state, { layout: 'rwkv.cpp' });
     const seeds = await Promise.all(
       [0, 1].map(async () => {
-        const session = model.createSession({ state: model.importState(exported, { layout: 'rwkv.cpp' }) });
+        const session = model().createSession({
+          state: model().importState(exported, { layout: 'rwkv.cpp' }),
+        });
         return (await session.complete([1], { maxTokens: 1, stopTokens: [] })).seed;
       }),
     );
@@ -129,7 +131,7 @@ describe('model.importState refuses', () => {
   });
 
   test.each([NaN, Infinity, -Infinity])('a state that holds %p', (number) => {
-    const exported = model.exportState(state, { layout: 'rwkv.cpp' });
+    const exported = model().exportState(state, { layout: 'rwkv.cpp' });
     exported[embedding + 3] = number;
     expectFailure(failing('importState', exported, { layout: 'rwkv.cpp' }), {
       ...{ code: 'ERR_WKV_STATE', message: /not finite/, found: /at 3 of state\.values\(\)/ },
@@ -138,7 +140,7 @@ describe('model.importState refuses', () => {
 
   test('tensors of other shapes, too few and too many', () => {
     const layout = 'ChatRWKV';
-    const tensors = (): StateTensor[] => model.exportState(state, { layout });
+    const tensors = (): StateTensor[] => model().exportState(state, { layout });
     const [first, second] = tensors() as [StateTensor, StateTensor];
     for (const [index, tensor, found] of [
       [0, { ...first, shape: [1, embedding] }, /: \[1, 64\]$/],
@@ -160,7 +162,7 @@ describe('model.importState refuses', () => {
   });
 
   test('wrong arguments', () => {
-    const values = model.exportState(state, { layout: 'rwkv.cpp' });
+    const values = model().exportState(state, { layout: 'rwkv.cpp' });
     const wrong = (given: unknown, layout: string, message: RegExp): void => {
       expectFailure(failing('importState', given, { layout }), invalidArgument(message));
     };
@@ -175,7 +177,7 @@ describe('model.importState refuses', () => {
       wrong(given, 'rwkv.cpp', /values: expected a Float32Array/);
     }
     wrong(values, 'ChatRWKV', /values: expected an array of tensors/);
-    const tensors: unknown[] = model.exportState(state, { layout: 'ChatRWKV' });
+    const tensors: unknown[] = model().exportState(state, { layout: 'ChatRWKV' });
     for (const [tensor, message] of [
       [null, /values\[0\]: expected a tensor/],
       [{ shape: [embedding] }, /values\[0\]\.data: expected a Float32Array/],

@@ -1,23 +1,29 @@
-import { State, WkvError, loadModel, type Model } from '../../lib/index';
+import { State, WkvError } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, thrown } from '../support/failure';
 import { randomModel, randomNumbers, randomTokens } from '../support/random-model';
-import { runChild, smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from './support';
+import {
+  runChild,
+  smallShape,
+  temporaryFolder,
+  useRandomModel,
+  withModel,
+  writeRandomModel,
+  writeTensors,
+} from './support';
 
 const folder = temporaryFolder();
 const { layers, embedding, headSize, vocabulary } = smallShape;
 const heads = embedding / headSize;
 
-let model: Model;
 let snapshot: State;
 let last: Float32Array;
+const { model } = useRandomModel();
 beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'));
-  const session = model.createSession();
+  const session = model().createSession();
   last = await session.evaluate(randomTokens(100, vocabulary, 1));
   snapshot = session.state;
 });
-afterAll(() => model.dispose());
 
 /** Where the parts of a state lie that are scaled together: att_x, ffn_x, and each head of wkv. */
 function blocks(): [start: number, length: number][] {
@@ -37,16 +43,16 @@ function blocks(): [start: number, length: number][] {
 describe('A state', () => {
   test('has per layer att_x, ffn_x and wkv', () => {
     expect(snapshot.values()).toHaveLength(layers * (2 * embedding + heads * headSize * headSize));
-    expect(snapshot.values().length * 4).toBe(model.info.stateBytes);
+    expect(snapshot.values().length * 4).toBe(model().info.stateBytes);
   });
 
   test('can begin any number of sessions', async () => {
     for (let i = 0; i < 3; i++) {
-      const session = model.createSession({ state: snapshot });
+      const session = model().createSession({ state: snapshot });
       expect(sameBits(await session.evaluate([]), last)).toBe(true);
       await session.evaluate([i]);
     }
-    expect(sameBits(model.createSession({ state: snapshot }).state.values(), snapshot.values())).toBe(true);
+    expect(sameBits(model().createSession({ state: snapshot }).state.values(), snapshot.values())).toBe(true);
   });
 
   test('goes through f32 bytes without a change', () => {
@@ -72,7 +78,7 @@ describe('A state', () => {
         expect(Math.abs((exact[i] ?? NaN) - (rounded[i] ?? NaN))).toBeLessThanOrEqual(largest * 2 ** -11);
       }
     }
-    const session = model.createSession({ state: State.deserialize(bytes) });
+    const session = model().createSession({ state: State.deserialize(bytes) });
     expect(sameBits(await session.evaluate([]), last)).toBe(true);
   });
 

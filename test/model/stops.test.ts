@@ -1,20 +1,11 @@
-import { join } from 'node:path';
-import {
-  loadModel,
-  type GenerateOptions,
-  type GeneratedPart,
-  type Model,
-  type Session,
-  type TokenizerLike,
-} from '../../lib/index';
+import type { GenerateOptions, GeneratedPart, Session, TokenizerLike } from '../../lib/index';
 import { StopStrings } from '../../lib/generation/stop-strings';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, thrown } from '../support/failure';
 import { trickyPieces } from '../support/pieces';
 import { randomNumbers } from '../support/random-model';
-import { temporaryFolder, withModel, writeRandomModel } from './support';
+import { useRandomModel, withModel } from './support';
 
-const folder = temporaryFolder();
 const prompt = 'ab\n';
 // Flat enough that every piece comes up.
 const options: GenerateOptions = {
@@ -38,15 +29,13 @@ const stopSets: string[][] = [
   ['never to be found'],
 ];
 
-let model: Model;
-beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'), { tokenizer: trickyPieces });
-});
-afterAll(() => model.dispose());
+const { model, path } = useRandomModel(trickyPieces);
 
 /** What is drawn with these options when nothing stops it. */
 async function unstopped(seed: number, more: GenerateOptions = {}): Promise<number[]> {
-  const { tokens } = await model.createSession().complete(prompt, { ...options, ...more, seed });
+  const { tokens } = await model()
+    .createSession()
+    .complete(prompt, { ...options, ...more, seed });
   expect(tokens).toHaveLength(options.maxTokens ?? 0);
   return tokens;
 }
@@ -78,7 +67,7 @@ function tokensOf(tokens: readonly number[], length: number): number[] {
 
 /** The session is exactly where one is that evaluated the prompt and these tokens, its random numbers included. */
 async function expectStateAfter(session: Session, tokens: readonly number[], seed: number): Promise<void> {
-  const fresh = model.createSession();
+  const fresh = model().createSession();
   const expected = await fresh.evaluate([...trickyPieces.encode(prompt), ...tokens]);
   expect(sameBits(session.state.values(), fresh.state.values())).toBe(true);
   expect(sameBits(await session.evaluate([]), expected)).toBe(true);
@@ -105,7 +94,7 @@ describe('stop strings', () => {
         const tokens = await unstopped(seed);
         const bytes = Buffer.from(trickyPieces.decodeBytes(tokens));
         const end = firstStop(bytes, stops);
-        const session = model.createSession();
+        const session = model().createSession();
         const {
           text,
           finishReason,
@@ -131,12 +120,14 @@ describe('stop strings', () => {
   test('may be one string alone', async () => {
     const tokens = await unstopped(3);
     const bytes = Buffer.from(trickyPieces.decodeBytes(tokens));
-    const { text } = await model.createSession().complete(prompt, { ...options, seed: 3, stop: 'b' });
+    const { text } = await model()
+      .createSession()
+      .complete(prompt, { ...options, seed: 3, stop: 'b' });
     expect(text).toBe(lossy(bytes.subarray(0, firstStop(bytes, ['b']))));
   });
 
   test('are looked for in what is generated, not in the prompt', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     const { text } = await session.complete('User', {
       ...options,
       seed: 1,
@@ -157,7 +148,7 @@ describe('stop strings', () => {
       };
       const tokens = await unstopped(seed, more);
       const end = firstStop(Buffer.from(trickyPieces.decodeBytes(tokens)), ['ab', '\n']) ?? NaN;
-      const session = model.createSession();
+      const session = model().createSession();
       await session.complete(prompt, { ...options, ...more, seed, stop: ['ab', '\n'] });
       const expected = new Map<number, number>();
       for (const token of tokensOf(tokens, end)) {
@@ -183,7 +174,7 @@ describe('stop strings', () => {
     [{ stop: ['x', 5] }, invalidArgument(/stop\[1\]/)],
   ])('are checked at the call: %j', (wrong, failure) => {
     expectFailure(
-      thrown(() => callUnchecked(model.createSession(), 'generate', [prompt, wrong])),
+      thrown(() => callUnchecked(model().createSession(), 'generate', [prompt, wrong])),
       failure,
     );
   });
@@ -216,7 +207,7 @@ describe('a stop string inside a token of a tokenizer that has no tokens for a p
     ['gives ids that the model does not have', () => Uint32Array.of(256)],
   ])('ends the text there, after the last whole token, where encode %s', async (_how, encodeHalf) => {
     const tokenizer = pairs(encodeHalf);
-    await withModel(join(folder, 'small.pth'), { tokenizer }, async (ofPairs) => {
+    await withModel(path, { tokenizer }, async (ofPairs) => {
       const plain: GenerateOptions = { ...options, bannedTokens: [], seed: 1 };
       const { tokens } = await ofPairs.createSession().complete('aBcD', { ...plain, maxTokens: 20 });
       const unstopped = Buffer.from(tokenizer.decodeBytes(tokens)).toString();
@@ -241,9 +232,11 @@ describe('held-back text', () => {
 
   test('comes out whole at the length limit, and half characters as U+FFFD', async () => {
     for (let maxTokens = 1; maxTokens <= 40; maxTokens++) {
-      const { tokens } = await model.createSession().complete(prompt, { ...options, seed: 11, maxTokens });
+      const { tokens } = await model()
+        .createSession()
+        .complete(prompt, { ...options, seed: 11, maxTokens });
       const bytes = Buffer.from(trickyPieces.decodeBytes(tokens));
-      const session = model.createSession();
+      const session = model().createSession();
       const { text } = await session.complete(prompt, {
         ...options,
         seed: 11,
@@ -262,7 +255,7 @@ describe('held-back text', () => {
       for (let seed = 0; seed < 12; seed++) {
         const tokens = await unstopped(seed);
         for (const most of [1, 2, 3, 5, 8, 13, 21]) {
-          const session = model.createSession();
+          const session = model().createSession();
           const controller = new AbortController();
           const parts: GeneratedPart[] = [];
           const reason = new Error('enough');
@@ -310,7 +303,7 @@ describe('held-back text', () => {
   }
 
   test('never delays a part that cannot begin a stop string', async () => {
-    const session = model.createSession();
+    const session = model().createSession();
     for await (const part of session.generate(prompt, { ...options, seed: 5, stop: 'zzz' })) {
       if (part.finishReason !== undefined) continue;
       expect(part.text).not.toBe('');
@@ -320,7 +313,7 @@ describe('held-back text', () => {
 
   test('that goes on for thousands of tokens keeps few states, and comes back to the right one', async () => {
     // Every 'a' could be the first of the stop string; after 'aaa' it cannot be the one three before.
-    const session = model.createSession();
+    const session = model().createSession();
     const stop = `${'a'.repeat(40)}b`;
     const forced: GenerateOptions = {
       ...options,
@@ -335,7 +328,7 @@ describe('held-back text', () => {
       text += part.text;
       if (text.length >= 2000) break;
     }
-    const fresh = model.createSession();
+    const fresh = model().createSession();
     await fresh.evaluate([...trickyPieces.encode(prompt), ...new Array<number>(text.length).fill(1)]);
     expect(sameBits(session.state.values(), fresh.state.values())).toBe(true);
   });

@@ -2,7 +2,14 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadModel, type LoadOptions, type Model, type Session } from '../../lib/index';
+import {
+  loadModel,
+  Tokenizer,
+  type LoadOptions,
+  type Model,
+  type Session,
+  type TokenizerLike,
+} from '../../lib/index';
 import { flattenState, type ReferenceOptions } from '../reference/common';
 import { referenceModel } from '../reference/model';
 import { writePth } from '../support/pth-writer';
@@ -55,6 +62,26 @@ export function writeRandomModel(
   shape: RandomModelShape = smallShape,
 ): Promise<string> {
   return writeTensors(folder, name, 'pth', randomModel(shape));
+}
+
+/** A small random model, loaded for the tests of a file, and its file. */
+export function useRandomModel(tokenizer: TokenizerLike = Tokenizer.bytes()): {
+  model: () => Model;
+  path: string;
+} {
+  const folder = temporaryFolder();
+  let model: Model | undefined;
+  beforeAll(async () => {
+    model = await loadModel(await writeRandomModel(folder, 'small'), { tokenizer });
+  });
+  afterAll(() => model?.dispose());
+  return {
+    model: () => {
+      if (model === undefined) throw new Error('the model is loaded before the first test');
+      return model;
+    },
+    path: join(folder, 'small.pth'),
+  };
 }
 
 /** Loads a model, hands it on, and disposes it whatever happens. */

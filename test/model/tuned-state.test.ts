@@ -1,7 +1,7 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { convertModel, loadModel, type Model, type State } from '../../lib/index';
+import { convertModel, loadModel, type State } from '../../lib/index';
 import { readTunedState } from '../../lib/tuned-state';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection } from '../support/failure';
@@ -10,17 +10,13 @@ import { asWebRwkv } from '../support/foreign-names';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { randomNumbers, randomTokens } from '../support/random-model';
 import { writeSafetensors } from '../support/safetensors-writer';
-import { smallShape, temporaryFolder, writeRandomModel } from './support';
+import { smallShape, temporaryFolder, useRandomModel } from './support';
 
 const folder = temporaryFolder();
 const { layers, embedding, headSize: N, vocabulary } = smallShape;
 const H = embedding / N;
 
-let model: Model;
-beforeAll(async () => {
-  model = await loadModel(await writeRandomModel(folder, 'small'));
-});
-afterAll(() => model.dispose());
+const { model, path: whole } = useRandomModel();
 
 /** What training writes: for each layer [head][value][key]. */
 function tuned(type: WritableTensor['type'] = 'f32', seed = 1): WritableTensor[] {
@@ -52,20 +48,20 @@ const path = (extension: string): string => join(folder, `tuned-${files++}.${ext
 async function loaded(write: typeof writePth | typeof writeSafetensors, extension: string): Promise<State> {
   const file = path(extension);
   await write(file, tuned());
-  return await model.loadTunedState(file);
+  return await model().loadTunedState(file);
 }
 
 async function refused(tensors: readonly WritableTensor[]): Promise<{ error: unknown; file: string }> {
   const file = path('pth');
   await writePth(file, tensors);
-  return { error: await rejection(() => model.loadTunedState(file)), file };
+  return { error: await rejection(() => model().loadTunedState(file)), file };
 }
 
 describe('A tuned state', () => {
   test('in a .pth or .safetensors is turned from [value][key] to [key][value]', async () => {
     for (const state of [await loaded(writePth, 'pth'), await loaded(writeSafetensors, 'safetensors')]) {
       expect(sameBits(state.values(), stateOf(tuned()))).toBe(true);
-      expect([state.tokens, state.fingerprint]).toEqual([0, model.info.fingerprint]);
+      expect([state.tokens, state.fingerprint]).toEqual([0, model().info.fingerprint]);
     }
   });
 
@@ -73,7 +69,7 @@ describe('A tuned state', () => {
     for (const extension of ['st', 'state', 'ST']) {
       const file = path(extension);
       await writeSafetensors(file, asWebRwkv(tuned()));
-      const state = await model.loadTunedState(file);
+      const state = await model().loadTunedState(file);
       expect(sameBits(state.values(), stateOf(tuned()))).toBe(true);
     }
   });
@@ -83,8 +79,8 @@ describe('A tuned state', () => {
     await writeSafetensors(own, tuned());
     await writeSafetensors(theirs, asWebRwkv(tuned()));
     for (const state of [
-      await model.loadTunedState(own, { layout: 'BlinkDL' }),
-      await model.loadTunedState(theirs, { layout: 'web-rwkv' }),
+      await model().loadTunedState(own, { layout: 'BlinkDL' }),
+      await model().loadTunedState(theirs, { layout: 'web-rwkv' }),
     ]) {
       expect(sameBits(state.values(), stateOf(tuned()))).toBe(true);
     }
@@ -93,19 +89,19 @@ describe('A tuned state', () => {
   test.each(['f16', 'bf16'] as const)('may be of %s, and its layers in any order', async (type) => {
     const file = path('pth');
     await writePth(file, tuned(type).reverse());
-    const state = await model.loadTunedState(pathToFileURL(file));
+    const state = await model().loadTunedState(pathToFileURL(file));
     expect(sameBits(state.values(), stateOf(tuned()))).toBe(true);
   });
 
   test('begins sessions, whose first token is computed with it', async () => {
     const state = await loaded(writePth, 'pth');
     const tokens = randomTokens(8, vocabulary, 4);
-    const logits = await model.createSession({ state }).evaluate(tokens);
+    const logits = await model().createSession({ state }).evaluate(tokens);
     // The same numbers, taken over from another program.
-    const same = model.importState(stateOf(tuned()), { layout: 'rwkv.cpp' });
-    expect(sameBits(await model.createSession({ state: same }).evaluate(tokens), logits)).toBe(true);
-    expect(sameBits(await model.createSession().evaluate(tokens), logits)).toBe(false);
-    const session = model.createSession({ state });
+    const same = model().importState(stateOf(tuned()), { layout: 'rwkv.cpp' });
+    expect(sameBits(await model().createSession({ state: same }).evaluate(tokens), logits)).toBe(true);
+    expect(sameBits(await model().createSession().evaluate(tokens), logits)).toBe(false);
+    const session = model().createSession({ state });
     expectFailure(await rejection(() => session.complete('')), { code: 'ERR_WKV_STATE' });
   });
 });
@@ -166,11 +162,13 @@ describe('model.loadTunedState refuses', () => {
       const { error, file } = await refused([...tuned(), { name, type: 'f32', shape: [1], data: [1] }]);
       expectFailure(error, { code: 'ERR_WKV_STATE', message: /is no tuned state/, tensor: name, path: file });
     }
-    const whole = join(folder, 'small.pth');
-    expectFailure(await rejection(() => model.loadTunedState(whole)), { code: 'ERR_WKV_STATE', path: whole });
+    expectFailure(await rejection(() => model().loadTunedState(whole)), {
+      code: 'ERR_WKV_STATE',
+      path: whole,
+    });
     const packed = path('safetensors');
     await convertModel(whole, packed, { weights: 'int8' });
-    expectFailure(await rejection(() => model.loadTunedState(packed)), { code: 'ERR_WKV_STATE' });
+    expectFailure(await rejection(() => model().loadTunedState(packed)), { code: 'ERR_WKV_STATE' });
   });
 
   test('numbers that are not finite, and damaged files', async () => {
@@ -179,9 +177,9 @@ describe('model.loadTunedState refuses', () => {
     const { error, file } = await refused(tensors);
     expectFailure(error, { code: 'ERR_WKV_FORMAT', tensor: 'blocks.1.att.time_state', path: file });
     const missing = path('pth');
-    expectFailure(await rejection(() => model.loadTunedState(missing)), { code: 'ERR_WKV_FORMAT' });
+    expectFailure(await rejection(() => model().loadTunedState(missing)), { code: 'ERR_WKV_FORMAT' });
     writeFileSync(missing, 'this is no state at all');
-    expectFailure(await rejection(() => model.loadTunedState(missing)), {
+    expectFailure(await rejection(() => model().loadTunedState(missing)), {
       ...{ code: 'ERR_WKV_FORMAT', path: missing },
     });
   });
@@ -190,7 +188,7 @@ describe('model.loadTunedState refuses', () => {
     const file = path('pth');
     await writePth(file, tuned());
     const call = (...parameters: unknown[]): Promise<unknown> =>
-      rejection(() => callUnchecked(model, 'loadTunedState', parameters));
+      rejection(() => callUnchecked(model(), 'loadTunedState', parameters));
     expectFailure(await call(), invalidArgument(/^message: path: expected a non-empty path/));
     expectFailure(await call(file, { layout: 'ChatRWKV' }), invalidArgument(/options\.layout/));
     expectFailure(
@@ -200,7 +198,7 @@ describe('model.loadTunedState refuses', () => {
     const reason = new Error('enough');
     expect(await call(file, { signal: AbortSignal.abort(reason) })).toBe(reason);
     const copy = join(folder, 'copy.pth');
-    copyFileSync(join(folder, 'small.pth'), copy);
+    copyFileSync(whole, copy);
     const other = await loadModel(copy);
     await other.dispose();
     expectFailure(await rejection(() => other.loadTunedState(file)), { code: 'ERR_WKV_DISPOSED' });
