@@ -33,7 +33,7 @@ export async function openTensorDirectory(
   { signal }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
-  const absolute = unpacked(resolve(pathText('path', path)));
+  const absolute = unpacked(resolve(pathText('the path of a model', path)));
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, { signal })
     : await openModelFile(absolute, { signal });
