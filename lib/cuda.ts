@@ -53,6 +53,22 @@ function cudaLibrary(): string {
 }
 
 /**
+ * All GPUs, or the one of this name. One by one, as CUDA takes some memory of each GPU that it is asked about, for as
+ * long as the process lives.
+ */
+function* foundDevices(name?: string): Generator<CudaDevice | UnusableCudaDevice, void, undefined> {
+  const library = cudaLibrary();
+  const count = callNative(() => native.cudaDeviceCount(library));
+  for (let index = 0; index < count; index++) {
+    const device = `cuda:${index}`;
+    if (name !== undefined && name !== device) continue;
+    yield { device, ...callNative(() => native.cudaDevice(library, index)) };
+  }
+}
+
+const isUsable = (found: CudaDevice | UnusableCudaDevice): found is CudaDevice => !('reason' in found);
+
+/**
  * The GPUs that the CUDA backend can use, and those that it cannot.
  *
  * @throws {WkvError} `ERR_WKV_DEVICE` where there is none that it can use, or no library, or no driver
@@ -60,16 +76,15 @@ function cudaLibrary(): string {
 export function cudaDevices(): { devices: CudaDevice[]; unusable: UnusableCudaDevice[] } {
   const devices: CudaDevice[] = [];
   const unusable: UnusableCudaDevice[] = [];
-  const library = cudaLibrary();
-  for (const [i, found] of callNative(() => native.cudaDevices(library)).entries()) {
-    const device = `cuda:${i}`;
-    if ('reason' in found) unusable.push({ device, ...found });
-    else devices.push({ device, ...found });
+  for (const found of foundDevices()) {
+    if (isUsable(found)) devices.push(found);
+    else unusable.push(found);
   }
-  const [first, ...others] = unusable;
-  if (devices.length === 0 && first !== undefined) {
+  if (devices.length === 0) {
+    const [first, ...others] = unusable;
     const reasons = unusable.map(({ device, reason }) => `${device}: ${reason}`);
-    throw new WkvError('ERR_WKV_DEVICE', others.length === 0 ? first.reason : reasons.join('; '));
+    const reason = others.length === 0 ? first?.reason : reasons.join('; ');
+    throw new WkvError('ERR_WKV_DEVICE', reason ?? 'there is no NVIDIA GPU on this machine');
   }
   return { devices, unusable };
 }
@@ -80,12 +95,19 @@ function gpuOf({ device, name, computeCapability, freeMemory }: CudaDevice) {
   return { target, name: `${name}, compute capability ${computeCapability}`, freeMemory };
 }
 
-/** The GPUs that can be used, if there are any. */
-export function usableGpus() {
+export type Gpu = ReturnType<typeof gpuOf>;
+
+/** The first GPU that can be used and that `suits`, if there is one. */
+export function findGpu(suits: (gpu: Gpu) => boolean): Gpu | undefined {
   try {
-    return cudaDevices().devices.map(gpuOf);
+    for (const found of foundDevices()) {
+      if (!isUsable(found)) continue;
+      const gpu = gpuOf(found);
+      if (suits(gpu)) return gpu;
+    }
+    return undefined;
   } catch (error) {
-    if (error instanceof WkvError) return [];
+    if (error instanceof WkvError) return undefined;
     throw error;
   }
 }
@@ -95,15 +117,13 @@ export function usableGpus() {
  *
  * @throws {WkvError} `ERR_WKV_DEVICE` where it cannot be used
  */
-export function chooseGpu(device: Device = 'auto') {
+export function chooseGpu(device: Device = 'auto'): Gpu | undefined {
   if (device === 'auto' || device === 'cpu') return undefined;
-  const { devices, unusable } = cudaDevices();
-  const gpu = device === 'cuda' ? devices[0] : devices.find((each) => each.device === device);
-  if (gpu === undefined) {
-    const names = devices.map((each) => `${each.device} (${each.name})`).join(', ');
-    const reason =
-      unusable.find((each) => each.device === device)?.reason ?? `there is no device '${device}'`;
-    throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
+  for (const found of foundDevices(device === 'cuda' ? undefined : device)) {
+    if (isUsable(found)) return gpuOf(found);
   }
-  return gpuOf(gpu);
+  const { devices, unusable } = cudaDevices();
+  const names = devices.map((each) => `${each.device} (${each.name})`).join(', ');
+  const reason = unusable.find((each) => each.device === device)?.reason ?? `there is no device '${device}'`;
+  throw new WkvError('ERR_WKV_DEVICE', `${reason}; there is ${names}`);
 }

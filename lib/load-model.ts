@@ -1,4 +1,4 @@
-import { chooseGpu, usableGpus } from './cuda';
+import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { openTensorDirectory, type TensorDirectory } from './formats';
@@ -111,7 +111,6 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
 }
 
 type CheckedOptions = ReturnType<typeof checkLoadOptions>;
-type Gpu = ReturnType<typeof chooseGpu>;
 
 function nativeOptions(
   { weights = 'auto', groupNormEpsilon, mmap }: CheckedOptions,
@@ -122,7 +121,7 @@ function nativeOptions(
 
 /** @param gpu undefined for the CPU */
 async function loadOn(
-  gpu: Gpu,
+  gpu: Gpu | undefined,
   directory: TensorDirectory,
   name: string,
   checked: CheckedOptions,
@@ -158,11 +157,11 @@ async function loadOn(
  * For 'auto': a GPU, if the model would be in int8 anyway, so that the bits are the same, and one has room for it and
  * for as many sessions as are computed together.
  */
-function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu {
+function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu | undefined {
   const onCpu = native.inspectModel(directory, nativeOptions(checked));
   if (onCpu.weights !== 'int8' || onCpu.loaded) return undefined;
   const needed = onCpu.weightBytes + (checked.maxBatch ?? defaultMaxBatch) * onCpu.stateBytes;
-  return usableGpus().find(
+  return findGpu(
     ({ target, freeMemory }) =>
       freeMemory >= needed || native.inspectModel(directory, nativeOptions(checked, target)).loaded,
   );

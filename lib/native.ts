@@ -217,10 +217,13 @@ export interface NativeBinding {
   /** Operations per second of so many threads with the selected instruction set; 0 where no ceiling is known. */
   measurePeak(of: 'int8' | 'f32', threads: number): Promise<number>;
   features(): { isa: string[]; selected: string; note: string };
-  /** Opens the CUDA backend's library at this path, once; for each GPU what it is, or why it cannot be used. */
-  cudaDevices(
+  /** Opens the CUDA backend's library at this path, once, and says how many GPUs there are. */
+  cudaDeviceCount(library: string): number;
+  /** What a GPU is, or why it cannot be used. From then on the process has some memory of that GPU. */
+  cudaDevice(
     library: string,
-  ): ({ name: string; computeCapability: string; memory: number; freeMemory: number } | { reason: string })[];
+    index: number,
+  ): { name: string; computeCapability: string; memory: number; freeMemory: number } | { reason: string };
 }
 
 /** The addon. */

@@ -87,32 +87,34 @@ Napi::Value features(const Napi::CallbackInfo& info) {
   return object;
 }
 
-// cudaDevices(library): { name, computeCapability, memory, freeMemory } of each, or { reason } where it
-// cannot be used; throws ERR_WKV_DEVICE.
-Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const WkvCudaApi& api = open_cuda(info[0]);
+// cudaDeviceCount(library): how many GPUs there are; throws ERR_WKV_DEVICE.
+Napi::Value cuda_device_count(const Napi::CallbackInfo& info) {
   WkvCudaFailure failure{};
   std::int32_t count = 0;
-  if (api.count_devices(&count, &failure) != WKV_CUDA_OK) {
+  if (open_cuda(info[0]).count_devices(&count, &failure) != WKV_CUDA_OK) {
     throw Error("ERR_WKV_DEVICE", failure.text);
   }
-  Napi::Array devices = Napi::Array::New(env);
-  for (std::int32_t i = 0; i < count; ++i) {
-    WkvCudaDevice description{};
-    Napi::Object device = Napi::Object::New(env);
-    devices.Set(static_cast<std::uint32_t>(i), device);
-    if (api.describe_device(i, &description, &failure) != WKV_CUDA_OK) {
-      device.Set("reason", failure.text);
-      continue;
-    }
-    device.Set("name", description.name);
-    device.Set("computeCapability",
-               std::to_string(description.major) + "." + std::to_string(description.minor));
-    device.Set("memory", static_cast<double>(description.memory));
-    device.Set("freeMemory", static_cast<double>(description.free_memory));
+  return Napi::Number::New(info.Env(), count);
+}
+
+// cudaDevice(library, index): { name, computeCapability, memory, freeMemory }, or { reason } where it cannot
+// be used; throws ERR_WKV_DEVICE.
+Napi::Value cuda_device(const Napi::CallbackInfo& info) {
+  const WkvCudaApi& api = open_cuda(info[0]);
+  const auto index = static_cast<std::int32_t>(require_number(info[1], "index", 0, 999));
+  WkvCudaFailure failure{};
+  WkvCudaDevice description{};
+  Napi::Object device = Napi::Object::New(info.Env());
+  if (api.describe_device(index, &description, &failure) != WKV_CUDA_OK) {
+    device.Set("reason", failure.text);
+    return device;
   }
-  return devices;
+  device.Set("name", description.name);
+  device.Set("computeCapability",
+             std::to_string(description.major) + "." + std::to_string(description.minor));
+  device.Set("memory", static_cast<double>(description.memory));
+  device.Set("freeMemory", static_cast<double>(description.free_memory));
+  return device;
 }
 
 }  // namespace
@@ -122,7 +124,8 @@ void init_loading(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectModel", Napi::Function::New<guarded<inspect_model_call>>(env));
   exports.Set("loadModel", Napi::Function::New<guarded<load_model_call>>(env));
   exports.Set("features", Napi::Function::New<guarded<features>>(env));
-  exports.Set("cudaDevices", Napi::Function::New<guarded<cuda_devices>>(env));
+  exports.Set("cudaDeviceCount", Napi::Function::New<guarded<cuda_device_count>>(env));
+  exports.Set("cudaDevice", Napi::Function::New<guarded<cuda_device>>(env));
 }
 
 }  // namespace wkv::addon

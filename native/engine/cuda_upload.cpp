@@ -61,7 +61,7 @@ void CudaTensors::add(int layer, const NormWeights& ln1, const NormWeights& ln2,
 
 CudaUpload::CudaUpload(const ModelInfo& info, CudaTensors tensors, float group_norm_epsilon,
                        const WkvCudaApi& api, int device)
-    : tensors_(std::move(tensors)), api_(api), device_(device) {
+    : tensors_(std::move(tensors)), api_(api) {
   WkvCudaShape shape = tensors_.shape;
   shape.group_norm_epsilon = group_norm_epsilon;
   WkvCudaModel* created = nullptr;

@@ -60,7 +60,6 @@ class CudaUpload final : public Uploader {
  private:
   const CudaTensors tensors_;
   const WkvCudaApi& api_;
-  const int device_;
   std::shared_ptr<WkvCudaModel> model_;
 };
 

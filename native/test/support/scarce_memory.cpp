@@ -13,11 +13,15 @@ constexpr std::size_t kRefusedFrom = 1024;
 
 void wkv::test::make_memory_scarce(bool scarce) { is_scarce = scarce; }
 
-void* operator new(std::size_t bytes) {
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   const bool refused = is_scarce && bytes >= kRefusedFrom;
-  void* const block = refused ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  return refused ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+}
+void* operator new(std::size_t bytes) {
+  void* const block = operator new(bytes, std::nothrow);
   if (block == nullptr) throw std::bad_alloc{};
   return block;
 }
 void operator delete(void* block) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
