@@ -21,17 +21,49 @@ export interface SamplingFlags {
 /** Adds the options that say how text is generated; what is not given has the package's own defaults. */
 export function addSamplingOptions(command: Command, defaults: { maxTokens: number; stop: string }): Command {
   return command
-    .option('--max-tokens <number>', 'generate at most so many tokens', integer(0), defaults.maxTokens)
+    .option('--max-tokens <number>', 'the most tokens to generate', integer(0), defaults.maxTokens)
     .option('--stop <text>', `stop before this text; may be given again (default: ${defaults.stop})`, stops)
-    .option('--temperature <number>', 'how even the odds are, 0 for none (default: 1)', number(0, 100))
-    .option('--top-p <number>', 'only the most probable up to this (default: 0.85)', number(0, 1))
-    .option('--top-k <number>', 'only so many of the most probable (default: all)', integer(0, 2 ** 32 - 1))
-    .option('--min-p <number>', 'only those so many times as probable as the first', number(0, 1))
-    .option('--typical-p <number>', 'only about as probable as expected, up to this', aboveZero)
-    .option('--presence-penalty <number>', 'against what was generated already', number(-100, 100))
-    .option('--frequency-penalty <number>', 'the same for each time that it was', number(-100, 100))
-    .option('--penalty-decay <number>', 'how that fades with each token', number(0, 1))
-    .option('--ban <ids>', 'never generate these tokens, ids with commas; may be given again', tokens)
+    .option(
+      '--temperature <number>',
+      'divides the logits: higher is more random, 0 always takes the most probable token (default: 1)',
+      number(0, 100),
+    )
+    .option(
+      '--top-p <number>',
+      'sample from the most probable tokens whose probabilities reach this sum (default: 0.85)',
+      number(0, 1),
+    )
+    .option(
+      '--top-k <number>',
+      'sample from so many of the most probable tokens (default: all)',
+      integer(0, 2 ** 32 - 1),
+    )
+    .option(
+      '--min-p <number>',
+      'drop tokens less probable than this fraction of the most probable one',
+      number(0, 1),
+    )
+    .option('--typical-p <number>', 'locally typical sampling, up to this sum of probabilities', aboveZero)
+    .option(
+      '--presence-penalty <number>',
+      'subtracted from the logits of tokens that were generated already (default: 0.2, for bytes 0)',
+      number(-100, 100),
+    )
+    .option(
+      '--frequency-penalty <number>',
+      'subtracted once more for each time a token was generated (default: 0.2, for bytes 0)',
+      number(-100, 100),
+    )
+    .option(
+      '--penalty-decay <number>',
+      'multiplies the counts of generated tokens at each token (default: 0.996)',
+      number(0, 1),
+    )
+    .option(
+      '--ban <ids>',
+      'never generate these tokens: ids, separated by commas; may be given again',
+      tokens,
+    )
     .option('--seed <number>', 'the same seed gives the same text (default: a new one)', seed);
 }
 
