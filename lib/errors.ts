@@ -22,13 +22,13 @@ export type WkvErrorCode =
 /** What an error is about; every part is optional. */
 export interface WkvErrorDetails {
   /** The file concerned. */
-  path?: string;
+  path?: string | undefined;
   /** The tensor concerned. */
-  tensor?: string;
+  tensor?: string | undefined;
   /** What was expected, in words or as a shape. */
-  expected?: string;
+  expected?: string | undefined;
   /** What was found instead. */
-  found?: string;
+  found?: string | undefined;
   /** The error that led to this one. */
   cause?: unknown;
 }

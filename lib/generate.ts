@@ -1,6 +1,6 @@
 import { Delivery, type Delivered } from './generation/delivery';
 import { WkvError } from './errors';
-import type { NativeDrawn, NativeSession } from './native';
+import type { NativeDrawn } from './native';
 import { abortSignal, checkOptions, integer, oneOf, seed as checkSeed, wrongType } from './options';
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
 import { stopBytes, StopStrings } from './generation/stop-strings';
@@ -158,7 +158,7 @@ export async function* generate(
   const tokens = await prompt;
   if (tokens.length === 0 && !session.native().hasLogits()) throw nothingSeen();
   session.native().beginGeneration(session.sampling(drawing, logprobs), sessionCounts);
-  let drawn: NativeDrawn = await withSeed(session.native(), seed, () =>
+  let drawn: NativeDrawn = await withSeed(session, seed, () =>
     session.submit({ tokens, draw: maxTokens > 0 }, signal),
   );
   onPrompt();
@@ -211,19 +211,18 @@ function toLogprobs(token: number, { logprob = NaN, topTokens, topLogprobs }: Na
 
 /** Starts the random numbers anew; if the work fails, they are as they were. */
 async function withSeed<Result>(
-  session: NativeSession,
+  session: GenerationAccess,
   seed: bigint | undefined,
   work: () => Promise<Result>,
 ): Promise<Result> {
   if (seed === undefined) return work();
-  const before = session.random();
-  session.setRandom(seed, 0n);
+  const native = session.native();
+  const before = native.random();
+  native.setRandom(seed, 0n);
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof WkvError && error.code === 'ERR_WKV_DISPOSED')) {
-      session.setRandom(before.seed, before.draws);
-    }
+    if (!session.isDisposed()) native.setRandom(before.seed, before.draws);
     throw error;
   }
 }

@@ -1,3 +1,4 @@
+import { isNativeError } from 'node:util/types';
 import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
@@ -36,7 +37,7 @@ export interface LoadOptions {
   /**
    * Where the model runs: 'cpu'; 'cuda', or 'cuda:1' and so on, for an NVIDIA GPU, which keeps its weights in int8; or
    * 'auto' (the default). That is a GPU where the package of the CUDA backend is installed, the weights would be int8
-   * on the CPU too, and they and the states of `maxBatch` sessions fit into the GPU's free memory; else the CPU. The
+   * on the CPU too, and they and two states for each of `maxBatch` sessions fit into the GPU's free memory; else the CPU. The
    * bits are the same on both.
    */
   device?: Device | undefined;
@@ -69,7 +70,7 @@ export interface LoadOptions {
    * those of models on a GPU.
    */
   mmap?: boolean | undefined;
-  /** Called now and then; what it throws ends the loading. */
+  /** Called now and then; what it throws ends the loading. Begins anew where 'auto' finds that a GPU has no room. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
@@ -95,13 +96,8 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const name = pathText('path', path);
   try {
     const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
-    if (automatic !== undefined) {
-      try {
-        return await loadOn(automatic, directory, name, checked);
-      } catch (error) {
-        if (!isRefusalOfGpu(error)) throw error;
-      }
-    }
+    const onGpu = automatic && (await tryOn(automatic, directory, name, checked));
+    if (onGpu !== undefined) return onGpu;
     return await loadOn(gpu, directory, name, checked);
   } catch (error) {
     throw fromNative(error, { path: name });
@@ -160,17 +156,39 @@ async function loadOn(
 function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu | undefined {
   const onCpu = native.inspectModel(directory, nativeOptions(checked));
   if (onCpu.weights !== 'int8' || onCpu.loaded) return undefined;
-  const needed = onCpu.weightBytes + (checked.maxBatch ?? defaultMaxBatch) * onCpu.stateBytes;
+  const needed = onCpu.weightBytes + statesOf(checked) * onCpu.stateBytes;
   return findGpu(
     ({ target, freeMemory }) =>
       freeMemory >= needed || native.inspectModel(directory, nativeOptions(checked, target)).loaded,
   );
 }
 
-/** Whether it is a GPU's, or its library's, own error: dimensions that its kernels do not take, too little memory. */
+/** The model on this GPU, or undefined where the GPU refuses it or has too little room beside it. */
+async function tryOn(
+  gpu: Gpu,
+  directory: TensorDirectory,
+  name: string,
+  checked: CheckedOptions,
+): Promise<Model | undefined> {
+  let model: Model;
+  try {
+    model = await loadOn(gpu, directory, name, checked);
+  } catch (error) {
+    if (checked.signal?.aborted === true || !isRefusalOfGpu(error)) throw error;
+    return undefined;
+  }
+  if ((model.info.sessionsThatFit ?? 0) >= statesOf(checked)) return model;
+  await model.dispose();
+  return undefined;
+}
+
+/** States that sessions which are computed together take at most: a call may need a second one for each. */
+const statesOf = ({ maxBatch = defaultMaxBatch }: CheckedOptions): number => 2 * maxBatch;
+
+/** Whether it is the addon's own error of a GPU: dimensions that its kernels do not take, too little memory. */
 function isRefusalOfGpu(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return code === 'ERR_WKV_DEVICE' || code === 'ERR_WKV_UNSUPPORTED';
+  if (!isNativeError(error) || error instanceof WkvError || !('code' in error)) return false;
+  return error.code === 'ERR_WKV_DEVICE' || error.code === 'ERR_WKV_UNSUPPORTED';
 }
 
 function checkLoadOptions(options: unknown) {

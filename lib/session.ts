@@ -21,7 +21,7 @@ import {
   type NativeSession,
 } from './native';
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
-import { SerialQueue } from './serial-queue';
+import { SerialQueue, type Queued } from './serial-queue';
 import { State } from './state';
 import type { GenerationAccess } from './generation/taken-in';
 import { copyTokens } from './token-ids';
@@ -296,20 +296,29 @@ export class Session {
 
   /** Runs a call when its turn has come. One that is aborted before rejects at once, and is passed over then. */
   #enqueue<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Promise<Result> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
-    if (signal === undefined || this.#queue.isIdle) return this.#queue.run(call);
-    return new Promise((resolve, reject) => {
+    return this.#enter(signal, call).result;
+  }
+
+  #enter<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Queued<Result> {
+    if (signal?.aborted === true) {
+      return { result: Promise.reject(signal.reason as Error), leave: () => undefined };
+    }
+    if (signal === undefined || this.#queue.isIdle) return this.#queue.enter(call);
+    let leave = (): void => undefined;
+    const result = new Promise<Result>((resolve, reject) => {
       const hasCome = onAbort(signal, () => {
+        leave();
         reject(signal.reason as Error);
       });
-      this.#queue
-        .run(() => {
-          hasCome();
-          signal.throwIfAborted();
-          return call();
-        })
-        .then(resolve, reject);
+      const queued = this.#queue.enter(() => {
+        hasCome();
+        signal.throwIfAborted();
+        return call();
+      });
+      leave = queued.leave;
+      queued.result.then(resolve, reject);
     });
+    return { result, leave };
   }
 
   /** One call of the engine; only while nothing else is on its way. */
@@ -359,12 +368,15 @@ export class Session {
     const ended = new Promise<void>((resolve) => {
       release = resolve;
     });
+    let leave = (): void => undefined;
     const turn = new Promise<void>((mine, aborted) => {
       const hold = (): Promise<void> => {
         mine();
         return ended;
       };
-      this.#enqueue(signal, hold).catch(aborted);
+      const queued = this.#enter(signal, hold);
+      leave = queued.leave;
+      queued.result.catch(aborted);
     });
     let last: GeneratedPart;
     try {
@@ -372,6 +384,7 @@ export class Session {
       last = yield* begin();
     } finally {
       this.#generating = false;
+      leave();
       release();
     }
     yield last;

@@ -82,7 +82,8 @@ function reportOf(
     ...{ device, isa, threads, rounds },
     memory: {
       residentBytes: measured.residentBytes,
-      overWeightBytes: measured.residentBytes - weightBytes,
+      // On a GPU the weights are elsewhere.
+      overWeightBytes: device === 'cpu' ? measured.residentBytes - weightBytes : null,
     },
     ceilings: {
       readBytesPerSecond: over(({ read }) => read),
@@ -155,11 +156,11 @@ function describe(report: Report): string {
   return `${table(head)}\n${lines.join('')}`;
 }
 
-function memoryText({ memory, device }: Report): string {
+function memoryText({ memory }: Report): string {
   const resident = formatBytes(memory.residentBytes);
-  return device === 'cpu'
-    ? `${resident} in use, ${formatBytes(Math.max(0, memory.overWeightBytes))} over the weights`
-    : `${resident} in use beside the GPU's`;
+  return memory.overWeightBytes === null
+    ? `${resident} in use beside the GPU's`
+    : `${resident} in use, ${formatBytes(Math.max(0, memory.overWeightBytes))} over the weights`;
 }
 
 function besideMemory({ decode, ceilings, bytesPerToken, device, threads }: Report): string {

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { isNativeError } from 'node:util/types';
 import { systemReason } from './errors';
 import type { Chat } from '../chat';
 import type { Model } from '../model';
@@ -14,34 +15,41 @@ const magic = 'WKVCHAT\0';
 export async function saveChat(chat: Chat, path: string): Promise<number> {
   const bytes = chat.serialize();
   try {
-    await writeWhole(await placeToSave(path), bytes);
+    const { place, mode } = await placeToSave(path);
+    await writeWhole(place, bytes, mode);
   } catch (cause) {
-    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    const reason = missing ? 'there is no such directory' : systemReason(cause);
+    const reason = isMissing(cause) ? 'there is no such directory' : systemReason(cause);
     throw new Error(`cannot write ${path}: ${reason}`, { cause });
   }
   return bytes.length;
 }
 
-/** Where a file of this name really is, or is to be. Throws where something is there that would be lost. */
-async function placeToSave(path: string): Promise<string> {
+/**
+ * Where a file of this name really is, or is to be, and with which permissions. Throws where something is there that
+ * would be lost.
+ */
+async function placeToSave(path: string): Promise<{ place: string; mode: number | undefined }> {
   let place: string;
   try {
     place = await realpath(path);
   } catch (error) {
+    if (!isMissing(error)) throw error;
     // Nothing is there, or a link that leads nowhere.
     if (await isThere(path)) throw new Error('it is a link to a file that is not there', { cause: error });
-    return path;
+    return { place: path, mode: undefined };
   }
   const file = await openFile(place);
   try {
     if (!(await isConversation(file)))
       throw new Error('the file that is there is no conversation that /save wrote');
+    return { place, mode: (await file.stat()).mode & 0o777 };
   } finally {
     await file.close();
   }
-  return place;
 }
+
+const isMissing = (error: unknown): boolean =>
+  isNativeError(error) && 'code' in error && error.code === 'ENOENT';
 
 async function isThere(path: string): Promise<boolean> {
   try {
@@ -52,10 +60,10 @@ async function isThere(path: string): Promise<boolean> {
   }
 }
 
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+async function writeWhole(path: string, bytes: Uint8Array, mode: number | undefined): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    const file = await open(temporary, 'wx');
+    const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(bytes);
       await file.sync();

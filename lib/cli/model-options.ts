@@ -41,7 +41,7 @@ export function addLoadOptions(command: Command): Command {
     )
     .option(
       '--device <name>',
-      "cpu, cuda or cuda:1 and so on (default: auto, a GPU with room for a model in int8, if wkv's CUDA backend is installed, else cpu)",
+      "cpu, cuda or cuda:1 and so on (default: auto, a GPU if the model would be in int8 anyway, there is room, and wkv's CUDA backend is installed; else cpu)",
       device,
     )
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256));

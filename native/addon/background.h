@@ -54,6 +54,9 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   } catch (const Error& error) {
     environment.end(env);
     deferred.Reject(to_javascript(env, error).Value());
+  } catch (...) {
+    environment.end(env);
+    throw;
   }
   return deferred.Promise();
 }

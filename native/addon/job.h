@@ -101,6 +101,10 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
     environment.end(env);
     job->on_progress.Reset();
     job->deferred.Reject(to_javascript(env, error).Value());
+  } catch (...) {
+    environment.end(env);
+    job->on_progress.Reset();
+    throw;
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("promise", job->deferred.Promise());

@@ -1,5 +1,6 @@
 #include "addon/reported_numbers.h"
 
+#include <new>
 #include <utility>
 
 #include "addon/environment.h"
@@ -39,7 +40,14 @@ void ReportedNumbers::set(Napi::Env env, const SessionState& state) {
   const bool same = !block.owner_before(block_) && !block_.owner_before(block);
   if (blocks_ != nullptr && same) return;
   const std::shared_ptr<ReportedBlocks>& blocks = Environment::of(env).blocks();
-  std::int64_t growth = blocks->add(block, state.bytes());
+  std::int64_t growth = 0;
+  try {
+    growth = blocks->add(block, state.bytes());
+  } catch (const std::bad_alloc&) {
+    // The collector only knows less then.
+    reset(env);
+    return;
+  }
   if (blocks_ != nullptr) growth += blocks_->remove(block_);
   blocks_ = blocks;
   block_ = std::move(block);

@@ -16,6 +16,7 @@ struct Session::Pending {
   Napi::ObjectReference session;  // keeps it from being collected
   Session* self;
   std::shared_ptr<Evaluation> evaluation;
+  Napi::Reference<Napi::Float32Array> values = {};  // where those go, of a call that changes numbers in place
 };
 
 Napi::Function Session::constructor(Napi::Env env) {
@@ -68,6 +69,26 @@ void Session::require_idle(Napi::Env env) const {
     throw to_javascript(env, Error("ERR_WKV_BUSY", "a call on the session is pending"));
 }
 
+namespace {
+
+// How many values an evaluation of some tokens will have.
+std::size_t values_of(const Evaluation& evaluation, std::size_t vocabulary) {
+  const std::size_t tokens = evaluation.tokens.size();
+  switch (evaluation.output) {
+    case Output::kNone:
+      return 0;
+    case Output::kLast:
+      return tokens == 0 ? 0 : vocabulary;
+    case Output::kAll:
+      return tokens * vocabulary;
+    case Output::kScores:
+      return tokens;
+  }
+  return 0;
+}
+
+}  // namespace
+
 Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   require_idle(env);
@@ -91,22 +112,35 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
     evaluation->generation = generation_;
   }
   evaluation->abandonable = options.Get("abandonable").ToBoolean();
-  // Without a copy kept here the numbers are changed in place.
-  evaluation->state = evaluation->abandonable ? state_ : std::move(state_);
 
   Environment& environment = Environment::of(env);
-  auto* pending = new Pending{Napi::Promise::Deferred::New(env),
-                              Napi::Persistent(info.This().As<Napi::Object>()), this, evaluation};
-  evaluation->finished = [&environment, pending] {
-    environment.append([pending](Napi::Env js) {
-      const std::unique_ptr<Pending> owned(pending);
+  std::unique_ptr<Pending> pending(new Pending{
+      Napi::Promise::Deferred::New(env), Napi::Persistent(info.This().As<Napi::Object>()), this, evaluation});
+  if (!evaluation->abandonable) {
+    // Once numbers have been changed in place it is too late to find that there is no memory for the results.
+    const std::size_t count = values_of(*evaluation, vocabulary);
+    if (count > 0) pending->values = Napi::Persistent(new_array<float>(env, count));
+  }
+  evaluation->finished = [&environment, raw = pending.get()] {
+    environment.append([raw](Napi::Env js) {
+      const std::unique_ptr<Pending> owned(raw);
       if (js != nullptr) settle(js, *owned);
     });
   };
-  pending_ = evaluation;
   const Napi::Promise promise = pending->deferred.Promise();
+  // Without a copy kept here the numbers are changed in place.
+  evaluation->state = evaluation->abandonable ? state_ : std::move(state_);
+  pending_ = evaluation;
   environment.begin(env);
-  environment.stage(*model_->engine, std::move(evaluation));
+  try {
+    environment.stage(*model_->engine, evaluation);
+  } catch (...) {
+    environment.end(env);
+    pending_ = nullptr;
+    state_ = std::move(evaluation->state);
+    throw;
+  }
+  static_cast<void>(pending.release());  // to `finished`
   return promise;
 }
 
@@ -127,11 +161,18 @@ void set_drawn(Napi::Object& result, const Drawn& drawn, bool with_logprobs) {
   result.Set("topLogprobs", logprobs);
 }
 
-Napi::Object result_of(Napi::Env env, const Evaluation& evaluation) {
+// `values` is where the evaluation's values go; without it they get an array now.
+Napi::Object result_of(Napi::Env env, const Evaluation& evaluation,
+                       const Napi::Reference<Napi::Float32Array>& values) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("cancelled", evaluation.was_cancelled);
   if (!evaluation.was_cancelled) {
-    if (!evaluation.values.empty()) result.Set("values", to_array(env, evaluation.values));
+    if (!values.IsEmpty() && values.Value().ElementLength() == evaluation.values.size()) {
+      std::copy(evaluation.values.begin(), evaluation.values.end(), values.Value().Data());
+      result.Set("values", values.Value());
+    } else if (!evaluation.values.empty()) {
+      result.Set("values", to_array(env, evaluation.values));
+    }
     if (evaluation.draw) set_drawn(result, evaluation.drawn, evaluation.generation->sampling.logprobs != 0);
   }
   return result;
@@ -144,10 +185,10 @@ void Session::settle(Napi::Env env, Pending& pending) {
   Session& self = *pending.self;
   Evaluation& evaluation = *pending.evaluation;
   self.pending_ = nullptr;
-  // There may be no memory for the results: the session is then left as it was, as by any failure.
+  // There may be no memory for the results of an abandonable call: then the session is left as it was.
   const bool given = settle_promise(pending.deferred, [&]() -> Napi::Value {
     if (evaluation.error) throw Error(*evaluation.error);
-    return result_of(env, evaluation);
+    return result_of(env, evaluation, pending.values);
   });
   const bool failed = evaluation.was_cancelled || !given;
   if (!self.disposed_ && (!failed || !evaluation.abandonable)) {

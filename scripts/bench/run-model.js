@@ -62,6 +62,7 @@ async function measure(path, { weights, threads, rounds, prompt: length }) {
   let model;
   const load = await timed(async () => {
     model = await loadModel(path, {
+      device: 'cpu',
       weights,
       ...(threads === undefined ? {} : { threads: Number(threads) }),
     });

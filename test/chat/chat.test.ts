@@ -370,10 +370,12 @@ describe("a chat's session", () => {
     test('forgets a prompt that was being taken in when the chat was disposed', async () => {
       const chat = begin();
       const { tokens } = await say(chat, 'hi', few);
-      const pending = rejection(() => chat.complete('x'.repeat(50_000), few));
+      const before = await chat.session.snapshot();
+      const pending = rejection(() => chat.complete('x'.repeat(50_000), { ...few, seed: 5 }));
       await new Promise((resolve) => setTimeout(resolve, 5));
       chat.dispose();
       expectFailure(await pending, gone);
+      if (given) expect((await chat.session.snapshot()).random).toEqual(before.random);
       await expectToBeAfter(chat, prompt('hi'), tokens);
       expect(chat.messages).toHaveLength(2);
     });

@@ -84,6 +84,7 @@ describe('wkv bench', () => {
       ceilings: { readBytesPerSecond: null, operationsPerSecond: null },
       decode: { ofRead: null },
       prompt: { ofPeak: null },
+      memory: { overWeightBytes: null },
     });
     const { stdout } = await wkv(parameters, { environment });
     expect(stdout.toString()).toMatch(/how fast a GPU reads its memory is not measured here/);

@@ -2,6 +2,7 @@
 // child-gpu.ts FILE choose: prints which GPU each name of a device chooses, or why none.
 // child-gpu.ts FILE lose: generates until the GPU is lost, and prints how calls fail from then on.
 // child-gpu.ts FILE measure: prints what the model and a state take, what is free beside it, and how many sessions fit.
+// child-gpu.ts FILE auto: prints where 'auto' puts the model in int8.
 // child-gpu.ts FILE fill: prints how many sessions fit, how the next fails, and whether one does when another is gone.
 import { kernels, loadModel, WkvError, type Session } from '../../lib/index';
 
@@ -100,7 +101,12 @@ async function fill(path: string): Promise<object> {
   return { fitting, failed, again };
 }
 
-const modes: Record<string, (path: string) => Promise<object>> = { load, choose, lose, measure, fill };
+async function auto(path: string): Promise<object> {
+  const { info } = await loadModel(path, { weights: 'int8', maxBatch: 64 });
+  return { device: info.device };
+}
+
+const modes: Record<string, (path: string) => Promise<object>> = { load, choose, lose, measure, auto, fill };
 
 async function main(path = '', mode = ''): Promise<void> {
   const result = await modes[mode]!(path);

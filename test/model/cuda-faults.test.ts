@@ -11,7 +11,10 @@ beforeAll(async () => {
 });
 
 /** What child-gpu.ts prints on a machine with this GPU. */
-async function on(gpu: string, mode: 'load' | 'choose' | 'lose' | 'measure' | 'fill'): Promise<unknown> {
+async function on(
+  gpu: string,
+  mode: 'load' | 'choose' | 'lose' | 'measure' | 'auto' | 'fill',
+): Promise<unknown> {
   const environment = { WKV_CUDA_LIBRARY: simulatedCuda, WKV_SIMULATED_GPU: gpu };
   const { code, stdout, stderr } = await runChild('child-gpu.ts', [path, mode], { environment });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -98,4 +101,12 @@ describe('A (simulated) GPU that is full', () => {
       });
     },
   );
+
+  testOnGpu("is not what 'auto' takes, unless each session of a step finds room for two states", async () => {
+    const { taken, state } = (await on('', 'measure')) as Record<string, number>;
+    const memory = (pages: number): string =>
+      `memory=${Math.ceil((taken! + pages * (state! + 256 * 4)) * (32 / 31))}`;
+    expect(await on(memory(127.5), 'auto')).toEqual({ device: 'cpu' });
+    expect(await on(memory(128.5), 'auto')).toEqual({ device: 'cuda:0' });
+  });
 });

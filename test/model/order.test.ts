@@ -38,6 +38,26 @@ describe('Calls on one session', () => {
     expect(sameBits(await next(queued), await next(awaited))).toBe(true);
   });
 
+  test.each<[string, (session: Session, signal: AbortSignal) => Promise<unknown>]>([
+    [
+      'was left',
+      async (session) => {
+        for await (const part of session.generate('a', drawing)) if (part.tokens.length > 0) break;
+      },
+    ],
+    ['was aborted', (session, signal) => rejection(() => session.evaluate('a', { signal }))],
+    ['never began', (session, signal) => rejection(() => session.generate('a', { signal }).next())],
+  ])('are over at once where one that had waited %s', async (_what, wait) => {
+    const session = model().createSession();
+    const controller = new AbortController();
+    const earlier = session.evaluate(randomTokens(500, smallShape.vocabulary, 1));
+    const waiting = wait(session, controller.signal);
+    if (_what !== 'was left') controller.abort();
+    await waiting;
+    await earlier;
+    expect(session.state.tokens).toBeGreaterThanOrEqual(500);
+  });
+
   test('go on after one that failed', async () => {
     const session = model().createSession();
     const [failed, last] = await Promise.allSettled([

@@ -84,8 +84,8 @@ void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
   const int most = std::min(gemm.tokens, kMostTokens);
   const Quantized quantized(most, gemm.weights.columns);
   const DeviceArray<float> output = floats(most, gemm.weights.rows);
-  for (int begin = 0; begin < gemm.tokens; begin += most) {
-    const int tokens = std::min(most, gemm.tokens - begin);
+  for (std::int64_t begin = 0; begin < gemm.tokens; begin += most) {
+    const auto tokens = static_cast<int>(std::min<std::int64_t>(most, gemm.tokens - begin));
     const auto count = static_cast<std::size_t>(tokens);
     const auto first = static_cast<std::size_t>(begin);
     // After this copy the weights are arranged: products read them as soon as they begin.
