@@ -2,9 +2,9 @@
 // warp has one span of kRun neighbouring tokens: the norm of one is what the next one is mixed with, weights
 // and mixes stay in registers, and nobody waits for anybody.
 //
-// Beside cuda.cu, whose blocks have a token each and norm the one before it once more, this takes a quarter
-// of the instructions. But a token whose segment begins waits for the segment's state, so where many do,
-// cuda.cu is better.
+// Beside cuda.cu, whose blocks have a token each and norm the one before it once more, this takes four
+// tenths of the instructions. But a token whose segment begins waits for the segment's state, so where many
+// do, cuda.cu is better.
 
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/quantize/cuda.cuh"
