@@ -205,8 +205,8 @@ TensorEntry to_tensor(const Napi::Object& object) {
     if (!applied.IsUndefined()) tensor.applied = require_applied(applied, "applied");
     const Napi::Value scale = object.Get("scale");
     if (!scale.IsUndefined()) {
-      constexpr double kMost = std::numeric_limits<float>::max();
-      tensor.scale = static_cast<float>(require_number(scale, "scale", 0, kMost));
+      constexpr double kMax = std::numeric_limits<float>::max();
+      tensor.scale = static_cast<float>(require_number(scale, "scale", 0, kMax));
     }
   } else {
     tensor.packed = {.bytes = static_cast<std::uint64_t>(

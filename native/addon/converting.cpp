@@ -20,7 +20,7 @@ namespace wkv::addon {
 
 namespace {
 
-constexpr double kMostExact = 9007199254740991.0;
+constexpr double kMaxExact = 9007199254740991.0;
 
 std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
   std::map<std::string, std::uint64_t> result;
@@ -28,7 +28,7 @@ std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
   for (std::uint32_t i = 0; i < names.Length(); ++i) {
     const Napi::HandleScope scope(places.Env());
     const std::string name = require_string(names.Get(i), "name");
-    const double place = require_number(places.Get(name), "place", 0, kMostExact);
+    const double place = require_number(places.Get(name), "place", 0, kMaxExact);
     result[name] = static_cast<std::uint64_t>(place);
   }
   return result;

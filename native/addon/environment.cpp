@@ -90,11 +90,11 @@ void Environment::run_in_background(std::function<void()> cancel, std::function<
 }
 
 void Environment::run_in_turn(std::function<void()> work) {
-  constexpr int kMostWorkers = 4;
+  constexpr int kMaxWorkers = 4;
   {
     const std::lock_guard lock{mutex_};
     queue_.push_back(std::move(work));
-    if (workers_ == kMostWorkers) return;
+    if (workers_ == kMaxWorkers) return;
     ++workers_;
   }
   try {

@@ -18,7 +18,7 @@ namespace wkv::addon {
 
 namespace {
 
-constexpr double kMostRows = 1 << 24;
+constexpr double kMaxRows = 1 << 24;
 
 // A view of a typed array of exactly `size` elements; valid during the call.
 template <class Element>
@@ -37,11 +37,11 @@ std::span<float> floats(const Napi::Object& object, const char* name, std::size_
 }
 
 int dimension(const Napi::Object& object, const char* name) {
-  return static_cast<int>(require_number(object.Get(name), name, 1, kMostRows));
+  return static_cast<int>(require_number(object.Get(name), name, 1, kMaxRows));
 }
 
 int group_of(const Napi::Object& object) {
-  const double group = require_number(object.Get("group"), "group", kGroupStep, kMostGroup);
+  const double group = require_number(object.Get("group"), "group", kGroupStep, kMaxGroup);
   return static_cast<int>(group) / kGroupStep * kGroupStep;
 }
 
@@ -86,7 +86,7 @@ Matrix packed(std::span<const std::int8_t> values, std::span<const float> scales
       const std::size_t begin = product(row, columns) + product(index, group);
       const int size = std::min(group, columns - index * group);
       for (int i = 0; i < size; ++i) {
-        const int value = std::max<int>(values[begin + static_cast<std::size_t>(i)], -kMostCode);
+        const int value = std::max<int>(values[begin + static_cast<std::size_t>(i)], -kMaxCode);
         codes[static_cast<std::size_t>(i)] = static_cast<unsigned char>(value + 128);
       }
       weights.put_int8(row, index, codes.data(),

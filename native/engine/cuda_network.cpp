@@ -83,7 +83,7 @@ class CudaNetwork final : public Network {
       : info_(std::move(info)), api_(api), model_(std::move(model)), initial_(std::move(initial)) {}
 
   const ModelInfo& info() const override { return info_; }
-  std::size_t most_tokens() const override { return kMostTokensOnCuda; }
+  std::size_t max_tokens() const override { return kMaxTokensOnCuda; }
 
   std::unique_ptr<Workspace> create_workspace(unsigned) const override { return std::make_unique<Buffers>(); }
 

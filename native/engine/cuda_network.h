@@ -9,7 +9,7 @@
 namespace wkv {
 
 // Tokens of one step: enough of a prompt to keep a large GPU at work.
-constexpr std::int32_t kMostTokensOnCuda = 512;
+constexpr std::int32_t kMaxTokensOnCuda = 512;
 
 // Throws ERR_WKV_DEVICE unless the device can be used and has room for the weights, and ERR_WKV_UNSUPPORTED
 // for weights that are not to be in int8: before anything is read.

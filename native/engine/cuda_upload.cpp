@@ -23,8 +23,8 @@ CudaTensors::CudaTensors(const ModelInfo& info, WkvCudaArchitecture architecture
   shape.head_size = info.head_size;
   shape.feed_forward = info.feed_forward;
   shape.vocabulary = info.vocabulary;
-  shape.most_tokens = kMostTokensOnCuda;
-  shape.most_segments = kMostTokensOnCuda;
+  shape.max_tokens = kMaxTokensOnCuda;
+  shape.max_segments = kMaxTokensOnCuda;
   add(WKV_CUDA_HEAD, 0, outer.head);
   add(WKV_CUDA_LN0_WEIGHT, 0, outer.ln0);
   add(WKV_CUDA_LN_OUT_WEIGHT, 0, outer.ln_out);

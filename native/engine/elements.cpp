@@ -12,10 +12,10 @@ namespace wkv {
 namespace {
 
 // The most elements of a row that is read at once.
-constexpr std::int64_t kMostColumns = std::int64_t{1} << 16;
+constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
 // The most parts that an irregular tensor is read in; and the most bytes, where parts lie between each other.
-constexpr std::size_t kMostViews = std::size_t{1} << 16;
-constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 30;
+constexpr std::size_t kMaxViews = std::size_t{1} << 16;
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
 
 struct Axis {
   std::int64_t size;
@@ -59,7 +59,7 @@ class Cutter {
     const std::size_t left = axes_.size() - axis;
     if (left < 2) {
       cut_run(left == 0 ? Axis{1, 1} : axes_.back(), offset, first);
-    } else if (left == 2 && (axes_.back().size <= kMostColumns || axes_.back().stride != 1)) {
+    } else if (left == 2 && (axes_.back().size <= kMaxColumns || axes_.back().stride != 1)) {
       add(axes_[axis], axes_.back(), offset, first);
     } else {
       std::int64_t inner = 1;
@@ -71,9 +71,9 @@ class Cutter {
   }
 
   void cut_run(Axis run, std::int64_t offset, std::int64_t first) {
-    const std::int64_t rows = run.size / kMostColumns;
-    const std::int64_t done = rows * kMostColumns;
-    if (rows > 0) add({rows, kMostColumns * run.stride}, {kMostColumns, run.stride}, offset, first);
+    const std::int64_t rows = run.size / kMaxColumns;
+    const std::int64_t done = rows * kMaxColumns;
+    if (rows > 0) add({rows, kMaxColumns * run.stride}, {kMaxColumns, run.stride}, offset, first);
     if (done < run.size) {
       add({1, 0}, {run.size - done, run.stride}, offset + done * run.stride, first + done);
     }
@@ -92,7 +92,7 @@ class Cutter {
                        .scale = tensor_.scale};
     // Where columns are not side by side, all that lies between the first and the last element is read.
     if (columns.stride != 1) bytes_ += checked_extent(directory_, matrix);
-    if (views.size() == kMostViews || bytes_ > kMostBytes) refuse_layout();
+    if (views.size() == kMaxViews || bytes_ > kMaxBytes) refuse_layout();
     views.push_back({std::move(matrix), static_cast<std::uint64_t>(first)});
   }
 

@@ -29,12 +29,12 @@ void count_tokens(const Evaluation& e, TokenCounts& counts) {
 }
 }  // namespace
 
-Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions,
+Engine::Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t max_sessions,
                std::function<void()> delivered)
     : network_(std::move(network)),
       workspace_(network_->create_workspace(lanes)),
       lanes_(lanes),
-      most_sessions_(most_sessions),
+      max_sessions_(max_sessions),
       delivered_(std::move(delivered)),
       thread_([this] { work(); }) {}
 
@@ -121,8 +121,8 @@ void Engine::work() {
 // without them, they would wait for a long step: a moment's patience, short beside a step, keeps them
 // together.
 void Engine::wait_for_returning(std::size_t expected, std::chrono::steady_clock::duration step) const {
-  constexpr std::chrono::steady_clock::duration kMost = std::chrono::milliseconds{2};
-  const auto until = std::chrono::steady_clock::now() + std::min(step / 8, kMost);
+  constexpr std::chrono::steady_clock::duration kMax = std::chrono::milliseconds{2};
+  const auto until = std::chrono::steady_clock::now() + std::min(step / 8, kMax);
   const auto waiting = [&] {
     const std::lock_guard lock{mutex_};
     return incoming_.size();
@@ -185,7 +185,7 @@ bool Engine::begin(Evaluation& e) {
 // Prepares those that take part in the next step, and finishes those of them that fail. Others go on waiting
 // with what they share: numbers of their own take much memory. Returns how many take part, the first ones.
 std::size_t Engine::begin_first(std::deque<Item>& active) {
-  const std::size_t most = std::min(most_sessions_, network_->most_tokens());
+  const std::size_t most = std::min(max_sessions_, network_->max_tokens());
   std::size_t ready = 0;
   bool any_over = false;
   while (ready < most && ready < active.size()) {
@@ -271,7 +271,7 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   std::vector<std::size_t> shares(sessions);
   const auto singles = static_cast<std::size_t>(
       std::count_if(order.begin(), order.end(), [&](std::size_t i) { return left(i) == 1; }));
-  std::size_t budget = network_->most_tokens();
+  std::size_t budget = network_->max_tokens();
   if (singles > 0 || singles_before_) {
     budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
   }

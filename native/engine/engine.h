@@ -79,7 +79,7 @@ struct Statistics {
 class Engine {
  public:
   // `delivered` is called on the engine's thread after each group of calls that are finished together.
-  Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t most_sessions,
+  Engine(std::shared_ptr<const Network> network, unsigned lanes, std::size_t max_sessions,
          std::function<void()> delivered = {});
 
   // Cancels what is pending and waits for the thread. `finished` is called for everything submitted.
@@ -125,7 +125,7 @@ class Engine {
   std::shared_ptr<const Network> network_;
   std::unique_ptr<Workspace> workspace_;
   const unsigned lanes_;
-  const std::size_t most_sessions_;
+  const std::size_t max_sessions_;
   const std::function<void()> delivered_;
   bool singles_before_ = false;  // of the engine's thread: the last step had sessions with a single token
 

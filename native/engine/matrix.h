@@ -27,7 +27,7 @@ inline int int8_group(int columns) {
 
 // In int4 as many as there can be: its blocks of 16 have multipliers of their own.
 inline int group_for(Precision precision, int columns) {
-  return precision == Precision::kInt4   ? std::min(kMostInt4Group, round_up(columns, kGroupStep))
+  return precision == Precision::kInt4   ? std::min(kMaxInt4Group, round_up(columns, kGroupStep))
          : precision == Precision::kInt8 ? int8_group(columns)
                                          : 0;
 }

@@ -22,7 +22,7 @@ struct Product {
 
 // The memory of matrix products: a lane's for gemm, and the quantized inputs of one call to multiply.
 struct MatrixScratch {
-  static constexpr std::size_t kMostProducts = 4;
+  static constexpr std::size_t kMaxProducts = 4;
   struct Quantized {
     Memory codes, scales, offsets;
   };
@@ -60,7 +60,7 @@ struct MatrixScratch {
   }
 
   std::vector<Memory> lanes;
-  std::array<Quantized, kMostProducts> inputs;
+  std::array<Quantized, kMaxProducts> inputs;
 };
 
 static_assert(kGemmInt8ScratchFloats <= kGemmScratchFloats && kInt8PanelRows == kBlockRows &&
@@ -121,7 +121,7 @@ inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsign
 }
 
 // Computes several products in one parallel region; those with quantized weights come first and are at most
-// MatrixScratch::kMostProducts. As soon as a block of rows is done, epilogue(product, token, row, rows) is
+// MatrixScratch::kMaxProducts. As soon as a block of rows is done, epilogue(product, token, row, rows) is
 // called for each of its tokens, on the same thread.
 template <class Epilogue>
 void multiply(const KernelTable& kernels, ThreadPool& pool, unsigned lanes, MatrixScratch& scratch,

@@ -22,7 +22,7 @@ void set_heads(ModelInfo& info, int heads, int head_size, const std::string& ten
   info.heads = heads;
   info.head_size = head_size;
   const std::int64_t head_state = std::int64_t{head_size} * head_size;
-  if (std::int64_t{heads} * head_size > kMostChannels || head_state > kMostChannels) {
+  if (std::int64_t{heads} * head_size > kMaxChannels || head_state > kMaxChannels) {
     const std::string found = std::to_string(heads) + " heads of " + std::to_string(head_size);
     throw Error("ERR_WKV_SHAPE", "the tensor " + tensor + " makes " + found)
         .about(tensor, "at most 2^24 channels and numbers in a head's state", found);

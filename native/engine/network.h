@@ -118,12 +118,12 @@ class Workspace {
 class Network {
  public:
   // Tokens of one step, over all segments, on the CPU.
-  static constexpr std::size_t kMostTokens = kBlockTokens;
+  static constexpr std::size_t kMaxTokens = kBlockTokens;
 
   virtual ~Network() = default;
 
   // Tokens of one step, over all segments.
-  virtual std::size_t most_tokens() const { return kMostTokens; }
+  virtual std::size_t max_tokens() const { return kMaxTokens; }
 
   virtual const ModelInfo& info() const = 0;
 

@@ -69,7 +69,7 @@ Matrix packed_form(const TensorEntry& tensor) {
         .about(tensor.name, "int8 or int4", name_of(block.precision));
   }
   const int most = std::min(round_up(columns, kPanelColumns),
-                            block.precision == Precision::kInt4 ? kMostInt4Group : kMostGroup);
+                            block.precision == Precision::kInt4 ? kMaxInt4Group : kMaxGroup);
   const int group = block.group == 0 ? round_up(columns, kPanelColumns) : block.group;
   if (group < kGroupStep || group % kGroupStep != 0 || group > most) {
     const std::string found = std::to_string(block.group);

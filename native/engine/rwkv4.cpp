@@ -32,14 +32,14 @@ using Weights = WeightsOf<Attention>;
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count)
       : StepBuffers(info, lane_count),
-        mixed_k(Network::kMostTokens, info.embedding),
-        mixed_v(Network::kMostTokens, info.embedding),
-        mixed_r(Network::kMostTokens, info.embedding),
-        r(Network::kMostTokens, info.heads),
-        k(Network::kMostTokens, info.heads),
-        v(Network::kMostTokens, info.heads),
-        y(Network::kMostTokens, info.heads),
-        gate(Network::kMostTokens, info.embedding) {}
+        mixed_k(Network::kMaxTokens, info.embedding),
+        mixed_v(Network::kMaxTokens, info.embedding),
+        mixed_r(Network::kMaxTokens, info.embedding),
+        r(Network::kMaxTokens, info.heads),
+        k(Network::kMaxTokens, info.heads),
+        v(Network::kMaxTokens, info.heads),
+        y(Network::kMaxTokens, info.heads),
+        gate(Network::kMaxTokens, info.embedding) {}
 
   Activation mixed_k, mixed_v, mixed_r;
   Activation r, k, v, y;

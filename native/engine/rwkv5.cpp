@@ -20,16 +20,16 @@ using rwkv5::Weights;
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count)
       : StepBuffers(info, lane_count),
-        mixed_k(Network::kMostTokens, info.embedding),
-        mixed_v(Network::kMostTokens, info.embedding),
-        mixed_r(Network::kMostTokens, info.embedding),
-        mixed_g(Network::kMostTokens, info.embedding),
-        r(Network::kMostTokens, info.heads * info.head_size),
-        k(Network::kMostTokens, info.heads * info.head_size),
-        v(Network::kMostTokens, info.heads * info.head_size),
-        g(Network::kMostTokens, info.heads * info.head_size),
-        y(Network::kMostTokens, info.heads * info.head_size),
-        gate(Network::kMostTokens, info.embedding) {}
+        mixed_k(Network::kMaxTokens, info.embedding),
+        mixed_v(Network::kMaxTokens, info.embedding),
+        mixed_r(Network::kMaxTokens, info.embedding),
+        mixed_g(Network::kMaxTokens, info.embedding),
+        r(Network::kMaxTokens, info.heads * info.head_size),
+        k(Network::kMaxTokens, info.heads * info.head_size),
+        v(Network::kMaxTokens, info.heads * info.head_size),
+        g(Network::kMaxTokens, info.heads * info.head_size),
+        y(Network::kMaxTokens, info.heads * info.head_size),
+        gate(Network::kMaxTokens, info.embedding) {}
 
   Activation mixed_k, mixed_v, mixed_r, mixed_g;
   Activation r, k, v, g, y;

@@ -35,17 +35,17 @@ using Weights = WeightsOf<Attention>;
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count, int mix_rank, int decay_rank)
       : StepBuffers(info, lane_count),
-        shifted(Network::kMostTokens, info.embedding),
-        low_decay(Network::kMostTokens, decay_rank),
-        forget(Network::kMostTokens, info.heads * info.head_size),
-        r(Network::kMostTokens, info.heads * info.head_size),
-        k(Network::kMostTokens, info.heads * info.head_size),
-        v(Network::kMostTokens, info.heads * info.head_size),
-        g(Network::kMostTokens, info.heads * info.head_size),
-        y(Network::kMostTokens, info.heads * info.head_size),
-        gate(Network::kMostTokens, info.embedding) {
-    for (Activation& activation : mixed) activation = Activation(Network::kMostTokens, info.embedding);
-    for (Activation& activation : low) activation = Activation(Network::kMostTokens, mix_rank);
+        shifted(Network::kMaxTokens, info.embedding),
+        low_decay(Network::kMaxTokens, decay_rank),
+        forget(Network::kMaxTokens, info.heads * info.head_size),
+        r(Network::kMaxTokens, info.heads * info.head_size),
+        k(Network::kMaxTokens, info.heads * info.head_size),
+        v(Network::kMaxTokens, info.heads * info.head_size),
+        g(Network::kMaxTokens, info.heads * info.head_size),
+        y(Network::kMaxTokens, info.heads * info.head_size),
+        gate(Network::kMaxTokens, info.embedding) {
+    for (Activation& activation : mixed) activation = Activation(Network::kMaxTokens, info.embedding);
+    for (Activation& activation : low) activation = Activation(Network::kMaxTokens, mix_rank);
   }
 
   Activation shifted;

@@ -40,13 +40,13 @@ using Weights = WeightsOf<Attention>;
 struct Buffers final : StepBuffers {
   Buffers(const ModelInfo& info, unsigned lane_count, const Attention& att)
       : StepBuffers(info, lane_count),
-        low_w(Network::kMostTokens, att.w.down.outputs),
-        low_a(Network::kMostTokens, att.a.down.outputs),
-        low_v(Network::kMostTokens, att.v.down.outputs),
-        low_g(Network::kMostTokens, att.g.down.outputs) {
-    for (Activation& activation : mixed) activation = Activation(Network::kMostTokens, info.embedding);
+        low_w(Network::kMaxTokens, att.w.down.outputs),
+        low_a(Network::kMaxTokens, att.a.down.outputs),
+        low_v(Network::kMaxTokens, att.v.down.outputs),
+        low_g(Network::kMaxTokens, att.g.down.outputs) {
+    for (Activation& activation : mixed) activation = Activation(Network::kMaxTokens, info.embedding);
     for (Activation* activation : {&r, &k, &v, &g, &y, &first_v, &share_v, &forget, &a, &kappa, &b}) {
-      *activation = Activation(Network::kMostTokens, info.heads * info.head_size);
+      *activation = Activation(Network::kMaxTokens, info.heads * info.head_size);
     }
   }
 

@@ -18,8 +18,8 @@ constexpr char kMagic[8] = {'W', 'K', 'V', 'S', 'T', 'A', 'T', 'E'};
 constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kNameBytes = 16;
 constexpr std::size_t kFingerprintBytes = 32;
-constexpr std::size_t kMostParts = 8;
-constexpr std::uint64_t kMostNumbers = std::uint64_t{1} << 36;
+constexpr std::size_t kMaxParts = 8;
+constexpr std::uint64_t kMaxNumbers = std::uint64_t{1} << 36;
 
 class Writer {
  public:
@@ -170,7 +170,7 @@ StateLayout read_layout(Reader& reader) {
   StateLayout layout;
   layout.layers = reader.number<std::uint32_t>();
   const auto parts = reader.number<std::uint32_t>();
-  if (layout.layers == 0 || parts == 0 || parts > kMostParts)
+  if (layout.layers == 0 || parts == 0 || parts > kMaxParts)
     refuse("their layout is empty", "1 to 8 parts", "");
   std::uint64_t per_layer = 0;
   for (std::uint32_t i = 0; i < parts; ++i) {
@@ -190,7 +190,7 @@ StateLayout read_layout(Reader& reader) {
     per_layer += count;
   }
   // Divided, because a product could overflow.
-  if (per_layer > kMostNumbers / layout.layers) refuse("they claim too many numbers", "at most 2^36", "more");
+  if (per_layer > kMaxNumbers / layout.layers) refuse("they claim too many numbers", "at most 2^36", "more");
   return layout;
 }
 
@@ -342,7 +342,7 @@ std::vector<unsigned char> serialize(const SessionState& state, StatePrecision p
   const std::shared_ptr<const std::vector<float>> last_logits = state.last_logits();
   const std::size_t logits = last_logits == nullptr ? 0 : last_logits->size();
   Writer writer;
-  writer.out.reserve(256 + kMostParts * 32 + state.counts.entries().size() * 12 +
+  writer.out.reserve(256 + kMaxParts * 32 + state.counts.entries().size() * 12 +
                      payload_bytes(state.layout, precision) + logits * sizeof(float));
   writer.bytes(kMagic, sizeof kMagic);
   writer.number(kVersion);

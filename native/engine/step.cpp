@@ -13,12 +13,12 @@ int quantized_columns(const ModelInfo& info) {
 }  // namespace
 
 StepBuffers::StepBuffers(const ModelInfo& info, unsigned lanes)
-    : x(Network::kMostTokens, info.embedding),
-      normed(Network::kMostTokens, info.embedding),
-      update(Network::kMostTokens, info.embedding),
-      hidden(Network::kMostTokens, info.feed_forward),
+    : x(Network::kMaxTokens, info.embedding),
+      normed(Network::kMaxTokens, info.embedding),
+      update(Network::kMaxTokens, info.embedding),
+      hidden(Network::kMaxTokens, info.feed_forward),
       logits(kLogitsTokens, info.vocabulary),
-      scratch(lanes, Network::kMostTokens, quantized_columns(info)) {}
+      scratch(lanes, Network::kMaxTokens, quantized_columns(info)) {}
 
 Step::Step(const ModelInfo& model, const KernelTable& table, std::span<const Segment> all,
            StepBuffers& buffers, ThreadPool& threads, unsigned lane_count)

@@ -1,6 +1,6 @@
 #pragma once
 
-// What the forward passes of all architectures have in common: a step of up to Network::kMostTokens tokens of
+// What the forward passes of all architectures have in common: a step of up to Network::kMaxTokens tokens of
 // any number of sessions.
 
 #include <algorithm>

@@ -16,10 +16,10 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 std::int64_t element_count(const TensorEntry& tensor) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  constexpr std::int64_t kMax = std::int64_t{1} << 40;
   std::int64_t count = 1;
   for (const std::int64_t dimension : tensor.shape) {
-    if (dimension <= 0 || dimension > kMost / count) {
+    if (dimension <= 0 || dimension > kMax / count) {
       throw Error("ERR_WKV_FORMAT",
                   "the tensor " + tensor.name + " has the impossible shape " + shape_text(tensor.shape))
           .about(tensor.name, "positive dimensions with a product of at most 2^40", shape_text(tensor.shape));
@@ -69,8 +69,8 @@ std::uint64_t spanned_bytes(const TensorEntry& tensor) {
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
     const auto steps = static_cast<std::uint64_t>(tensor.shape[i] - 1);
     const std::int64_t stride = tensor.strides[i];
-    constexpr std::uint64_t kMost = std::uint64_t{1} << 56;
-    if (stride < 0 || (steps != 0 && static_cast<std::uint64_t>(stride) > kMost / steps)) {
+    constexpr std::uint64_t kMax = std::uint64_t{1} << 56;
+    if (stride < 0 || (steps != 0 && static_cast<std::uint64_t>(stride) > kMax / steps)) {
       refuse_place(tensor, "stride " + std::to_string(stride));
     }
     last += steps * static_cast<std::uint64_t>(stride);

@@ -18,7 +18,7 @@ namespace wkv {
 namespace {
 
 // A tensor whose rows cannot be read one by one is read whole; beyond this it is refused.
-constexpr std::uint64_t kMostWhole = std::uint64_t{1} << 29;
+constexpr std::uint64_t kMaxWhole = std::uint64_t{1} << 29;
 
 // Where a tensor's elements lie, in logical order, counted in elements from its first one.
 class Places {
@@ -91,7 +91,7 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
   const std::uint64_t extent = checked_extent(directory_, *item.tensor);
   const std::uint64_t numbers =
       extent / static_cast<std::uint64_t>(bytes_of(type)) * static_cast<std::uint64_t>(form_of(type).numbers);
-  if (extent > kMostWhole || (is_of_blocks(type) && numbers * sizeof(float) > kMostWhole)) {
+  if (extent > kMaxWhole || (is_of_blocks(type) && numbers * sizeof(float) > kMaxWhole)) {
     throw Error("ERR_WKV_UNSUPPORTED",
                 "the tensor " + item.tensor->name + " is a transposed view of more than 512 MiB")
         .about(item.tensor->name, "rows that are contiguous", "strides " + shape_text(item.tensor->strides));

@@ -46,7 +46,7 @@ void quantize_row(Matrix& matrix, int row, const float* numbers, const float* im
   for (int begin = 0, index = 0; begin < matrix.columns; begin += matrix.group, ++index) {
     const int size = std::min(matrix.group, matrix.columns - begin);
     if (matrix.precision == Precision::kInt4) {
-      std::array<unsigned char, kMostInt4Group / kGroupStep> indices;
+      std::array<unsigned char, kMaxInt4Group / kGroupStep> indices;
       const unsigned char scale = kernels.quantize_int4({.weights = numbers + begin,
                                                          .importance = importance + begin,
                                                          .size = size,
@@ -143,7 +143,7 @@ void TensorLoader::store_quantized(Item& item, std::int64_t row, std::int64_t ro
     buffers.importance[column] = 1 / (scale * scale);
   }
   // 3.389e38 is what remains finite in bf16 too.
-  const float most = matrix.precision == Precision::kInt4 ? kMostInt4Weight : 3.389e38F;
+  const float most = matrix.precision == Precision::kInt4 ? kMaxInt4Weight : 3.389e38F;
   for (std::int64_t r = row; r < row + rows; ++r) {
     widen(elements.type, elements.bytes + bytes_of(elements.type, (r - row) * item.columns), buffers.numbers);
     if (item.visit) item.visit(r, buffers.numbers);

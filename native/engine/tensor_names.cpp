@@ -10,7 +10,7 @@ namespace wkv {
 
 namespace {
 
-constexpr int kMostLayers = 1024;
+constexpr int kMaxLayers = 1024;
 
 }  // namespace
 
@@ -39,7 +39,7 @@ int TensorNames::dimension(const std::string& name, std::size_t index, std::size
   };
   if (tensor.shape.size() != rank) refuse(std::to_string(rank) + " dimensions");
   const std::int64_t size = tensor.shape[index];
-  if (size < 1 || size > kMostChannels) refuse("dimensions from 1 to " + std::to_string(kMostChannels));
+  if (size < 1 || size > kMaxChannels) refuse("dimensions from 1 to " + std::to_string(kMaxChannels));
   return static_cast<int>(size);
 }
 
@@ -51,10 +51,10 @@ int TensorNames::layers() const {
     if (!name.starts_with("blocks.")) continue;
     const auto [end, error] = std::from_chars(name.data() + 7, name.data() + name.size(), index);
     if (error != std::errc{} || end == name.data() + name.size() || *end != '.') continue;
-    if (index < 0 || index >= kMostLayers) {
+    if (index < 0 || index >= kMaxLayers) {
       throw Error("ERR_WKV_SHAPE", "the tensor " + tensor.name + " is of a layer beyond the " +
-                                       std::to_string(kMostLayers) + "th")
-          .about(tensor.name, "at most " + std::to_string(kMostLayers) + " layers", tensor.name);
+                                       std::to_string(kMaxLayers) + "th")
+          .about(tensor.name, "at most " + std::to_string(kMaxLayers) + " layers", tensor.name);
     }
     layers = std::max(layers, index + 1);
   }

@@ -11,7 +11,7 @@
 namespace wkv {
 
 // The largest number of channels of anything.
-inline constexpr std::int64_t kMostChannels = std::int64_t{1} << 24;
+inline constexpr std::int64_t kMaxChannels = std::int64_t{1} << 24;
 
 // The tensors of a directory by name, and which of them a model has asked for.
 class TensorNames {
@@ -24,7 +24,7 @@ class TensorNames {
   // Throws ERR_WKV_SHAPE if it is missing.
   const TensorEntry& get(const std::string& name, const Shape& expected = {}) const;
 
-  // The size of one dimension of a tensor that has `rank` of them, from 1 to kMostChannels. Throws
+  // The size of one dimension of a tensor that has `rank` of them, from 1 to kMaxChannels. Throws
   // ERR_WKV_SHAPE.
   int dimension(const std::string& name, std::size_t index, std::size_t rank) const;
 

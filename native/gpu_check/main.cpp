@@ -160,7 +160,7 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
                                          {1, 1, 1},
                                          {1, 1, 1},
                                          {0, 9, 1},
-                                         {shape.most_tokens - 1, 0, 0},
+                                         {shape.max_tokens - 1, 0, 0},
                                          {1, 1, 1},
                                          {1, 1, 1}}) {
     const std::vector<float>& actual = of_gpu.step(counts, WKV_CUDA_LOGITS_ALL);
@@ -211,7 +211,7 @@ void set_ranks(WkvCudaShape& shape, int rank) {
 void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
                    Report& report) {
   const RandomModel model(tested, shape, true);
-  const int others = shape.most_segments - 1;
+  const int others = shape.max_segments - 1;
   std::string problem;
   std::vector<float> alone;
   for (const int beside : {0, 1, 7, 8, others / 2, others}) {
@@ -232,14 +232,14 @@ void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::s
   constexpr int kPiece = 8;
   const RandomModel model(tested, shape, true);
   Sessions at_once(tested, model, 1);
-  const std::vector<float>& logits = at_once.step({shape.most_tokens}, WKV_CUDA_LOGITS_LAST);
+  const std::vector<float>& logits = at_once.step({shape.max_tokens}, WKV_CUDA_LOGITS_LAST);
   Sessions in_pieces(tested, model, 1);
-  for (int first = 0; first < shape.most_tokens; first += kPiece) {
-    in_pieces.step({std::min(kPiece, shape.most_tokens - first)}, WKV_CUDA_LOGITS_LAST);
+  for (int first = 0; first < shape.max_tokens; first += kPiece) {
+    in_pieces.step({std::min(kPiece, shape.max_tokens - first)}, WKV_CUDA_LOGITS_LAST);
   }
   std::string problem = difference(logits, in_pieces.logits());
   if (problem.empty()) problem = difference(at_once.state(0), in_pieces.state(0));
-  report.check(name + ", " + std::to_string(shape.most_tokens) + " tokens at once and by eights", problem);
+  report.check(name + ", " + std::to_string(shape.max_tokens) + " tokens at once and by eights", problem);
 }
 
 // The mean of steps over about a second, after two that warm up.
@@ -261,7 +261,7 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
   const double state = 2.0 * static_cast<double>(model.page_floats()) * sizeof(float);
   report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
   for (const int sessions : {1, 8, 32, 128, 256, 512}) {
-    if (sessions > shape.most_segments) break;
+    if (sessions > shape.max_segments) break;
     try {
       Sessions all(tested, model, sessions);
       const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
@@ -303,12 +303,12 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
     std::printf("%s, 2,000 live sessions: not measured, because %s\n", name.c_str(), error.what());
   }
   Sessions one(tested, model, 1);
-  const double seconds = mean_seconds([&] { one.step({shape.most_tokens}, WKV_CUDA_LOGITS_NONE); });
+  const double seconds = mean_seconds([&] { one.step({shape.max_tokens}, WKV_CUDA_LOGITS_NONE); });
   const double head = static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels);
-  const double operations = 2 * (weights - head) * shape.most_tokens;
-  report.speed(name + ", a prompt by " + std::to_string(shape.most_tokens), shape.most_tokens / seconds,
+  const double operations = 2 * (weights - head) * shape.max_tokens;
+  report.speed(name + ", a prompt by " + std::to_string(shape.max_tokens), shape.max_tokens / seconds,
                "tokens/s",
-               ceilings.operations > 0 ? shape.most_tokens / (operations / ceilings.operations) : 0);
+               ceilings.operations > 0 ? shape.max_tokens / (operations / ceilings.operations) : 0);
 }
 
 int run(const std::string& library, const std::string& simulated_library, const std::string& path,
@@ -338,8 +338,8 @@ int run(const std::string& library, const std::string& simulated_library, const 
                         .head_size = head_size,
                         .feed_forward = feed_forward,
                         .vocabulary = vocabulary,
-                        .most_tokens = tokens,
-                        .most_segments = tokens,
+                        .max_tokens = tokens,
+                        .max_segments = tokens,
                         .group_norm_epsilon = 64e-5F,
                         .mix_rank = 0,
                         .decay_rank = 0,

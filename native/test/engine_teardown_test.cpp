@@ -53,8 +53,8 @@ void wait_a_little(std::mt19937& random) {
 class Life {
  public:
   Life(const std::shared_ptr<const Network>& network, const std::vector<std::vector<float>>& expected,
-       unsigned lanes, std::size_t most_sessions)
-      : expected_(expected), engine_(std::make_unique<Engine>(network, lanes, most_sessions)) {
+       unsigned lanes, std::size_t max_sessions)
+      : expected_(expected), engine_(std::make_unique<Engine>(network, lanes, max_sessions)) {
     states_.push_back(fresh_state(*network));
   }
 

@@ -73,10 +73,10 @@ TEST_CASE("int8 products of a full block of tokens") {
 
 TEST_CASE("the largest sum of a group fits") {
   std::mt19937 random(9);
-  Case c(random, 32, wkv::kMostGroup, 1, wkv::kMostGroup, false);
+  Case c(random, 32, wkv::kMaxGroup, 1, wkv::kMaxGroup, false);
   for (const int sign : {1, -1}) {
     std::fill(c.codes.begin(), c.codes.end(), static_cast<std::int8_t>(127));
-    std::fill_n(c.panel.begin(), wkv::kMostGroup * wkv::kInt8PanelRows,
+    std::fill_n(c.panel.begin(), wkv::kMaxGroup * wkv::kInt8PanelRows,
                 static_cast<unsigned char>(128 + sign * 127));
     c.put_offsets();
     for (const KernelTable* table : wkv::available_kernels()) {

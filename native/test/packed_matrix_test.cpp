@@ -105,7 +105,7 @@ TEST_SUITE("packed matrix") {
     }
     CHECK(refused(entry(40, 64, 32, size, 4096 + 32)) == "ERR_WKV_FORMAT");
     // A row of more columns than a group may have.
-    const int wide = wkv::kMostGroup + 16;
+    const int wide = wkv::kMaxGroup + 16;
     CHECK(refused(entry(1, wide, 0, Matrix::size_in_bytes(Precision::kInt8, 1, wide, wide))) ==
           "ERR_WKV_FORMAT");
   }

@@ -81,7 +81,7 @@ TEST_CASE("scales of int4 ascend from 2^-20 to what reaches the largest weight")
   CHECK(wkv::int4_scale(16) == std::ldexp(1.0F, -19));
   CHECK(wkv::int4_scale(1) == std::ldexp(17.0F, -24));
   for (int code = 1; code < 256; ++code) CHECK(wkv::int4_scale(code) > wkv::int4_scale(code - 1));
-  CHECK(wkv::int4_scale(255) * 8 * 127 == wkv::kMostInt4Weight);
+  CHECK(wkv::int4_scale(255) * 8 * 127 == wkv::kMaxInt4Weight);
 }
 
 TEST_CASE("weights of 4 bits lose what the reference loses, and two thirds of what plain rounding does") {
@@ -126,7 +126,7 @@ TEST_CASE("weights of 4 bits lose what the reference loses, and two thirds of wh
 TEST_CASE("weights of 4 bits that are zero, tiny or large") {
   wkv::test::on_engine_thread([] {
     for (const KernelTable* table : wkv::available_kernels()) {
-      for (const float size : {0.0F, -0.0F, 1e-41F, 1e-30F, 1e-6F, wkv::kMostInt4Weight}) {
+      for (const float size : {0.0F, -0.0F, 1e-41F, 1e-30F, 1e-6F, wkv::kMaxInt4Weight}) {
         Floats weights(37, size);
         weights[20] = -size;
         const Floats importance(37, 1.0F);

@@ -17,7 +17,7 @@ double seconds(Body&& body) {
 }
 
 constexpr double kItemSeconds = 5e-5;
-constexpr int kMostTurns = 1 << 20;
+constexpr int kMaxTurns = 1 << 20;
 constexpr int kRounds = 5;
 // Many small items: a thread that wakes late takes fewer of them, instead of leaving the others to wait for
 // it.
@@ -27,7 +27,7 @@ constexpr unsigned kItemsPerThread = 64;
 
 double measure_peak(Peak peak, unsigned threads) {
   int turns = 256;
-  while (turns < kMostTurns && seconds([&] { peak(turns); }) < kItemSeconds) turns *= 2;
+  while (turns < kMaxTurns && seconds([&] { peak(turns); }) < kItemSeconds) turns *= 2;
   const double operations = peak(turns) * threads * kItemsPerThread;
   double best = 0;
   for (int round = 0; operations > 0 && round < kRounds; ++round) {

@@ -219,7 +219,7 @@ wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& 
   if (segment.logits < WKV_CUDA_LOGITS_NONE || segment.logits > WKV_CUDA_LOGITS_ALL) {
     refuse("a segment wants logits of kind " + std::to_string(segment.logits));
   }
-  for (int32_t i = 0; i < std::min(segment.count, model.shape.most_tokens); ++i) {
+  for (int32_t i = 0; i < std::min(segment.count, model.shape.max_tokens); ++i) {
     if (segment.tokens[i] >= static_cast<std::uint32_t>(model.shape.vocabulary)) {
       refuse("the token " + std::to_string(segment.tokens[i]) + " is beyond the vocabulary of " +
              std::to_string(model.shape.vocabulary));
@@ -238,9 +238,9 @@ int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count,
              WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(segments, "segments");
-    if (count < 1 || count > model->shape.most_segments) {
+    if (count < 1 || count > model->shape.max_segments) {
       refuse("a step of " + std::to_string(count) + " segments, expected 1 to " +
-             std::to_string(model->shape.most_segments));
+             std::to_string(model->shape.max_segments));
     }
     std::vector<wkv::cuda::StepSegment> all;
     std::vector<const float*> states;
@@ -252,9 +252,9 @@ int32_t step(WkvCudaModel* model, const WkvCudaSegment* segments, int32_t count,
       tokens += all.back().count;
       any_logits = any_logits || all.back().logits != WKV_CUDA_LOGITS_NONE;
     }
-    if (tokens > model->shape.most_tokens) {
+    if (tokens > model->shape.max_tokens) {
       refuse("a step of " + std::to_string(tokens) + " tokens, expected at most " +
-             std::to_string(model->shape.most_tokens));
+             std::to_string(model->shape.max_tokens));
     }
     std::sort(states.begin(), states.end());
     if (std::adjacent_find(states.begin(), states.end()) != states.end()) {

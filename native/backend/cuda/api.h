@@ -61,8 +61,8 @@ struct WkvCudaShape {
   int32_t head_size;
   int32_t feed_forward;
   int32_t vocabulary;
-  int32_t most_tokens;   /* of one step */
-  int32_t most_segments; /* of one step */
+  int32_t max_tokens;   /* of one step */
+  int32_t max_segments; /* of one step */
   float group_norm_epsilon;
   /* The widths between a down and an up matrix; 0 where the architecture has none. */
   int32_t mix_rank;   /* RWKV-6 */

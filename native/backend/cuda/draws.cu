@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kRoom = "making room for draws";
 
-static_assert(WKV_CUDA_MOST_DRAWN_VOCABULARY == kMostDrawnVocabulary);
+static_assert(WKV_CUDA_MOST_DRAWN_VOCABULARY == kMaxDrawnVocabulary);
 
 [[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
 
@@ -46,7 +46,7 @@ double inverse_of(double temperature) {
 }  // namespace
 
 void require_valid(const WkvCudaDraw& draw, int vocabulary) {
-  if (vocabulary > kMostDrawnVocabulary) {
+  if (vocabulary > kMaxDrawnVocabulary) {
     refuse("there are no draws from a vocabulary of " + std::to_string(vocabulary));
   }
   require_between("temperature", draw.temperature, 0, std::numeric_limits<double>::max());
@@ -61,8 +61,8 @@ void require_valid(const WkvCudaDraw& draw, int vocabulary) {
 
 Draws::Draws(const WkvCudaShape& shape)
     : vocabulary_(shape.vocabulary),
-      host_tokens_(static_cast<std::size_t>(shape.most_segments), kRoom),
-      tokens_(static_cast<std::size_t>(shape.most_segments), kRoom) {}
+      host_tokens_(static_cast<std::size_t>(shape.max_segments), kRoom),
+      tokens_(static_cast<std::size_t>(shape.max_segments), kRoom) {}
 
 void Draws::begin(const std::vector<StepSegment>& segments, const Stream& stream) {
   count_ = 0;

@@ -15,9 +15,9 @@ namespace wkv::cuda {
 namespace {
 
 constexpr const char* kComputing = "computing a kernel";
-constexpr std::int64_t kMostNumbers = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kMaxNumbers = std::numeric_limits<std::int32_t>::max();
 // Computed together; bounds the memory for products.
-constexpr int kMostTokens = 4096;
+constexpr int kMaxTokens = 4096;
 
 void download(const DeviceArray<float>& from, std::size_t count, float* to, const Stream& stream) {
   check(cudaMemcpyAsync(to, from.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream.get()),
@@ -30,10 +30,10 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
   // A sequence is a row of the grid.
   require_count("sequences", wkv.batch, 65'535);
   require_count("heads", wkv.heads, 65'535);
-  require_count("channels in a head", wkv.head_size, kMostHeadSize);
-  require_count("tokens", wkv.tokens, kMostNumbers);
+  require_count("channels in a head", wkv.head_size, kMaxHeadSize);
+  require_count("tokens", wkv.tokens, kMaxNumbers);
   const std::int64_t tokens = std::int64_t{wkv.batch} * wkv.tokens;
-  require_count("tokens in all", tokens, kMostNumbers);
+  require_count("tokens in all", tokens, kMaxNumbers);
   const auto channels = static_cast<std::size_t>(wkv.heads) * static_cast<std::size_t>(wkv.head_size);
   const std::size_t state_numbers = channels * static_cast<std::size_t>(wkv.head_size);
   const std::size_t numbers = static_cast<std::size_t>(tokens) * channels;
@@ -76,12 +76,12 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
 void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
   require_count("rows", gemm.weights.rows, 1 << 24);
   require_count("columns", gemm.weights.columns, 1 << 20);
-  require_count("tokens", gemm.tokens, kMostNumbers);
+  require_count("tokens", gemm.tokens, kMaxNumbers);
   const auto rows = static_cast<std::size_t>(gemm.weights.rows);
   const auto columns = static_cast<std::size_t>(gemm.weights.columns);
   const Stream stream;
   const WeightMatrix weights = upload_matrix("the matrix", gemm.weights, stream);
-  const int most = std::min(gemm.tokens, kMostTokens);
+  const int most = std::min(gemm.tokens, kMaxTokens);
   const Quantized quantized(most, gemm.weights.columns);
   const DeviceArray<float> output = floats(most, gemm.weights.rows);
   for (std::int64_t begin = 0; begin < gemm.tokens; begin += most) {

@@ -7,12 +7,12 @@
 namespace wkv::cuda {
 
 LayerBuffers::LayerBuffers(const WkvCudaShape& shape)
-    : x(floats(shape.most_tokens, shape.channels)),
-      moments(static_cast<std::size_t>(shape.most_tokens), kMakingRoom),
-      gate(floats(shape.most_tokens, shape.channels)),
-      hidden(floats(shape.most_tokens, shape.feed_forward)),
-      wide(shape.most_tokens, std::max(attention_channels(shape), shape.feed_forward)) {
-  for (int i = 0; i < kMostMixes; ++i) mixed.emplace_back(shape.most_tokens, shape.channels);
+    : x(floats(shape.max_tokens, shape.channels)),
+      moments(static_cast<std::size_t>(shape.max_tokens), kMakingRoom),
+      gate(floats(shape.max_tokens, shape.channels)),
+      hidden(floats(shape.max_tokens, shape.feed_forward)),
+      wide(shape.max_tokens, std::max(attention_channels(shape), shape.feed_forward)) {
+  for (int i = 0; i < kMaxMixes; ++i) mixed.emplace_back(shape.max_tokens, shape.channels);
 }
 
 void Call::embed() const {

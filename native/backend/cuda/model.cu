@@ -10,7 +10,7 @@ namespace {
 using wkv::cuda::Failed;
 using wkv::cuda::require_count;
 
-constexpr std::int64_t kMostRank = 4096;
+constexpr std::int64_t kMaxRank = 4096;
 
 // Checks everything that kernels count in 32 bits.
 const WkvCudaShape& checked(const WkvCudaShape& shape) {
@@ -18,17 +18,17 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
     throw Failed{WKV_CUDA_ARGUMENT, "there is no architecture " + std::to_string(shape.architecture)};
   }
   require_count("layers", shape.layers, 1024);
-  require_count("channels", shape.channels, wkv::cuda::kMostChannels);
+  require_count("channels", shape.channels, wkv::cuda::kMaxChannels);
   require_count("heads", shape.heads, 65'535);
   require_count("channels in a head", shape.head_size,
-                shape.architecture == WKV_CUDA_RWKV4 ? 1 : wkv::cuda::kMostHeadSize);
+                shape.architecture == WKV_CUDA_RWKV4 ? 1 : wkv::cuda::kMaxHeadSize);
   require_count("channels in attention", std::int64_t{shape.heads} * shape.head_size, 1 << 20);
   require_count("channels in channel mixing", shape.feed_forward, 1 << 20);
   require_count("tokens in the vocabulary", shape.vocabulary, 1 << 24);
-  require_count("tokens in a step", shape.most_tokens, 4096);
-  require_count("sessions in a step", shape.most_segments, 4096);
+  require_count("tokens in a step", shape.max_tokens, 4096);
+  require_count("sessions in a step", shape.max_segments, 4096);
   const auto require_rank = [&](const char* of, int rank, bool exists) {
-    if (exists) require_count("numbers between the matrices of " + std::string(of), rank, kMostRank);
+    if (exists) require_count("numbers between the matrices of " + std::string(of), rank, kMaxRank);
     if (!exists && rank != 0)
       throw Failed{WKV_CUDA_ARGUMENT, "such a model has no matrices of " + std::string(of)};
   };

@@ -10,7 +10,7 @@ namespace wkv::cuda {
 
 namespace {
 constexpr std::size_t kSlabBytes = std::size_t{256} << 20;
-constexpr std::size_t kMostPages = 32;  // of a slab
+constexpr std::size_t kMaxPages = 32;  // of a slab
 constexpr const char* kMakingRoom = "making room for a session";
 // Kept free, at most.
 constexpr std::size_t kReserve = std::size_t{256} << 20;
@@ -90,10 +90,10 @@ std::size_t memory_for_pages() {
 float* PagePool::take() {
   const std::lock_guard lock{mutex_};
   if (free_.empty()) {
-    if (pages_ >= most_pages_) {
+    if (pages_ >= max_pages_) {
       throw Failed{WKV_CUDA_MEMORY, "states at rest have all the memory of the GPU that they may have"};
     }
-    const std::size_t most = std::min({kMostPages, pages_ + 1, most_pages_ - pages_});
+    const std::size_t most = std::min({kMaxPages, pages_ + 1, max_pages_ - pages_});
     const std::size_t pages = std::clamp<std::size_t>(kSlabBytes / page_bytes(), 1, most);
     try {
       grow(pages);
@@ -124,7 +124,7 @@ void PagePool::grow(std::size_t pages) {
 
 bool PagePool::may_grow() {
   const std::lock_guard lock{mutex_};
-  return pages_ < most_pages_;
+  return pages_ < max_pages_;
 }
 
 bool PagePool::trim() {

@@ -43,7 +43,7 @@ class PagePool {
   std::size_t page_bytes() const { return page_floats_ * sizeof(float); }
 
   // From here on it has at most so many bytes.
-  void limit(std::uint64_t bytes) { most_pages_ = bytes / page_bytes(); }
+  void limit(std::uint64_t bytes) { max_pages_ = bytes / page_bytes(); }
 
   float* take();
   void give_back(float* page) {
@@ -66,7 +66,7 @@ class PagePool {
 
   std::mutex mutex_;
   std::size_t page_floats_;
-  std::size_t most_pages_ = std::numeric_limits<std::size_t>::max();
+  std::size_t max_pages_ = std::numeric_limits<std::size_t>::max();
   std::vector<DeviceArray<float>> slabs_;
   std::vector<float*> free_;  // has room for all pages, so that give_back() cannot fail
   std::size_t pages_ = 0;

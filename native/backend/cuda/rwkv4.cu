@@ -11,10 +11,10 @@ namespace {
 class Rwkv4 final : public TimeMixing {
  public:
   explicit Rwkv4(const WkvCudaShape& shape)
-      : r_(floats(shape.most_tokens, shape.heads)),
-        k_(floats(shape.most_tokens, shape.heads)),
-        v_(floats(shape.most_tokens, shape.heads)),
-        y_(floats(shape.most_tokens, shape.heads)) {}
+      : r_(floats(shape.max_tokens, shape.heads)),
+        k_(floats(shape.max_tokens, shape.heads)),
+        v_(floats(shape.max_tokens, shape.heads)),
+        y_(floats(shape.max_tokens, shape.heads)) {}
 
   // x += O (sigmoid(r) * WKV(k, v))
   void put(const Call& call, int layer) const override {

@@ -25,15 +25,15 @@ constexpr std::array<WkvCudaMatrixName, kMixes> kMatrices = {
 class Rwkv6 final : public TimeMixing {
  public:
   explicit Rwkv6(const WkvCudaShape& shape)
-      : current_(floats(shape.most_tokens, shape.channels)),
-        previous_(floats(shape.most_tokens, shape.channels)),
-        shifted_(floats(shape.most_tokens, shape.channels)),
-        mixed_w_(floats(shape.most_tokens, shape.channels)),
-        low_decay_(floats(shape.most_tokens, shape.decay_rank)),
-        forget_(floats(shape.most_tokens, attention_channels(shape))),
+      : current_(floats(shape.max_tokens, shape.channels)),
+        previous_(floats(shape.max_tokens, shape.channels)),
+        shifted_(floats(shape.max_tokens, shape.channels)),
+        mixed_w_(floats(shape.max_tokens, shape.channels)),
+        low_decay_(floats(shape.max_tokens, shape.decay_rank)),
+        forget_(floats(shape.max_tokens, attention_channels(shape))),
         mixing_(shape) {
-    for (auto& low : low_) low = floats(shape.most_tokens, shape.mix_rank);
-    for (auto& of_token : of_token_) of_token = floats(shape.most_tokens, shape.channels);
+    for (auto& low : low_) low = floats(shape.max_tokens, shape.mix_rank);
+    for (auto& of_token : of_token_) of_token = floats(shape.max_tokens, shape.channels);
   }
 
   // x += O (GroupNorm(WKV(r, w, k, v)) * silu(g))

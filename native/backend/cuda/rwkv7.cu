@@ -14,16 +14,16 @@ namespace {
 class Rwkv7 final : public TimeMixing {
  public:
   explicit Rwkv7(const WkvCudaShape& shape)
-      : low_w_(floats(shape.most_tokens, shape.decay_rank)),
-        low_a_(floats(shape.most_tokens, shape.rate_rank)),
-        low_v_(floats(shape.most_tokens, shape.value_rank)),
-        low_g_(floats(shape.most_tokens, shape.gate_rank)),
-        bonus_(floats(shape.most_tokens, shape.heads)) {
+      : low_w_(floats(shape.max_tokens, shape.decay_rank)),
+        low_a_(floats(shape.max_tokens, shape.rate_rank)),
+        low_v_(floats(shape.max_tokens, shape.value_rank)),
+        low_g_(floats(shape.max_tokens, shape.gate_rank)),
+        bonus_(floats(shape.max_tokens, shape.heads)) {
     for (auto* each : {&current_, &previous_, &mixed_w_, &mixed_v_, &mixed_a_, &mixed_g_}) {
-      *each = floats(shape.most_tokens, shape.channels);
+      *each = floats(shape.max_tokens, shape.channels);
     }
     for (auto* each : {&r_, &k_, &v_, &g_, &y_, &first_v_, &forget_, &a_, &kappa_, &b_}) {
-      *each = floats(shape.most_tokens, attention_channels(shape));
+      *each = floats(shape.max_tokens, attention_channels(shape));
     }
   }
 

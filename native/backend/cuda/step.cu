@@ -11,13 +11,13 @@ namespace {
 // Tokens whose logits are computed together; bounds the memory for logits.
 constexpr int kLogitsTokens = 64;
 // A kernel's arguments are kept some hundred times in each.
-constexpr std::size_t kMostGraphs = 64;
+constexpr std::size_t kMaxGraphs = 64;
 constexpr const char* kComputing = "computing a step";
 
 }  // namespace
 
 Step::Input::Input(int tokens, int segments)
-    : most_tokens(tokens), segment_bytes(static_cast<std::size_t>(segments) * sizeof(Segment)) {
+    : max_tokens(tokens), segment_bytes(static_cast<std::size_t>(segments) * sizeof(Segment)) {
   const std::size_t bytes = segment_bytes + 3 * static_cast<std::size_t>(tokens) * sizeof(int);
   host = PinnedArray<unsigned char>(bytes, kMakingRoom);
   device = DeviceArray<unsigned char>(bytes, kMakingRoom);
@@ -32,11 +32,11 @@ void Step::Input::copy(const Stream& stream) const {
 
 Step::Step(const WkvCudaShape& shape)
     : shape_(shape),
-      input_(shape.most_tokens, shape.most_segments),
+      input_(shape.max_tokens, shape.max_segments),
       draws_(shape),
       buffers_(shape),
       time_mixing_(time_mixing_of(shape)),
-      logits_(floats(std::min(shape.most_tokens, kLogitsTokens), shape.vocabulary)) {}
+      logits_(floats(std::min(shape.max_tokens, kLogitsTokens), shape.vocabulary)) {}
 
 void Step::put_layers(const Call& call) const {
   call.embed();
@@ -63,7 +63,7 @@ const Graph* Step::graph_of(const Call& call, const Stream& stream) {
   ++steps_;
   const auto found = graphs_.find(call.tokens);
   if (found == graphs_.end()) {
-    if (graphs_.size() == kMostGraphs) {
+    if (graphs_.size() == kMaxGraphs) {
       const auto is_older = [](const auto& a, const auto& b) { return a.second.used < b.second.used; };
       graphs_.erase(std::min_element(graphs_.begin(), graphs_.end(), is_older));
     }

@@ -18,7 +18,7 @@ class Step {
  public:
   explicit Step(const WkvCudaShape& shape);
 
-  // Checked by the caller: at most most_segments segments of most_tokens tokens in all, token ids below the
+  // Checked by the caller: at most max_segments segments of max_tokens tokens in all, token ids below the
   // vocabulary's size, valid draws. Returns when the logits and tokens are there.
   void run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
            const Stream& stream);
@@ -32,14 +32,14 @@ class Step {
     Input(int tokens, int segments);
     void copy(const Stream& stream) const;
 
-    int most_tokens;
+    int max_tokens;
     PinnedArray<unsigned char> host;
     DeviceArray<unsigned char> device;
 
     Segment* segments(unsigned char* block) const { return reinterpret_cast<Segment*>(block); }
     int* tokens(unsigned char* block) const;
-    int* segment_of(unsigned char* block) const { return tokens(block) + most_tokens; }
-    int* wanted(unsigned char* block) const { return segment_of(block) + most_tokens; }
+    int* segment_of(unsigned char* block) const { return tokens(block) + max_tokens; }
+    int* wanted(unsigned char* block) const { return segment_of(block) + max_tokens; }
 
     std::size_t segment_bytes;
   };

@@ -50,7 +50,7 @@ std::size_t round_up(int value, int multiple) {
 }  // namespace
 
 WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream) {
-  if (weights.group < kGroupStep || weights.group > kMostGroup || weights.group % kGroupStep != 0) {
+  if (weights.group < kGroupStep || weights.group > kMaxGroup || weights.group % kGroupStep != 0) {
     refuse(name + " has groups of " + std::to_string(weights.group) + " columns");
   }
   const auto padded = static_cast<int>(round_up(weights.columns, kGroupStep));

@@ -6,11 +6,11 @@
 namespace wkv::cuda {
 
 Wkv5Mixing::Wkv5Mixing(const WkvCudaShape& shape)
-    : r(floats(shape.most_tokens, attention_channels(shape))),
-      k(floats(shape.most_tokens, attention_channels(shape))),
-      v(floats(shape.most_tokens, attention_channels(shape))),
-      g(floats(shape.most_tokens, attention_channels(shape))),
-      y_(floats(shape.most_tokens, attention_channels(shape))) {}
+    : r(floats(shape.max_tokens, attention_channels(shape))),
+      k(floats(shape.max_tokens, attention_channels(shape))),
+      v(floats(shape.max_tokens, attention_channels(shape))),
+      g(floats(shape.max_tokens, attention_channels(shape))),
+      y_(floats(shape.max_tokens, attention_channels(shape))) {}
 
 void Wkv5Mixing::put(const Call& call, int layer, const float* forget, std::ptrdiff_t forget_stride) const {
   wkv5({.r = r.data(),

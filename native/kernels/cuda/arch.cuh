@@ -6,7 +6,7 @@
 // machines without one.
 //
 // All shared memory is dynamic: a kernel's struct, shared_memory<Struct>(), or an array,
-// shared_array<Element>(), of the bytes that the launch says, at most most_shared_bytes(). Kernels take one
+// shared_array<Element>(), of the bytes that the launch says, at most max_shared_bytes(). Kernels take one
 // struct of arguments. Blocks have whole warps, and every lane of a warp takes part in what the warp does.
 //
 // Nothing is contracted (--fmad=false): what is one rounding says fused(). Divisions, roots and fused() are
@@ -46,7 +46,7 @@ namespace wkv::cuda {
 
 constexpr int kWarp = 32;
 // What every GPU has for a block that asks for it.
-constexpr std::size_t kMostSharedBytes = std::size_t{64} << 10;
+constexpr std::size_t kMaxSharedBytes = std::size_t{64} << 10;
 
 // Sixteen bytes that are loaded and stored at once.
 struct alignas(16) Words4 {
@@ -235,9 +235,7 @@ inline std::size_t attribute_of_device(cudaDeviceAttr attribute) {
 }
 
 // What a block may have of it.
-inline std::size_t most_shared_bytes() {
-  return attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-}
+inline std::size_t max_shared_bytes() { return attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 inline int processor_count() {
   const auto count = static_cast<int>(attribute_of_device(cudaDevAttrMultiProcessorCount));
   return count > 0 ? count : 1;  // as after an error, which the launch reports
@@ -378,7 +376,7 @@ void wait_copies() {
   simt::wait_copies(kPending);
 }
 
-inline std::size_t most_shared_bytes() { return simt::most_shared_bytes(); }
+inline std::size_t max_shared_bytes() { return simt::max_shared_bytes(); }
 inline int processor_count() { return simt::kProcessors; }
 inline void expect_read(const float*) {}
 

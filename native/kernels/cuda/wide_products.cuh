@@ -8,7 +8,7 @@
 namespace wkv::cuda {
 
 // The shared memory that a block may have there.
-constexpr std::size_t kMostWideSharedBytes = std::size_t{227} << 10;
+constexpr std::size_t kMaxWideSharedBytes = std::size_t{227} << 10;
 
 #if defined(__CUDACC__)
 

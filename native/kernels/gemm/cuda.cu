@@ -15,7 +15,7 @@ namespace wkv::cuda {
 
 namespace {
 
-constexpr int kMostThreads = 128;
+constexpr int kMaxThreads = 128;
 constexpr int kLanes = kPanelColumns;  // of a tile
 constexpr int kHalves = kWarp / kLanes;
 constexpr int kGroup = kPanelRows * kPanelColumns;  // elements of a panel for sixteen columns
@@ -28,7 +28,7 @@ constexpr int kFewTokens = 4;
 
 struct GemmLaunch {
   GemmArguments all;
-  int first_block[kMostGemmProducts];  // of each product
+  int first_block[kMaxGemmProducts];  // of each product
 };
 
 WKV_DEVICE int product_of(const GemmLaunch& a, int block) {
@@ -166,7 +166,7 @@ WKV_FUNCTION float finished(const GemmProduct& product, int row, std::ptrdiff_t 
 
 // A block has neighbouring rows of a product, and kTokens tokens.
 template <int kRows, int kTokens, int kAtOnce>
-WKV_KERNEL(kMostThreads)
+WKV_KERNEL(kMaxThreads)
 gemm_kernel(WKV_ARGUMENTS GemmLaunch a) {
   begin_next_kernel();
   const int index = product_of(a, block_x());
@@ -238,13 +238,13 @@ void gemm(const GemmArguments& arguments, cudaStream_t stream) {
     outputs += static_cast<std::ptrdiff_t>(arguments.products[i].rows) * arguments.tokens;
   }
   if (outputs <= kFewOutputs) {
-    launch_tiles<1, 1, 32>(arguments, kMostThreads / 2, stream);
+    launch_tiles<1, 1, 32>(arguments, kMaxThreads / 2, stream);
   } else if (arguments.tokens <= kFewTokens) {
-    launch_tiles<kPanelRows, 1, 8>(arguments, kMostThreads, stream);
+    launch_tiles<kPanelRows, 1, 8>(arguments, kMaxThreads, stream);
   } else if (outputs <= kManyOutputs) {
-    launch_tiles<2, 4, 8>(arguments, kMostThreads, stream);
+    launch_tiles<2, 4, 8>(arguments, kMaxThreads, stream);
   } else {
-    launch_tiles<kPanelRows, 8, 4>(arguments, kMostThreads, stream);
+    launch_tiles<kPanelRows, 8, 4>(arguments, kMaxThreads, stream);
   }
 }
 

@@ -31,10 +31,10 @@ struct GemmProduct {
   GemmEpilogue epilogue;
 };
 
-constexpr int kMostGemmProducts = 5;
+constexpr int kMaxGemmProducts = 5;
 
 struct GemmArguments {
-  GemmProduct products[kMostGemmProducts];
+  GemmProduct products[kMaxGemmProducts];
   int count;
   int tokens;
 };

@@ -25,7 +25,7 @@
 
 namespace wkv {
 
-// As gemm_int8, with a panel of int4. A group has at most kMostInt4Group columns, and the activations have an
+// As gemm_int8, with a panel of int4. A group has at most kMaxInt4Group columns, and the activations have an
 // offset for every 16 columns: -8 * the sum of their codes.
 using GemmInt4 = void (*)(const GemmInt8Arguments& arguments);
 

@@ -11,7 +11,7 @@ namespace {
 // Up to here the time goes to reading weights.
 constexpr int kFewTokens = 32;
 // Of a grid's second dimension.
-constexpr int kMostBlocks = 65'535;
+constexpr int kMaxBlocks = 65'535;
 
 int ceil_div(int value, int step) { return (value + step - 1) / step; }
 
@@ -29,7 +29,7 @@ int place_blocks(GemmLaunch& launch, int rows) {
 bool suits_many(const GemmInt8Arguments& arguments) {
   for (int i = 0; i < arguments.count; ++i) {
     const QuantizedTokens& x = arguments.products[i].x;
-    if (x.columns % x.group != 0 || x.group % kStageColumns != 0 || x.group > kMostGroupOfMany) return false;
+    if (x.columns % x.group != 0 || x.group % kStageColumns != 0 || x.group > kMaxGroupOfMany) return false;
   }
   return true;
 }
@@ -56,9 +56,9 @@ void launch_few(GemmLaunch& all, cudaStream_t stream) {
 
 // As many stages as there is room for.
 void launch_few_of_four(GemmLaunch& all, cudaStream_t stream) {
-  static_assert(sizeof(FewShared<1, 4>) <= kMostSharedBytes && sizeof(FewShared<2, 4>) <= kMostSharedBytes &&
-                sizeof(FewShared<4, 2>) <= kMostSharedBytes);
-  if (most_shared_bytes() >= sizeof(FewShared<4, 4>)) {
+  static_assert(sizeof(FewShared<1, 4>) <= kMaxSharedBytes && sizeof(FewShared<2, 4>) <= kMaxSharedBytes &&
+                sizeof(FewShared<4, 2>) <= kMaxSharedBytes);
+  if (max_shared_bytes() >= sizeof(FewShared<4, 4>)) {
     launch_few<4, 4>(all, stream);
   } else {
     launch_few<4, 2>(all, stream);
@@ -75,7 +75,7 @@ Grid grid_of(GemmLaunch& all, int rows, int tokens) {
 template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
 void launch_many(GemmLaunch& all, cudaStream_t stream) {
   using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
-  static_assert(sizeof(Shared) <= kMostSharedBytes && kTokenStep % Shared::kTokens == 0);
+  static_assert(sizeof(Shared) <= kMaxSharedBytes && kTokenStep % Shared::kTokens == 0);
   launch(gemm_int8_many_kernel<kPanels, kParts, kTiles, kStages, kBlocks>,
          grid_of<Shared>(all, kPanels * kInt8PanelRows, Shared::kTokens), stream, all);
 }
@@ -83,7 +83,7 @@ void launch_many(GemmLaunch& all, cudaStream_t stream) {
 template <int kPairs, int kTokens>
 void launch_wide(GemmLaunch& all, cudaStream_t stream) {
   using Shared = WideShared<kPairs, kTokens>;
-  static_assert(sizeof(Shared) <= kMostWideSharedBytes && kTokenStep % kTokens == 0);
+  static_assert(sizeof(Shared) <= kMaxWideSharedBytes && kTokenStep % kTokens == 0);
   launch(gemm_int8_wide_kernel<kPairs, kTokens>, grid_of<Shared>(all, kWideRows, kTokens), stream, all);
 }
 
@@ -115,7 +115,7 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
     return place_blocks(all, rows) * ceil_div(arguments.tokens, tokens);
   };
   const bool many =
-      arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMostBlocks;
+      arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMaxBlocks;
   const int group_of_wide = many && has_wide_products() ? wide_group(arguments) : 0;
   if (arguments.tokens <= kTileTokens) {
     launch_few<1, 4>(all, stream);

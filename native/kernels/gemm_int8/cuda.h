@@ -35,10 +35,10 @@ struct Int8Product {
   Epilogue epilogue;
 };
 
-constexpr int kMostProducts = 4;
+constexpr int kMaxProducts = 4;
 
 struct GemmInt8Arguments {
-  Int8Product products[kMostProducts];
+  Int8Product products[kMaxProducts];
   int count;
   int tokens;
 };

@@ -34,11 +34,11 @@ void arrange_panels(const Int8Panels& arguments, cudaStream_t stream) {
   const Cut cut = cut_of(arguments.columns, arguments.group);
   const int panels = (arguments.rows + kInt8PanelRows - 1) / kInt8PanelRows;
   // As many panels as a grid has rows of blocks.
-  constexpr int kMostPanels = 65'535;
-  for (int first = 0; first < panels; first += kMostPanels) {
+  constexpr int kMaxPanels = 65'535;
+  for (int first = 0; first < panels; first += kMaxPanels) {
     Int8Panels some = arguments;
     some.panels += first * cut.panel_bytes;
-    const int count = panels - first < kMostPanels ? panels - first : kMostPanels;
+    const int count = panels - first < kMaxPanels ? panels - first : kMaxPanels;
     launch(
         arrange_panels_kernel,
         {static_cast<unsigned>((cut.units + kWarps - 1) / kWarps), static_cast<unsigned>(count), kThreads, 0},

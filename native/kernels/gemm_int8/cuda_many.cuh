@@ -4,7 +4,7 @@
 // for kParts * kTiles tiles of tokens, each of its eight warps one panel for kTiles of them. kStages stages
 // of 64 columns are in shared memory: one that is multiplied, the others on their way.
 //
-// Groups must be of whole stages, and of at most kMostGroupOfMany columns, so that a group's sum is below
+// Groups must be of whole stages, and of at most kMaxGroupOfMany columns, so that a group's sum is below
 // 2^22 in size: begun at 1.5 * 2^23 as a float's bits, it becomes a float by one subtraction.
 
 #include <type_traits>
@@ -16,7 +16,7 @@ namespace wkv::cuda {
 constexpr int kStageUnits = 4;
 constexpr int kStagePairs = kStageUnits / 2;
 constexpr int kStageColumns = kStageUnits * kUnitColumns;
-constexpr int kMostGroupOfMany = 256;
+constexpr int kMaxGroupOfMany = 256;
 
 template <int kPanels, int kParts, int kTiles, int kStages>
 struct ManyShared {

@@ -22,7 +22,7 @@ constexpr int kScalesBytes = kInt8PanelRows * static_cast<int>(sizeof(float));
 
 struct GemmLaunch {
   GemmInt8Arguments all;
-  int first_block[kMostProducts];  // of each product
+  int first_block[kMaxProducts];  // of each product
 };
 
 // Which product a block works for.

@@ -22,7 +22,7 @@ constexpr int kInt8PanelRows = 32;
 // A call computes at most a panel for this many tokens.
 constexpr int kInt8BlockTokens = 128;
 // A group's sum must fit 32 bits: 2^16 * 127 * 127 does, also while 128 is added to the weights' codes.
-constexpr int kMostGroup = 1 << 16;
+constexpr int kMaxGroup = 1 << 16;
 constexpr std::size_t kGemmInt8ScratchFloats = std::size_t{kInt8PanelRows} * kInt8BlockTokens;
 
 struct GemmInt8Arguments {
@@ -34,7 +34,7 @@ struct GemmInt8Arguments {
   int tokens;          // 1 to kInt8BlockTokens
   int rows;            // 1 to kInt8PanelRows
   int padded_columns;  // a multiple of 16
-  int group;           // a multiple of 16, at most kMostGroup; the last group has what remains
+  int group;           // a multiple of 16, at most kMaxGroup; the last group has what remains
 };
 using GemmInt8 = void (*)(const GemmInt8Arguments& arguments);
 

@@ -72,7 +72,7 @@ WKV_DEVICE Moments find_moments(const float* row, int size, NormSums& sums) {
 constexpr int kEighth = kNormLanes / 8;
 static_assert(kEighth == 4 * kWarp);
 // How many numbers a lane may have.
-constexpr int kLaneNumbers = (kMostChannels + kNormLanes - 1) / kNormLanes;
+constexpr int kLaneNumbers = (kMaxChannels + kNormLanes - 1) / kNormLanes;
 
 // The numbers of four lanes, 0 beyond the row; `column` is the first of them.
 struct LaneNumbers {
@@ -158,6 +158,6 @@ inline unsigned norm_threads(int channels) {
 WKV_BOTH constexpr std::size_t norm_shared_bytes(int channels) {
   return sizeof(NormSums) + static_cast<std::size_t>((channels + 3) / 4 * 4) * sizeof(float);
 }
-static_assert(norm_shared_bytes(kMostChannels) <= kMostSharedBytes);
+static_assert(norm_shared_bytes(kMaxChannels) <= kMaxSharedBytes);
 
 }  // namespace wkv::cuda

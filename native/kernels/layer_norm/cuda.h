@@ -6,7 +6,7 @@
 namespace wkv::cuda {
 
 // A row is normalized in shared memory, or by threads that keep six numbers for each lane of the sums.
-constexpr int kMostChannels = 6'080;
+constexpr int kMaxChannels = 6'080;
 
 struct Norm {
   const float* weight;

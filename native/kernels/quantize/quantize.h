@@ -12,7 +12,7 @@
 
 namespace wkv {
 
-constexpr int kMostCode = 127;
+constexpr int kMaxCode = 127;
 // Groups are of a multiple of this many columns: as many as a kernel takes of a token at once.
 constexpr int kGroupStep = 16;
 
@@ -64,15 +64,15 @@ static inline float int4_scale(int code) {
   return compiler::float_of((code << kInt4ScaleShift) + kInt4LeastScaleBits);
 }
 
-constexpr int kMostInt4Group = 256;
+constexpr int kMaxInt4Group = 256;
 // What the largest scale reaches.
-constexpr float kMostInt4Weight = 8.0F * 127.0F * 1.9375F / 32.0F;
+constexpr float kMaxInt4Weight = 8.0F * 127.0F * 1.9375F / 32.0F;
 
 // One group of a row of weights, in int4.
 struct QuantizeInt4Arguments {
-  const float* weights;     // [size], magnitudes up to kMostInt4Weight
+  const float* weights;     // [size], magnitudes up to kMaxInt4Weight
   const float* importance;  // [size], not negative: what the square of a weight's error counts
-  int size;                 // 1 to kMostInt4Group
+  int size;                 // 1 to kMaxInt4Group
   unsigned char* codes;     // [size]: with 8 added, 0 to 15
   unsigned char* indices;   // [size / 16, rounded up]: of the blocks' multipliers
 };

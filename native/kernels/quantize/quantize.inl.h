@@ -71,7 +71,7 @@ inline float quantize_weights(const float* weights, int size, unsigned char* cod
   float best_scale = 0;
   float best_inverse = 0;
   float best_error = 0;
-  for (int level = kMostCode; level > 120; --level) {
+  for (int level = kMaxCode; level > 120; --level) {
     const float scale = largest / static_cast<float>(level);
     const float inverse = static_cast<float>(level) / largest;
     F32x16 errors = broadcast(0.0F);
@@ -81,9 +81,9 @@ inline float quantize_weights(const float* weights, int size, unsigned char* cod
       const F32x16 error = sub(mul(weight, broadcast(inverse)), code_of(weight, inverse));
       errors = fma(error, error, errors);
     });
-    const float ratio = static_cast<float>(kMostCode) / static_cast<float>(level);
+    const float ratio = static_cast<float>(kMaxCode) / static_cast<float>(level);
     const float error = reduce_add(errors) * (ratio * ratio);
-    if (level == kMostCode || error < best_error) {
+    if (level == kMaxCode || error < best_error) {
       best_error = error;
       best_scale = scale;
       best_inverse = inverse;

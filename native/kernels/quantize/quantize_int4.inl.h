@@ -27,8 +27,8 @@ inline int int4_scale_code(float scale) {
 }
 
 inline unsigned char quantize_int4(const QuantizeInt4Arguments& a) {
-  constexpr int kMostBlocks = kMostInt4Group / kGroupStep;
-  Int4Block blocks[kMostBlocks];
+  constexpr int kMaxBlocks = kMaxInt4Group / kGroupStep;
+  Int4Block blocks[kMaxBlocks];
   float largest = 0;
   for (int begin = 0; begin < a.size; begin += kGroupStep) {
     Int4Block& block = blocks[begin / kGroupStep];
@@ -46,7 +46,7 @@ inline unsigned char quantize_int4(const QuantizeInt4Arguments& a) {
   float least = compiler::kInfinity;
   for (int code = int4_scale_code(reaching * 1.14F); code >= smallest; code -= 2) {
     const float scale = int4_scale(code);
-    unsigned char indices[kMostBlocks];
+    unsigned char indices[kMaxBlocks];
     float total = 0;
     for_each_16(a.size, [&](int i, auto load_part, auto) {
       const Int4Block& block = blocks[i / kGroupStep];

@@ -64,11 +64,11 @@ float quantize_weights(const float* weights, int size, unsigned char* codes) {
   }
   const auto code_of = [&](int i, int level) {
     const float inverse = static_cast<float>(level) / largest;
-    return std::clamp(nearest(weights[i] * inverse), -kMostCode, kMostCode);
+    return std::clamp(nearest(weights[i] * inverse), -kMaxCode, kMaxCode);
   };
-  int best = kMostCode;
+  int best = kMaxCode;
   double best_error = std::numeric_limits<double>::infinity();
-  for (int level = kMostCode; level > 120; --level) {
+  for (int level = kMaxCode; level > 120; --level) {
     double error = 0;
     for (int i = 0; i < size; ++i) {
       const double scale = static_cast<double>(largest) / level;

@@ -32,7 +32,7 @@ unsigned char quantize_int4(const QuantizeInt4Arguments& a) {
   double least = std::numeric_limits<double>::infinity();
   for (int code = scale_code(reaching * 1.14F); code >= smallest; code -= 2) {
     const float scale = int4_scale(code);
-    std::array<int, kMostInt4Group / kGroupStep> indices = {};
+    std::array<int, kMaxInt4Group / kGroupStep> indices = {};
     double total = 0;
     for (int begin = 0; begin < a.size; begin += kGroupStep) {
       const int end = std::min(begin + kGroupStep, a.size);

@@ -14,12 +14,12 @@ struct StatePart {
   int group;  // divides count; 0: the numbers stay floats
 };
 
-constexpr int kMostStateParts = 5;
+constexpr int kMaxStateParts = 5;
 
 struct RestArguments {
   float* numbers;         // [layers][part by part]
   std::uint16_t* packed;  // likewise
-  StatePart parts[kMostStateParts];
+  StatePart parts[kMaxStateParts];
   int count;  // of parts
   int layers;
 };

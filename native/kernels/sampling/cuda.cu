@@ -12,7 +12,7 @@ namespace wkv::cuda {
 
 namespace {
 
-static_assert(sizeof(DrawShared) <= kMostSharedBytes);
+static_assert(sizeof(DrawShared) <= kMaxSharedBytes);
 
 // As the host has them.
 constexpr double kTried = 1024.0;

@@ -7,7 +7,7 @@
 
 namespace wkv::cuda {
 
-constexpr int kMostDrawnVocabulary = 1 << 20;
+constexpr int kMaxDrawnVocabulary = 1 << 20;
 
 // The token's logit becomes logit - penalty + bias, in double precision and then a float again.
 struct LogitEdit {
@@ -35,7 +35,7 @@ struct DrawArguments {
   const DrawRow* rows;
   std::int32_t* tokens;  // [count]; -1 where there is none to draw
   int count;
-  int vocabulary;  // at most kMostDrawnVocabulary
+  int vocabulary;  // at most kMaxDrawnVocabulary
 };
 void draw(const DrawArguments& arguments, cudaStream_t stream);
 

@@ -14,7 +14,7 @@ constexpr int kRun = 512;      // ids whose weights the host's kernels add up in
 constexpr int kListed = 2048;  // so few numbers are searched by a single warp
 
 struct DrawShared {
-  double sums[kMostDrawnVocabulary / kUnit];
+  double sums[kMaxDrawnVocabulary / kUnit];
   double weights[kListed];
   float listed[kListed];
   double warp_weights[kWarp];

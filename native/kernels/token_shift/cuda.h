@@ -5,7 +5,7 @@
 
 namespace wkv::cuda {
 
-constexpr int kMostMixes = 4;
+constexpr int kMaxMixes = 4;
 
 // The way from the residual stream to the inputs of a layer's matrices, in one launch: layer norm, token
 // shift with each mix, quantization. The session's state has the norm of its last token; it is read for the
@@ -22,7 +22,7 @@ struct ShiftQuantizeArguments {
   const int* segment_of;        // of each token
   std::ptrdiff_t state_offset;  // of the norm in a session's state
   Norm norm;
-  Mix mixes[kMostMixes];
+  Mix mixes[kMaxMixes];
   int count;  // of mixes; perhaps 0
   int tokens;
   int channels;
@@ -34,7 +34,7 @@ struct ShiftQuantizeArguments {
 };
 void shift_quantize(const ShiftQuantizeArguments& arguments, cudaStream_t stream);
 
-constexpr int kMostTokenMixes = 6;
+constexpr int kMaxTokenMixes = 6;
 
 // The token shift of norms that are there already, by mixes that may depend on the token. With m the mix and
 // what a token adds to it, the values are previous * m + current * (1 - m).
@@ -48,7 +48,7 @@ struct MixQuantizeArguments {
   };
   const float* current;   // [tokens][channels], as shift_quantize() leaves them
   const float* previous;  // the same
-  Mix mixes[kMostTokenMixes];
+  Mix mixes[kMaxTokenMixes];
   int count;  // of mixes, one or more
   int tokens;
   int channels;

@@ -36,7 +36,7 @@ struct FastShared {
   float bonus[kChunk<kForgetOfToken>];
 };
 static_assert(sizeof(FastShared<true>) <= sizeof(FastShared<false>) &&
-              sizeof(FastShared<false>) <= kMostSharedBytes);
+              sizeof(FastShared<false>) <= kMaxSharedBytes);
 
 template <bool kForgetOfToken>
 WKV_KERNEL(kThreads, kBlocks<kForgetOfToken>)
@@ -124,19 +124,19 @@ wkv5_fast_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   for (int i = 0; i < kRunKeys; ++i) state[i * kFastSize] = s[i];
 }
 
-constexpr int kMostThreads = 256;
+constexpr int kMaxThreads = 256;
 
 // What a token needs of its head, in shared memory.
 struct Head {
-  float r[kMostHeadSize];
-  float k[kMostHeadSize];
-  float forget[kMostHeadSize];
-  float u[kMostHeadSize];
+  float r[kMaxHeadSize];
+  float k[kMaxHeadSize];
+  float forget[kMaxHeadSize];
+  float u[kMaxHeadSize];
 };
-static_assert(sizeof(Head) <= kMostSharedBytes);
+static_assert(sizeof(Head) <= kMaxSharedBytes);
 
 // A block for each head, whose threads take its value channels in turn.
-WKV_KERNEL(kMostThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
+WKV_KERNEL(kMaxThreads) wkv5_kernel(WKV_ARGUMENTS Wkv5Arguments a) {
   begin_next_kernel();
   await_previous_kernel();
   Head& head = shared_memory<Head>();
@@ -197,7 +197,7 @@ void wkv5(const Wkv5Arguments& arguments, cudaStream_t stream) {
            stream, arguments);
     return;
   }
-  const int threads = size < kMostThreads ? (size + kWarp - 1) / kWarp * kWarp : kMostThreads;
+  const int threads = size < kMaxThreads ? (size + kWarp - 1) / kWarp * kWarp : kMaxThreads;
   launch(wkv5_kernel,
          {static_cast<unsigned>(arguments.heads), segments, static_cast<unsigned>(threads), sizeof(Head)},
          stream, arguments);

@@ -40,7 +40,7 @@ struct Shared {
   float bonus[2][kChunk<kForgetOfToken>];
   float u[kWkv5FastSize];
 };
-static_assert(sizeof(Shared<true>) <= kMostSharedBytes && sizeof(Shared<false>) <= kMostSharedBytes);
+static_assert(sizeof(Shared<true>) <= kMaxSharedBytes && sizeof(Shared<false>) <= kMaxSharedBytes);
 
 // What a walker needs of one token.
 template <bool kForgetOfToken>

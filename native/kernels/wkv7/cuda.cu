@@ -43,7 +43,7 @@ struct Chunk {
 struct FastShared {
   Chunk chunks[2];
 };
-static_assert(sizeof(FastShared) <= kMostSharedBytes);
+static_assert(sizeof(FastShared) <= kMaxSharedBytes);
 
 // Four lanes that follow each other call the same row their own. With the rows of a lane in the order own,
 // own ^ 1, own ^ 2, own ^ 3, four rows are summed by little more than the shuffles of one: what a lane keeps
@@ -203,22 +203,22 @@ WKV_KERNEL(kThreads, kBlocks) wkv7_fast_kernel(WKV_ARGUMENTS Wkv7Arguments a) {
   }
 }
 
-constexpr int kMostThreads = 256;
-constexpr int kMostHeadSize = 1024;
+constexpr int kMaxThreads = 256;
+constexpr int kMaxHeadSize = 1024;
 constexpr int kRowsOfWarp = kWarp / kLanes;
 
 // What a token needs of its head, in shared memory; 0 beyond its size.
 struct Head {
-  float r[kMostHeadSize];
-  float forget[kMostHeadSize];
-  float k[kMostHeadSize];
-  float kappa[kMostHeadSize];
-  float b[kMostHeadSize];
+  float r[kMaxHeadSize];
+  float forget[kMaxHeadSize];
+  float k[kMaxHeadSize];
+  float kappa[kMaxHeadSize];
+  float b[kMaxHeadSize];
 };
-static_assert(sizeof(Head) <= kMostSharedBytes);
+static_assert(sizeof(Head) <= kMaxSharedBytes);
 
 // A block for each head, whose warps take its rows in turn.
-WKV_KERNEL(kMostThreads) wkv7_kernel(WKV_ARGUMENTS Wkv7Arguments a) {
+WKV_KERNEL(kMaxThreads) wkv7_kernel(WKV_ARGUMENTS Wkv7Arguments a) {
   begin_next_kernel();
   await_previous_kernel();
   Head& head = shared_memory<Head>();
@@ -274,7 +274,7 @@ void wkv7(const Wkv7Arguments& arguments, cudaStream_t stream) {
     return;
   }
   const int all = (size + kRowsOfWarp - 1) / kRowsOfWarp * kWarp;
-  const int threads = all < kMostThreads ? all : kMostThreads;
+  const int threads = all < kMaxThreads ? all : kMaxThreads;
   launch(wkv7_kernel,
          {static_cast<unsigned>(arguments.heads), segments, static_cast<unsigned>(threads), sizeof(Head)},
          stream, arguments);

@@ -258,12 +258,12 @@ TEST_SUITE("CUDA gemm_int8") {
 
   TEST_CASE("the largest sum of a group fits") {
     std::mt19937 random(4);
-    Case c(random, 32, wkv::kMostGroup, wkv::kMostGroup, 1, true);
+    Case c(random, 32, wkv::kMaxGroup, wkv::kMaxGroup, 1, true);
     std::fill(c.codes.begin(), c.codes.end(), static_cast<std::int8_t>(127));
     for (int t = 0; t < kTileTokens; ++t)
-      c.offsets[static_cast<std::size_t>(t)] = -128 * 127 * wkv::kMostGroup;
+      c.offsets[static_cast<std::size_t>(t)] = -128 * 127 * wkv::kMaxGroup;
     for (const int sign : {1, -1}) {
-      std::fill_n(c.panels.begin(), wkv::kMostGroup * wkv::kInt8PanelRows,
+      std::fill_n(c.panels.begin(), wkv::kMaxGroup * wkv::kInt8PanelRows,
                   static_cast<unsigned char>(128 + sign * 127));
       const Floats expected = c.expected(0, 1);
       CHECK(expected[0] * static_cast<float>(sign) > 5e8F);

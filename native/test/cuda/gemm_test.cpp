@@ -221,7 +221,7 @@ TEST_SUITE("CUDA gemm") {
             if (products.size() < most) continue;
             check(products);
             products.clear();
-            most = most % wkv::cuda::kMostGemmProducts + 1;
+            most = most % wkv::cuda::kMaxGemmProducts + 1;
           }
         }
       }

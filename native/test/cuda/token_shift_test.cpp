@@ -64,7 +64,7 @@ struct Case {
   int channels;
   std::mt19937 random;
   Floats x, weight, bias, input_scales;
-  Floats mixes[wkv::cuda::kMostMixes];
+  Floats mixes[wkv::cuda::kMaxMixes];
   int tokens = 0;
   // Of each segment.
   Lengths counts;

@@ -20,7 +20,7 @@ namespace wkv::cuda::simt {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 16;
-constexpr int kMostThreads = 1024;
+constexpr int kMaxThreads = 1024;
 
 // One launch at a time.
 std::mutex launching;
@@ -35,7 +35,7 @@ std::uint64_t run_so_far = 0;
 
 unsigned char* stacks() {
   static unsigned char* const memory = [] {
-    void* const mapped = mmap(nullptr, kStackBytes * kMostThreads, PROT_READ | PROT_WRITE,
+    void* const mapped = mmap(nullptr, kStackBytes * kMaxThreads, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc{};
     return static_cast<unsigned char*>(mapped);
@@ -134,7 +134,7 @@ void set_order(Order wanted, unsigned seed) {
 }
 void set_architecture(int wanted) { simulated_architecture = wanted; }
 int architecture() { return simulated_architecture; }
-std::size_t most_shared_bytes() {
+std::size_t max_shared_bytes() {
   // 8.0 has more than 8.6, 8.9 and 12.0.
   const bool is_large = architecture() >= 90 && architecture() < 120;
   const int kibibytes = architecture() < 80 ? 64 : is_large ? 227 : 99;
@@ -145,11 +145,11 @@ std::uint64_t threads_run() { return run_so_far; }
 void launch(const Run& run) {
   const std::lock_guard lock{launching};
   const auto refuse = [&](const std::string& what) { throw Failure(std::string(run.name) + ": " + what); };
-  if (run.threads < 1 || run.threads > kMostThreads || run.threads % kLanes != 0) {
+  if (run.threads < 1 || run.threads > kMaxThreads || run.threads % kLanes != 0) {
     refuse("blocks of " + std::to_string(run.threads) + " threads");
   }
   if (run.blocks_x < 1 || run.blocks_y < 1 || run.blocks_y > 65'535) refuse("a grid that no GPU takes");
-  if (run.shared_bytes > most_shared_bytes()) {
+  if (run.shared_bytes > max_shared_bytes()) {
     refuse(std::to_string(run.shared_bytes) + " bytes of shared memory");
   }
   DeviceMemory shared(run.shared_bytes);

@@ -30,7 +30,7 @@ void set_order(Order order, unsigned seed = 0);
 void set_architecture(int architecture);
 int architecture();
 // That a block may have.
-std::size_t most_shared_bytes();
+std::size_t max_shared_bytes();
 // So few that small products already keep them busy.
 constexpr int kProcessors = 4;
 
