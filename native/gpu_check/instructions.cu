@@ -2,6 +2,7 @@
 
 #include "kernels/activations/cuda.cuh"
 #include "kernels/cuda/wide_products.cuh"
+#include "kernels/gemm_int8/cuda.h"
 
 namespace wkv::gpu_check {
 
@@ -160,4 +161,8 @@ extern "C" __attribute__((visibility("default"))) std::int32_t wkv_run_instructi
 
 extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_wide_products() {
   return wkv::cuda::has_wide_products() ? 1 : 0;
+}
+
+extern "C" __attribute__((visibility("default"))) void wkv_use_clusters(std::int32_t use) {
+  wkv::cuda::use_clusters(use != 0);
 }

@@ -47,4 +47,7 @@ using WkvRunInstructions = std::int32_t (*)(const std::uint32_t* input, std::uin
 // Whether it uses products by warpgroups.
 using WkvHasWideProducts = std::int32_t (*)();
 #define WKV_HAS_WIDE_PRODUCTS "wkv_has_wide_products"
+// Has products be by clusters from here on, or no longer.
+using WkvUseClusters = void (*)(std::int32_t use);
+#define WKV_USE_CLUSTERS "wkv_use_clusters"
 }

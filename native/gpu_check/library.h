@@ -20,15 +20,18 @@ struct Library {
     const auto entry = reinterpret_cast<WkvCudaEntry>(dlsym(module, WKV_CUDA_ENTRY));
     run_instructions = reinterpret_cast<WkvRunInstructions>(dlsym(module, WKV_RUN_INSTRUCTIONS));
     has_wide_products = reinterpret_cast<WkvHasWideProducts>(dlsym(module, WKV_HAS_WIDE_PRODUCTS));
+    use_clusters = reinterpret_cast<WkvUseClusters>(dlsym(module, WKV_USE_CLUSTERS));
     measure_ceilings = reinterpret_cast<WkvMeasureCeilings>(dlsym(module, WKV_MEASURE_CEILINGS));
     api = entry == nullptr ? nullptr : entry(WKV_CUDA_API_VERSION);
-    if (api == nullptr || run_instructions == nullptr || has_wide_products == nullptr)
+    if (api == nullptr || run_instructions == nullptr || has_wide_products == nullptr ||
+        use_clusters == nullptr)
       throw std::runtime_error(path + " is another library");
   }
 
   const WkvCudaApi* api;
   WkvRunInstructions run_instructions;
   WkvHasWideProducts has_wide_products;
+  WkvUseClusters use_clusters;
   WkvMeasureCeilings measure_ceilings;  // null in the simulated one
 };
 

@@ -3,6 +3,8 @@
 //
 //   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small]
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -311,6 +313,51 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
                ceilings.operations > 0 ? shape.max_tokens / (operations / ceilings.operations) : 0);
 }
 
+// Products by clusters, which nothing uses before they have been measured: the bits of the others, and how
+// fast prompts are with each, by turns.
+void check_clusters(const Library& tested, bool small, Report& report) {
+  std::string problem;
+  for (const auto& [tokens, rows, columns, group] : {std::array{512, 4096, 1024, 256},
+                                                     {384, 3900, 2048, 128},
+                                                     {1024, 2000, 2304, 256},
+                                                     {640, 4096, 256, 256}}) {
+    if (!problem.empty()) break;
+    const int part = small ? 4 : 1;
+    const auto product = [&](bool clusters) {
+      tested.use_clusters(clusters ? 1 : 0);
+      return gemm_int8_alone(tested, tokens / part, rows / part, columns, group);
+    };
+    const std::vector<float> expected = product(false);
+    problem = difference(product(true), expected);
+  }
+  tested.use_clusters(0);
+  report.check("products by clusters", problem);
+}
+
+void measure_clusters(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                      Report& report) {
+  constexpr int kRounds = 3;
+  const RandomModel model(tested, shape, true);
+  Sessions one(tested, model, 1);
+  for (const int tokens : {shape.max_tokens / 2, shape.max_tokens}) {
+    std::array<std::vector<double>, 2> speeds;
+    for (int round = 0; round < 2 * kRounds; ++round) {
+      const int use = round % 2;
+      tested.use_clusters(use);
+      speeds[static_cast<std::size_t>(use)].push_back(
+          tokens / mean_seconds([&] { one.step({tokens}, WKV_CUDA_LOGITS_NONE); }));
+    }
+    tested.use_clusters(0);
+    for (const int use : {0, 1}) {
+      std::vector<double>& of = speeds[static_cast<std::size_t>(use)];
+      std::sort(of.begin(), of.end());
+      report.speed(
+          name + ", a prompt by " + std::to_string(tokens) + (use == 0 ? ", alone" : ", by clusters"),
+          of[kRounds / 2], "tokens/s", 0);
+    }
+  }
+}
+
 int run(const std::string& library, const std::string& simulated_library, const std::string& path,
         bool small) {
   const Library tested(library);
@@ -414,12 +461,31 @@ int run(const std::string& library, const std::string& simulated_library, const 
       std::printf("%s: not measured, because %s\n", name, error.what());
     }
   }
-  std::ofstream json(path);
-  json << "{\n  \"device\": \"" << Report::escaped(device.name) << "\",\n  \"computeCapability\": \""
-       << device.major << '.' << device.minor << "\",\n  \"memory\": " << device.memory
-       << ",\n  \"checks\": [" << report.checks << "\n  ],\n  \"speeds\": [" << report.speeds << "\n  ]\n}\n";
-  json.close();
-  if (!json) throw std::runtime_error("cannot write " + path);
+  const auto save = [&] {
+    std::ofstream json(path);
+    json << "{\n  \"device\": \"" << Report::escaped(device.name) << "\",\n  \"computeCapability\": \""
+         << device.major << '.' << device.minor << "\",\n  \"memory\": " << device.memory
+         << ",\n  \"checks\": [" << report.checks << "\n  ],\n  \"speeds\": [" << report.speeds
+         << "\n  ]\n}\n";
+    json.close();
+    if (!json) throw std::runtime_error("cannot write " + path);
+  };
+  save();
+  if (tested.has_wide_products() != 0) {
+    // Last, and ended where they do not end: nobody has seen them on a GPU.
+    constexpr unsigned kSeconds = 180;
+    std::printf("\nProducts by clusters; this is ended after %u seconds\n", kSeconds);
+    std::fflush(stdout);
+    alarm(kSeconds);
+    check_clusters(tested, small, report);
+    for (auto [name, model] : models) {
+      if (small) break;
+      model.max_tokens = 1024;
+      measure_clusters(tested, model, name, report);
+    }
+    alarm(0);
+    save();
+  }
   std::printf("\n%s; %s\n", report.failed == 0 ? "All checks passed" : "SOME CHECKS FAILED", path.c_str());
   return report.failed == 0 ? 0 : 1;
 }

@@ -3,6 +3,7 @@
 const few = 'kernels/gemm_int8/cuda_few.cuh';
 const many = 'kernels/gemm_int8/cuda_many.cuh';
 const wide = 'kernels/gemm_int8/cuda_wide.cuh';
+const clusters = 'kernels/gemm_int8/cuda_clusters.cuh';
 const arrange = 'kernels/gemm_int8/cuda_arrange.cu';
 const product = 'kernels/gemm_int8/cuda_product.cuh';
 const gemm = ['kernels/gemm_int8/cuda.cu'];
@@ -211,6 +212,90 @@ module.exports = [
     compiled: gemm,
     from: 'place_of_group = after<Shared::kGroups>(place_of_group);',
     to: 'place_of_group = 0;',
+  },
+  {
+    name: 'clusters: waits for no full stage',
+    file: clusters,
+    compiled: gemm,
+    from: '    wait_barrier(shared.full[next.slot], next.parity);\n',
+    to: '',
+  },
+  {
+    name: 'clusters: waits for no free stage',
+    file: clusters,
+    compiled: gemm,
+    from: '    wait_barrier(shared.free[turn.slot], turn.parity ^ 1);\n',
+    to: '',
+  },
+  {
+    name: 'clusters: a stage is freed before its products are there',
+    file: clusters,
+    compiled: gemm,
+    from: '    wait_products<1>();\n    free_stage();\n',
+    to: '    free_stage();\n    wait_products<1>();\n',
+  },
+  {
+    name: 'clusters: a stage is freed while lanes still read it',
+    file: clusters,
+    compiled: gemm,
+    from: '    sync_warp();\n    if (lane < copiers)',
+    to: '    if (lane < copiers)',
+  },
+  {
+    name: 'clusters: a stage is free when the own block is done with it',
+    file: clusters,
+    compiled: gemm,
+    from: 'copier = cluster_rank() ^ (lane == 0 ? 0 : lane == 1 ? width : 1)',
+    to: 'copier = cluster_rank()',
+  },
+  {
+    name: 'clusters: barriers are used before the others have made theirs',
+    file: clusters,
+    compiled: gemm,
+    from: '  sync_cluster();\n  if (thread_index() >= kGemmThreads)',
+    to: '  sync_block();\n  if (thread_index() >= kGemmThreads)',
+  },
+  {
+    name: 'clusters: ends while others reach its barriers',
+    file: clusters,
+    compiled: gemm,
+    from: "  // Until here, others may reach this block's barriers.\n  sync_cluster();\n",
+    to: '',
+  },
+  {
+    name: 'clusters: weights come to the own block alone',
+    file: clusters,
+    compiled: gemm,
+    from: 'mask = ((1U << width) - 1U) << y * width;',
+    to: 'mask = 1U << rank;',
+  },
+  {
+    name: "clusters: the other block's panels, twice",
+    file: clusters,
+    compiled: gemm,
+    from: '/ kUnits * static_cast<int>(width) + static_cast<int>(x)',
+    to: '/ kUnits * static_cast<int>(width)',
+  },
+  {
+    name: 'clusters: the second half of a group is the first',
+    file: clusters,
+    compiled: gemm,
+    from: 'to_second = kUnits * kUnitBytes;',
+    to: 'to_second = 0;',
+  },
+  {
+    name: 'clusters: reads panels behind the last',
+    file: clusters,
+    compiled: gemm,
+    from: 'return product.panels + (own < last ? own : last) * cut.panel_bytes;',
+    to: 'return product.panels + (own < last ? own : own) * cut.panel_bytes;',
+  },
+  {
+    name: 'clusters: the scales of a group come to the place of the one before',
+    file: clusters,
+    compiled: gemm,
+    from: '    if (begins) place_of_group = after<Shared::kGroups>(place_of_group);\n',
+    to: '    if (begins) place_of_group = 0;\n',
   },
   {
     name: 'gemm: reads weights beyond the last columns',

@@ -70,6 +70,9 @@ struct Grid {
   // Whether the blocks go to all processors, as many to each. Otherwise those that are free first, as the
   // kernel before ends, take as many blocks as they have room for, which is good where blocks are short.
   bool spread = false;
+  // Of a cluster of blocks (clusters.cuh), which divide the grid.
+  unsigned cluster_x = 1;
+  unsigned cluster_y = 1;
 };
 
 #if defined(__CUDACC__)
@@ -278,16 +281,25 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
         grid.spread ? attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin) : shared_bytes;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
   }
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
+  unsigned count = 0;
+  if (kernels_overlap()) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (grid.cluster_x * grid.cluster_y > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count].val.clusterDim.x = grid.cluster_x;
+    attributes[count].val.clusterDim.y = grid.cluster_y;
+    attributes[count++].val.clusterDim.z = 1;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(grid.x, grid.y);
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = kernels_overlap() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   cudaLaunchKernelEx(&config, kernel, arguments);
 }
 
@@ -385,8 +397,13 @@ template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arguments& arguments,
             const char* name = __builtin_FUNCTION()) {
   simt::put_on_stream([kernel, grid, arguments, name] {
-    simt::Run run{name, static_cast<int>(grid.x), static_cast<int>(grid.y), static_cast<int>(grid.threads),
-                  grid.shared_bytes};
+    simt::Run run{name,
+                  static_cast<int>(grid.x),
+                  static_cast<int>(grid.y),
+                  static_cast<int>(grid.threads),
+                  grid.shared_bytes,
+                  static_cast<int>(grid.cluster_x),
+                  static_cast<int>(grid.cluster_y)};
     run.arguments = &arguments;
     run.kernel = reinterpret_cast<void (*)()>(kernel);
     run.call = [](const simt::Run& self) {

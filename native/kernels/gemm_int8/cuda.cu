@@ -1,8 +1,8 @@
 #include "kernels/gemm_int8/cuda.h"
 
+#include "kernels/gemm_int8/cuda_clusters.cuh"
 #include "kernels/gemm_int8/cuda_few.cuh"
 #include "kernels/gemm_int8/cuda_many.cuh"
-#include "kernels/gemm_int8/cuda_wide.cuh"
 
 namespace wkv::cuda {
 
@@ -13,14 +13,16 @@ constexpr int kFewTokens = 32;
 // Of a grid's second dimension.
 constexpr int kMaxBlocks = 65'535;
 
+bool may_use_clusters = false;
+
 int ceil_div(int value, int step) { return (value + step - 1) / step; }
 
-// Returns how many blocks of `rows` rows there are.
-int place_blocks(GemmLaunch& launch, int rows) {
+// Returns how many blocks of `rows` rows there are; of each product, a multiple of `together`.
+int place_blocks(GemmLaunch& launch, int rows, int together = 1) {
   int blocks = 0;
   for (int i = 0; i < launch.all.count; ++i) {
     launch.first_block[i] = blocks;
-    blocks += ceil_div(launch.all.products[i].rows, rows);
+    blocks += ceil_div(launch.all.products[i].rows, rows * together) * together;
   }
   return blocks;
 }
@@ -96,6 +98,18 @@ void launch_wide(GemmLaunch& all, int group, cudaStream_t stream) {
   }
 }
 
+template <int kPairs>
+void launch_clusters(GemmLaunch& all, cudaStream_t stream) {
+  using Shared = ClusterShared<kPairs>;
+  static_assert(sizeof(Shared) <= kMaxWideSharedBytes && kTokenStep % kClusterTokens == 0);
+  const auto rows = static_cast<unsigned>(place_blocks(all, kWideRows, kClusterHeight));
+  const auto tokens = static_cast<unsigned>(ceil_div(all.all.tokens, kClusterTokens));
+  Grid grid{tokens, rows, kClusterThreads, sizeof(Shared)};
+  grid.cluster_x = tokens % 2 == 0 ? 2 : 1;
+  grid.cluster_y = kClusterHeight;
+  launch(gemm_int8_clusters_kernel<kPairs>, grid, stream, all);
+}
+
 // Whether there are blocks for so many eighths of the processors.
 bool keep_busy(int blocks, int eighths) { return 8 * blocks >= eighths * processor_count(); }
 
@@ -107,6 +121,8 @@ bool suits_128_tokens(int blocks_of_64, int blocks_of_128) {
 }
 
 }  // namespace
+
+void use_clusters(bool use) { may_use_clusters = use; }
 
 void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
@@ -122,10 +138,14 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   } else if (arguments.tokens <= 2 * kTileTokens) {
     launch_few<2, 4>(all, stream);
   } else if (group_of_wide != 0 && keep_busy(blocks(kWideRows, 64), 3)) {
-    if (suits_128_tokens(blocks(kWideRows, 64), blocks(kWideRows, 128))) {
-      launch_wide<128>(all, group_of_wide, stream);
-    } else {
+    if (!suits_128_tokens(blocks(kWideRows, 64), blocks(kWideRows, 128))) {
       launch_wide<64>(all, group_of_wide, stream);
+    } else if (!may_use_clusters) {
+      launch_wide<128>(all, group_of_wide, stream);
+    } else if (group_of_wide == 256) {
+      launch_clusters<4>(all, stream);
+    } else {
+      launch_clusters<2>(all, stream);
     }
   } else if (many && keep_busy(blocks(128, 64), 8)) {
     launch_many<4, 2, 4, 3, 2>(all, stream);

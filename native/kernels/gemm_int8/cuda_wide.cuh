@@ -35,22 +35,78 @@ struct WideShared {
   Group groups[static_cast<std::size_t>(kGroups)];
 };
 
+// What a thread of a warpgroup computes: the sums of two rows, for two tokens of each tile.
+template <int kPairs, int kTokens>
+struct WideSums {
+  using Shared = WideShared<kPairs, kTokens>;
+  static constexpr int kTiles = Shared::kTiles;
+
+  float total[static_cast<std::size_t>(kTiles)][4] = {};   // as products have them
+  std::int32_t sums[static_cast<std::size_t>(kTiles)][4];  // that are computed
+  float before[static_cast<std::size_t>(kTiles)][4];       // of the last group
+  int row = thread_index() % kWarp / 4;
+  int quad = thread_index() % 4;
+  int panel = thread_index() / kWarp / 2;
+  int half = thread_index() / kWarp % 2;  // of its rows
+
+  // Begins the products of a stage, the first or the second of a group.
+  WKV_DEVICE void multiply(const typename Shared::Stage& stage, bool first) {
+    const SharedMatrix weights = shared_matrix(stage.weights[0][panel / 2 * 2], kWideRows, kTileTokens);
+    const SharedMatrix codes = shared_matrix(stage.codes[0][0], kTileTokens, Shared::kUnits * kTileTokens);
+    begin_products();
+    WKV_UNROLL
+    for (int pair = 0; pair < kPairs; ++pair) {
+      multiply_wide<kTokens>(sums, weights.from_row(2 * pair * kWideRows),
+                             codes.from_row(2 * pair * kTileTokens), !first || pair > 0);
+    }
+    commit_products();
+  }
+  // To be called once a group's products are there.
+  WKV_DEVICE void keep() {
+    WKV_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      receive(sums[tile]);
+      WKV_UNROLL
+      for (int i = 0; i < 4; ++i) before[tile][i] = static_cast<float>(sums[tile][i]);
+    }
+  }
+  // Adds what was kept, of this group.
+  WKV_DEVICE void add(const typename Shared::Group& group) {
+    const Floats2 scales = reinterpret_cast<const Floats2*>(&group.scales[panel][row])[half];
+    WKV_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const Floats2 x_scales = group.x_scales[tile * (kTileTokens / 2) + quad];
+      float(&sum)[4] = total[tile];
+      sum[0] = fused(before[tile][0] * scales.x, x_scales.x, sum[0]);
+      sum[1] = fused(before[tile][1] * scales.x, x_scales.y, sum[1]);
+      sum[2] = fused(before[tile][2] * scales.y, x_scales.x, sum[2]);
+      sum[3] = fused(before[tile][3] * scales.y, x_scales.y, sum[3]);
+    }
+  }
+  WKV_DEVICE void put(const Int8Product& product, int first_token, int tokens, int first_panel) const {
+    TileRows<kTiles, 2> rows;
+    WKV_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const float(&sum)[4] = total[tile];
+      rows[tile][0] = {{sum[0], sum[2]}};
+      rows[tile][1] = {{sum[1], sum[3]}};
+    }
+    put_rows<kTiles, 2>(product, first_token + quad * 2, tokens,
+                        (first_panel + panel) * kInt8PanelRows + row * 4 + half * 2, rows);
+  }
+};
+
 template <int kPairs, int kTokens>
 WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
   using Shared = WideShared<kPairs, kTokens>;
-  constexpr int kTiles = Shared::kTiles;
   Shared& shared = shared_memory<Shared>();
   const int index = product_of(a, block_y());
   const Int8Product& product = a.all.products[index];
   const Cut cut = cut_of(product.x);
   const int first_panel = (block_y() - a.first_block[index]) * kWidePanels;
   const int first_token = block_x() * kTokens;
-  const int row = thread_index() % kWarp / 4;
-  const int quad = thread_index() % 4;
-  const int panel = thread_index() / kWarp / 2;
-  const int half = thread_index() / kWarp % 2;  // of its rows
 
-  ManyCopies<Shared, kWidePanels, kPairs, kTiles> copies{product, cut, first_panel, first_token};
+  ManyCopies<Shared, kWidePanels, kPairs, Shared::kTiles> copies{product, cut, first_panel, first_token};
   const int stages = cut.groups * 2;
   int begun = 0;
   int begun_slot = 0;
@@ -70,9 +126,7 @@ WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
   };
   for (int i = 0; i < kWideStages - 2; ++i) begin_next();
 
-  float total[static_cast<std::size_t>(kTiles)][4] = {};  // of two rows and two tokens, as products have them
-  std::int32_t sums[static_cast<std::size_t>(kTiles)][4];  // that are computed
-  float before[static_cast<std::size_t>(kTiles)][4];       // of the last group
+  WideSums<kPairs, kTokens> sums;
   int slot = 0;
   int place_of_group = 0;
   const typename Shared::Stage* stage = nullptr;
@@ -85,59 +139,24 @@ WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
     stage = &shared.stages[slot];
     slot = after<kWideStages>(slot);
   };
-  const auto multiply = [&](bool first) {
-    const SharedMatrix weights = shared_matrix(stage->weights[0][panel / 2 * 2], kWideRows, kTileTokens);
-    const SharedMatrix codes = shared_matrix(stage->codes[0][0], kTileTokens, Shared::kUnits * kTileTokens);
-    begin_products();
-    WKV_UNROLL
-    for (int pair = 0; pair < kPairs; ++pair) {
-      multiply_wide<kTokens>(sums, weights.from_row(2 * pair * kWideRows),
-                             codes.from_row(2 * pair * kTileTokens), !first || pair > 0);
-    }
-    commit_products();
-  };
   const auto add_before = [&] {
-    const typename Shared::Group& group = shared.groups[place_of_group];
+    sums.add(shared.groups[place_of_group]);
     place_of_group = after<Shared::kGroups>(place_of_group);
-    const Floats2 scales = reinterpret_cast<const Floats2*>(&group.scales[panel][row])[half];
-    WKV_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
-      const Floats2 x_scales = group.x_scales[tile * (kTileTokens / 2) + quad];
-      float(&sum)[4] = total[tile];
-      sum[0] = fused(before[tile][0] * scales.x, x_scales.x, sum[0]);
-      sum[1] = fused(before[tile][1] * scales.x, x_scales.y, sum[1]);
-      sum[2] = fused(before[tile][2] * scales.y, x_scales.x, sum[2]);
-      sum[3] = fused(before[tile][3] * scales.y, x_scales.y, sum[3]);
-    }
   };
   next_stage();
   WKV_KEEP_LOOP
   for (int number = 0; number < cut.groups; ++number) {
-    multiply(true);
+    sums.multiply(*stage, true);
     if (number > 0) add_before();
     next_stage();
-    multiply(false);
+    sums.multiply(*stage, false);
     wait_products<1>();
     if (number + 1 < cut.groups) next_stage();
     wait_products<0>();
-    WKV_UNROLL
-    for (int tile = 0; tile < kTiles; ++tile) {
-      receive(sums[tile]);
-      WKV_UNROLL
-      for (int i = 0; i < 4; ++i) before[tile][i] = static_cast<float>(sums[tile][i]);
-    }
+    sums.keep();
   }
   add_before();
-
-  TileRows<kTiles, 2> rows;
-  WKV_UNROLL
-  for (int tile = 0; tile < kTiles; ++tile) {
-    const float(&sum)[4] = total[tile];
-    rows[tile][0] = {{sum[0], sum[2]}};
-    rows[tile][1] = {{sum[1], sum[3]}};
-  }
-  put_rows<kTiles, 2>(product, first_token + quad * 2, a.all.tokens,
-                      (first_panel + panel) * kInt8PanelRows + row * 4 + half * 2, rows);
+  sums.put(product, first_token, a.all.tokens, first_panel);
 }
 
 template <int kPairs, int kTokens>

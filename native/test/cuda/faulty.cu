@@ -1,5 +1,6 @@
 #include "test/cuda/faulty.h"
 
+#include "kernels/cuda/clusters.cuh"
 #include "kernels/cuda/wide_products.cuh"
 
 namespace wkv::test {
@@ -86,6 +87,47 @@ WKV_KERNEL(kMultiplyThreads) multiply_kernel(WKV_ARGUMENTS MultiplyArguments a) 
   cuda::wait_products<0>();
 }
 
+struct Shared {
+  cuda::Words4 words[cuda::kWarp];
+  cuda::Barrier full;
+  cuda::Barrier free;
+};
+
+WKV_KERNEL(cuda::kWarp) share_kernel(WKV_ARGUMENTS ShareArguments a) {
+  constexpr int kBytes = 16 * cuda::kWarp;
+  auto& shared = cuda::shared_memory<Shared>();
+  const int thread = cuda::thread_index();
+  const int rank = cuda::cluster_rank();
+  if (thread == 0 && a.fault != Fault::kNoInit) {
+    cuda::init_barrier(shared.full, 1);
+    cuda::init_barrier(shared.free, 2);
+    if (a.fault != Fault::kBarrierNotShown) cuda::show_barriers();
+  }
+  if (a.fault == Fault::kNoClusterBarrier) {
+    cuda::sync_block();
+  } else {
+    cuda::sync_cluster();
+  }
+  for (int round = 0; round < kShareRounds; ++round) {
+    if (thread == 0) {
+      if (round > 0 && a.fault != Fault::kNotFreed) cuda::wait_barrier(shared.free, (round - 1) % 2);
+      const int off = a.fault == Fault::kTooFewBytes ? -16 : a.fault == Fault::kTooManyBytes ? 16 : 0;
+      cuda::arrive_expecting(shared.full, kBytes + off);
+      if (a.fault == Fault::kOneTooMany) cuda::arrive_at(shared.full, rank);
+      const int first = rank * cuda::kWarp / 2;
+      cuda::begin_bulk_copy(&shared.words[first], a.input + round * kBytes + first * 16, kBytes / 2,
+                            shared.full, 3);
+    }
+    cuda::wait_barrier(shared.full, (round + (a.fault == Fault::kOtherParity ? 1 : 0)) % 2);
+    *reinterpret_cast<cuda::Words4*>(a.output + (round * 2 + rank) * kBytes + thread * 16) =
+        shared.words[thread];
+    cuda::sync_warp();
+    if (thread < cuda::cluster_width()) cuda::arrive_at(shared.free, thread);
+  }
+  if (a.fault == Fault::kOneBlockReturns && rank == 0) return;
+  if (a.fault != Fault::kOneBlockReturns) cuda::sync_cluster();
+}
+
 }  // namespace
 
 void rotate(const RotateArguments& arguments, unsigned blocks) {
@@ -99,6 +141,12 @@ void copy(const CopyArguments& arguments) {
 
 void multiply(const MultiplyArguments& arguments) {
   cuda::launch(multiply_kernel, {1, 1, kMultiplyThreads, sizeof(Multiplied)}, nullptr, arguments);
+}
+
+void share(const ShareArguments& arguments) {
+  cuda::Grid grid{2, 1, cuda::kWarp, sizeof(Shared)};
+  grid.cluster_x = 2;
+  cuda::launch(share_kernel, grid, nullptr, arguments);
 }
 
 }  // namespace wkv::test

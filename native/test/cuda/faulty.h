@@ -21,6 +21,15 @@ enum class Fault : int {
   kNotBegun,          // multiplies without begin_products()
   kNotShown,          // multiplies what copies brought without show_copies_to_products()
   kBeyondShared,      // multiplies what is beyond shared memory
+  kNoInit,            // uses a barrier that was not made
+  kBarrierNotShown,   // copies to a barrier without show_barriers()
+  kNoClusterBarrier,  // between making barriers and using them
+  kOneBlockReturns,   // before the other block has reached its shared memory
+  kTooFewBytes,       // are expected
+  kTooManyBytes,      // are expected
+  kOneTooMany,        // arrives
+  kOtherParity,       // waits for the phase before
+  kNotFreed,          // copies to what the other block has not yet read
 };
 
 // output[block][thread] = the input of the next thread of the block, the last one's of the first.
@@ -50,5 +59,15 @@ struct MultiplyArguments {
 constexpr int kMultiplyThreads = 128;
 constexpr int kMultiplySums = 32;
 void multiply(const MultiplyArguments& arguments);
+
+// A cluster of two blocks of a warp each. output[round][block][thread] = input[round][thread], 16 bytes for
+// each thread: in each round, each block copies half of it to both.
+struct ShareArguments {
+  const unsigned char* input;
+  unsigned char* output;
+  Fault fault;
+};
+constexpr int kShareRounds = 3;
+void share(const ShareArguments& arguments);
 
 }  // namespace wkv::test

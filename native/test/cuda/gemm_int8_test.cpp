@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -151,10 +152,22 @@ struct Case {
 
 }  // namespace
 
+// Calls body(text) with each of the instruction sets that products are written for, and with clusters.
+template <class Body>
+void in_every_form(Body body) {
+  wkv::test::on_every_architecture([&](int architecture) {
+    body("sm_" + std::to_string(architecture));
+    if (architecture != 90) return;
+    wkv::cuda::use_clusters(true);
+    body("sm_90, clusters");
+    wkv::cuda::use_clusters(false);
+  });
+}
+
 TEST_SUITE("CUDA gemm_int8") {
   TEST_CASE("has the bits of the naive form, in every shape") {
     std::mt19937 random(1);
-    wkv::test::on_every_architecture([&](int architecture) {
+    in_every_form([&](const std::string& form_name) {
       for (const Form& form : {Form{32, 32, 16},
                                {5, 16, 16},
                                {40, 100, 16},
@@ -170,8 +183,8 @@ TEST_SUITE("CUDA gemm_int8") {
                                {257, 256, 128}}) {
         for (const int tokens : {1, 8, 9, 35, 130}) {
           if (tokens == 130 && form.rows < 60) continue;
-          INFO("sm_", architecture, ", ", form.rows, " x ", form.columns, ", group ", form.group, ", ",
-               tokens, " tokens");
+          INFO(form_name, ", ", form.rows, " x ", form.columns, ", group ", form.group, ", ", tokens,
+               " tokens");
           Case c(random, form.rows, form.columns, form.group, tokens, false);
           CHECK(wkv::test::bit_difference(c.run(), c.expected(0, tokens)) == "");
         }
@@ -207,11 +220,11 @@ TEST_SUITE("CUDA gemm_int8") {
 
   TEST_CASE("what becomes of the sums of many tokens is what becomes of those of few") {
     std::mt19937 random(8);
-    wkv::test::on_every_architecture([&](int architecture) {
+    in_every_form([&](const std::string& form_name) {
       for (const int group : {64, 128, 256}) {
         for (const int rows : {202, 260}) {
           constexpr int kTokens = 77;
-          INFO("sm_", architecture, ", group ", group, ", ", rows, " rows");
+          INFO(form_name, ", group ", group, ", ", rows, " rows");
           const Case c(random, rows, 512, group, kTokens, false);
           Case::Buffers buffers(c);
           const auto size = static_cast<std::size_t>(kTokens * rows);
@@ -238,6 +251,25 @@ TEST_SUITE("CUDA gemm_int8") {
         }
       }
     });
+  }
+
+  TEST_CASE("clusters of two and of four blocks, whose stages come around more than once, in every order") {
+    std::mt19937 random(9);
+    wkv::cuda::simt::set_architecture(90);
+    for (const auto& [rows, columns, group, tokens] : {std::array{130, 2304, 256, 200},
+                                                       {513, 256, 256, 100},
+                                                       {40, 1152, 128, 256},
+                                                       {257, 512, 128, 300}}) {
+      Case c(random, rows, columns, group, tokens, false);
+      const Floats expected = c.expected(0, tokens);
+      wkv::cuda::use_clusters(true);
+      wkv::test::in_every_order([&](const std::string& order) {
+        INFO(rows, " x ", columns, ", group ", group, ", ", tokens, " tokens, ", order);
+        CHECK(wkv::test::bit_difference(c.run(), expected) == "");
+      });
+      wkv::cuda::use_clusters(false);
+    }
+    wkv::cuda::simt::set_architecture(80);
   }
 
   TEST_CASE("many tokens and rows at once") {

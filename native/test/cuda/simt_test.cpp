@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
 #include <numeric>
+#include <random>
 #include <string>
+#include <utility>
 
 #include "test/cuda/faulty.h"
 #include "test/cuda/on_device.h"
@@ -81,6 +83,26 @@ std::string failure_of_product(Fault fault, bool& right) {
   return "";
 }
 
+std::string failure_of_share(Fault fault, bool& same) {
+  constexpr std::size_t kBytes = std::size_t{16} * wkv::cuda::kWarp;
+  std::vector<unsigned char> bytes(kBytes * wkv::test::kShareRounds);
+  std::mt19937 random(3);
+  for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(random());
+  OnDevice<unsigned char> input(bytes);
+  OnDevice<unsigned char> output(2 * bytes.size());
+  same = true;
+  try {
+    wkv::test::share({input.data(), output.data(), fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  const std::vector<unsigned char> copies = output.values();
+  for (std::size_t i = 0; i < copies.size(); ++i) {
+    same = same && copies[i] == bytes[i / (2 * kBytes) * kBytes + i % kBytes];
+  }
+  return "";
+}
+
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -147,5 +169,31 @@ TEST_SUITE("simulated GPU") {
     CHECK(has(failure_of_product(Fault::kNotBegun, right), "without begin_products()"));
     CHECK(has(failure_of_product(Fault::kNotShown, right), "without show_copies_to_products()"));
     CHECK(has(failure_of_product(Fault::kBeyondShared, right), "multiplies what is not shared memory"));
+  }
+
+  TEST_CASE("blocks of a cluster copy to each other, and what goes wrong with that is named") {
+    wkv::cuda::simt::set_architecture(90);
+    in_every_order([](const std::string& order) {
+      CAPTURE(order);
+      bool same = false;
+      CHECK(failure_of_share(Fault::kNone, same) == "");
+      CHECK(same);
+      for (const auto& [fault, text] : {std::pair{Fault::kNoInit, "uses a barrier that is none"},
+                                        std::pair{Fault::kBarrierNotShown, "to a barrier that is not shown"},
+                                        std::pair{Fault::kOneBlockReturns, "reaches a block that has ended"},
+                                        std::pair{Fault::kTooFewBytes, "nobody can go on"},
+                                        std::pair{Fault::kTooManyBytes, "nobody can go on"},
+                                        std::pair{Fault::kOneTooMany, "comes to a barrier once too often"}}) {
+        CAPTURE(text);
+        CHECK(has(failure_of_share(fault, same), text));
+      }
+      for (const Fault fault : {Fault::kNoClusterBarrier, Fault::kOtherParity, Fault::kNotFreed}) {
+        CAPTURE(static_cast<int>(fault));
+        CHECK((failure_of_share(fault, same) != "" || !same));
+      }
+    });
+    wkv::cuda::simt::set_architecture(80);
+    bool same = false;
+    CHECK(has(failure_of_share(Fault::kNone, same), "clusters that no GPU takes"));
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "kernels/cuda/simt/block.h"
 #include "kernels/cuda/simt/races.h"
@@ -17,8 +18,8 @@ int byte_of(std::uint32_t word, int index) {
 
 // What was done before is in order with what follows.
 void pass(const void* const*) {
-  const auto warp = static_cast<std::size_t>(current_thread()->place.thread) / kLanes;
-  ++current_block()->warps[warp].syncs;
+  const std::size_t first = static_cast<std::size_t>(current_thread()->place.thread) / kLanes * kLanes;
+  races::meet(std::span(current_block()->threads).subspan(first, kLanes));
 }
 
 struct Shuffled {
@@ -94,11 +95,8 @@ void distribute_rows(const Rows& lane, int line) { meet_warp(distribute, &lane, 
 
 void begin_copy(void* shared, const void* global) {
   Thread& self = *current_thread();
-  const Block& own = *current_block();
   auto* const to = static_cast<unsigned char*>(shared);
-  if (to < own.shared || to + 16 > own.shared + own.run->shared_bytes) {
-    fail("copies to what is not shared memory");
-  }
+  if (!is_shared(*current_block(), to, 16)) fail("copies to what is not shared memory");
   if (!is_aligned(shared) || !is_aligned(global)) fail("copies to or from a place that is not aligned");
   races::on_read(global, 16);
   races::on_write(shared, 16);

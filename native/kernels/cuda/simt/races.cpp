@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -15,12 +16,11 @@ namespace wkv::cuda::simt::races {
 
 namespace {
 
-// One access: by whom, and after how many barriers of its block and of its warp.
+// One access: by whom, and in which epoch of its warp.
 struct Access {
-  int block = -1;
-  int thread = -1;
-  int barriers = 0;
-  int syncs = 0;
+  int cluster = -1;
+  int thread = -1;  // of the cluster
+  int epoch = 0;
 };
 
 // Of a byte: its last write, and the last two reads by different threads. Any two of more readers are as
@@ -35,11 +35,14 @@ std::unordered_map<std::uintptr_t, Line> lines;
 
 bool in_order(const Access& earlier, const Access& now) {
   if (earlier.thread < 0) return true;
-  if (earlier.block != now.block) return false;
-  const bool same_warp = earlier.thread / kLanes == now.thread / kLanes;
-  return earlier.thread == now.thread || earlier.barriers < now.barriers ||
-         (same_warp && earlier.syncs < now.syncs);
+  if (earlier.cluster != now.cluster) return false;
+  return earlier.thread == now.thread ||
+         earlier.epoch < current_thread()->seen[static_cast<std::size_t>(earlier.thread / kLanes)];
 }
+
+// Of the cluster.
+int index_of(const Thread& thread) { return thread.place.rank * thread.place.threads + thread.place.thread; }
+std::size_t warp_of(const Thread& thread) { return static_cast<std::size_t>(index_of(thread) / kLanes); }
 
 std::string where(const void* instruction) {
   Dl_info info{};
@@ -53,7 +56,7 @@ std::string where(const void* instruction) {
 
 void race(const Access& earlier, bool earlier_writes, bool writes, const void* instruction) {
   fail(std::string("race: ") + (writes ? "writes" : "reads") + where(instruction) + " what thread " +
-       std::to_string(earlier.thread) + " of block " + std::to_string(earlier.block) +
+       std::to_string(earlier.thread) + " of cluster " + std::to_string(earlier.cluster) +
        (earlier_writes ? " wrote" : " read") + ", and nothing orders the two");
 }
 
@@ -67,11 +70,10 @@ bool is_own(const void* place) {
 
 template <class Look>
 void look_at(const void* place, std::size_t bytes, Look look) {
-  const Block* const block = current_block();
-  if (block == nullptr || is_own(place)) return;
-  const int thread = current_thread()->place.thread;
-  const Access now{block->index, thread, block->barriers,
-                   block->warps[static_cast<std::size_t>(thread / kLanes)].syncs};
+  const Thread* const thread = current_thread();
+  if (thread == nullptr || is_own(place)) return;
+  const Cluster& cluster = *current_cluster();
+  const Access now{cluster.index, index_of(*thread), cluster.epochs[warp_of(*thread)]};
   auto address = reinterpret_cast<std::uintptr_t>(place);
   while (bytes > 0) {
     Line& line = lines[address / 16];
@@ -82,17 +84,52 @@ void look_at(const void* place, std::size_t bytes, Look look) {
 }  // namespace
 
 void begin_launch() { lines.clear(); }
-void begin_block() {
+void begin_cluster(Cluster& cluster) {
   // Shared memory is another block's now; it begins anew.
-  const auto first = reinterpret_cast<std::uintptr_t>(current_block()->shared);
-  for (std::size_t i = 0; i < current_block()->run->shared_bytes; i += 16) lines.erase((first + i) / 16);
+  for (const Block& block : cluster.blocks) {
+    const auto first = reinterpret_cast<std::uintptr_t>(block.shared);
+    for (std::size_t i = 0; i < cluster.run->shared_bytes; i += 16) lines.erase((first + i) / 16);
+  }
+  const std::size_t warps = cluster.blocks.size() * cluster.blocks[0].warps.size();
+  cluster.epochs.assign(warps, 0);
+  for (Block& block : cluster.blocks) {
+    for (Thread& each : block.threads) each.seen.assign(warps, 0);
+  }
 }
 void end_launch() { lines.clear(); }
+
+void join(Seen& seen, const Seen& others) {
+  if (seen.empty()) seen.resize(others.size());
+  for (std::size_t i = 0; i < others.size(); ++i) seen[i] = std::max(seen[i], others[i]);
+}
+
+void meet(std::span<Thread> threads) {
+  Seen all;
+  for (const Thread& each : threads) join(all, each.seen);
+  for (std::size_t warp = warp_of(threads.front()); warp <= warp_of(threads.back()); ++warp) {
+    all[warp] = ++current_cluster()->epochs[warp];
+  }
+  for (Thread& each : threads) each.seen = all;
+}
+
+void meet(Cluster& cluster) {
+  for (int& epoch : cluster.epochs) ++epoch;
+  for (Block& block : cluster.blocks) {
+    for (Thread& each : block.threads) each.seen = cluster.epochs;
+  }
+}
+
+Seen of_copies(const Thread& thread) {
+  Seen seen = thread.seen;
+  seen[warp_of(thread)] = current_cluster()->epochs[warp_of(thread)] + 1;
+  return seen;
+}
 
 void on_read(const void* place, std::size_t bytes, const void* instruction) {
   look_at(place, bytes, [&](Byte& byte, const Access& now) {
     if (!in_order(byte.write, now)) race(byte.write, true, false, instruction);
-    if (byte.reads[0].thread != now.thread || byte.reads[0].block != now.block) byte.reads[1] = byte.reads[0];
+    if (byte.reads[0].thread != now.thread || byte.reads[0].cluster != now.cluster)
+      byte.reads[1] = byte.reads[0];
     byte.reads[0] = now;
   });
 }

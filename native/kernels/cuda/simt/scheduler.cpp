@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cfenv>
 #include <cstring>
+#include <deque>
 #include <mutex>
 #include <new>
-#include <numeric>
 #include <random>
 
 #include "backend/cpu/denormals.h"
@@ -20,12 +20,15 @@ namespace wkv::cuda::simt {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 16;
-constexpr int kMaxThreads = 1024;
+constexpr int kMaxThreads = 1024;  // of a block
+constexpr int kMaxStacks = 2048;
+constexpr int kFirstWithClusters = 90;
+constexpr int kMaxClusterBlocks = 8;
 
 // One launch at a time.
 std::mutex launching;
 Context scheduler;
-Block* block = nullptr;
+Cluster* cluster = nullptr;
 Thread* thread = nullptr;
 std::string failure;
 Order order = Order::kForward;
@@ -35,7 +38,7 @@ std::uint64_t run_so_far = 0;
 
 unsigned char* stacks() {
   static unsigned char* const memory = [] {
-    void* const mapped = mmap(nullptr, kStackBytes * kMaxThreads, PROT_READ | PROT_WRITE,
+    void* const mapped = mmap(nullptr, kStackBytes * kMaxStacks, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc{};
     return static_cast<unsigned char*>(mapped);
@@ -48,15 +51,8 @@ std::string name_of(const Thread& who) {
          "," + std::to_string(who.place.block_y);
 }
 
-void wait(State state, int line) {
-  thread->state = state;
-  thread->line = line;
-  Thread* const self = thread;
-  switch_context(self->context, scheduler);
-}
-
 void enter() {
-  block->run->call(*block->run);
+  cluster->run->call(*cluster->run);
   if (!thread->copies.empty()) fail("returned with copies on their way");
   if (!thread->pending_products.empty()) fail("returned while products were computed");
   thread->state = State::kReturned;
@@ -78,49 +74,117 @@ class FlushedDenormals {
   std::fenv_t before_{};
 };
 
+std::string text_of(const Thread& who) {
+  const std::string where = " at line " + std::to_string(who.line);
+  switch (who.state) {
+    case State::kReady:
+      return " is ready";
+    case State::kAtBarrier:
+      return " waits for the block" + where;
+    case State::kAtWarp:
+      return " waits for its warp" + where;
+    case State::kAtCluster:
+      return " waits for the cluster" + where;
+    case State::kAtPhase:
+      return " waits for a barrier's phase" + where;
+    case State::kReturned:
+      return " has returned";
+  }
+  return "";
+}
+
 // Nobody can go on: who is where?
 std::string describe_deadlock() {
   std::string text = "nobody can go on:";
-  const Thread* before = nullptr;
-  for (const Thread& each : block->threads) {
-    if (before != nullptr && before->state == each.state && before->line == each.line) continue;
-    before = &each;
-    const std::string where = " at line " + std::to_string(each.line);
-    text += " " + std::string("from thread ") + std::to_string(each.place.thread) + " on" +
-            (each.state == State::kReturned    ? " has returned;"
-             : each.state == State::kAtBarrier ? " waits for the block" + where + ";"
-                                               : " waits for its warp" + where + ";");
+  for (const Block& block : cluster->blocks) {
+    const Thread* before = nullptr;
+    for (const Thread& each : block.threads) {
+      if (before != nullptr && before->state == each.state && before->line == each.line) continue;
+      before = &each;
+      text += " from thread " + std::to_string(each.place.thread) +
+              (cluster->blocks.size() > 1 ? " of block " + std::to_string(each.place.rank) : "") + " on" +
+              text_of(each) + ";";
+    }
   }
   return text;
 }
 
-void run_block(std::vector<int>& turns) {
-  for (std::size_t i = 0; i < block->threads.size(); ++i) {
-    prepare(block->threads[i].context, stacks() + i * kStackBytes, kStackBytes, enter);
+// In the order that is asked for, as far as the threads leave it open.
+std::size_t next_copy() {
+  const std::size_t count = cluster->copies.size();
+  if (order == Order::kForward) return 0;
+  return order == Order::kBackward ? count - 1 : shuffle_random() % count;
+}
+
+void run_cluster(std::vector<Thread*>& turns) {
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    prepare(turns[i]->context, stacks() + i * kStackBytes, kStackBytes, enter);
   }
   std::size_t returned = 0;
-  while (returned < block->threads.size()) {
+  while (returned < turns.size()) {
     if (order == Order::kShuffled) std::shuffle(turns.begin(), turns.end(), shuffle_random);
     bool any = false;
-    for (const int turn : turns) {
-      thread = &block->threads[static_cast<std::size_t>(turn)];
-      if (thread->state != State::kReady) continue;
+    for (Thread* const turn : turns) {
+      if (turn->state != State::kReady) continue;
+      thread = turn;
       any = true;
       switch_context(scheduler, thread->context);
       if (!failure.empty()) return;
-      if (thread->state == State::kReturned) ++returned;
+      if (thread->state != State::kReturned) continue;
+      ++returned;
+      ++current_block()->returned;
     }
-    if (!any) {
-      failure = describe_deadlock();
-      return;
+    if (any) continue;
+    failure = cluster->copies.empty() ? describe_deadlock() : land(*cluster, next_copy());
+    if (!failure.empty()) return;
+  }
+  if (!cluster->copies.empty()) failure = "ended with copies on their way";
+}
+
+// The blocks from (x, y) on.
+void begin_cluster(int x, int y) {
+  const Run& run = *cluster->run;
+  for (std::size_t rank = 0; rank < cluster->blocks.size(); ++rank) {
+    Block& block = cluster->blocks[rank];
+    const int own = static_cast<int>(rank);
+    std::memset(block.shared, 0xff, run.shared_bytes);
+    block.warps.assign(block.threads.size() / kLanes, {});
+    block.at_barrier = 0;
+    block.returned = 0;
+    for (std::size_t i = 0; i < block.threads.size(); ++i) {
+      Thread& each = block.threads[i];
+      each.place = {static_cast<int>(i), run.threads, x + own % run.cluster_x, y + own / run.cluster_x, own};
+      each.state = State::kReady;
+      each.line = 0;
+      each.batch = 0;
+      each.copies.clear();
+      each.shown = true;
+      each.products = false;
+      each.product_batch = 0;
+      each.pending_products.clear();
     }
   }
+  cluster->index = (y / run.cluster_y * run.blocks_x + x) / run.cluster_x;
+  cluster->at_barrier = 0;
+  cluster->barriers.clear();
+  cluster->copies.clear();
+  races::begin_cluster(*cluster);
 }
 
 }  // namespace
 
-Block* current_block() { return block; }
+Cluster* current_cluster() { return cluster; }
+Block* current_block() {
+  return thread == nullptr ? nullptr : &cluster->blocks[static_cast<std::size_t>(thread->place.rank)];
+}
 Thread* current_thread() { return thread; }
+
+void wait(State state, int line) {
+  thread->state = state;
+  thread->line = line;
+  Thread* const self = thread;
+  switch_context(self->context, scheduler);
+}
 
 void fail(const std::string& what) {
   failure = name_of(*thread) + ": " + what;
@@ -149,82 +213,102 @@ void launch(const Run& run) {
     refuse("blocks of " + std::to_string(run.threads) + " threads");
   }
   if (run.blocks_x < 1 || run.blocks_y < 1 || run.blocks_y > 65'535) refuse("a grid that no GPU takes");
+  const int together = run.cluster_x * run.cluster_y;
+  if (together > 1 && (architecture() < kFirstWithClusters || together > kMaxClusterBlocks ||
+                       run.blocks_x % run.cluster_x != 0 || run.blocks_y % run.cluster_y != 0)) {
+    refuse("clusters that no GPU takes");
+  }
+  if (together * run.threads > kMaxStacks) refuse("more threads of a cluster than there are stacks");
   if (run.shared_bytes > max_shared_bytes()) {
     refuse(std::to_string(run.shared_bytes) + " bytes of shared memory");
   }
-  DeviceMemory shared(run.shared_bytes);
   const FlushedDenormals flushed;
-  Block own;
+  std::deque<DeviceMemory> shared;
+  Cluster own;
   own.run = &run;
-  own.shared = shared.data();
-  std::vector<int> turns(static_cast<std::size_t>(run.threads));
-  std::iota(turns.begin(), turns.end(), 0);
+  own.blocks.resize(static_cast<std::size_t>(together));
+  std::vector<Thread*> turns;
+  for (Block& block : own.blocks) {
+    block.shared = shared.emplace_back(run.shared_bytes).data();
+    block.threads.resize(static_cast<std::size_t>(run.threads));
+    for (Thread& each : block.threads) turns.push_back(&each);
+  }
   if (order == Order::kBackward) std::reverse(turns.begin(), turns.end());
-  own.threads.resize(turns.size());
-  block = &own;
+  cluster = &own;
   failure.clear();
   races::begin_launch();
-  for (int y = 0; y < run.blocks_y && failure.empty(); ++y) {
-    for (int x = 0; x < run.blocks_x && failure.empty(); ++x) {
-      for (int i = 0; i < run.threads; ++i) {
-        Thread& each = own.threads[static_cast<std::size_t>(i)];
-        each.place = {i, run.threads, x, y};
-        each.state = State::kReady;
-        each.line = 0;
-        each.batch = 0;
-        each.copies.clear();
-        each.shown = true;
-        each.products = false;
-        each.product_batch = 0;
-        each.pending_products.clear();
-      }
-      own.warps.assign(static_cast<std::size_t>(run.threads / kLanes), {});
-      own.at_barrier = 0;
-      own.barriers = 0;
-      own.index = y * run.blocks_x + x;
-      std::memset(own.shared, 0xff, run.shared_bytes);
-      races::begin_block();
-      run_block(turns);
-      run_so_far += static_cast<std::uint64_t>(run.threads);
+  for (int y = 0; y < run.blocks_y && failure.empty(); y += run.cluster_y) {
+    for (int x = 0; x < run.blocks_x && failure.empty(); x += run.cluster_x) {
+      begin_cluster(x, y);
+      run_cluster(turns);
+      run_so_far += turns.size();
     }
   }
   races::end_launch();
-  block = nullptr;
+  cluster = nullptr;
   thread = nullptr;
   if (!failure.empty()) refuse(failure);
 }
 
 const Place& place() { return thread->place; }
+const Run& running() { return *cluster->run; }
 
-void* shared_memory(std::size_t bytes) {
-  if (bytes > block->run->shared_bytes) {
-    fail("uses " + std::to_string(bytes) + " bytes of shared memory, launched with " +
-         std::to_string(block->run->shared_bytes));
-  }
-  return block->shared;
+bool is_shared(const Block& block, const void* place, std::size_t bytes) {
+  const auto* const first = static_cast<const unsigned char*>(place);
+  return first >= block.shared && first + bytes <= block.shared + cluster->run->shared_bytes;
 }
 
-void sync_block(int line) {
-  ++block->at_barrier;
-  if (block->at_barrier < block->run->threads) {
-    wait(State::kAtBarrier, line);
-    return;
+void* shared_memory(std::size_t bytes) {
+  if (bytes > cluster->run->shared_bytes) {
+    fail("uses " + std::to_string(bytes) + " bytes of shared memory, launched with " +
+         std::to_string(cluster->run->shared_bytes));
   }
+  return current_block()->shared;
+}
+
+namespace {
+
+// The last one of the block or cluster has come to its barrier.
+void leave(Block& block, int line, const char* who) {
   thread->line = line;
-  for (Thread& each : block->threads) {
+  for (Thread& each : block.threads) {
     if (each.line != line) {
-      fail("waits for the block at line " + std::to_string(line) + ", " + name_of(each) + " at line " +
-           std::to_string(each.line));
+      fail(std::string("waits for the ") + who + " at line " + std::to_string(line) + ", " + name_of(each) +
+           " at line " + std::to_string(each.line));
     }
     each.state = State::kReady;
   }
-  block->at_barrier = 0;
-  ++block->barriers;
+}
+
+}  // namespace
+
+void sync_block(int line) {
+  Block& block = *current_block();
+  ++block.at_barrier;
+  if (block.at_barrier < cluster->run->threads) {
+    wait(State::kAtBarrier, line);
+    return;
+  }
+  leave(block, line, "block");
+  block.at_barrier = 0;
+  races::meet(block.threads);
+}
+
+void sync_cluster(int line) {
+  ++cluster->at_barrier;
+  if (cluster->at_barrier < static_cast<int>(cluster->blocks.size()) * cluster->run->threads) {
+    wait(State::kAtCluster, line);
+    return;
+  }
+  for (Block& block : cluster->blocks) leave(block, line, "cluster");
+  cluster->at_barrier = 0;
+  races::meet(*cluster);
 }
 
 void meet_warp(WarpOperation operation, const void* lane, int line) {
   const std::size_t first = static_cast<std::size_t>(thread->place.thread) / kLanes * kLanes;
-  Warp& warp = block->warps[first / kLanes];
+  Block& block = *current_block();
+  Warp& warp = block.warps[first / kLanes];
   if (warp.waiting == 0) {
     warp.line = line;
     warp.operation = operation;
@@ -238,9 +322,9 @@ void meet_warp(WarpOperation operation, const void* lane, int line) {
     return;
   }
   std::array<const void*, kLanes> lanes{};
-  for (std::size_t i = 0; i < kLanes; ++i) lanes[i] = block->threads[first + i].lane;
+  for (std::size_t i = 0; i < kLanes; ++i) lanes[i] = block.threads[first + i].lane;
   operation(lanes.data());
-  for (std::size_t i = 0; i < kLanes; ++i) block->threads[first + i].state = State::kReady;
+  for (std::size_t i = 0; i < kLanes; ++i) block.threads[first + i].state = State::kReady;
   warp.waiting = 0;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 // A GPU for tests, on one thread of a CPU. Every thread of a block is a fiber that runs until it meets the
-// others: at a barrier, a shuffle, a product of matrices. Blocks run one after another.
+// others: at a barrier, a shuffle, a product of matrices. Blocks, or clusters of them, run one after another.
 //
 // It finds what only goes wrong now and then on a GPU, or never on the one at hand: shared memory is filled
 // with NaN before each block, what is copied in the background arrives at the wait and no earlier, threads
@@ -43,6 +43,8 @@ struct Run {
   int blocks_y;
   int threads;
   std::size_t shared_bytes;
+  int cluster_x = 1;  // blocks of a cluster
+  int cluster_y = 1;
   void (*kernel)() = nullptr;
   const void* arguments = nullptr;
   void (*call)(const Run& run) = nullptr;
@@ -57,8 +59,10 @@ struct Place {
   int threads;
   int block_x;
   int block_y;
+  int rank;  // of the block in its cluster: x first
 };
 const Place& place();
+const Run& running();
 
 void* shared_memory(std::size_t bytes);
 
@@ -111,6 +115,23 @@ void begin_product(const WideProduct& product);
 void commit_products();
 void wait_products(int pending);
 void show_copies();
+
+// Barriers in shared memory that count arrivals and the bytes of copies (mbarrier), as
+// kernels/cuda/clusters.cuh describes them. What was copied arrives when nobody can go on without it.
+void sync_cluster(int line);
+void init_barrier(void* barrier, int arrivals);
+void show_barriers();
+void arrive(void* barrier, int rank, int bytes);
+void wait_barrier(void* barrier, int parity, int line);
+// To the blocks of the cluster whose bits are set in `mask`, and their barriers.
+struct BulkCopy {
+  void* shared;
+  const void* global;
+  std::size_t bytes;
+  void* barrier;
+  unsigned mask;
+};
+void begin_bulk_copy(const BulkCopy& copy);
 
 float from_f16(std::uint16_t half);
 std::uint16_t to_f16(float value);

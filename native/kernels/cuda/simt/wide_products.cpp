@@ -18,15 +18,12 @@ constexpr int kWarpsTogether = 4;
 using Row = std::array<std::int8_t, kProductColumns>;
 
 Row read_row(const Matrix& matrix, int row) {
-  const Block& own = *current_block();
   Row result;
   for (int part = 0; part < kProductColumns / kPartColumns; ++part) {
     const auto* const place =
         static_cast<const unsigned char*>(matrix.first) +
         (part * matrix.columns_step + row / kPartRows * matrix.rows_step + row % kPartRows) * kPartColumns;
-    if (place < own.shared || place + kPartColumns > own.shared + own.run->shared_bytes) {
-      fail("multiplies what is not shared memory");
-    }
+    if (!is_shared(*current_block(), place, kPartColumns)) fail("multiplies what is not shared memory");
     races::on_read(place, kPartColumns);
     std::memcpy(result.data() + part * kPartColumns, place, kPartColumns);
   }
