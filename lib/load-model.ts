@@ -132,7 +132,7 @@ async function loadOn(
     ...loadOptions,
     threads: checked.threads ?? usableThreads(),
     maxBatch: checked.maxBatch ?? defaultMaxBatch,
-    resting: statePrecision === 'f16',
+    packStates: statePrecision === 'f16',
   };
   const model = await runJob((report) => native.loadModel(directory, engineOptions, report), {
     onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),

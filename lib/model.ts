@@ -40,8 +40,8 @@ export interface ModelInfo {
   /**
    * On a GPU: how many states of sessions fit into what the weights left free of its memory when they had been loaded.
    * A session has one there from its first call on, and during a call a second, to which an abort goes back (and more
-   * while a generation holds text back). Those that rest as 'f16' have half of one between calls, as long as all of
-   * these take no more than half of what the weights left; others rest on the host.
+   * while a generation holds text back). With `statePrecision: 'f16'` states are packed between calls and take half, as
+   * long as all packed ones take no more than half of what the weights left; others are packed on the host.
    */
   readonly sessionsThatFit?: number;
   /**
@@ -88,17 +88,17 @@ export class Model {
   #disposal: Promise<void> | undefined;
   #classes: TokenClasses | undefined;
   /** Whether sessions keep their states as f16 between calls. @internal */
-  readonly rests: boolean;
+  readonly packsStates: boolean;
 
   /** Made by {@link loadModel}. */
   private constructor(
     model: NativeModel,
     info: ModelInfo,
     tokenizer: TokenizerLike | undefined,
-    rests: boolean,
+    packsStates: boolean,
   ) {
     this.#native = model;
-    this.rests = rests;
+    this.packsStates = packsStates;
     this.info = Object.freeze(info);
     this.tokenizer = tokenizer;
   }
@@ -108,9 +108,9 @@ export class Model {
     model: NativeModel,
     info: ModelInfo,
     tokenizer: TokenizerLike | undefined,
-    rests: boolean,
+    packsStates: boolean,
   ): Model {
-    return new Model(model, info, tokenizer, rests);
+    return new Model(model, info, tokenizer, packsStates);
   }
 
   /**

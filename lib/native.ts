@@ -61,8 +61,8 @@ export interface EvaluationRequest {
   generated?: boolean;
   /** A token is drawn after the last of `tokens`. */
   draw?: boolean;
-  /** The call is over, and with it a generation: where states are kept as f16, this one is from now on. */
-  rest?: boolean;
+  /** The call is over, and with it a generation: where states are packed between calls, this one is from now on. */
+  pack?: boolean;
 }
 
 export interface Evaluation extends EvaluationRequest {
@@ -192,7 +192,7 @@ export interface NativeBinding {
   inspectModel(directory: TensorDirectory, options: NativeLoadOptions): NativeModelInfo & { loaded: boolean };
   loadModel(
     directory: TensorDirectory,
-    options: NativeLoadOptions & { threads: number; maxBatch: number; resting: boolean },
+    options: NativeLoadOptions & { threads: number; maxBatch: number; packStates: boolean },
     onProgress: NativeProgress,
   ): NativeJob<NativeModel>;
   planConversion(directory: TensorDirectory, weights: QuantizedPrecision): PlannedMatrix[];

@@ -126,7 +126,7 @@ export class Session {
       const tokens = await encoded;
       if (logits === 'all') this.#requireFewLogits(tokens.length);
       if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
-      return this.#submit({ tokens, output: output[logits], rest: true }, signal);
+      return this.#submit({ tokens, output: output[logits], pack: true }, signal);
     });
     if (logits === 'none') return undefined;
     return values ?? new Float32Array(0);
@@ -143,7 +143,7 @@ export class Session {
     const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>
-      this.#submit({ tokens: await encoded, output: output.scores, rest: true }, signal),
+      this.#submit({ tokens: await encoded, output: output.scores, pack: true }, signal),
     );
     return values ?? new Float32Array(0);
   }
@@ -329,14 +329,14 @@ export class Session {
       native.cancel();
     });
     try {
-      const rest = evaluation.rest === true && this.#model.rests;
-      // These may fail when the tokens have been taken in: the draw after a prompt, and the rest after a call.
-      const mayFail = evaluation.generated !== true && (evaluation.draw === true || rest);
+      const pack = evaluation.pack === true && this.#model.packsStates;
+      // These may fail when the tokens have been taken in: the draw after a prompt, and packing after a call.
+      const mayFail = evaluation.generated !== true && (evaluation.draw === true || pack);
       const abandonable = signal !== undefined || evaluation.tokens.length > 1 || mayFail;
       const pending = native.evaluate({
         ...evaluation,
         output: evaluation.output ?? output.none,
-        rest,
+        pack,
         abandonable,
       });
       beginAfterThisTurn();
@@ -396,7 +396,7 @@ export class Session {
     return {
       tokenizer,
       encode: (bytes) => copyTokens(tokenizer?.encode(bytes) ?? [], info.vocabulary),
-      rests: this.#model.rests,
+      packsStates: this.#model.packsStates,
       native: () => this.#live(),
       isDisposed: () => this.#disposed,
       sampling: (drawing, logprobs) => this.#model.sampling(drawing, logprobs),

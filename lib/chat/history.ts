@@ -105,5 +105,5 @@ async function takeInAgain(
   const access = session.generationAccess();
   access.native().beginGeneration(access.sampling(drawing, 0), sessionCounts);
   await access.submit({ tokens: prompt }, signal);
-  await access.submit({ tokens, generated: true, rest: true }, signal);
+  await access.submit({ tokens, generated: true, pack: true }, signal);
 }

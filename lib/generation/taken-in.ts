@@ -17,7 +17,7 @@ export interface GenerationAccess {
   native(): NativeSession;
   isDisposed(): boolean;
   /** Whether the session's state has to be told that the generation is over. */
-  readonly rests: boolean;
+  readonly packsStates: boolean;
   /** Completes the options with what the model knows of its tokens. */
   sampling(drawing: Drawing, logprobs: number): NativeSampling;
   submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult>;
@@ -117,8 +117,8 @@ export class TakenIn {
     this.#kept = [];
     const whole = this.#tokens.slice(from - this.#first, complete - this.#first);
     const tokens = Uint32Array.of(...whole, ...rest);
-    if (tokens.length > 0 || this.#session.rests) {
-      await this.#session.submit({ tokens, generated: true, rest: true });
+    if (tokens.length > 0 || this.#session.packsStates) {
+      await this.#session.submit({ tokens, generated: true, pack: true });
     }
     this.#count = complete + rest.length;
     return rest;

@@ -42,7 +42,7 @@ Napi::Value create_model(Napi::Env env, Loaded loaded, const ModelOptions& optio
 }
 
 // loadModel(directory, { weights?, groupNormEpsilon?, mmap?, cuda?: { library, device }, threads, maxBatch,
-// resting }, onProgress?): { promise of Model, or of undefined if cancelled; cancel() }
+// packStates }, onProgress?): { promise of Model, or of undefined if cancelled; cancel() }
 Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
@@ -50,7 +50,7 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   const ModelOptions model{
       .threads = to_threads(object),
       .max_batch = static_cast<std::size_t>(require_number(object.Get("maxBatch"), "maxBatch", 1, 1e6)),
-      .resting = object.Get("resting").ToBoolean()};
+      .pack_states = object.Get("packStates").ToBoolean()};
   return start_job<Loaded>(
       info.Env(), info[2],
       [directory, options, threads = model.threads](const std::atomic<bool>& cancelled,

@@ -13,7 +13,7 @@ ModelHandle::ModelHandle(Napi::Env env, std::shared_ptr<const LoadedModel> model
       loaded(std::move(model)),
       engine(std::make_unique<Engine>(loaded->network, options.threads, options.max_batch,
                                       [&environment = Environment::of(env)] { environment.wake(); })),
-      resting(options.resting),
+      pack_states(options.pack_states),
       environment_(Environment::of(env)),
       engines_(environment_.engines()) {
   engines_->insert(engine.get());
@@ -52,7 +52,7 @@ SessionState ModelHandle::blank_state(std::uint64_t seed) const {
   state.fingerprint = fingerprint;
   state.vocabulary = static_cast<std::uint32_t>(info.vocabulary);
   state.numbers = std::make_shared<Memory>(info.state.numbers() * sizeof(float),
-                                           resting ? SessionState::kMapRestingFrom : Memory::kMapFrom);
+                                           pack_states ? SessionState::kMapPackedFrom : Memory::kMapFrom);
   state.seed = seed;
   return state;
 }
@@ -61,7 +61,7 @@ SessionState ModelHandle::fresh_state(std::uint64_t seed) {
   if (!fresh_) {
     SessionState state = blank_state(0);
     loaded->network->initialize(state.numbers->floats());
-    if (resting) state.rest(*loaded->network);
+    if (pack_states) state.pack(*loaded->network);
     fresh_ = std::move(state);
   }
   SessionState state = *fresh_;
@@ -104,7 +104,7 @@ Napi::Value Model::info(const Napi::CallbackInfo& info) {
   Napi::Object object = to_javascript(info.Env(), handle_->info);
   object.Set("fingerprint", handle_->fingerprint);
   const StateLayout& layout = handle_->info.state;
-  const std::size_t bytes = handle_->resting ? packed_bytes(layout) : layout.numbers() * sizeof(float);
+  const std::size_t bytes = handle_->pack_states ? packed_bytes(layout) : layout.numbers() * sizeof(float);
   object.Set("stateBytes", static_cast<double>(bytes));
   if (const auto fitting = handle_->info.sessions_that_fit) {
     object.Set("sessionsThatFit", static_cast<double>(*fitting));
@@ -141,7 +141,7 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
     if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");
     SessionState value = state->value();
     require_own(value);
-    if (handle_->resting) value.rest(*handle_->loaded->network);
+    if (handle_->pack_states) value.pack(*handle_->loaded->network);
     return Session::create(env, handle_, std::move(value));
   } catch (const std::bad_alloc&) {
     throw Error("ERR_WKV_MEMORY", "there is not enough memory for a session's state");

@@ -16,7 +16,7 @@ namespace wkv::addon {
 struct ModelOptions {
   unsigned threads = 1;
   std::size_t max_batch = 1;  // sessions of one step
-  bool resting = false;       // sessions rest between calls; see SessionState::rest
+  bool pack_states = false;   // between calls; see SessionState::pack
 };
 
 // A model as its JavaScript objects share it. `loaded` and `engine` are null once it is disposed.
@@ -38,7 +38,7 @@ struct ModelHandle {
   std::string fingerprint;
   std::shared_ptr<const LoadedModel> loaded;
   std::unique_ptr<Engine> engine;
-  const bool resting;
+  const bool pack_states;
 
  private:
   Environment& environment_;

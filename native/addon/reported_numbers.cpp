@@ -11,7 +11,7 @@ namespace {
 
 NumbersBlock block_of(const SessionState& state) {
   if (state.numbers != nullptr) return state.numbers;
-  if (state.resting != nullptr) return state.resting;
+  if (state.packed != nullptr) return state.packed;
   return state.device;
 }
 

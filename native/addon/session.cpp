@@ -106,7 +106,7 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   evaluation->output = static_cast<Output>(require_number(options.Get("output"), "output", 0, 3));
   evaluation->generated = options.Get("generated").ToBoolean();
   evaluation->draw = options.Get("draw").ToBoolean();
-  evaluation->rest = options.Get("rest").ToBoolean();
+  evaluation->pack = options.Get("pack").ToBoolean();
   if (evaluation->generated || evaluation->draw) {
     if (generation_ == nullptr) throw Napi::Error::New(env, "no generation has been begun");
     evaluation->generation = generation_;

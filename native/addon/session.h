@@ -23,7 +23,7 @@ class Session : public Napi::ObjectWrap<Session> {
  private:
   struct Pending;
 
-  // evaluate({ tokens, output, generated, draw, rest, abandonable }):
+  // evaluate({ tokens, output, generated, draw, pack, abandonable }):
   // promise of { cancelled, values?, token?, logprob?, topTokens?, topLogprobs? }
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);

@@ -26,8 +26,12 @@ using Page = std::unique_ptr<WkvCudaPage, DestroyPage>;
 class Numbers final : public DeviceNumbers {
  public:
   Numbers(const WkvCudaApi& api, std::weak_ptr<WkvCudaModel> model, int vocabulary, Page page,
-          bool rests = false)
-      : api_(api), model_(std::move(model)), vocabulary_(vocabulary), page_(std::move(page)), rests_(rests) {}
+          bool packed = false)
+      : api_(api),
+        model_(std::move(model)),
+        vocabulary_(vocabulary),
+        page_(std::move(page)),
+        packed_(packed) {}
 
   std::shared_ptr<DeviceNumbers> copy() const override {
     WkvCudaPage* copied = nullptr;
@@ -35,15 +39,15 @@ class Numbers final : public DeviceNumbers {
     check(api_.copy_page(page_.get(), WKV_CUDA_F32, &copied, &failure), failure);
     return std::make_shared<Numbers>(api_, model_, vocabulary_, Page(copied, DestroyPage{&api_}));
   }
-  std::shared_ptr<DeviceNumbers> rest() const override {
-    WkvCudaPage* resting = nullptr;
+  std::shared_ptr<DeviceNumbers> pack() const override {
+    WkvCudaPage* packed = nullptr;
     WkvCudaFailure failure{};
-    const std::int32_t code = api_.copy_page(page_.get(), WKV_CUDA_F16, &resting, &failure);
+    const std::int32_t code = api_.copy_page(page_.get(), WKV_CUDA_F16, &packed, &failure);
     if (code == WKV_CUDA_MEMORY) return nullptr;
     check(code, failure);
-    return std::make_shared<Numbers>(api_, model_, vocabulary_, Page(resting, DestroyPage{&api_}), true);
+    return std::make_shared<Numbers>(api_, model_, vocabulary_, Page(packed, DestroyPage{&api_}), true);
   }
-  bool rests() const override { return rests_; }
+  bool is_packed() const override { return packed_; }
   void read(void* numbers) const override {
     WkvCudaFailure failure{};
     check(api_.read_page(page_.get(), numbers, &failure), failure);
@@ -67,7 +71,7 @@ class Numbers final : public DeviceNumbers {
   std::weak_ptr<WkvCudaModel> model_;
   int vocabulary_;
   Page page_;
-  bool rests_;
+  bool packed_;
 };
 
 struct Buffers final : Workspace {

@@ -219,7 +219,7 @@ bool Engine::draws_on_device(Evaluation& e) const {
   return true;
 }
 
-// What is asked for after the last token: its logits, the next token, the state at rest. For several sessions
+// What is asked for after the last token: its logits, the next token, the packed state. For several sessions
 // at once, on several threads.
 void Engine::take_results(Evaluation& e) const {
   try {
@@ -245,7 +245,7 @@ void Engine::take_results(Evaluation& e) const {
       }
       e.drawn = std::move(*drawn);
     }
-    if (e.rest) e.state.rest(*network_);
+    if (e.pack) e.state.pack(*network_);
   } catch (const std::bad_alloc&) {
     e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits or the session's state");
   } catch (const Error& error) {

@@ -45,14 +45,14 @@ struct Evaluation {
   std::shared_ptr<const Generation> generation;  // needed for what follows
   bool generated = false;  // the tokens were generated: they are counted and use up their random numbers
   bool draw = false;  // the token after the last is drawn; its random number is used up when it comes back
-  bool rest = false;  // the session takes a rest: see SessionState::rest
+  bool pack = false;  // the state is packed in the end: see SessionState::pack
   bool abandonable = true;
   std::function<void()> finished;  // on the engine's thread, once
 
   std::atomic<bool> cancelled{false};
 
   // Out. With `was_cancelled` or `error` set, `state` means nothing if `abandonable`. Else it is that before
-  // the call, or that after all tokens, counts and random numbers included, where the draw or the rest has
+  // the call, or that after all tokens, counts and random numbers included, where drawing or packing has
   // failed.
   bool was_cancelled = false;
   std::optional<Error> error;

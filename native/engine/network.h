@@ -77,11 +77,11 @@ class DeviceNumbers {
   virtual std::shared_ptr<DeviceNumbers> copy() const = 0;
   // The same numbers as pack() (state.h) makes them, in half the memory; null where there is no room for
   // them.
-  virtual std::shared_ptr<DeviceNumbers> rest() const = 0;
-  virtual bool rests() const = 0;
-  // As floats, or as pack() makes them if they rest.
+  virtual std::shared_ptr<DeviceNumbers> pack() const = 0;
+  virtual bool is_packed() const = 0;
+  // As floats, or as pack() makes them if they are packed.
   virtual void read(void* numbers) const = 0;
-  virtual void write(const float* numbers) = 0;  // not where they rest
+  virtual void write(const float* numbers) = 0;  // not where they are packed
   // The logits that the last DeviceDraw was from, [vocabulary].
   virtual std::vector<float> read_logits() const = 0;
 };

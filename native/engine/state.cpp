@@ -105,10 +105,10 @@ std::uint64_t payload_bytes(const StateLayout& layout, StatePrecision precision)
                                            : packed_bytes(layout);
 }
 
-// Of a state that rests, wherever it does; else null. Throws as unshare.
+// Of a packed state, wherever it is; else null. Throws as unshare.
 std::shared_ptr<const Memory> packed_numbers(const SessionState& state) {
-  if (state.device == nullptr || !state.device->rests()) return state.resting;
-  auto packed = std::make_shared<Memory>(packed_bytes(state.layout), SessionState::kMapRestingFrom);
+  if (state.device == nullptr || !state.device->is_packed()) return state.packed;
+  auto packed = std::make_shared<Memory>(packed_bytes(state.layout), SessionState::kMapPackedFrom);
   state.device->read(packed->data());
   return packed;
 }
@@ -116,8 +116,8 @@ std::shared_ptr<const Memory> packed_numbers(const SessionState& state) {
 void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
   SessionState copy = state;
   if (precision == StatePrecision::kF16) {
-    copy.rest();
-    writer.bytes(copy.resting->data(), copy.resting->size());
+    copy.pack();
+    writer.bytes(copy.packed->data(), copy.packed->size());
   } else {
     if (copy.numbers == nullptr) copy.unshare();
     writer.bytes(copy.numbers->data(), copy.numbers->size());
@@ -203,16 +203,16 @@ std::shared_ptr<const std::vector<float>> SessionState::last_logits() const {
 
 void SessionState::unshare() {
   if (numbers == nullptr) {
-    auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapRestingFrom);
-    if (const auto packed = packed_numbers(*this)) {
-      unpack(layout, static_cast<const unsigned char*>(packed->data()), own->floats());
+    auto own = std::make_shared<Memory>(layout.numbers() * sizeof(float), kMapPackedFrom);
+    if (const auto bytes = packed_numbers(*this)) {
+      unpack(layout, static_cast<const unsigned char*>(bytes->data()), own->floats());
     } else {
       device->read(own->data());
     }
     logits = last_logits();
     logits_on_device = false;
     numbers = std::move(own);
-    resting = nullptr;
+    packed = nullptr;
     device = nullptr;
     return;
   }
@@ -222,14 +222,14 @@ void SessionState::unshare() {
     return;
   }
   auto own =
-      std::make_shared<Memory>(numbers->size(), numbers->is_mapped() ? kMapRestingFrom : Memory::kMapFrom);
+      std::make_shared<Memory>(numbers->size(), numbers->is_mapped() ? kMapPackedFrom : Memory::kMapFrom);
   std::memcpy(own->data(), numbers->data(), numbers->size());
   numbers = std::move(own);
 }
 
 void SessionState::move_to(const Network& network) {
   if (device != nullptr && network.owns(*device)) {
-    if (device.use_count() > 1 || device->rests()) device = device->copy();
+    if (device.use_count() > 1 || device->is_packed()) device = device->copy();
     return;
   }
   const std::shared_ptr<DeviceNumbers> own = network.create_numbers();
@@ -243,37 +243,37 @@ void SessionState::move_to(const Network& network) {
   numbers = nullptr;
 }
 
-void SessionState::rest() {
-  if (resting != nullptr) return;
-  std::shared_ptr<const Memory> packed = packed_numbers(*this);
-  if (packed == nullptr) {
+void SessionState::pack() {
+  if (packed != nullptr) return;
+  std::shared_ptr<const Memory> bytes = packed_numbers(*this);
+  if (bytes == nullptr) {
     if (numbers == nullptr) unshare();
-    auto own = std::make_shared<Memory>(packed_bytes(layout), kMapRestingFrom);
-    pack(layout, numbers->floats(), static_cast<unsigned char*>(own->data()));
-    packed = std::move(own);
+    auto own = std::make_shared<Memory>(packed_bytes(layout), kMapPackedFrom);
+    wkv::pack(layout, numbers->floats(), static_cast<unsigned char*>(own->data()));
+    bytes = std::move(own);
   }
   logits = last_logits();
   logits_on_device = false;
-  resting = std::move(packed);
+  packed = std::move(bytes);
   numbers = nullptr;
   device = nullptr;
 }
 
-void SessionState::rest(const Network& network) {
+void SessionState::pack(const Network& network) {
   if (device != nullptr && network.owns(*device)) {
-    if (device->rests()) return;
-    if (std::shared_ptr<DeviceNumbers> own = device->rest()) {
+    if (device->is_packed()) return;
+    if (std::shared_ptr<DeviceNumbers> own = device->pack()) {
       device = std::move(own);
       return;
     }
   }
-  rest();
+  pack();
 }
 
 std::size_t SessionState::bytes() const {
   if (numbers != nullptr) return numbers->size();
-  if (resting != nullptr) return resting->size();
-  return device->rests() ? packed_bytes(layout) : layout.numbers() * sizeof(float);
+  if (packed != nullptr) return packed->size();
+  return device->is_packed() ? packed_bytes(layout) : layout.numbers() * sizeof(float);
 }
 
 std::size_t packed_bytes(const StateLayout& layout) {

@@ -19,10 +19,9 @@ struct SessionState {
   std::string fingerprint;  // of the weights that the state belongs to; 32 hexadecimal digits
   std::uint32_t vocabulary = 0;
 
-  // One of them is there: the layout.numbers() floats, the same at rest, as pack() made them, or either on a
-  // device.
+  // One of them is there: the layout.numbers() floats, the same as pack() made them, or either on a device.
   std::shared_ptr<Memory> numbers;
-  std::shared_ptr<const Memory> resting;
+  std::shared_ptr<const Memory> packed;
   std::shared_ptr<DeviceNumbers> device;
 
   std::shared_ptr<const std::vector<float>> logits;  // after the last token; null if there was none
@@ -36,9 +35,10 @@ struct SessionState {
   TokenCounts counts;      // by generations with penalties: 'session'
   TokenCounts generation;  // by the generation that runs; not saved
 
-  // Blocks of states that rest, at rest and not, are mapped from this size on. On the heap the small blocks
-  // of other things settle in the holes that floats leave, and the process would grow as if nothing rested.
-  static constexpr std::size_t kMapRestingFrom = std::size_t{1} << 15;
+  // Blocks of states that are packed between calls are mapped from this size on, packed and unpacked. On the
+  // heap the small blocks of other things settle in the holes that floats leave, and the process would grow
+  // as if nothing were packed.
+  static constexpr std::size_t kMapPackedFrom = std::size_t{1} << 15;
 
   bool has_logits() const { return logits != nullptr || logits_on_device; }
   // Null if there are none. Throws as unshare.
@@ -55,8 +55,8 @@ struct SessionState {
   // Takes half the memory from here on, at the price of rounding every number to f16 with one scale per
   // group: on the host, or, where the network has it on its device and there is room, there. Throws as
   // unshare.
-  void rest();
-  void rest(const Network& network);
+  void pack();
+  void pack(const Network& network);
 
   // What the numbers take, wherever they are.
   std::size_t bytes() const;

@@ -185,8 +185,8 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
     }
   };
   compare_states("state ");
-  of_gpu.rest();
-  of_cpu.rest();
+  of_gpu.pack_and_unpack();
+  of_cpu.pack_and_unpack();
   // The step reads the states at once.
   const std::vector<float>& after = of_gpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL);
   if (problem.empty()) problem = difference(after, of_cpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL));

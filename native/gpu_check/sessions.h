@@ -58,8 +58,8 @@ class Sessions {
     return numbers;
   }
 
-  // Has each go on with what it is after it has rested.
-  void rest() {
+  // Has each go on with what is left of its state when it has been packed and unpacked.
+  void pack_and_unpack() {
     for (WkvCudaPage*& page : pages_) {
       for (const WkvCudaType type : {WKV_CUDA_F16, WKV_CUDA_F32}) {
         WkvCudaPage* copy = nullptr;

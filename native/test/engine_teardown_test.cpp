@@ -72,7 +72,7 @@ class Life {
       evaluation->output = random() % 4 == 0 ? Output::kScores : Output::kLast;
       evaluation->abandonable = evaluation->tokens.size() > 1 || random() % 2 == 0;
       evaluation->draw = random() % 3 == 0;
-      evaluation->rest = random() % 4 == 0;
+      evaluation->pack = random() % 4 == 0;
       evaluation->generation = std::make_shared<const wkv::Generation>();
       evaluation->finished = [this, from_beginning, number, raw = evaluation.get()] {
         finish(*raw, from_beginning, number);

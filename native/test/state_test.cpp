@@ -147,23 +147,23 @@ TEST_SUITE("state") {
     }
   }
 
-  TEST_CASE("a state at rest takes half the memory, and is what its f16 form on disk is") {
+  TEST_CASE("a packed state takes half the memory, and is what its f16 form on disk is") {
     std::mt19937 random(3);
     const SessionState state = some_state(random);
     const SessionState rounded = wkv::deserialize(wkv::serialize(state, StatePrecision::kF16));
-    SessionState resting = state;
-    resting.rest();
-    CHECK(resting.numbers == nullptr);
-    CHECK(resting.bytes() == wkv::packed_bytes(state.layout));
-    CHECK(wkv::serialize(resting, StatePrecision::kF16) == wkv::serialize(state, StatePrecision::kF16));
-    CHECK(wkv::serialize(resting, StatePrecision::kF32) == wkv::serialize(rounded, StatePrecision::kF32));
-    const SessionState copy = resting;
-    resting.unshare();
-    CHECK(resting.resting == nullptr);
-    CHECK(wkv::test::bit_difference(numbers_of(resting), numbers_of(rounded)) == "");
-    CHECK(copy.resting != nullptr);
-    resting.rest();
-    CHECK(std::memcmp(resting.resting->data(), copy.resting->data(), copy.bytes()) == 0);
+    SessionState packed = state;
+    packed.pack();
+    CHECK(packed.numbers == nullptr);
+    CHECK(packed.bytes() == wkv::packed_bytes(state.layout));
+    CHECK(wkv::serialize(packed, StatePrecision::kF16) == wkv::serialize(state, StatePrecision::kF16));
+    CHECK(wkv::serialize(packed, StatePrecision::kF32) == wkv::serialize(rounded, StatePrecision::kF32));
+    const SessionState copy = packed;
+    packed.unshare();
+    CHECK(packed.packed == nullptr);
+    CHECK(wkv::test::bit_difference(numbers_of(packed), numbers_of(rounded)) == "");
+    CHECK(copy.packed != nullptr);
+    packed.pack();
+    CHECK(std::memcmp(packed.packed->data(), copy.packed->data(), copy.bytes()) == 0);
   }
 
   TEST_CASE("f16 is as close as 11 bits of each number allow, group by group, and keeps the logits exact") {

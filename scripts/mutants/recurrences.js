@@ -6,9 +6,9 @@ const wkvShared = 'kernels/wkv5/cuda.cuh';
 const wkv4 = 'kernels/wkv4/cuda.cu';
 const wkv7 = 'kernels/wkv7/cuda.cu';
 const keys = 'kernels/wkv7/cuda_keys.cu';
-const rest = 'kernels/rest/cuda.cu';
+const packState = 'kernels/pack_state/cuda.cu';
 
-/** Bugs in the recurrences, and in their states at rest. */
+/** Bugs in the recurrences, and in packing their states. */
 module.exports = [
   {
     name: 'wkv5: no barrier before a chunk is read',
@@ -158,38 +158,38 @@ module.exports = [
     to: 'for (int i = lane_of_sum(); i < size',
   },
   {
-    name: 'rest: no barrier before the largest numbers of other warps are read',
-    file: rest,
+    name: 'packing: no barrier before the largest numbers of other warps are read',
+    file: packState,
     from: '  sync_block();\n  for (const std::uint32_t of_warp',
     to: '  for (const std::uint32_t of_warp',
   },
   {
-    name: 'rest: scales are half of what they have to be',
-    file: rest,
+    name: 'packing: scales are half of what they have to be',
+    file: packState,
     from: 'exponent - 126 - 15',
     to: 'exponent - 126 - 16',
   },
   {
-    name: 'rest: a largest number that is rounded up has the scale of one that is not',
-    file: rest,
+    name: 'packing: a largest number that is rounded up has the scale of one that is not',
+    file: packState,
     from: '(largest + kHalfPlace)',
     to: '(largest + kHalfPlace / 2)',
   },
   {
-    name: 'rest: NaN is the largest number',
-    file: rest,
+    name: 'packing: NaN is the largest number',
+    file: packState,
     from: 'magnitude <= kInfinity',
     to: 'magnitude <= 2 * kInfinity',
   },
   {
-    name: 'rest: a group begins before its scale',
-    file: rest,
+    name: 'packing: a group begins before its scale',
+    file: packState,
     from: 'packed[2 + i] = to_f16',
     to: 'packed[1 + i] = to_f16',
   },
   {
-    name: 'rest: all layers have the numbers of the first',
-    file: rest,
+    name: 'packing: all layers have the numbers of the first',
+    file: packState,
     from: 'group.numbers += block_y() * numbers_of_layer;',
     to: '',
   },

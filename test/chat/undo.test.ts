@@ -44,12 +44,12 @@ describe('undo', () => {
     await expectUndone(chat, await converse(chat, 20));
   });
 
-  test('does so where states rest as f16 between calls', async () => {
-    const path = await writeRandomModel(folder, 'resting');
-    const resting = await loadModel(path, { tokenizer: Tokenizer.bytes(), statePrecision: 'f16' });
-    const chat = resting.createChat();
+  test('does so where states are packed as f16 between calls', async () => {
+    const path = await writeRandomModel(folder, 'packed');
+    const packed = await loadModel(path, { tokenizer: Tokenizer.bytes(), statePrecision: 'f16' });
+    const chat = packed.createChat();
     await expectUndone(chat, await converse(chat, 14));
-    await resting.dispose();
+    await packed.dispose();
   });
 
   test('does so where the session was used besides', async () => {

@@ -8,7 +8,7 @@ import { rejection } from '../support/failure';
 /** A session that writes down what it is asked for, and fails with `error` where that is set. */
 class Recording implements GenerationAccess {
   readonly tokenizer = Tokenizer.bytes();
-  readonly rests = false;
+  readonly packsStates = false;
   readonly submitted: number[][] = [];
   error: Error | undefined;
   /** Whether the tokens are in when it fails. */

@@ -89,10 +89,10 @@ describe.each(versions)('Version %s on a (simulated) GPU', (version) => {
     });
   });
 
-  testOnGpu("rests between calls with statePrecision: 'f16' as on the CPU", async () => {
+  testOnGpu("packs states between calls with statePrecision: 'f16' as on the CPU", async () => {
     const file = await writeTensors(
       folder,
-      `rests-${version}`,
+      `packed-${version}`,
       'safetensors',
       randomModel({ ...odd, version }),
     );

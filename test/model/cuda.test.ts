@@ -161,7 +161,7 @@ describe('A model on a (simulated) GPU', () => {
     });
   });
 
-  testOnGpu("rests between calls with statePrecision: 'f16' as on the CPU, bit for bit", async () => {
+  testOnGpu("packs states between calls with statePrecision: 'f16' as on the CPU, bit for bit", async () => {
     const conversation = async (model: Model): Promise<unknown> => {
       const session = model.createSession();
       await session.evaluate(tokens);

@@ -152,7 +152,7 @@ describe('The engine', () => {
   }
 
   async function logitsOfDirectory(directory: TensorDirectory): Promise<Float32Array> {
-    const options = { weights: 'f32' as const, threads: 2, maxBatch: 1, resting: false };
+    const options = { weights: 'f32' as const, threads: 2, maxBatch: 1, packStates: false };
     const model = await runJob((report) => native.loadModel(directory, options, report), {
       discard: (unwanted) => unwanted.dispose(),
     });

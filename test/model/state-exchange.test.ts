@@ -48,11 +48,11 @@ describe('A state that went through another layout', () => {
   });
 
   test('fits a model that keeps its states as f16', async () => {
-    await withModel(await writeRandomModel(folder, 'resting'), { statePrecision: 'f16' }, async (resting) => {
-      const exported = resting.exportState(state, { layout: 'web-rwkv' });
-      const session = resting.createSession({ state: resting.importState(exported, { layout: 'web-rwkv' }) });
+    await withModel(await writeRandomModel(folder, 'packed'), { statePrecision: 'f16' }, async (packed) => {
+      const exported = packed.exportState(state, { layout: 'web-rwkv' });
+      const session = packed.createSession({ state: packed.importState(exported, { layout: 'web-rwkv' }) });
       await session.evaluate([7]);
-      expect(resting.exportState(session.state, { layout: 'rwkv.cpp' })).toHaveLength(numbers);
+      expect(packed.exportState(session.state, { layout: 'rwkv.cpp' })).toHaveLength(numbers);
     });
   });
 

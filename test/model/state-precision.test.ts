@@ -28,7 +28,7 @@ function rounded(state: State): State {
   return State.deserialize(state.serialize({ precision: 'f16' }));
 }
 
-/** A session of the model without the option, from where the resting session is. */
+/** A session of the model without the option, from where the packed session is. */
 function fullFrom(session: Session): Session {
   return full.createSession({ state: State.deserialize(session.state.serialize()) });
 }
@@ -55,65 +55,65 @@ describe("With statePrecision: 'f16'", () => {
     ['complete', (session: Session) => session.complete('Once', drawing)],
     ['complete of no tokens', (session: Session) => session.complete('Once', { ...drawing, maxTokens: 0 })],
   ])('%s computes in f32, and at its end the state is rounded once', async (_name, call) => {
-    const [resting, exact] = [half.createSession(), full.createSession()];
-    const [found, expected] = [await call(resting), await call(exact)];
+    const [packed, exact] = [half.createSession(), full.createSession()];
+    const [found, expected] = [await call(packed), await call(exact)];
     expect(found).toEqual(expected);
-    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
-    expect(sameBits(await resting.evaluate([]), await exact.evaluate([]))).toBe(true);
+    expect(sameBits(packed.state.values(), rounded(exact.state).values())).toBe(true);
+    expect(sameBits(await packed.evaluate([]), await exact.evaluate([]))).toBe(true);
   });
 
   test('each call goes on from the rounded state', async () => {
-    const resting = half.createSession();
+    const packed = half.createSession();
     let exact = full.createSession();
     for (let i = 0; i < 5; i++) {
       const piece = tokens.subarray(i * 20, i * 20 + 20);
-      expect(sameBits(await resting.evaluate(piece), await exact.evaluate(piece))).toBe(true);
+      expect(sameBits(await packed.evaluate(piece), await exact.evaluate(piece))).toBe(true);
       exact = full.createSession({ state: rounded(exact.state) });
-      expect(sameBits(resting.state.values(), exact.state.values())).toBe(true);
+      expect(sameBits(packed.state.values(), exact.state.values())).toBe(true);
     }
   });
 
   test('a generation is one call: its tokens are those of f32, from the same state', async () => {
-    const resting = half.createSession();
-    await resting.evaluate(tokens);
-    const exact = fullFrom(resting);
+    const packed = half.createSession();
+    await packed.evaluate(tokens);
+    const exact = fullFrom(packed);
     const found: number[] = [];
-    for await (const part of resting.generate('Once', drawing)) found.push(...part.tokens);
+    for await (const part of packed.generate('Once', drawing)) found.push(...part.tokens);
     const expected = await exact.complete('Once', drawing);
     expect(found).toEqual(expected.tokens);
     expect(found).toHaveLength(40);
-    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
+    expect(sameBits(packed.state.values(), rounded(exact.state).values())).toBe(true);
   });
 
-  test('a loop that is left early rests after what it delivered', async () => {
-    const resting = half.createSession();
+  test('a loop that is left early leaves a packed state after what it delivered', async () => {
+    const packed = half.createSession();
     const found: number[] = [];
-    for await (const part of resting.generate('Once', drawing)) {
+    for await (const part of packed.generate('Once', drawing)) {
       found.push(...part.tokens);
       if (found.length >= 10) break;
     }
     const exact = full.createSession();
     await exact.evaluate([...Buffer.from('Once'), ...found]);
-    expect(sameBits(resting.state.values(), rounded(exact.state).values())).toBe(true);
+    expect(sameBits(packed.state.values(), rounded(exact.state).values())).toBe(true);
   });
 
   test('a call that fails or is aborted leaves the session as it was', async () => {
-    const resting = half.createSession();
-    await resting.complete(tokens, drawing);
-    const before = resting.state.serialize();
+    const packed = half.createSession();
+    await packed.complete(tokens, drawing);
+    const before = packed.state.serialize();
     const controller = new AbortController();
     const { signal } = controller;
     const calls = [
-      rejection(() => resting.evaluate(new Uint32Array(50_000), { signal })),
-      rejection(() => resting.complete(new Uint32Array(50_000), { ...drawing, signal })),
-      rejection(() => resting.evaluate([vocabulary])),
+      rejection(() => packed.evaluate(new Uint32Array(50_000), { signal })),
+      rejection(() => packed.complete(new Uint32Array(50_000), { ...drawing, signal })),
+      rejection(() => packed.evaluate([vocabulary])),
       rejection(() =>
-        resting.complete([1], { bannedTokens: Uint32Array.from({ length: vocabulary }, (_, id) => id) }),
+        packed.complete([1], { bannedTokens: Uint32Array.from({ length: vocabulary }, (_, id) => id) }),
       ),
     ];
     controller.abort();
     await Promise.all(calls);
-    expect(sameBits(resting.state.serialize(), before)).toBe(true);
+    expect(sameBits(packed.state.serialize(), before)).toBe(true);
   });
 
   test.each([
@@ -130,7 +130,7 @@ describe("With statePrecision: 'f16'", () => {
         },
       };
       await call(Session.of(half, native as NativeSession));
-      expect(asked).toMatchObject([{ rest: true, abandonable: true }]);
+      expect(asked).toMatchObject([{ pack: true, abandonable: true }]);
     },
   );
 
@@ -151,25 +151,25 @@ describe("With statePrecision: 'f16'", () => {
   });
 
   test('states are saved to the same bytes as those of f32 sessions, and rounding them again changes nothing', async () => {
-    const [resting, exact] = [half.createSession({}), full.createSession()];
+    const [packed, exact] = [half.createSession({}), full.createSession()];
     await Promise.all([
-      resting.complete('Once', { ...drawing, penalties: 'session' }),
+      packed.complete('Once', { ...drawing, penalties: 'session' }),
       exact.complete('Once', { ...drawing, penalties: 'session' }),
     ]);
-    const bytes = resting.state.serialize({ precision: 'f16' });
+    const bytes = packed.state.serialize({ precision: 'f16' });
     expect(sameBits(bytes, exact.state.serialize({ precision: 'f16' }))).toBe(true);
-    expect(sameBits(await resting.state.serializeAsync({ precision: 'f16' }), bytes)).toBe(true);
+    expect(sameBits(await packed.state.serializeAsync({ precision: 'f16' }), bytes)).toBe(true);
     const again = half.createSession({ state: State.deserialize(bytes) });
     expect(sameBits(again.state.serialize({ precision: 'f16' }), bytes)).toBe(true);
-    expect(sameBits(rounded(resting.state).values(), resting.state.values())).toBe(true);
+    expect(sameBits(rounded(packed.state).values(), packed.state.values())).toBe(true);
   });
 
   test('states go to and from models that keep f32', async () => {
-    const [resting, exact] = [half.createSession(), full.createSession()];
-    await Promise.all([resting.evaluate(tokens), exact.evaluate(tokens)]);
-    const toFull = full.createSession({ state: resting.state });
-    expect(sameBits(await toFull.evaluate([]), await resting.evaluate([]))).toBe(true);
-    expect(sameBits(toFull.state.values(), resting.state.values())).toBe(true);
+    const [packed, exact] = [half.createSession(), full.createSession()];
+    await Promise.all([packed.evaluate(tokens), exact.evaluate(tokens)]);
+    const toFull = full.createSession({ state: packed.state });
+    expect(sameBits(await toFull.evaluate([]), await packed.evaluate([]))).toBe(true);
+    expect(sameBits(toFull.state.values(), packed.state.values())).toBe(true);
     await toFull.evaluate('x');
     // The f32 model rounds nothing.
     expect(sameBits(toFull.state.values(), rounded(toFull.state).values())).toBe(false);
@@ -194,13 +194,13 @@ describe("With statePrecision: 'f16'", () => {
   });
 
   unless(withoutMemory)(
-    '2,000 sessions that rest take about half the memory of those that keep f32',
+    '2,000 packed sessions take about half the memory of those that keep f32',
     async () => {
       // Under AddressSanitizer freed memory is kept for a while, to catch its use; here only little of it.
       const environment = { ASAN_OPTIONS: 'detect_leaks=0:quarantine_size_mb=8' };
       const grown: number[] = [];
       for (const precision of ['f32', 'f16']) {
-        const { code, stdout, stderr } = await runChild('child-resting.ts', [precision, '2000'], {
+        const { code, stdout, stderr } = await runChild('child-packed.ts', [precision, '2000'], {
           environment,
         });
         expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

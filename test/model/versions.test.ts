@@ -185,17 +185,17 @@ describe.each(versions)('Version %s', (version) => {
     },
   );
 
-  test("rests in f16 between calls with statePrecision: 'f16'", async () => {
+  test("is packed as f16 between calls with statePrecision: 'f16'", async () => {
     await withModel(path, { statePrecision: 'f16' }, async (half) => {
       expect(half.info.stateBytes).toBeLessThan(0.8 * model.info.stateBytes);
-      const resting = half.createSession();
-      expect(sameBits(await allLogits(resting, prompt), expected.logits)).toBe(true);
+      const packed = half.createSession();
+      expect(sameBits(await allLogits(packed, prompt), expected.logits)).toBe(true);
       const session = model.createSession();
       await session.evaluate(prompt);
       const rounded = State.deserialize(session.state.serialize({ precision: 'f16' }));
-      expect(sameBits(resting.state.values(), rounded.values())).toBe(true);
+      expect(sameBits(packed.state.values(), rounded.values())).toBe(true);
       const next = await model.createSession({ state: rounded }).evaluate([7]);
-      expect(sameBits(await resting.evaluate([7]), next)).toBe(true);
+      expect(sameBits(await packed.evaluate([7]), next)).toBe(true);
     });
   });
 

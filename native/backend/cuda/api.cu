@@ -192,7 +192,7 @@ int32_t read_page(const WkvCudaPage* page, void* numbers, WkvCudaFailure* failur
 int32_t write_page(WkvCudaPage* page, const float* numbers, WkvCudaFailure* failure) {
   return on_device(page, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    if (page->rests) refuse("the page to write to rests");
+    if (page->packed) refuse("the page to write to is packed");
     wkv::cuda::check(
         cudaMemcpyAsync(page->numbers, numbers, page->state_bytes(), cudaMemcpyHostToDevice, on.stream.get()),
         "writing a state");
@@ -214,7 +214,7 @@ wkv::cuda::StepSegment checked(const WkvCudaModel& model, const WkvCudaSegment& 
   require(segment.page, "a segment's page");
   require(segment.tokens, "a segment's tokens");
   if (segment.page->on != model.on) refuse("a segment's page is of another model");
-  if (segment.page->rests) refuse("a segment's page rests");
+  if (segment.page->packed) refuse("a segment's page is packed");
   if (segment.count < 1) refuse("a segment has no tokens");
   if (segment.logits < WKV_CUDA_LOGITS_NONE || segment.logits > WKV_CUDA_LOGITS_ALL) {
     refuse("a segment wants logits of kind " + std::to_string(segment.logits));
@@ -292,7 +292,7 @@ int32_t gemm_int8(int32_t device, const WkvCudaGemmInt8* arguments, WkvCudaFailu
 int32_t pages_that_fit(WkvCudaModel* model, uint64_t* pages, WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(pages, "pages");
-    *pages = wkv::cuda::memory_for_pages() / on.awake.page_bytes();
+    *pages = wkv::cuda::memory_for_pages() / on.unpacked_pages.page_bytes();
   });
 }
 

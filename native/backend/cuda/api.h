@@ -192,7 +192,7 @@ struct WkvCudaDraw {
 
 /* Tokens of one session, taken in after one another. */
 struct WkvCudaSegment {
-  struct WkvCudaPage* page; /* not at rest; read and replaced */
+  struct WkvCudaPage* page; /* not packed; read and replaced */
   const uint32_t* tokens;
   int32_t count;
   int32_t logits;           /* of which tokens logits are wanted */
@@ -252,14 +252,14 @@ struct WkvCudaApi {
                          struct WkvCudaFailure* failure);
   void (*destroy_page)(struct WkvCudaPage* page); /* takes null */
   /* Another page with the same numbers, of the type WKV_CUDA_F32, which a new one has, or WKV_CUDA_F16. That
-     is a state at rest, in half the memory: each head's numbers and each other part are rounded, with a scale
-     of their own, as pack() of native/engine/state.h does it; RWKV-4's pp stays exact. Pages at rest take no
+     is a packed state, in half the memory: each head's numbers and each other part are rounded, with a scale
+     of their own, as pack() of native/engine/state.h does it; RWKV-4's pp stays exact. Packed pages take no
      more than half of what the weights leave of the GPU's memory: then the code is WKV_CUDA_MEMORY. */
   int32_t (*copy_page)(const struct WkvCudaPage* page, int32_t type, struct WkvCudaPage** copy,
                        struct WkvCudaFailure* failure);
-  /* As floats, or of a page at rest as pack() writes them. */
+  /* As floats, or of a packed page as pack() writes them. */
   int32_t (*read_page)(const struct WkvCudaPage* page, void* numbers, struct WkvCudaFailure* failure);
-  /* Not of a page at rest. */
+  /* Not of a packed page. */
   int32_t (*write_page)(struct WkvCudaPage* page, const float* numbers, struct WkvCudaFailure* failure);
   /* For how many more pages of floats there is memory. */
   int32_t (*pages_that_fit)(struct WkvCudaModel* model, uint64_t* pages, struct WkvCudaFailure* failure);

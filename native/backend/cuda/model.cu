@@ -59,6 +59,6 @@ WkvCudaModel::WkvCudaModel(int device, const WkvCudaShape& model_shape, std::uin
                                       " MiB, but only " + std::to_string(free >> 20) +
                                       " MiB of the GPU's memory are free"};
   }
-  // Without a bound, sessions at rest would leave no room in which one can wake.
-  on->resting.limit((free - weight_bytes) / 2);
+  // Without a bound, packed states would leave no room to unpack one.
+  on->packed_pages.limit((free - weight_bytes) / 2);
 }

@@ -61,11 +61,11 @@ PagedDevice::PagedDevice(int device_index, const WkvCudaShape& shape)
     : device(device_index),
       form(shape),
       vocabulary(static_cast<std::size_t>(shape.vocabulary)),
-      awake(form.floats() + vocabulary),
-      resting(floats_for(form.packed_bytes()) + vocabulary) {}
+      unpacked_pages(form.floats() + vocabulary),
+      packed_pages(floats_for(form.packed_bytes()) + vocabulary) {}
 
-float* PagedDevice::take_page(bool at_rest) {
-  PagePool& own = at_rest ? resting : awake;
+float* PagedDevice::take_page(bool packed) {
+  PagePool& own = packed ? packed_pages : unpacked_pages;
   try {
     return own.take();
   } catch (const Failed& failed) {
@@ -76,8 +76,8 @@ float* PagedDevice::take_page(bool at_rest) {
 
 bool PagedDevice::trim() {
   stream.wait("freeing states");
-  const bool any_awake = awake.trim();
-  return resting.trim() || any_awake;
+  const bool any_unpacked = unpacked_pages.trim();
+  return packed_pages.trim() || any_unpacked;
 }
 
 std::size_t memory_for_pages() {
@@ -91,7 +91,7 @@ float* PagePool::take() {
   const std::lock_guard lock{mutex_};
   if (free_.empty()) {
     if (pages_ >= max_pages_) {
-      throw Failed{WKV_CUDA_MEMORY, "states at rest have all the memory of the GPU that they may have"};
+      throw Failed{WKV_CUDA_MEMORY, "packed states have all the memory of the GPU that they may have"};
     }
     const std::size_t most = std::min({kMaxPages, pages_ + 1, max_pages_ - pages_});
     const std::size_t pages = std::clamp<std::size_t>(kSlabBytes / page_bytes(), 1, most);
@@ -147,7 +147,7 @@ bool PagePool::trim() {
 }  // namespace wkv::cuda
 
 std::size_t WkvCudaPage::state_bytes() const {
-  return rests ? on->form.packed_bytes() : on->form.floats() * sizeof(float);
+  return packed ? on->form.packed_bytes() : on->form.floats() * sizeof(float);
 }
 
 float* WkvCudaPage::logits() const { return numbers + wkv::cuda::floats_for(state_bytes()); }
@@ -158,17 +158,17 @@ void WkvCudaPage::copy_to(const WkvCudaPage& page) const {
   const auto copy = [stream](float* to, const float* from, std::size_t bytes) {
     wkv::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), kCopying);
   };
-  if (page.rests == rests) {
+  if (page.packed == packed) {
     copy(page.numbers, numbers, bytes());
     return;
   }
-  wkv::cuda::RestArguments arguments = on->form.arguments();
-  arguments.numbers = rests ? page.numbers : numbers;
-  arguments.packed = reinterpret_cast<std::uint16_t*>(rests ? numbers : page.numbers);
-  if (rests) {
-    wkv::cuda::wake(arguments, stream);
+  wkv::cuda::PackStateArguments arguments = on->form.arguments();
+  arguments.numbers = packed ? page.numbers : numbers;
+  arguments.packed = reinterpret_cast<std::uint16_t*>(packed ? numbers : page.numbers);
+  if (packed) {
+    wkv::cuda::unpack_state(arguments, stream);
   } else {
-    wkv::cuda::rest(arguments, stream);
+    wkv::cuda::pack_state(arguments, stream);
   }
   copy(page.logits(), logits(), on->vocabulary * sizeof(float));
   wkv::cuda::check(cudaGetLastError(), kCopying);

@@ -8,7 +8,7 @@
 
 #include "backend/cuda/api.h"
 #include "backend/cuda/memory.h"
-#include "kernels/rest/cuda.h"
+#include "kernels/pack_state/cuda.h"
 
 namespace wkv::cuda {
 
@@ -19,13 +19,13 @@ class StateForm {
   explicit StateForm(const WkvCudaShape& shape);
 
   std::size_t floats() const;
-  std::size_t packed_bytes() const;  // at rest
+  std::size_t packed_bytes() const;
 
   // With the places still to be filled in.
-  RestArguments arguments() const { return arguments_; }
+  PackStateArguments arguments() const { return arguments_; }
 
  private:
-  RestArguments arguments_{};
+  PackStateArguments arguments_{};
 };
 
 // How much of the device's free memory pages may take, in bytes. The rest stays free for what CUDA needs
@@ -85,7 +85,7 @@ struct PagedDevice {
   }
 
   // A page of either pool; memory that the other does not use is taken from it. With the mutex held.
-  float* take_page(bool at_rest);
+  float* take_page(bool packed);
   // Frees what no page uses. With the mutex held.
   bool trim();
 
@@ -95,16 +95,16 @@ struct PagedDevice {
   const StateForm form;
   const std::size_t vocabulary;
   Stream stream;
-  PagePool awake;
-  PagePool resting;
+  PagePool unpacked_pages;
+  PagePool packed_pages;
 };
 
 }  // namespace wkv::cuda
 
-// A session's state, as floats or at rest, and then the logits that its last token was drawn from.
+// A session's state, as floats or packed, and then the logits that its last token was drawn from.
 struct WkvCudaPage {
-  WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of, bool at_rest)
-      : on(std::move(of)), rests(at_rest), numbers(on->take_page(at_rest)) {}
+  WkvCudaPage(std::shared_ptr<wkv::cuda::PagedDevice> of, bool is_packed)
+      : on(std::move(of)), packed(is_packed), numbers(on->take_page(is_packed)) {}
   ~WkvCudaPage() { pool().give_back(numbers); }
   WkvCudaPage(const WkvCudaPage&) = delete;
   WkvCudaPage& operator=(const WkvCudaPage&) = delete;
@@ -117,9 +117,9 @@ struct WkvCudaPage {
   void copy_to(const WkvCudaPage& page) const;
 
   const std::shared_ptr<wkv::cuda::PagedDevice> on;
-  const bool rests;
+  const bool packed;
   float* const numbers;
 
  private:
-  wkv::cuda::PagePool& pool() const { return rests ? on->resting : on->awake; }
+  wkv::cuda::PagePool& pool() const { return packed ? on->packed_pages : on->unpacked_pages; }
 };

@@ -430,48 +430,48 @@ TEST_SUITE("CUDA library") {
     CHECK(read == numbers);
   }
 
-  TEST_CASE("a page at rest has half as many bytes, and is for copies and reading alone") {
+  TEST_CASE("a packed page has half as many bytes, and is for copies and reading alone") {
     constexpr std::size_t kHalves = 2 * (20 + 2) + 2 * (8 * 8 + 2);
     Model model;
     REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
-    const Page awake = page_of(model);
+    const Page unpacked = page_of(model);
     Floats numbers(kPageFloats);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) + 0x1p-14F;
-    CHECK(api().write_page(awake.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().write_page(unpacked.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
     const auto copy_of = [](const Page& page, WkvCudaType type) {
       WkvCudaPage* copied = nullptr;
       REQUIRE(api().copy_page(page.get(), type, &copied, nullptr) == WKV_CUDA_OK);
       return Page(copied);
     };
-    const Page resting = copy_of(awake, WKV_CUDA_F16);
-    const Page woken = copy_of(copy_of(resting, WKV_CUDA_F16), WKV_CUDA_F32);
+    const Page packed = copy_of(unpacked, WKV_CUDA_F16);
+    const Page unpacked_again = copy_of(copy_of(packed, WKV_CUDA_F16), WKV_CUDA_F32);
     Floats rounded(kPageFloats);
     for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = static_cast<float>(i);
     rounded[0] = 0x1p-14F;
     Floats read(kPageFloats);
-    CHECK(api().read_page(woken.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().read_page(unpacked_again.get(), read.data(), nullptr) == WKV_CUDA_OK);
     CHECK(read == rounded);
     std::vector<std::uint16_t> halves(kHalves + 1, 0xabcd);
-    CHECK(api().read_page(resting.get(), halves.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(api().read_page(packed.get(), halves.data(), nullptr) == WKV_CUDA_OK);
     CHECK(halves.back() == 0xabcd);
     // The last head's scale is 2^-7, its first number 104.
     CHECK(halves[kHalves - 8 * 8 - 1] == 0x3c00);
     CHECK(halves[kHalves - 8 * 8] == 0x7280);
 
     WkvCudaFailure failure{};
-    CHECK(api().write_page(resting.get(), numbers.data(), &failure) == WKV_CUDA_ARGUMENT);
-    CHECK(failure.text == std::string("the page to write to rests"));
+    CHECK(api().write_page(packed.get(), numbers.data(), &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("the page to write to is packed"));
     const std::uint32_t token = 1;
-    const WkvCudaSegment segment{resting.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
+    const WkvCudaSegment segment{packed.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
     CHECK(api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
-    CHECK(failure.text == std::string("a segment's page rests"));
+    CHECK(failure.text == std::string("a segment's page is packed"));
     WkvCudaPage* none = nullptr;
-    CHECK(api().copy_page(awake.get(), WKV_CUDA_BF16, &none, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(api().copy_page(unpacked.get(), WKV_CUDA_BF16, &none, &failure) == WKV_CUDA_ARGUMENT);
     CHECK(failure.text == std::string("a page has no type 2"));
     CHECK(none == nullptr);
   }
 
-  TEST_CASE("the logarithms of RWKV-4 stay exact at rest") {
+  TEST_CASE("the logarithms of RWKV-4 stay exact when they are packed") {
     constexpr std::size_t kChannels = 16;
     WkvCudaShape shape = kShape;
     shape.architecture = WKV_CUDA_RWKV4;
@@ -495,27 +495,27 @@ TEST_SUITE("CUDA library") {
     }
   }
 
-  TEST_CASE("pages at rest leave half of the memory to those that are awake") {
+  TEST_CASE("packed pages leave half of the memory to the others") {
     const With with({.memory = std::size_t{1} << 20});
     Model model;
     REQUIRE(create(kShape, model).code == WKV_CUDA_OK);
-    const Page awake = page_of(model);
-    std::vector<Page> resting;
+    const Page unpacked = page_of(model);
+    std::vector<Page> packed;
     WkvCudaFailure failure{};
     for (;;) {
       WkvCudaPage* copied = nullptr;
-      if (api().copy_page(awake.get(), WKV_CUDA_F16, &copied, &failure) != WKV_CUDA_OK) break;
-      resting.emplace_back(copied);
+      if (api().copy_page(unpacked.get(), WKV_CUDA_F16, &copied, &failure) != WKV_CUDA_OK) break;
+      packed.emplace_back(copied);
     }
     CHECK(failure.code == WKV_CUDA_MEMORY);
-    CHECK(failure.text == std::string("states at rest have all the memory of the GPU that they may have"));
+    CHECK(failure.text == std::string("packed states have all the memory of the GPU that they may have"));
     // [20 + 2, twice], [2 heads of 64 + 2], in halves, and 11 logits, in whole 256 bytes.
-    CHECK(resting.size() * 512 <= (std::size_t{1} << 19));
-    CHECK(resting.size() * 512 > (std::size_t{1} << 18));
-    resting.pop_back();
+    CHECK(packed.size() * 512 <= (std::size_t{1} << 19));
+    CHECK(packed.size() * 512 > (std::size_t{1} << 18));
+    packed.pop_back();
     WkvCudaPage* copied = nullptr;
-    CHECK(api().copy_page(awake.get(), WKV_CUDA_F16, &copied, nullptr) == WKV_CUDA_OK);
-    resting.emplace_back(copied);
+    CHECK(api().copy_page(unpacked.get(), WKV_CUDA_F16, &copied, nullptr) == WKV_CUDA_OK);
+    packed.emplace_back(copied);
     CHECK(page_of(model) != nullptr);
   }
 

@@ -117,13 +117,13 @@ TEST_SUITE("draws of a step") {
     const auto host =
         evaluate(engine, evaluate(engine, seeded(9), {1, 2, 3})->state, {7, 8}, Output::kScores);
     CHECK(scores == host->values);
-    SessionState resting = before;
-    resting.rest(engine.network());
-    CHECK(resting.logits_on_device);
-    CHECK(*resting.last_logits() == expected);
-    resting.unshare();
-    CHECK(!resting.logits_on_device);
-    CHECK(*resting.logits == expected);
+    SessionState packed = before;
+    packed.pack(engine.network());
+    CHECK(packed.logits_on_device);
+    CHECK(*packed.last_logits() == expected);
+    packed.unshare();
+    CHECK(!packed.logits_on_device);
+    CHECK(*packed.logits == expected);
     // Without a draw they come to the host again.
     const auto plain = evaluate(engine, before, {4});
     CHECK(!plain->state.logits_on_device);

@@ -155,43 +155,43 @@ TEST_SUITE("CUDA model") {
     CHECK(evaluate(gpu, again, {1, 2})->values == two->values);
   }
 
-  TEST_CASE("a state rests on the GPU, with the bytes that it has on the CPU") {
+  TEST_CASE("a state is packed on the GPU, with the bytes that it has on the CPU") {
     const ModelShape shape{.head_size = 16};
     const RandomWeights random(shape, 12);
     Engine gpu(on_gpu(random), 1, 4);
     const auto first = evaluate(gpu, fresh_state(gpu.network()), random_tokens(13, 5, shape.vocabulary));
     SessionState on_host = first->state;
     on_host.unshare();
-    on_host.rest();
-    REQUIRE(on_host.resting != nullptr);
-    SessionState resting = first->state;
-    resting.rest(gpu.network());
-    REQUIRE(resting.device != nullptr);
-    CHECK(resting.device != first->state.device);
-    CHECK(resting.device->rests());
-    CHECK(!first->state.device->rests());
-    const wkv::DeviceNumbers* const page = resting.device.get();
-    resting.rest(gpu.network());
-    CHECK(resting.device.get() == page);
+    on_host.pack();
+    REQUIRE(on_host.packed != nullptr);
+    SessionState packed = first->state;
+    packed.pack(gpu.network());
+    REQUIRE(packed.device != nullptr);
+    CHECK(packed.device != first->state.device);
+    CHECK(packed.device->is_packed());
+    CHECK(!first->state.device->is_packed());
+    const wkv::DeviceNumbers* const page = packed.device.get();
+    packed.pack(gpu.network());
+    CHECK(packed.device.get() == page);
     for (const auto precision : {wkv::StatePrecision::kF16, wkv::StatePrecision::kF32}) {
-      CHECK(wkv::serialize(resting, precision) == wkv::serialize(on_host, precision));
+      CHECK(wkv::serialize(packed, precision) == wkv::serialize(on_host, precision));
     }
-    CHECK(resting.bytes() == on_host.bytes());
+    CHECK(packed.bytes() == on_host.bytes());
     CHECK(first->state.bytes() == 4 * first->state.layout.numbers());
-    // It wakes to go on, whoever else has it.
-    const auto one = evaluate(gpu, resting, {1, 2});
+    // It is unpacked to go on, whoever else has it.
+    const auto one = evaluate(gpu, packed, {1, 2});
     const auto two = evaluate(gpu, on_host, {1, 2});
-    CHECK(!one->state.device->rests());
-    CHECK(resting.device.get() == page);
+    CHECK(!one->state.device->is_packed());
+    CHECK(packed.device.get() == page);
     CHECK(one->values == two->values);
     CHECK(numbers_of(one->state) == numbers_of(two->state));
     CHECK(one->values != evaluate(gpu, first->state, {1, 2})->values);
     // For another model it is read.
     Engine other(on_gpu(random), 1, 4);
-    CHECK(evaluate(other, resting, {1, 2})->values == two->values);
-    for (SessionState elsewhere : {resting, first->state}) {
-      elsewhere.rest(other.network());
-      REQUIRE(elsewhere.resting != nullptr);
+    CHECK(evaluate(other, packed, {1, 2})->values == two->values);
+    for (SessionState elsewhere : {packed, first->state}) {
+      elsewhere.pack(other.network());
+      REQUIRE(elsewhere.packed != nullptr);
       CHECK(elsewhere.device == nullptr);
       CHECK(wkv::serialize(elsewhere, wkv::StatePrecision::kF16) ==
             wkv::serialize(on_host, wkv::StatePrecision::kF16));
@@ -199,9 +199,8 @@ TEST_SUITE("CUDA model") {
   }
 
   TEST_CASE(
-      "a state at rest is saved as it is and comes back to the same rest, also where rounding made its "
-      "largest "
-      "number a power of two") {
+      "a packed state is saved as it is, and what is loaded is packed to the same bytes, also where rounding "
+      "made its largest number a power of two") {
     const RandomWeights random({}, 12);
     Engine gpu(on_gpu(random), 1, 4);
     SessionState state = fresh_state(gpu.network());
@@ -211,40 +210,40 @@ TEST_SUITE("CUDA model") {
     numbers[2] = 0.3F;
     SessionState on_host = state;
     on_host.unshare();
-    on_host.rest();
+    on_host.pack();
     state.move_to(gpu.network());
-    state.rest(gpu.network());
+    state.pack(gpu.network());
     REQUIRE(state.device != nullptr);
     const auto saved = wkv::serialize(on_host, wkv::StatePrecision::kF16);
     CHECK(wkv::serialize(state, wkv::StatePrecision::kF16) == saved);
     SessionState again = wkv::deserialize(saved);
-    again.rest();
+    again.pack();
     CHECK(wkv::serialize(again, wkv::StatePrecision::kF16) == saved);
     again = wkv::deserialize(saved);
     again.move_to(gpu.network());
-    again.rest(gpu.network());
+    again.pack(gpu.network());
     REQUIRE(again.device != nullptr);
     CHECK(wkv::serialize(again, wkv::StatePrecision::kF16) == saved);
-    state.rest();
+    state.pack();
     CHECK(wkv::serialize(state, wkv::StatePrecision::kF16) == saved);
   }
 
-  TEST_CASE("what has no room to rest on the GPU rests on the host") {
+  TEST_CASE("what has no room on the GPU when it is packed is packed on the host") {
     const RandomWeights random({}, 15);
     wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
     {
       Engine gpu(on_gpu(random), 1, 4);
       const auto first = evaluate(gpu, fresh_state(gpu.network()), {1, 2, 3});
       std::vector<SessionState> all;
-      const auto rest_another = [&] {
+      const auto pack_another = [&] {
         all.push_back(first->state);
-        all.back().rest(gpu.network());
+        all.back().pack(gpu.network());
         return all.back().device != nullptr;
       };
-      while (all.size() < 2000 && rest_another()) continue;
+      while (all.size() < 2000 && pack_another()) continue;
       CHECK(all.size() > 16);
       CHECK(all.size() < 2000);
-      CHECK(all.back().resting != nullptr);
+      CHECK(all.back().packed != nullptr);
       CHECK(numbers_of(all.back()) == numbers_of(all.front()));
       const Floats values = evaluate(gpu, all.back(), {4})->values;
       CHECK(!values.empty());
@@ -253,7 +252,8 @@ TEST_SUITE("CUDA model") {
     wkv::cuda::simt::set_machine({});
   }
 
-  TEST_CASE("where those that are awake have all the memory, none wakes, and others rest on the host") {
+  TEST_CASE(
+      "where unpacked states have all the memory, no other is unpacked, and others are packed on the host") {
     const RandomWeights random({}, 15);
     wkv::cuda::simt::set_machine({.memory = random.info.weight_bytes + (std::size_t{8} << 20)});
     {
@@ -262,32 +262,32 @@ TEST_SUITE("CUDA model") {
       std::fill_n(first.numbers->floats(), first.layout.numbers(), 1.0F / 3);
       first.move_to(*network);
       SessionState early = first;
-      early.rest(*network);
+      early.pack(*network);
       const Floats rounded = numbers_of(early);
-      std::vector<std::shared_ptr<wkv::DeviceNumbers>> awake;
+      std::vector<std::shared_ptr<wkv::DeviceNumbers>> unpacked;
       const wkv::Error full = wkv::test::refusal([&] {
-        for (;;) awake.push_back(network->create_numbers());
+        for (;;) unpacked.push_back(network->create_numbers());
       });
       CHECK(full.code == "ERR_WKV_DEVICE");
       SessionState state = first;
-      state.rest(*network);
-      // Pages at rest are small enough for what awake ones left over.
+      state.pack(*network);
+      // Packed pages are small enough for what unpacked ones left over.
       while (state.device != nullptr) {
-        awake.push_back(std::move(state.device));
+        unpacked.push_back(std::move(state.device));
         state = first;
-        state.rest(*network);
+        state.pack(*network);
       }
-      CHECK(state.resting != nullptr);
+      CHECK(state.packed != nullptr);
       CHECK(numbers_of(state) == rounded);
 
       const wkv::Error refused = wkv::test::refusal([&] { early.move_to(*network); });
       CHECK(refused.code == "ERR_WKV_DEVICE");
       REQUIRE(early.device != nullptr);
-      CHECK(early.device->rests());
+      CHECK(early.device->is_packed());
       CHECK(numbers_of(early) == rounded);
-      awake.clear();
+      unpacked.clear();
       early.move_to(*network);
-      CHECK(!early.device->rests());
+      CHECK(!early.device->is_packed());
       CHECK(numbers_of(early) == rounded);
     }
     wkv::cuda::simt::set_machine({});

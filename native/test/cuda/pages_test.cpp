@@ -109,26 +109,26 @@ TEST_SUITE("CUDA memory") {
     CHECK(free_memory() == all);
   }
 
-  TEST_CASE("pages at rest get the memory of others that are gone, and the other way round") {
+  TEST_CASE("packed pages get the memory of others that are gone, and the other way round") {
     set_machine({.memory = memory_for(100)});
     {
       const Model model;
-      Pages awake;
-      while (awake.create(model) != nullptr) {
+      Pages unpacked;
+      while (unpacked.create(model) != nullptr) {
       }
-      const std::size_t most = awake.count();
+      const std::size_t most = unpacked.count();
       CHECK(most == 100);
-      awake.shrink(1);
-      Pages resting;
-      while (resting.copy(awake.first(), WKV_CUDA_F16) != nullptr) {
+      unpacked.shrink(1);
+      Pages packed;
+      while (packed.copy(unpacked.first(), WKV_CUDA_F16) != nullptr) {
       }
       // Half of the memory, in pages of half the size and some bytes.
-      CHECK(resting.count() > 80);
-      CHECK(resting.count() <= 105);
-      resting.shrink(0);
-      while (awake.create(model) != nullptr) {
+      CHECK(packed.count() > 80);
+      CHECK(packed.count() <= 105);
+      packed.shrink(0);
+      while (unpacked.create(model) != nullptr) {
       }
-      CHECK(awake.count() == most);
+      CHECK(unpacked.count() == most);
     }
     set_machine({});
   }

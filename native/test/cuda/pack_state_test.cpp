@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/state.h"
-#include "kernels/rest/cuda.h"
+#include "kernels/pack_state/cuda.h"
 #include "test/cuda/on_device.h"
 #include "test/support/numbers.h"
 
@@ -20,8 +20,8 @@ using Bytes = std::vector<unsigned char>;
 
 namespace {
 
-wkv::cuda::RestArguments arguments_of(const StateLayout& layout) {
-  wkv::cuda::RestArguments arguments{};
+wkv::cuda::PackStateArguments arguments_of(const StateLayout& layout) {
+  wkv::cuda::PackStateArguments arguments{};
   arguments.layers = static_cast<int>(layout.layers);
   for (const StatePart& part : layout.parts) {
     arguments.parts[arguments.count++] = {static_cast<int>(part.count), static_cast<int>(part.group)};
@@ -61,10 +61,10 @@ Floats some_numbers(const StateLayout& layout, std::mt19937& random) {
 Bytes packed_on_gpu(const StateLayout& layout, const Floats& numbers) {
   OnDevice<float> from(numbers);
   OnDevice<std::uint16_t> to(wkv::packed_bytes(layout) / 2);
-  wkv::cuda::RestArguments arguments = arguments_of(layout);
+  wkv::cuda::PackStateArguments arguments = arguments_of(layout);
   arguments.numbers = from.data();
   arguments.packed = to.data();
-  wkv::cuda::rest(arguments, nullptr);
+  wkv::cuda::pack_state(arguments, nullptr);
   const auto* const bytes = reinterpret_cast<const unsigned char*>(to.data());
   return {bytes, bytes + wkv::packed_bytes(layout)};
 }
@@ -73,10 +73,10 @@ Floats unpacked_on_gpu(const StateLayout& layout, const Bytes& packed) {
   OnDevice<std::uint16_t> from(packed.size() / 2);
   std::memcpy(from.data(), packed.data(), packed.size());
   OnDevice<float> to(layout.numbers());
-  wkv::cuda::RestArguments arguments = arguments_of(layout);
+  wkv::cuda::PackStateArguments arguments = arguments_of(layout);
   arguments.numbers = to.data();
   arguments.packed = from.data();
-  wkv::cuda::wake(arguments, nullptr);
+  wkv::cuda::unpack_state(arguments, nullptr);
   return to.values();
 }
 
@@ -95,7 +95,7 @@ const StateLayout kLayouts[] = {
 
 }  // namespace
 
-TEST_SUITE("CUDA states at rest") {
+TEST_SUITE("CUDA packed states") {
   TEST_CASE("have the bytes that pack() makes, and the numbers that unpack() makes of them") {
     wkv::test::in_every_order([](const std::string& order) {
       CAPTURE(order);

@@ -1,4 +1,4 @@
-// child-resting.ts PRECISION COUNT: prints by how many bytes so many sessions of the embedded model, which have all seen
+// child-packed.ts PRECISION COUNT: prints by how many bytes so many sessions of the embedded model, which have all seen
 // something, raise the resident memory.
 import { demoModel, loadModel, type Session, type StatePrecision } from '../../lib/index';
 import { resident } from '../support/resident';

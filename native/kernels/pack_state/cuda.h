@@ -1,13 +1,13 @@
 #pragma once
 
-// A state's numbers at rest, in half the memory, and back: the bytes and bits of pack() and unpack()
+// A state's numbers packed, in half the memory, and unpacked: the bytes and bits of pack() and unpack()
 // (native/engine/state.h), but that denormal numbers count as 0, and for groups of finite numbers.
 
 #include "kernels/cuda/arch.cuh"
 
 namespace wkv::cuda {
 
-// A part of each layer. A group of its numbers is at rest a scale, a float that is a power of two, and then
+// A part of each layer. A packed group of its numbers is a scale, a float that is a power of two, and then
 // the numbers divided by it, in f16.
 struct StatePart {
   int count;  // of numbers
@@ -16,7 +16,7 @@ struct StatePart {
 
 constexpr int kMaxStateParts = 5;
 
-struct RestArguments {
+struct PackStateArguments {
   float* numbers;         // [layers][part by part]
   std::uint16_t* packed;  // likewise
   StatePart parts[kMaxStateParts];
@@ -31,7 +31,7 @@ WKV_BOTH std::ptrdiff_t packed_halves(const StatePart& part) {
 }
 
 // packed = numbers, and the other way round.
-void rest(const RestArguments& arguments, cudaStream_t stream);
-void wake(const RestArguments& arguments, cudaStream_t stream);
+void pack_state(const PackStateArguments& arguments, cudaStream_t stream);
+void unpack_state(const PackStateArguments& arguments, cudaStream_t stream);
 
 }  // namespace wkv::cuda

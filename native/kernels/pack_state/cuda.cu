@@ -1,7 +1,7 @@
 // A block for each group of each layer. Groups may have odd sizes, so that what follows them is aligned to
 // halves alone.
 
-#include "kernels/rest/cuda.h"
+#include "kernels/pack_state/cuda.h"
 
 namespace wkv::cuda {
 
@@ -19,7 +19,7 @@ struct Group {
 
 WKV_BOTH int groups_of(const StatePart& part) { return part.group == 0 ? 1 : part.count / part.group; }
 
-WKV_DEVICE Group group_of_block(const RestArguments& a) {
+WKV_DEVICE Group group_of_block(const PackStateArguments& a) {
   std::ptrdiff_t numbers_of_layer = 0;
   std::ptrdiff_t halves_of_layer = 0;
   Group group{};
@@ -72,7 +72,7 @@ struct Shared {
   std::uint32_t largest[kWarps];
 };
 
-WKV_KERNEL(kThreads) rest_kernel(WKV_ARGUMENTS RestArguments a) {
+WKV_KERNEL(kThreads) pack_state_kernel(WKV_ARGUMENTS PackStateArguments a) {
   begin_next_kernel();
   await_previous_kernel();
   const Group group = group_of_block(a);
@@ -101,7 +101,7 @@ WKV_KERNEL(kThreads) rest_kernel(WKV_ARGUMENTS RestArguments a) {
   }
 }
 
-WKV_KERNEL(kThreads) wake_kernel(WKV_ARGUMENTS RestArguments a) {
+WKV_KERNEL(kThreads) unpack_state_kernel(WKV_ARGUMENTS PackStateArguments a) {
   begin_next_kernel();
   await_previous_kernel();
   const Group group = group_of_block(a);
@@ -112,7 +112,7 @@ WKV_KERNEL(kThreads) wake_kernel(WKV_ARGUMENTS RestArguments a) {
   }
 }
 
-Grid grid_of(const RestArguments& arguments) {
+Grid grid_of(const PackStateArguments& arguments) {
   unsigned groups = 0;
   for (int i = 0; i < arguments.count; ++i) groups += static_cast<unsigned>(groups_of(arguments.parts[i]));
   return {groups, static_cast<unsigned>(arguments.layers), kThreads, sizeof(Shared)};
@@ -120,12 +120,12 @@ Grid grid_of(const RestArguments& arguments) {
 
 }  // namespace
 
-void rest(const RestArguments& arguments, cudaStream_t stream) {
-  launch(rest_kernel, grid_of(arguments), stream, arguments);
+void pack_state(const PackStateArguments& arguments, cudaStream_t stream) {
+  launch(pack_state_kernel, grid_of(arguments), stream, arguments);
 }
 
-void wake(const RestArguments& arguments, cudaStream_t stream) {
-  launch(wake_kernel, grid_of(arguments), stream, arguments);
+void unpack_state(const PackStateArguments& arguments, cudaStream_t stream) {
+  launch(unpack_state_kernel, grid_of(arguments), stream, arguments);
 }
 
 }  // namespace wkv::cuda
