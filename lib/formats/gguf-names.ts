@@ -4,7 +4,7 @@ import type { StoredTensor } from './tensor-directory';
 import { elementsOf, perChannel, reshaped, separated, transposed } from './views';
 
 // llama.cpp's names and shapes of RWKV-6 and RWKV-7, as BlinkDL has them. What its converter does to each tensor:
-// it drops dimensions of 1, transposes the small matrices, stacks the vectors of the token shift, writes r_k in one
+// it drops dimensions of 1, transposes the LoRA matrices, stacks the vectors of the token shift, writes r_k in one
 // row, and repeats a0, a1 and a2 of the first layer as v0, v1 and v2, which that layer does not use.
 
 /** What has to be known beside the tensors. */

@@ -43,8 +43,8 @@ void CudaTensors::add(WkvCudaVector weight, int layer, const NormWeights& norm) 
   vectors.push_back({&norm.bias, {weight + 1, layer}});
 }
 
-void CudaTensors::add(WkvCudaNarrowName first, int layer, const SmallMatrix& matrix) {
-  narrow_matrices.push_back({&matrix, {first, layer}});
+void CudaTensors::add(WkvCudaLoraName first, int layer, const LoraMatrix& matrix) {
+  lora_matrices.push_back({&matrix, {first, layer}});
 }
 
 void CudaTensors::add(int layer, const NormWeights& ln1, const NormWeights& ln2,
@@ -104,17 +104,17 @@ std::shared_ptr<const Network> CudaUpload::finish(ModelInfo info, InitialState i
     check(api_.put_vector(model_.get(), name.name, name.layer, vector->data(), vector->size(), &failure),
           failure);
   }
-  for (const auto& [small, name] : tensors_.narrow_matrices) {
+  for (const auto& [lora, name] : tensors_.lora_matrices) {
     int part_name = name.name;
-    for (const Matrix& part : small->parts) {
-      const WkvCudaNarrowMatrix panels{
+    for (const Matrix& part : lora->parts) {
+      const WkvCudaLoraMatrix panels{
           .panels = part.data.data(),
           .bytes = part.size_in_bytes(),
           .type = type_of(stored_type_of(part.precision)),
           .rows = part.rows,
           .columns = part.columns,
       };
-      check(api_.put_narrow_matrix(model_.get(), part_name++, name.layer, &panels, &failure), failure);
+      check(api_.put_lora_matrix(model_.get(), part_name++, name.layer, &panels, &failure), failure);
     }
   }
   std::uint64_t fitting = 0;

@@ -24,7 +24,7 @@ class CudaTensors {
     Name name;
   };
 
-  // The shape is that of `info`; the ranks of narrow matrices, where there are some, are for the caller to
+  // The shape is that of `info`; the ranks of LoRA matrices, where there are some, are for the caller to
   // say. Adds what is before the layers and after them.
   CudaTensors(const ModelInfo& info, WkvCudaArchitecture architecture, const OuterWeights& outer);
 
@@ -32,14 +32,14 @@ class CudaTensors {
   void add(WkvCudaVector name, int layer, const std::vector<float>& vector);
   void add(WkvCudaVector weight, int layer, const NormWeights& norm);
   // Its parts have the names from `first` on.
-  void add(WkvCudaNarrowName first, int layer, const SmallMatrix& matrix);
+  void add(WkvCudaLoraName first, int layer, const LoraMatrix& matrix);
   // Both norms of a layer and its channel mixing.
   void add(int layer, const NormWeights& ln1, const NormWeights& ln2, const FeedForward& feed_forward);
 
   WkvCudaShape shape{};
   std::unordered_map<const Matrix*, Name> matrices;
   std::vector<Named<std::vector<float>>> vectors;
-  std::vector<Named<SmallMatrix>> narrow_matrices;
+  std::vector<Named<LoraMatrix>> lora_matrices;
 };
 
 // The way of a model's weights to a GPU. Matrices are put one by one, in int8, and the rest at the end. All
@@ -54,7 +54,7 @@ class CudaUpload final : public Uploader {
   void put(const Matrix& matrix) override;
   void put(const RowMatrix& embedding) override;
 
-  // Puts the vectors and narrow matrices. Once, when all matrices have been put.
+  // Puts the vectors and LoRA matrices. Once, when all matrices have been put.
   std::shared_ptr<const Network> finish(ModelInfo info, InitialState initial);
 
  private:

@@ -11,7 +11,7 @@
 #include "engine/load_options.h"
 #include "engine/matrix.h"
 #include "engine/network.h"
-#include "engine/small_matrix.h"
+#include "engine/lora_matrix.h"
 
 namespace wkv {
 
@@ -42,7 +42,7 @@ struct InputSource {
 struct Slot {
   std::string name;
   Shape shape;
-  std::variant<std::vector<float>*, RowMatrix*, Matrix*, SmallMatrix*> place;
+  std::variant<std::vector<float>*, RowMatrix*, Matrix*, LoraMatrix*> place;
   InputSource source = {};  // of a Matrix
 };
 

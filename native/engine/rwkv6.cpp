@@ -21,9 +21,9 @@ enum Mix : std::size_t { kW, kK, kV, kR, kG };
 struct Attention {
   std::vector<float> maa_x;                    // the share of the token before
   std::array<std::vector<float>, kMixes> maa;  // the same, to which
-  SmallMatrix maa_w1, maa_w2;                  // these add what depends on the tokens
+  LoraMatrix maa_w1, maa_w2;                   // these add what depends on the tokens
   std::vector<float> decay;                    // time_decay, to which
-  SmallMatrix decay_w1, decay_w2;              // these add
+  LoraMatrix decay_w1, decay_w2;               // these add
   std::vector<float> bonus;                    // time_faaaa, [head][channel]
   Matrix receptance, key, value, gate, output;
   NormWeights ln_x;
@@ -153,10 +153,10 @@ class Rwkv6Blueprint final : public LayeredBlueprint<Attention> {
     const int channels = info.heads * info.head_size;
     for (Layer& layer : weights_.layers) {
       Attention& att = layer.attention;
-      att.maa_w1 = SmallMatrix(info.embedding, mix_rank_, kMixes, SmallMatrix::Parts::kSideBySide);
-      att.maa_w2 = SmallMatrix(mix_rank_, info.embedding, kMixes, SmallMatrix::Parts::kOneAfterAnother);
-      att.decay_w1 = SmallMatrix(info.embedding, decay_rank_);
-      att.decay_w2 = SmallMatrix(decay_rank_, channels);
+      att.maa_w1 = LoraMatrix(info.embedding, mix_rank_, kMixes, LoraMatrix::Parts::kSideBySide);
+      att.maa_w2 = LoraMatrix(mix_rank_, info.embedding, kMixes, LoraMatrix::Parts::kOneAfterAnother);
+      att.decay_w1 = LoraMatrix(info.embedding, decay_rank_);
+      att.decay_w2 = LoraMatrix(decay_rank_, channels);
     }
   }
 

@@ -17,17 +17,17 @@ constexpr std::array<const char*, kMixes> kMixNames = {"r", "w", "k", "v", "a", 
 enum Mix : std::size_t { kR, kW, kK, kV, kA, kG };
 
 // bias + (input down) up, with something between the two
-struct LowRank {
+struct Lora {
   std::vector<float> bias;  // none for the gate
-  SmallMatrix down, up;
+  LoraMatrix down, up;
 };
 
 struct Attention {
   std::array<std::vector<float>, kMixes> mix;  // x_r and so on: the share of the token before
-  LowRank w;                                   // decay
-  LowRank a;                                   // how much of what the state has for a key is replaced
-  LowRank v;                                   // how much of the first layer's value is taken
-  LowRank g;                                   // gate
+  Lora w;                                      // decay
+  Lora a;                                      // how much of what the state has for a key is replaced
+  Lora v;                                      // how much of the first layer's value is taken
+  Lora g;                                      // gate
   std::vector<float> k_k, k_a;                 // [head][channel]
   std::vector<float> r_k;
   Matrix receptance, key, value, output;
@@ -63,7 +63,7 @@ class Rwkv7 final : public LayeredNetwork<Attention, Buffers> {
       : LayeredNetwork(std::move(info), std::move(weights)), group_norm_epsilon_(group_norm_epsilon) {}
 
   std::unique_ptr<Workspace> create_workspace(unsigned lanes) const override {
-    // The first layer may have no low-rank value.
+    // The first layer may have no LoRA of the value.
     return std::make_unique<Buffers>(info_, lanes, weights_.layers.back().attention);
   }
 
@@ -90,7 +90,7 @@ class Rwkv7 final : public LayeredNetwork<Attention, Buffers> {
     step.add_product(att.output, b.y);
   }
 
-  // Everything that the recurrence takes: r, k, v, and forget, a and g through their low-rank matrices.
+  // Everything that the recurrence takes: r, k, v, and forget, a and g through their LoRA matrices.
   void project(Step& step, Buffers& b, const Attention& att, Activation& v, std::size_t index) const {
     // The first layer's value is everyone's.
     const std::size_t left_out = index == 0 ? 1 : 0;
@@ -187,12 +187,12 @@ class Rwkv7Blueprint final : public LayeredBlueprint<Attention> {
     find_tuned_states(names);
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       Attention& att = weights_.layers[i].attention;
-      const auto shape = [&](LowRank& low, const std::string& name) {
+      const auto shape = [&](Lora& lora, const std::string& name) {
         // The ranks of all layers are the same; where they are not, taking the tensor says so.
         const std::string from = "blocks." + std::to_string(name == "v1" && !first_has_v_ ? 1 : 0) + ".att.";
         const int rank = names.dimension(from + name, 1, 2);
-        low.down = SmallMatrix(d, rank);
-        low.up = SmallMatrix(rank, channels);
+        lora.down = LoraMatrix(d, rank);
+        lora.up = LoraMatrix(rank, channels);
       };
       shape(att.w, "w1");
       shape(att.a, "a1");
@@ -215,9 +215,9 @@ class Rwkv7Blueprint final : public LayeredBlueprint<Attention> {
     for (std::size_t mix = 0; mix < kMixes; ++mix) {
       slots.push_back({name + "x_" + kMixNames[mix], {d}, &att.mix[mix]});
     }
-    add_low_rank(slots, name + "w", att.w);
-    add_low_rank(slots, name + "a", att.a);
-    if (has_v(index)) add_low_rank(slots, name + "v", att.v);
+    add_lora(slots, name + "w", att.w);
+    add_lora(slots, name + "a", att.a);
+    if (has_v(index)) add_lora(slots, name + "v", att.v);
     slots.push_back({name + "g1", {att.g.down.inputs, att.g.down.outputs}, &att.g.down});
     slots.push_back({name + "g2", {att.g.up.inputs, att.g.up.outputs}, &att.g.up});
     slots.push_back({name + "k_k", {channels}, &att.k_k});
@@ -276,10 +276,10 @@ class Rwkv7Blueprint final : public LayeredBlueprint<Attention> {
   // out.
   bool has_v(std::size_t layer) const { return layer > 0 || first_has_v_; }
 
-  static void add_low_rank(std::vector<Slot>& slots, const std::string& name, LowRank& low) {
-    slots.push_back({name + "0", {low.up.outputs}, &low.bias});
-    slots.push_back({name + "1", {low.down.inputs, low.down.outputs}, &low.down});
-    slots.push_back({name + "2", {low.up.inputs, low.up.outputs}, &low.up});
+  static void add_lora(std::vector<Slot>& slots, const std::string& name, Lora& lora) {
+    slots.push_back({name + "0", {lora.up.outputs}, &lora.bias});
+    slots.push_back({name + "1", {lora.down.inputs, lora.down.outputs}, &lora.down});
+    slots.push_back({name + "2", {lora.up.inputs, lora.up.outputs}, &lora.up});
   }
 
   bool first_has_v_ = false;

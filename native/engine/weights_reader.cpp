@@ -31,9 +31,9 @@ StoredType embedding_type(Precision precision, StoredType own) {
   return is_quantized(precision) ? own : stored_type_of(precision);
 }
 
-// Small matrices stay as the file has them, but for models that are f32 altogether, and what files have in
+// LoRA matrices stay as the file has them, but for models that are f32 altogether, and what files have in
 // blocks or otherwise than as it is: no 16 bits would be those numbers.
-Precision small_precision(Precision precision, const TensorEntry& tensor) {
+Precision lora_precision(Precision precision, const TensorEntry& tensor) {
   return precision == Precision::kF32 || !is_plain(tensor) ? Precision::kF32 : precision_of(tensor.type);
 }
 
@@ -118,9 +118,9 @@ struct Inspected {
       return RowMatrix::size_in_bytes(embedding_type(info().weights, tensor.type),
                                       static_cast<int>(slot.shape[0]), static_cast<int>(slot.shape[1]));
     }
-    if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-      small->precision = small_precision(info().weights, tensor);
-      return small->size_in_bytes();
+    if (LoraMatrix* const lora = place_in<LoraMatrix>(slot)) {
+      lora->precision = lora_precision(info().weights, tensor);
+      return lora->size_in_bytes();
     }
     return static_cast<std::size_t>(element_count(tensor)) * sizeof(float);
   }
@@ -156,8 +156,8 @@ struct Reading {
   InputScales scales;
 };
 
-void add_small(Reading& reading, const TensorEntry& tensor, SmallMatrix& small) {
-  reading.loader.add(tensor, small.numbers, {}, [&small] { small.pack(); });
+void add_lora(Reading& reading, const TensorEntry& tensor, LoraMatrix& lora) {
+  reading.loader.add(tensor, lora.numbers, {}, [&lora] { lora.pack(); });
 }
 
 // What becomes of a place when it has been read: nothing, or it goes to the device.
@@ -179,8 +179,8 @@ void add(Reading& reading, const Slot& slot, const TensorEntry& tensor, Uploader
                       static_cast<int>(slot.shape[1]), {});
     if (uploader == nullptr) rows->data = Memory(rows->size_in_bytes());
     reading.loader.add(tensor, *rows, uploading(*rows, uploader));
-  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-    add_small(reading, tensor, *small);
+  } else if (LoraMatrix* const lora = place_in<LoraMatrix>(slot)) {
+    add_lora(reading, tensor, *lora);
   } else {
     reading.loader.add(tensor, *place_in<std::vector<float>>(slot));
   }
@@ -208,8 +208,8 @@ void keep_all(Reading& reading, bool mapped, Uploader* uploader) {
       *matrix = packed_form(tensor);
       const std::string scales = slot.name + kInputScales;
       if (inspected.names.has(scales)) loader.add(inspected.names.get(scales), matrix->input_scales);
-    } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-      add_small(reading, tensor, *small);
+    } else if (LoraMatrix* const lora = place_in<LoraMatrix>(slot)) {
+      add_lora(reading, tensor, *lora);
     } else if (auto* const vector = place_in<std::vector<float>>(slot)) {
       loader.add(tensor, *vector);
     }
@@ -239,8 +239,8 @@ void pass_on(Reading& reading, const Slot& slot, const TensorEntry& tensor, Pack
                        [&sink, &tensor, matrix] { sink.put(tensor.name, *matrix); });
   } else if (place_in<RowMatrix>(slot) != nullptr) {
     reading.loader.show(tensor, shown_type(tensor), show);
-  } else if (SmallMatrix* const small = place_in<SmallMatrix>(slot)) {
-    reading.loader.add(tensor, small->numbers, show, [] {});
+  } else if (LoraMatrix* const lora = place_in<LoraMatrix>(slot)) {
+    reading.loader.add(tensor, lora->numbers, show, [] {});
   } else {
     reading.loader.add(tensor, *place_in<std::vector<float>>(slot), show);
   }

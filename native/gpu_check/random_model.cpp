@@ -106,7 +106,7 @@ void RandomModel::put_matrix(int name, int layer, int rows, int columns) {
   weight_bytes_ += panels.size();
 }
 
-void RandomModel::put_narrow_matrix(int name, int layer, int rows, int columns) {
+void RandomModel::put_lora_matrix(int name, int layer, int rows, int columns) {
   // In each of the types, of a size that keeps outputs as large as inputs.
   const int type = name % 3;
   const auto numbers =
@@ -121,8 +121,8 @@ void RandomModel::put_narrow_matrix(int name, int layer, int rows, int columns) 
     if (type == WKV_CUDA_BF16) panels[i] = static_cast<std::uint16_t>(bits >> 16U);
     if (type == WKV_CUDA_F16) panels[i] = f32_to_f16(number);
   }
-  const WkvCudaNarrowMatrix matrix{panels.data(), panels.size() * 2, type, rows, columns};
-  must(api_.put_narrow_matrix(model_, name, layer, &matrix, &failure_), failure_);
+  const WkvCudaLoraMatrix matrix{panels.data(), panels.size() * 2, type, rows, columns};
+  must(api_.put_lora_matrix(model_, name, layer, &matrix, &failure_), failure_);
 }
 
 void RandomModel::put_all() {
@@ -147,10 +147,10 @@ void RandomModel::put_all() {
       if (!form.exists() || (layer > 0 && !cuda::is_of_layer(name))) continue;
       put_matrix(name, layer, form.rows, form.columns);
     }
-    for (int i = 0; i < WKV_CUDA_NARROW_MATRICES; ++i) {
-      const auto name = static_cast<WkvCudaNarrowName>(i);
+    for (int i = 0; i < WKV_CUDA_LORA_MATRICES; ++i) {
+      const auto name = static_cast<WkvCudaLoraName>(i);
       const cuda::Form form = cuda::form_of(shape_, name, layer);
-      if (form.exists()) put_narrow_matrix(name, layer, form.rows, form.columns);
+      if (form.exists()) put_lora_matrix(name, layer, form.rows, form.columns);
     }
   }
   panels_.clear();

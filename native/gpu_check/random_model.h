@@ -47,7 +47,7 @@ class RandomModel {
  private:
   void put_vector(int name, int layer, int count, float low, float high);
   void put_matrix(int name, int layer, int rows, int columns);
-  void put_narrow_matrix(int name, int layer, int rows, int columns);
+  void put_lora_matrix(int name, int layer, int rows, int columns);
   void put_all();
 
   const WkvCudaApi& api_;

@@ -20,7 +20,7 @@ const values = { uint32: 4, float32: 6, string: 8, array: 9 }; // of metadata
 const blockNumbers = 32;
 const blockBytes = 2 + blockNumbers;
 
-/** Ranks of the small matrices that make the token shift and the decay depend on the token, as published. */
+/** Ranks of the LoRA matrices that make the token shift and the decay depend on the token, as published. */
 const extra = (embedding) => ({ mix: embedding < 4096 ? 32 : 64, decay: embedding < 4096 ? 64 : 128 });
 
 /** Names, types and dimensions of all tensors, innermost first, and how the f32 ones are filled: from .. to. */

@@ -71,7 +71,7 @@ describe('a GGUF file of RWKV-6', () => {
     );
   });
 
-  test('has the small matrices transposed by their strides', async () => {
+  test('has the LoRA matrices transposed by their strides', async () => {
     const { tensors: found } = await openTensorDirectory(writeOne('rwkv6', tensors));
     const strides = Object.fromEntries(
       found.map((tensor) => [tensor.name, tensor.type === 'packed' ? [] : tensor.strides]),

@@ -170,7 +170,7 @@ describe('a GGUF file with wrong tensors is refused:', () => {
     ['half a block', [ggufTensor('blk.0.time_mix_key.weight', [1, 16], 8, 0)]],
     ['rows in the middle of blocks', [ggufTensor('blk.0.time_mix_key.weight', [2, 16], 8, 0)]],
     ['heads that do not divide the channels', [ggufTensor('blk.0.time_mix_first.weight', [15], 0, 0)]],
-    ['a small matrix of one dimension', [ggufTensor('blk.0.time_mix_w1.weight', [16], 0, 0)]],
+    ['a LoRA matrix of one dimension', [ggufTensor('blk.0.time_mix_w1.weight', [16], 0, 0)]],
     [
       'four vectors for the token shift',
       [ggufTensor('blk.0.time_mix_lerp_fused.weight', [4, 1, 1, 4], 0, 0)],

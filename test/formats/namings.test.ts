@@ -62,7 +62,7 @@ describe("BlinkDL's names", () => {
     expect(await found(pth)).toEqual(expected(model));
   });
 
-  test('of RWKV-7 stay as they are where its matrices of low rank are square', async () => {
+  test('of RWKV-7 stay as they are where its LoRA matrices are square', async () => {
     const square = (name: string): boolean => /att\.[wavg][12]$/.test(name);
     const model = smallModelOf('7').map((tensor) => {
       const data = Float32Array.from({ length: 36 }, (_, index) => index);
@@ -216,7 +216,7 @@ describe('names of web-rwkv', () => {
     expect(await found(pth)).toEqual(expected(theirs));
   });
 
-  test('are none where matrices of low rank lie in both ways: nothing is turned', async () => {
+  test('are none where LoRA matrices lie in both ways: nothing is turned', async () => {
     const mixed = smallModelOf('7').map((tensor) =>
       tensor.name === 'blocks.1.att.a1' ? transposed(tensor) : tensor,
     );

@@ -161,7 +161,7 @@ describe('On a (simulated) GPU', () => {
   const others: Record<string, RandomModelShape> = {
     'one layer': { ...odd, layers: 1 },
     'values in the first layer that nothing reads': { ...odd, unusedValues: true },
-    'narrow matrices in f32': { ...odd, type: 'f32' },
+    'LoRA matrices in f32': { ...odd, type: 'f32' },
   };
   for (const [name, shape] of Object.entries(others)) {
     testOnGpu(`version 7 with ${name}`, async () => {

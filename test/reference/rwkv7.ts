@@ -40,19 +40,17 @@ export class Rwkv7 extends ReferenceModel {
     const [xr, xw, xk, xv, xa, xg] = ['r', 'w', 'k', 'v', 'a', 'g'].map(shifted) as Six;
     state.attX = x;
     const r = this.linear(`${name}.receptance`, xr);
-    const w = add(vector('w0'), this.#lowRank(`${name}.w`, xw, tanh)).map((d) =>
-      exp(-exp(-0.5) * sigmoid(d)),
-    );
+    const w = add(vector('w0'), this.#lora(`${name}.w`, xw, tanh)).map((d) => exp(-exp(-0.5) * sigmoid(d)));
     const k = this.linear(`${name}.key`, xk);
     const ownV = this.linear(`${name}.value`, xv);
-    const a = add(vector('a0'), this.#lowRank(`${name}.a`, xa, identity)).map(sigmoid);
-    const g = this.#lowRank(`${name}.g`, xg, sigmoid);
+    const a = add(vector('a0'), this.#lora(`${name}.a`, xa, identity)).map(sigmoid);
+    const g = this.#lora(`${name}.g`, xg, sigmoid);
 
     let v = ownV;
     if (layer === 0) {
       this.#firstValues = v;
     } else {
-      const amount = add(vector('v0'), this.#lowRank(`${name}.v`, xv, identity)).map(sigmoid);
+      const amount = add(vector('v0'), this.#lora(`${name}.v`, xv, identity)).map(sigmoid);
       v = lerp(ownV, this.#firstValues, amount);
     }
     const kk = this.#normalizedHeads(multiply(k, vector('k_k')));
@@ -107,7 +105,7 @@ export class Rwkv7 extends ReferenceModel {
   }
 
   /** activation(x W1) W2, with W1 [D, R] and W2 [R, D]. */
-  #lowRank(name: string, x: Float64Array, activation: Activation): Float64Array {
+  #lora(name: string, x: Float64Array, activation: Activation): Float64Array {
     const hidden = vecmat(x, this.tensor(`${name}1`)).map((value) => activation(value));
     return vecmat(hidden, this.tensor(`${name}2`));
   }

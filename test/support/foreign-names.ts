@@ -23,9 +23,9 @@ export function asFlashLinearAttention(tensors: readonly WritableTensor[]): Writ
     if (outside[tensor.name] !== undefined) return [{ ...tensor, name: outside[tensor.name]! }];
     // The first layer has no use for them.
     if (/^blocks\.0\.att\.v[012]$/.test(tensor.name)) return [];
-    const isLowRank = /^[wvag][012]$/.test(part);
-    const isMatrix = isLowRank && !part.endsWith('0');
-    const inner = isLowRank
+    const isLora = /^[wvag][012]$/.test(part);
+    const isMatrix = isLora && !part.endsWith('0');
+    const inner = isLora
       ? `${part[0]}_lora.lora.${lora[part[1]!]}`
       : module === 'att'
         ? (inAttention[part] ?? part)

@@ -14,7 +14,7 @@ interface GgufShape {
   headSize: number;
   feedForward: number;
   vocabulary: number;
-  /** Of the small matrices. */
+  /** Of the LoRA matrices. */
   rank: number;
 }
 
@@ -126,7 +126,7 @@ const layerNames: Readonly<Record<string, string>> = {
 export interface GgufModelOptions {
   /** Matrices have this type; everything else is f32. */
   matrices?: GgmlType;
-  /** The small matrices have this type. */
+  /** The LoRA matrices have this type. */
   small?: GgmlType;
   /** Halve what is added to the residual stream once more after so many layers; 0: never. */
   rescaleEvery?: number;

@@ -38,7 +38,7 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
     `${theirs}.weight`,
     { name: `${ours}.weight` },
   ]),
-  // The matrices of low rank are linear layers there, [out, in]; BlinkDL has them as [in, out].
+  // The LoRA matrices are linear layers there, [out, in]; BlinkDL has them as [in, out].
   ...['w', 'a', 'v', 'g'].flatMap((letter): [string, Place][] => [
     [`attn.${letter}_lora.lora.0.weight`, { name: `att.${letter}1`, form: transposed }],
     [`attn.${letter}_lora.lora.2.weight`, { name: `att.${letter}2`, form: transposed }],

@@ -3,7 +3,7 @@ import { transposed } from '../views';
 import type { Naming, Translation } from './naming';
 
 const matricesOfVersion6 = /\.(?:time_maa_w[12]|time_decay_w[12]|time_state)$/;
-const lowRankOfVersion7 = /\.att\.[wavg]([12])$/;
+const loraOfVersion7 = /\.att\.[wavg]([12])$/;
 
 const version5: Translation = (tensor) => {
   const name = tensor.name.replace(/\.time_first$/, '.time_faaaa');
@@ -16,15 +16,15 @@ const version6: Translation = (tensor) => {
 };
 
 const version7: Translation = (tensor) => {
-  const isTransposed = lowRankOfVersion7.test(tensor.name) || tensor.name.endsWith('.time_state');
+  const isTransposed = loraOfVersion7.test(tensor.name) || tensor.name.endsWith('.time_state');
   return [isTransposed ? transposed(tensor) : tensor];
 };
 
 /**
  * Of the `.st` files of web-rwkv and ai00, as their convert_safetensors.py writes them. RWKV-4 has BlinkDL's names
  * there. RWKV-5 has `time_first` beside a gate, where BlinkDL says `time_faaaa` (his `time_first` is older than gates,
- * and another number), RWKV-6 `time_mix_x` for `time_maa_x`. RWKV-7 has the same names, but its matrices of low rank
- * are transposed, as those of RWKV-6 are, and tuned states of all three.
+ * and another number), RWKV-6 `time_mix_x` for `time_maa_x`. RWKV-7 has the same names, but its LoRA matrices are
+ * transposed, as those of RWKV-6 are, and tuned states of all three.
  */
 export const webRwkv: Naming = ({ format, tensors }) => {
   if (format !== 'safetensors') return undefined;
@@ -35,18 +35,18 @@ export const webRwkv: Naming = ({ format, tensors }) => {
   return has('r_k') && areTransposed(tensors) ? version7 : undefined;
 };
 
-/** Whether the matrices of low rank are [out, in]. Square ones don't tell; where all are square, they are BlinkDL's. */
+/** Whether the LoRA matrices are [out, in]. Square ones don't tell; where all are square, they are BlinkDL's. */
 function areTransposed(tensors: readonly TensorEntry[]): boolean {
   const embedding = tensors.find(({ name }) => name === 'emb.weight')?.shape[1];
-  const lowRank = tensors.filter(({ shape: [rows, columns] }) => rows !== columns).filter(isLowRank);
-  return lowRank.length > 0 && lowRank.every((tensor) => tensor.shape[isInner(tensor) ? 1 : 0] === embedding);
+  const lora = tensors.filter(({ shape: [rows, columns] }) => rows !== columns).filter(isLora);
+  return lora.length > 0 && lora.every((tensor) => tensor.shape[isInner(tensor) ? 1 : 0] === embedding);
 }
 
-function isLowRank({ name, shape }: TensorEntry): boolean {
-  return lowRankOfVersion7.test(name) && shape.length === 2;
+function isLora({ name, shape }: TensorEntry): boolean {
+  return loraOfVersion7.test(name) && shape.length === 2;
 }
 
 /** Whether it is the first of the two, which comes from the embedding's width. */
 function isInner({ name }: Pick<StoredTensor, 'name'>): boolean {
-  return lowRankOfVersion7.exec(name)?.[1] === '1';
+  return loraOfVersion7.exec(name)?.[1] === '1';
 }

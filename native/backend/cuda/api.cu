@@ -130,13 +130,13 @@ int32_t put_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const Wkv
   });
 }
 
-int32_t put_narrow_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer,
-                          const WkvCudaNarrowMatrix* weights, WkvCudaFailure* failure) {
+int32_t put_lora_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const WkvCudaLoraMatrix* weights,
+                        WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(weights, "weights");
     require(weights->panels, "panels");
     model->step.forget_graphs();
-    model->weights.put_narrow_matrix(matrix, layer, *weights, on.stream);
+    model->weights.put_lora_matrix(matrix, layer, *weights, on.stream);
   });
 }
 
@@ -304,7 +304,7 @@ constexpr WkvCudaApi kApi{
     .destroy_model = destroy_model,
     .put_vector = put_vector,
     .put_matrix = put_matrix,
-    .put_narrow_matrix = put_narrow_matrix,
+    .put_lora_matrix = put_lora_matrix,
     .put_embedding = put_embedding,
     .create_page = create_page,
     .destroy_page = destroy_page,

@@ -117,8 +117,8 @@ enum WkvCudaMatrixName {
   WKV_CUDA_FFN_VALUE,
   WKV_CUDA_MATRICES
 };
-/* Narrow matrices, in pairs: [rank][channels] and [heads * head_size or channels][rank]. */
-enum WkvCudaNarrowName {
+/* LoRA matrices, in pairs: [rank][channels] and [heads * head_size or channels][rank]. */
+enum WkvCudaLoraName {
   WKV_CUDA_MIX_W_DOWN, /* RWKV-6, as are all mixes */
   WKV_CUDA_MIX_K_DOWN,
   WKV_CUDA_MIX_V_DOWN,
@@ -137,7 +137,7 @@ enum WkvCudaNarrowName {
   WKV_CUDA_VALUE_UP,
   WKV_CUDA_GATE_DOWN,
   WKV_CUDA_GATE_UP,
-  WKV_CUDA_NARROW_MATRICES
+  WKV_CUDA_LORA_MATRICES
 };
 /* Of numbers that are not quantized. */
 enum WkvCudaType { WKV_CUDA_F32 = 0, WKV_CUDA_F16 = 1, WKV_CUDA_BF16 = 2 };
@@ -152,7 +152,7 @@ struct WkvCudaMatrix {
 };
 
 /* Panels of native/kernels/gemm. */
-struct WkvCudaNarrowMatrix {
+struct WkvCudaLoraMatrix {
   const void* panels;
   uint64_t bytes; /* those of the panels, perhaps up to 63 more */
   int32_t type;   /* a WkvCudaType */
@@ -239,8 +239,8 @@ struct WkvCudaApi {
                         uint64_t count, struct WkvCudaFailure* failure);
   int32_t (*put_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
                         const struct WkvCudaMatrix* weights, struct WkvCudaFailure* failure);
-  int32_t (*put_narrow_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
-                               const struct WkvCudaNarrowMatrix* weights, struct WkvCudaFailure* failure);
+  int32_t (*put_lora_matrix)(struct WkvCudaModel* model, int32_t matrix, int32_t layer,
+                             const struct WkvCudaLoraMatrix* weights, struct WkvCudaFailure* failure);
   /* [vocabulary][channels], of a WkvCudaType */
   int32_t (*put_embedding)(struct WkvCudaModel* model, int32_t type, const void* numbers, uint64_t bytes,
                            struct WkvCudaFailure* failure);

@@ -78,10 +78,10 @@ void Call::multiply(std::initializer_list<Int8Product> products, int count) cons
   gemm_int8(arguments, stream);
 }
 
-GemmProduct Call::narrow_product(WkvCudaNarrowName name, int layer, const DeviceArray<float>& input,
-                                 const DeviceArray<float>& output, GemmEpilogue epilogue, const float* bias,
-                                 const float* towards) const {
-  const NarrowMatrix& matrix = weights.narrow_matrix(name, layer);
+GemmProduct Call::lora_product(WkvCudaLoraName name, int layer, const DeviceArray<float>& input,
+                               const DeviceArray<float>& output, GemmEpilogue epilogue, const float* bias,
+                               const float* towards) const {
+  const LoraMatrix& matrix = weights.lora_matrix(name, layer);
   return {.panels = matrix.panels.data(),
           .type = matrix.type,
           .x = input.data(),

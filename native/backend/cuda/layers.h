@@ -65,9 +65,9 @@ struct Call {
   void multiply(std::initializer_list<Int8Product> products) const { multiply(products, tokens); }
 
   // `towards` is of GemmEpilogue::kBiasMoveTowards; the bias of those that have one.
-  GemmProduct narrow_product(WkvCudaNarrowName matrix, int layer, const DeviceArray<float>& input,
-                             const DeviceArray<float>& output, GemmEpilogue epilogue,
-                             const float* bias = nullptr, const float* towards = nullptr) const;
+  GemmProduct lora_product(WkvCudaLoraName matrix, int layer, const DeviceArray<float>& input,
+                           const DeviceArray<float>& output, GemmEpilogue epilogue,
+                           const float* bias = nullptr, const float* towards = nullptr) const;
   void multiply(std::initializer_list<GemmProduct> products) const;
 
   // x += sigmoid(R xr) * (V relu(K xk)^2), without the gate in RWKV-7.

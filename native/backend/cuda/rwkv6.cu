@@ -9,7 +9,7 @@ namespace wkv::cuda {
 
 namespace {
 
-// In the order of the names of the narrow matrices.
+// In the order of the names of the LoRA matrices.
 constexpr std::size_t kMixes = 5;
 constexpr std::size_t kW = 0;
 constexpr std::size_t kK = 1;
@@ -44,11 +44,10 @@ class Rwkv6 final : public TimeMixing {
                    call.product(WKV_CUDA_ATT_KEY, layer, b.mixed[kK - 1], mixing_.k),
                    call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[kV - 1], mixing_.v),
                    call.product(WKV_CUDA_ATT_GATE, layer, b.mixed[kG - 1], mixing_.g)});
+    call.multiply({call.lora_product(WKV_CUDA_DECAY_DOWN, layer, mixed_w_, low_decay_, GemmEpilogue::kTanh)});
     call.multiply(
-        {call.narrow_product(WKV_CUDA_DECAY_DOWN, layer, mixed_w_, low_decay_, GemmEpilogue::kTanh)});
-    call.multiply(
-        {call.narrow_product(WKV_CUDA_DECAY_UP, layer, low_decay_, forget_, GemmEpilogue::kBiasForgetV6,
-                             call.weights.vector(WKV_CUDA_ATT_DECAY, layer))});
+        {call.lora_product(WKV_CUDA_DECAY_UP, layer, low_decay_, forget_, GemmEpilogue::kBiasForgetV6,
+                           call.weights.vector(WKV_CUDA_ATT_DECAY, layer))});
     mixing_.put(call, layer, forget_.data(), attention_channels(call.shape));
   }
 
@@ -71,12 +70,12 @@ class Rwkv6 final : public TimeMixing {
     mix_quantize(first, call.stream);
 
     const auto down = [&](std::size_t mix) {
-      return call.narrow_product(static_cast<WkvCudaNarrowName>(WKV_CUDA_MIX_W_DOWN + mix), layer, shifted_,
-                                 low_[mix], GemmEpilogue::kTanh);
+      return call.lora_product(static_cast<WkvCudaLoraName>(WKV_CUDA_MIX_W_DOWN + mix), layer, shifted_,
+                               low_[mix], GemmEpilogue::kTanh);
     };
     const auto up = [&](std::size_t mix) {
-      return call.narrow_product(static_cast<WkvCudaNarrowName>(WKV_CUDA_MIX_W_UP + mix), layer, low_[mix],
-                                 of_token_[mix], GemmEpilogue::kStore);
+      return call.lora_product(static_cast<WkvCudaLoraName>(WKV_CUDA_MIX_W_UP + mix), layer, low_[mix],
+                               of_token_[mix], GemmEpilogue::kStore);
     };
     call.multiply({down(kW), down(kK), down(kV), down(kR), down(kG)});
     call.multiply({up(kW), up(kK), up(kV), up(kR), up(kG)});

@@ -68,7 +68,7 @@ class Rwkv7 final : public TimeMixing {
     mix_quantize(mixes, call.stream);
   }
 
-  // Everything that the recurrence takes: r, k, v, and forget, a and g through their narrow matrices.
+  // Everything that the recurrence takes: r, k, v, and forget, a and g through their LoRA matrices.
   void project(const Call& call, const DeviceArray<float>& v, int layer) const {
     const LayerBuffers& b = call.b;
     call.multiply({call.product(WKV_CUDA_ATT_RECEPTANCE, layer, b.mixed[0], r_),
@@ -76,16 +76,16 @@ class Rwkv7 final : public TimeMixing {
                    call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[2], v)});
     const auto bias = [&](WkvCudaVector name) { return call.weights.vector(name, layer); };
     const GemmProduct down_w =
-        call.narrow_product(WKV_CUDA_DECAY_DOWN, layer, mixed_w_, low_w_, GemmEpilogue::kTanh);
+        call.lora_product(WKV_CUDA_DECAY_DOWN, layer, mixed_w_, low_w_, GemmEpilogue::kTanh);
     const GemmProduct down_a =
-        call.narrow_product(WKV_CUDA_RATE_DOWN, layer, mixed_a_, low_a_, GemmEpilogue::kStore);
+        call.lora_product(WKV_CUDA_RATE_DOWN, layer, mixed_a_, low_a_, GemmEpilogue::kStore);
     const GemmProduct down_g =
-        call.narrow_product(WKV_CUDA_GATE_DOWN, layer, mixed_g_, low_g_, GemmEpilogue::kSigmoid);
-    const GemmProduct up_w = call.narrow_product(WKV_CUDA_DECAY_UP, layer, low_w_, forget_,
-                                                 GemmEpilogue::kBiasForgetV7, bias(WKV_CUDA_ATT_DECAY));
-    const GemmProduct up_a = call.narrow_product(WKV_CUDA_RATE_UP, layer, low_a_, a_,
-                                                 GemmEpilogue::kBiasSigmoid, bias(WKV_CUDA_ATT_RATE));
-    const GemmProduct up_g = call.narrow_product(WKV_CUDA_GATE_UP, layer, low_g_, g_, GemmEpilogue::kStore);
+        call.lora_product(WKV_CUDA_GATE_DOWN, layer, mixed_g_, low_g_, GemmEpilogue::kSigmoid);
+    const GemmProduct up_w = call.lora_product(WKV_CUDA_DECAY_UP, layer, low_w_, forget_,
+                                               GemmEpilogue::kBiasForgetV7, bias(WKV_CUDA_ATT_DECAY));
+    const GemmProduct up_a = call.lora_product(WKV_CUDA_RATE_UP, layer, low_a_, a_,
+                                               GemmEpilogue::kBiasSigmoid, bias(WKV_CUDA_ATT_RATE));
+    const GemmProduct up_g = call.lora_product(WKV_CUDA_GATE_UP, layer, low_g_, g_, GemmEpilogue::kStore);
     // The first layer's value is everyone's.
     if (layer == 0) {
       call.multiply({down_w, down_a, down_g});
@@ -93,10 +93,10 @@ class Rwkv7 final : public TimeMixing {
       return;
     }
     call.multiply({down_w, down_a, down_g,
-                   call.narrow_product(WKV_CUDA_VALUE_DOWN, layer, mixed_v_, low_v_, GemmEpilogue::kStore)});
+                   call.lora_product(WKV_CUDA_VALUE_DOWN, layer, mixed_v_, low_v_, GemmEpilogue::kStore)});
     call.multiply({up_w, up_a, up_g,
-                   call.narrow_product(WKV_CUDA_VALUE_UP, layer, low_v_, v, GemmEpilogue::kBiasMoveTowards,
-                                       bias(WKV_CUDA_ATT_FIRST), first_v_.data())});
+                   call.lora_product(WKV_CUDA_VALUE_UP, layer, low_v_, v, GemmEpilogue::kBiasMoveTowards,
+                                     bias(WKV_CUDA_ATT_FIRST), first_v_.data())});
   }
 
   void recurrence(const Call& call, const DeviceArray<float>& v, int layer) const {

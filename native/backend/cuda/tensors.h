@@ -96,7 +96,7 @@ inline Form form_of(const WkvCudaShape& shape, WkvCudaMatrixName name) {
   }
 }
 
-inline Form form_of(const WkvCudaShape& shape, WkvCudaNarrowName name, int layer) {
+inline Form form_of(const WkvCudaShape& shape, WkvCudaLoraName name, int layer) {
   const auto down = [&](int rank) { return Form{rank, shape.channels}; };
   const auto up = [&](int rank, int channels) { return rank == 0 ? Form{} : Form{channels, rank}; };
   const int attention = attention_channels(shape);

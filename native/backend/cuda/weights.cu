@@ -86,8 +86,8 @@ const WeightMatrix& Weights::matrix(WkvCudaMatrixName name, int layer) const {
   return layer_of(is_of_layer(name), layer).matrices[static_cast<std::size_t>(name)];
 }
 
-const NarrowMatrix& Weights::narrow_matrix(WkvCudaNarrowName name, int layer) const {
-  return layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(name)];
+const LoraMatrix& Weights::lora_matrix(WkvCudaLoraName name, int layer) const {
+  return layers_[static_cast<std::size_t>(layer)].lora_matrices[static_cast<std::size_t>(name)];
 }
 
 void Weights::put_vector(int vector, int layer, const float* numbers, std::uint64_t count,
@@ -116,18 +116,17 @@ void Weights::put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, co
       upload_matrix(name, weights, stream);
 }
 
-void Weights::put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights,
-                                const Stream& stream) {
-  require_name("narrow matrix", matrix, WKV_CUDA_NARROW_MATRICES);
+void Weights::put_lora_matrix(int matrix, int layer, const WkvCudaLoraMatrix& weights, const Stream& stream) {
+  require_name("LoRA matrix", matrix, WKV_CUDA_LORA_MATRICES);
   require_layer(layer, true, shape_.layers);
-  const Form form = form_of(shape_, static_cast<WkvCudaNarrowName>(matrix), layer);
-  if (!form.exists()) refuse_name("narrow matrix", matrix, layer);
-  const std::string name = "the narrow matrix " + std::to_string(matrix);
+  const Form form = form_of(shape_, static_cast<WkvCudaLoraName>(matrix), layer);
+  if (!form.exists()) refuse_name("LoRA matrix", matrix, layer);
+  const std::string name = "the LoRA matrix " + std::to_string(matrix);
   require_form(name, form, weights.rows, weights.columns);
   const std::size_t bytes =
       round_up(form.rows, kPanelRows) * round_up(form.columns, kPanelColumns) * bytes_of_type(weights.type);
   require_bytes(name, weights.bytes, bytes);
-  layers_[static_cast<std::size_t>(layer)].narrow_matrices[static_cast<std::size_t>(matrix)] = {
+  layers_[static_cast<std::size_t>(layer)].lora_matrices[static_cast<std::size_t>(matrix)] = {
       .rows = form.rows,
       .columns = form.columns,
       .type = static_cast<ElementType>(weights.type),
@@ -160,10 +159,10 @@ void Weights::require_complete() const {
       const auto name = static_cast<WkvCudaMatrixName>(i);
       require(!form_of(shape_, name).exists() || matrix(name, layer).panels.data() != nullptr, "matrix", i);
     }
-    for (int i = 0; i < WKV_CUDA_NARROW_MATRICES; ++i) {
-      const auto name = static_cast<WkvCudaNarrowName>(i);
-      require(!form_of(shape_, name, layer).exists() || narrow_matrix(name, layer).panels.data() != nullptr,
-              "narrow matrix", i);
+    for (int i = 0; i < WKV_CUDA_LORA_MATRICES; ++i) {
+      const auto name = static_cast<WkvCudaLoraName>(i);
+      require(!form_of(shape_, name, layer).exists() || lora_matrix(name, layer).panels.data() != nullptr,
+              "LoRA matrix", i);
     }
   }
 }

@@ -24,7 +24,7 @@ struct WeightMatrix {
 WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream);
 
 // In f32, f16 or bf16, in the panels of kernels/gemm.
-struct NarrowMatrix {
+struct LoraMatrix {
   int rows = 0;
   int columns = 0;
   ElementType type = ElementType::kF32;
@@ -38,7 +38,7 @@ class Weights {
 
   void put_vector(int vector, int layer, const float* numbers, std::uint64_t count, const Stream& stream);
   void put_matrix(int matrix, int layer, const WkvCudaMatrix& weights, const Stream& stream);
-  void put_narrow_matrix(int matrix, int layer, const WkvCudaNarrowMatrix& weights, const Stream& stream);
+  void put_lora_matrix(int matrix, int layer, const WkvCudaLoraMatrix& weights, const Stream& stream);
   void put_embedding(int type, const void* numbers, std::uint64_t bytes, const Stream& stream);
 
   // Throws Failed unless everything has been put.
@@ -49,7 +49,7 @@ class Weights {
     return {vector(weight, layer), vector(static_cast<WkvCudaVector>(weight + 1), layer)};
   }
   const WeightMatrix& matrix(WkvCudaMatrixName name, int layer = 0) const;
-  const NarrowMatrix& narrow_matrix(WkvCudaNarrowName name, int layer) const;
+  const LoraMatrix& lora_matrix(WkvCudaLoraName name, int layer) const;
   const void* embedding() const { return embedding_.data(); }
   ElementType embedding_type() const { return embedding_type_; }
 
@@ -57,7 +57,7 @@ class Weights {
   struct Layer {
     std::array<DeviceArray<float>, WKV_CUDA_VECTORS> vectors;
     std::array<WeightMatrix, WKV_CUDA_MATRICES> matrices;
-    std::array<NarrowMatrix, WKV_CUDA_NARROW_MATRICES> narrow_matrices;
+    std::array<LoraMatrix, WKV_CUDA_LORA_MATRICES> lora_matrices;
   };
 
   const Layer& layer_of(bool of_layer, int layer) const;

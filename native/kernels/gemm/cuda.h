@@ -1,6 +1,6 @@
 #pragma once
 
-// Products of the narrow matrices of RWKV-6 and RWKV-7 with activations, and what follows them number by
+// Products of the LoRA matrices of RWKV-6 and RWKV-7 with activations, and what follows them number by
 // number, with the bits of the CPU's kernels: sums in the order of gemm.h, which does not depend on how many
 // other tokens there are.
 

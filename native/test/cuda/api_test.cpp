@@ -229,7 +229,7 @@ TEST_SUITE("CUDA library") {
           }).code == WKV_CUDA_UNSUPPORTED);
   }
 
-  TEST_CASE("refuses tensors that an architecture does not have, and narrow matrices that do not fit") {
+  TEST_CASE("refuses tensors that an architecture does not have, and LoRA matrices that do not fit") {
     WkvCudaShape shape = kShape;
     shape.architecture = WKV_CUDA_RWKV6;
     shape.layers = 2;
@@ -245,8 +245,8 @@ TEST_SUITE("CUDA library") {
     CHECK(std::string(failure.text) ==
           "such a model has no vector " + std::to_string(WKV_CUDA_ATT_R_K) + " in layer 1");
     const auto put = [&](int name, int layer, int type, int rows, int columns, std::uint64_t bytes) {
-      const WkvCudaNarrowMatrix matrix{numbers.data(), bytes, type, rows, columns};
-      return api().put_narrow_matrix(model.get(), name, layer, &matrix, &failure);
+      const WkvCudaLoraMatrix matrix{numbers.data(), bytes, type, rows, columns};
+      return api().put_lora_matrix(model.get(), name, layer, &matrix, &failure);
     };
     // Panels of 4 rows and 16 columns: of 5 x 20 they are 8 x 32.
     CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_OK);
@@ -257,15 +257,14 @@ TEST_SUITE("CUDA library") {
     CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, 3, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
     CHECK(std::string(failure.text) == "there is no type 3");
     CHECK(put(WKV_CUDA_MIX_K_DOWN, 0, WKV_CUDA_F32, 6, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
-    CHECK(std::string(failure.text) == "the narrow matrix 1 is 6 x 20, not 5 x 20");
+    CHECK(std::string(failure.text) == "the LoRA matrix 1 is 6 x 20, not 5 x 20");
     CHECK(put(WKV_CUDA_MIX_K_DOWN, 2, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
     CHECK(put(WKV_CUDA_RATE_DOWN, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
     CHECK(std::string(failure.text) ==
-          "such a model has no narrow matrix " + std::to_string(WKV_CUDA_RATE_DOWN) + " in layer 0");
+          "such a model has no LoRA matrix " + std::to_string(WKV_CUDA_RATE_DOWN) + " in layer 0");
     CHECK(put(-1, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
-    CHECK(put(WKV_CUDA_NARROW_MATRICES, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
-    CHECK(api().put_narrow_matrix(model.get(), WKV_CUDA_MIX_K_DOWN, 0, nullptr, &failure) ==
-          WKV_CUDA_ARGUMENT);
+    CHECK(put(WKV_CUDA_LORA_MATRICES, 0, WKV_CUDA_F32, 5, 20, 8 * 32 * 4) == WKV_CUDA_ARGUMENT);
+    CHECK(api().put_lora_matrix(model.get(), WKV_CUDA_MIX_K_DOWN, 0, nullptr, &failure) == WKV_CUDA_ARGUMENT);
   }
 
   TEST_CASE("refuses tensors that do not fit, and steps before all are there") {

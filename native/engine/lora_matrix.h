@@ -6,15 +6,15 @@
 
 namespace wkv {
 
-// The narrow matrices of RWKV-6 and RWKV-7 that compute decays, mixes and gates ("LoRA"). They are never
+// The LoRA matrices, of low rank, by which RWKV-6 and RWKV-7 compute decays, mixes and gates. They are never
 // quantized: little is gained, and much depends on them. Files have them the other way round, [inputs,
 // outputs], and some have several in one tensor: [inputs, parts * outputs] or [parts, inputs, outputs].
-struct SmallMatrix {
+struct LoraMatrix {
   // How the parts lie in the tensor.
   enum class Parts : unsigned char { kSideBySide, kOneAfterAnother };
 
-  SmallMatrix() = default;
-  SmallMatrix(int input_count, int output_count, int part_count = 1, Parts order = Parts::kSideBySide)
+  LoraMatrix() = default;
+  LoraMatrix(int input_count, int output_count, int part_count = 1, Parts order = Parts::kSideBySide)
       : inputs(input_count), outputs(output_count), count(part_count), parts_order(order) {}
 
   // Bytes that the parts take.

@@ -1,4 +1,4 @@
-#include "engine/small_matrix.h"
+#include "engine/lora_matrix.h"
 
 #include <cstring>
 
@@ -19,7 +19,7 @@ void store(StoredType type, float number, unsigned char* place) {
 
 }  // namespace
 
-void SmallMatrix::pack() {
+void LoraMatrix::pack() {
   const StoredType type = stored_type_of(precision);
   for (int part = 0; part < count; ++part) {
     Matrix matrix(precision, outputs, inputs);

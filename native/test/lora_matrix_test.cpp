@@ -3,13 +3,13 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/small_matrix.h"
+#include "engine/lora_matrix.h"
 #include "kernels/simd/half.h"
 
+using wkv::LoraMatrix;
 using wkv::Matrix;
 using wkv::Precision;
-using wkv::SmallMatrix;
-using Parts = wkv::SmallMatrix::Parts;
+using Parts = wkv::LoraMatrix::Parts;
 
 namespace {
 
@@ -27,7 +27,7 @@ float element(const Matrix& matrix, int row, int column) {
 
 }  // namespace
 
-TEST_SUITE("small matrix") {
+TEST_SUITE("LoRA matrix") {
   TEST_CASE("each part is turned round, wherever it lies in the tensor") {
     // Larger than a panel in both directions; element (part, input, output) is a number that every type has.
     constexpr int kInputs = 19;
@@ -38,30 +38,30 @@ TEST_SUITE("small matrix") {
     };
     for (const Parts order : {Parts::kSideBySide, Parts::kOneAfterAnother}) {
       for (const Precision precision : {Precision::kF32, Precision::kF16, Precision::kBf16}) {
-        SmallMatrix small(kInputs, kOutputs, kParts, order);
-        small.precision = precision;
+        LoraMatrix lora(kInputs, kOutputs, kParts, order);
+        lora.precision = precision;
         if (order == Parts::kSideBySide) {
           for (int input = 0; input < kInputs; ++input) {
             for (int part = 0; part < kParts; ++part) {
               for (int output = 0; output < kOutputs; ++output)
-                small.numbers.push_back(number(part, input, output));
+                lora.numbers.push_back(number(part, input, output));
             }
           }
         } else {
           for (int part = 0; part < kParts; ++part) {
             for (int input = 0; input < kInputs; ++input) {
               for (int output = 0; output < kOutputs; ++output)
-                small.numbers.push_back(number(part, input, output));
+                lora.numbers.push_back(number(part, input, output));
             }
           }
         }
-        const std::size_t bytes = small.size_in_bytes();
-        small.pack();
-        CHECK(small.numbers.empty());
-        REQUIRE(small.parts.size() == kParts);
+        const std::size_t bytes = lora.size_in_bytes();
+        lora.pack();
+        CHECK(lora.numbers.empty());
+        REQUIRE(lora.parts.size() == kParts);
         std::size_t taken = 0;
         for (int part = 0; part < kParts; ++part) {
-          const Matrix& matrix = small.parts[static_cast<std::size_t>(part)];
+          const Matrix& matrix = lora.parts[static_cast<std::size_t>(part)];
           CHECK((matrix.rows == kOutputs && matrix.columns == kInputs && matrix.precision == precision));
           taken += matrix.data.size();
           for (int input = 0; input < kInputs; ++input) {
