@@ -44,8 +44,8 @@ interface Start {
   random: NativeRandom;
   user: string;
   prompt: Uint32Array;
-  /** Whether the session has taken the prompt in. */
-  taken: boolean;
+  /** Whether the session has evaluated the prompt. */
+  evaluated: boolean;
 }
 
 /** Makes a reply, with options whose signal ends it. */
@@ -54,7 +54,7 @@ type ReplyParts = (options: CheckedOptions) => AsyncGenerator<ChatPart, ChatPart
 /**
  * A conversation: a session whose text is written as a {@link Template} says. The session's state is at all times
  * the one after the conversation so far; a reply ends with its last delivered byte, and what separates it from the next
- * turn is taken in with that. So going on never reads the conversation so far again, however long it is.
+ * turn is evaluated with that. So going on never reads the conversation so far again, however long it is.
  */
 export class Chat {
   readonly #session: Session;
@@ -91,7 +91,7 @@ export class Chat {
     return messagesOf(system, [...exchanges, ...this.#history.turns]);
   }
 
-  /** The last exchange that the session has taken in since the beginning, with its tokens. @internal */
+  /** The last exchange that the session has evaluated since the beginning, with its tokens. @internal */
   get lastTurn(): Turn | undefined {
     return this.#history.turns.at(-1);
   }
@@ -101,7 +101,7 @@ export class Chat {
    * `session.generate`; `stop` is the template's by default. They are checked at the call, work begins at the first
    * `next()`. Whatever in the text would look like the end of a turn is taken out.
    *
-   * If the text could not be taken in (an abort, an error), the conversation is as it was. A reply that is left
+   * If the text could not be evaluated (an abort, an error), the conversation is as it was. A reply that is left
    * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are
    * `ERR_WKV_BUSY`.
    *
@@ -141,7 +141,7 @@ export class Chat {
   /**
    * Takes the last exchange back: the session's state is exactly the one before it, random numbers and counts of
    * penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
-   * taken in again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
+   * evaluated again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
    * the conversation is as it was.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
@@ -228,7 +228,7 @@ export class Chat {
     const before =
       turns.length === 0 ? beginningText(this.#template, this.#beginning) : this.#template.separator;
     const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
-    const start = { before: state, random, user, prompt, taken: false };
+    const start = { before: state, random, user, prompt, evaluated: false };
     return yield* this.#reply(start, this.#history, options);
   }
 
@@ -239,15 +239,16 @@ export class Chat {
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
     await this.#session.restore(before, options.signal);
     const { user, prompt, random } = last;
-    const start = { before, random, user, prompt, taken: false };
+    const start = { before, random, user, prompt, evaluated: false };
     try {
       return yield* this.#reply(start, withoutLastTurn(history), options);
     } finally {
-      if (!start.taken && !this.#session.generationAccess().isDisposed()) await this.#session.restore(after);
+      if (!start.evaluated && !this.#session.generationAccess().isDisposed())
+        await this.#session.restore(after);
     }
   }
 
-  /** A reply; the exchange becomes the last one of `history` as soon as the session has taken its prompt in. */
+  /** A reply; the exchange becomes the last one of `history` as soon as the session has evaluated its prompt. */
   async *#reply(
     start: Start,
     history: History,
@@ -257,7 +258,7 @@ export class Chat {
     const { signal } = options;
     const reply = new Reply(this.#template);
     const generation = this.#session.generateChecked(prompt, options, () => {
-      start.taken = true;
+      start.evaluated = true;
     });
     // The session is free again even if nobody asks for another part.
     const isOver = onAbort(signal, () => {
@@ -270,7 +271,7 @@ export class Chat {
       throw error;
     } finally {
       isOver();
-      if (start.taken) {
+      if (start.evaluated) {
         const follows = before.tokens === history.turns.at(-1)?.end;
         const content = reply.content();
         const turn: Turn = {

@@ -4,7 +4,7 @@ import type { NativeDrawn } from './native';
 import { abortSignal, checkOptions, integer, oneOf, seed as checkSeed, wrongType } from './options';
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
 import { stopBytes, StopStrings } from './generation/stop-strings';
-import { TakenIn, type GenerationAccess } from './generation/taken-in';
+import { EvaluatedTokens, type GenerationAccess } from './generation/evaluated-tokens';
 import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
 
@@ -18,7 +18,7 @@ export interface GenerateOptions extends SamplingOptions {
    */
   stop?: string | readonly string[] | undefined;
   /**
-   * Tokens that end the generation; they are neither delivered nor taken in. By default the tokenizer's end of
+   * Tokens that end the generation; they are neither delivered nor evaluated. By default the tokenizer's end of
    * text, or nothing where there is no tokenizer.
    */
   stopTokens?: readonly number[] | Uint32Array | undefined;
@@ -27,7 +27,7 @@ export interface GenerateOptions extends SamplingOptions {
   /** Reports the log-probability of each token and of so many of the most probable ones, 0 (the default) to 1000. */
   logprobs?: number | undefined;
   /**
-   * Ends the generation, which then rejects with the signal's reason. As long as the prompt has not been taken in, the
+   * Ends the generation, which then rejects with the signal's reason. As long as the prompt has not been evaluated, the
    * session is as it was before the call; afterwards it is in the state after the text that was delivered.
    */
   signal?: AbortSignal | undefined;
@@ -37,7 +37,7 @@ export interface GenerateOptions extends SamplingOptions {
 export type FinishReason = 'stop' | 'endOfText' | 'length';
 
 export interface Usage {
-  /** Tokens of the prompt; in a chat, of all that was taken in before the reply. */
+  /** Tokens of the prompt; in a chat, of all that was evaluated before the reply. */
   promptTokens: number;
   /** Tokens that were drawn, without the one that ended the text. */
   completionTokens: number;
@@ -60,7 +60,7 @@ export interface GeneratedPart {
   /**
    * The tokens that the text so far is complete with. Where a stop string began inside a token, the last part has the
    * encoding of what was delivered of that token, if the tokenizer can encode it. So all parts' tokens are what the
-   * session has taken in.
+   * session has evaluated.
    */
   tokens: number[];
   /** Of those of `tokens` that were drawn. */
@@ -75,7 +75,7 @@ export interface GeneratedPart {
 export interface Completion {
   /** All that was generated, without the stop string that ended it. */
   text: string;
-  /** What the session has taken in for it; see {@link GeneratedPart.tokens}. */
+  /** What the session has evaluated for it; see {@link GeneratedPart.tokens}. */
   tokens: number[];
   /** Of those of `tokens` that were drawn, where the option `logprobs` is not 0. */
   logprobs?: TokenLogprobs[];
@@ -146,7 +146,7 @@ function stopStrings(name: string, value: unknown): Uint8Array[] {
  * Evaluates the prompt, then draws, delivers and evaluates token by token. Returns the last part instead of yielding
  * it. However it ends, the session is then in the state after the text that was delivered, sampler included.
  *
- * @param onPrompt called when the prompt has been taken in
+ * @param onPrompt called when the prompt has been evaluated
  */
 export async function* generate(
   session: GenerationAccess,
@@ -165,7 +165,7 @@ export async function* generate(
 
   const stopSearch = new StopStrings(stops);
   const text = new Delivery<NativeDrawn>(stopSearch);
-  const taken = new TakenIn(session, text, stopSearch.longest);
+  const evaluated = new EvaluatedTokens(session, text, stopSearch.longest);
   const usage = { promptTokens: tokens.length, completionTokens: 0 };
   const part = ({ text: delivered, tokens: complete }: Delivered<NativeDrawn>): GeneratedPart => ({
     text: tokenizer === undefined ? '' : delivered,
@@ -176,7 +176,7 @@ export async function* generate(
     finishReason: FinishReason,
     delivered: Delivered<NativeDrawn>,
   ): Promise<GeneratedPart> => {
-    const rest = await taken.settle();
+    const rest = await evaluated.settle();
     const last = part(delivered);
     return { ...last, tokens: [...last.tokens, ...rest], finishReason, usage: { ...usage } };
   };
@@ -189,18 +189,18 @@ export async function* generate(
         return await end(token === tokenizer?.endOfText ? 'endOfText' : 'stop', text.flush());
       }
       usage.completionTokens += 1;
-      const stopped = taken.push(token, drawn);
+      const stopped = evaluated.push(token, drawn);
       if (stopped) return await end('stop', stopped);
       if (usage.completionTokens === maxTokens) return await end('length', text.flush());
       const delivered = text.take();
       if (delivered.text !== '' || delivered.tokens.length > 0) yield part(delivered);
       signal?.throwIfAborted();
       // Not called off on the way: most of these tokens have been delivered.
-      drawn = await taken.takeIn();
+      drawn = await evaluated.evaluate();
       signal?.throwIfAborted();
     }
   } finally {
-    if (!session.isDisposed()) await taken.settle();
+    if (!session.isDisposed()) await evaluated.settle();
   }
 }
 

@@ -23,7 +23,7 @@ import {
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
 import { SerialQueue, type Queued } from './serial-queue';
 import { State } from './state';
-import type { GenerationAccess } from './generation/taken-in';
+import type { GenerationAccess } from './generation/evaluated-tokens';
 import { copyTokens } from './token-ids';
 import { Tokenizer } from './tokenizer';
 import { beginAfterThisTurn } from './turn';
@@ -102,7 +102,7 @@ export class Session {
   }
 
   /**
-   * Takes the input in, and returns logits. All or nothing: if it fails or is aborted, the session is as it was.
+   * Evaluates the input, and returns logits. All or nothing: if it fails or is aborted, the session is as it was.
    * Nothing is put in front of the input; of an empty one, it returns the last logits again.
    *
    * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text without a tokenizer; `ERR_WKV_STATE` for
@@ -133,7 +133,7 @@ export class Session {
   }
 
   /**
-   * Takes the tokens in, and returns the natural logarithm of the probability of each, given all before it: a
+   * Evaluates the tokens, and returns the natural logarithm of the probability of each, given all before it: a
    * Float32Array [tokens]. In a session that has seen nothing the first has none: its value is NaN.
    *
    * @throws as {@link Session.evaluate}
@@ -166,8 +166,8 @@ export class Session {
   }
 
   /**
-   * {@link Session.generate} with options that are checked already. `onPrompt` is called when the prompt has been taken
-   * in. @internal
+   * {@link Session.generate} with options that are checked already. `onPrompt` is called when the prompt has been
+   * evaluated. @internal
    */
   generateChecked(
     tokens: Uint32Array | Promise<Uint32Array>,
@@ -330,7 +330,7 @@ export class Session {
     });
     try {
       const pack = evaluation.pack === true && this.#model.packsStates;
-      // These may fail when the tokens have been taken in: the draw after a prompt, and packing after a call.
+      // These may fail when the tokens have been evaluated: the draw after a prompt, and packing after a call.
       const mayFail = evaluation.generated !== true && (evaluation.draw === true || pack);
       const abandonable = signal !== undefined || evaluation.tokens.length > 1 || mayFail;
       const pending = native.evaluate({

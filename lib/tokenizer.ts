@@ -26,7 +26,7 @@ export interface TokenizerLike {
   /**
    * The ids of a text, all below `size`; ids that the model does not have are `ERR_WKV_TOKEN`. A session calls it with
    * each text that it is given, and throws or rejects with what it throws. It is called with bytes where a generation
-   * ended inside a token, with those that were delivered of it: if it throws, they are not taken in.
+   * ended inside a token, with those that were delivered of it: if it throws, they are not evaluated.
    */
   encode(text: string | Uint8Array): Uint32Array;
   /**

@@ -19,7 +19,7 @@ export interface ChatOptions {
   /** What the model is to be, or to know. */
   system?: string | undefined;
   /**
-   * How the conversation began: perhaps a message of the system, then user and assistant by turns. It is taken in with
+   * How the conversation began: perhaps a message of the system, then user and assistant by turns. It is evaluated with
    * the first `send`. It is cleaned like everything else: whatever would look like the end of a turn is taken out.
    */
   messages?: readonly ChatMessage[] | undefined;

@@ -13,9 +13,9 @@ interface Counting extends Pick<Drawing, 'penaltyDecay' | 'penaltyExempt'> {
 
 /** An exchange, and everything that brings a session from the state before it to the state after it. */
 export interface Turn extends Exchange {
-  /** What was taken in before the reply. */
+  /** What was evaluated before the reply. */
   readonly prompt: Uint32Array;
-  /** What was taken in of the reply. */
+  /** What was evaluated of the reply. */
   readonly tokens: Uint32Array;
   /** The session's random numbers before the turn. */
   readonly random: NativeRandom;
@@ -81,7 +81,7 @@ export async function withStateBefore(
   try {
     let previous: Turn | undefined;
     for (const turn of turns.slice(first)) {
-      if (previous !== undefined) await takeInAgain(session, previous, signal);
+      if (previous !== undefined) await evaluateAgain(session, previous, signal);
       session.generationAccess().native().setRandom(turn.random.seed, turn.random.draws);
       recent.push((await session.snapshot()).state);
       if (recent.length > keptStates) recent.shift();
@@ -96,7 +96,7 @@ export async function withStateBefore(
 }
 
 /** Brings a session that is in the state before a turn to the state after it, except for its random numbers. */
-async function takeInAgain(
+async function evaluateAgain(
   session: Session,
   { prompt, tokens, counting }: Turn,
   signal: AbortSignal | undefined,

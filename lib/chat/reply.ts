@@ -23,7 +23,7 @@ export class Reply {
   #logprobs: TokenLogprobs[] = [];
   #thinking = '';
   #text = '';
-  readonly #taken: number[] = [];
+  readonly #evaluated: number[] = [];
 
   constructor(template: Template) {
     this.#reader = new ReplyReader(template);
@@ -32,7 +32,7 @@ export class Reply {
   /** The parts of the reply, of those of its generation. Returns the last one instead of yielding it. */
   async *read(generation: AsyncIterable<GeneratedPart>): AsyncGenerator<ChatPart, ChatPart, undefined> {
     for await (const part of generation) {
-      for (const token of part.tokens) this.#taken.push(token);
+      for (const token of part.tokens) this.#evaluated.push(token);
       const piece = this.#add(this.#reader.push(part.text));
       if (part.finishReason !== undefined)
         return this.#part(part, joined(piece, this.#add(this.#reader.end())));
@@ -43,10 +43,10 @@ export class Reply {
     throw new Error('a generation ended without its last part');
   }
 
-  /** What has come of the reply, and been taken in by the session; to be asked for once, at the end. */
+  /** What has come of the reply, and been evaluated by the session; to be asked for once, at the end. */
   content(): { reply: string; thinking?: string; tokens: Uint32Array } {
     this.#add(this.#reader.end());
-    const tokens = Uint32Array.from(this.#taken);
+    const tokens = Uint32Array.from(this.#evaluated);
     return this.#thinking.trim() === ''
       ? { reply: this.#text, tokens }
       : { reply: this.#text, thinking: this.#thinking, tokens };

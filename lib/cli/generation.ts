@@ -50,7 +50,7 @@ export async function receive<Part extends GeneratedPart>(
 }
 
 /**
- * Receives a reply like {@link receive}. How many tokens were taken in before it is known where it is interrupted, too:
+ * Receives a reply like {@link receive}. How many tokens were evaluated before it is known where it is interrupted, too:
  * none where that came before they were.
  */
 export async function receiveReply(

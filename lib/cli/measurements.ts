@@ -20,7 +20,7 @@ const leastOfSessions = 0.5;
 export interface Round {
   /** Bytes that the threads read in a second; null where memory is not the limit, too little is free, or on a GPU. */
   read: number | null;
-  /** Tokens per second of one session that takes in one token after another. */
+  /** Tokens per second of one session that evaluates one token after another. */
   decode: number;
   /** Operations per second at most; null where no ceiling is known. */
   peak: number | null;
@@ -78,7 +78,7 @@ export async function measure(
       const read = meter === undefined ? null : await meter.measure();
       const decode = await perSecond(leastOfDecoding, () => step([first], tokens), signal);
       const peak = onCpu ? await native.measurePeak(arithmetic, threads) : 0;
-      const prompt = await perSecond(leastOfPrompts, () => takeIn(model, tokens, signal), signal);
+      const prompt = await perSecond(leastOfPrompts, () => prefill(model, tokens, signal), signal);
       const together = await perSecond(leastOfSessions, () => step(sessions, tokens), signal);
       results.push({
         read,
@@ -103,13 +103,13 @@ function tokenSource(vocabulary: number): (count: number) => Uint32Array {
 
 type TokenSource = ReturnType<typeof tokenSource>;
 
-/** A step in which every session takes in one token. Without a signal, with which a session would copy its state. */
+/** A step in which every session evaluates one token. Without a signal, with which a session would copy its state. */
 async function step(sessions: readonly Session[], tokens: TokenSource): Promise<void> {
   await Promise.all(sessions.map((session) => session.evaluate(tokens(1))));
 }
 
 /** A prompt, in a session of its own. */
-async function takeIn(model: Model, tokens: TokenSource, signal: AbortSignal): Promise<void> {
+async function prefill(model: Model, tokens: TokenSource, signal: AbortSignal): Promise<void> {
   const session = model.createSession();
   await session.evaluate(tokens(promptTokens), { logits: 'none', signal });
   session.dispose();

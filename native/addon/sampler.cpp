@@ -52,7 +52,7 @@ Napi::Value Sampler::sample(const Napi::CallbackInfo& info) {
   }
   const std::optional<Drawn> drawn = wkv::sample(logits, sampling_, counts_, uniform(seed_, draws_));
   if (!drawn) return info.Env().Undefined();
-  counts_.take_in(drawn->token, sampling_.penalty_decay, sampling_.is_exempt(drawn->token));
+  counts_.count(drawn->token, sampling_.penalty_decay, sampling_.is_exempt(drawn->token));
   draws_ += 1;
   return Napi::Number::New(info.Env(), drawn->token);
 }

@@ -24,7 +24,7 @@ TokenCounts& counts_of(Evaluation& e) {
 void count_tokens(const Evaluation& e, TokenCounts& counts) {
   const Sampling& sampling = e.generation->sampling;
   for (const std::uint32_t token : e.tokens) {
-    counts.take_in(token, sampling.penalty_decay, sampling.is_exempt(token));
+    counts.count(token, sampling.penalty_decay, sampling.is_exempt(token));
   }
 }
 }  // namespace
@@ -201,20 +201,20 @@ std::size_t Engine::begin_first(std::deque<Item>& active) {
 }
 
 // Generated tokens are counted, and use up their random numbers.
-void Engine::take_in(Evaluation& e) {
+void Engine::count_generated(Evaluation& e) {
   count_tokens(e, counts_of(e));
   e.state.draws += e.tokens.size();
 }
 
 // Has the network draw the next token, where it can and nobody asks for the logits. What it needs to know is
-// what take_in() will leave.
+// what count_generated() will leave.
 bool Engine::draws_on_device(Evaluation& e) const {
   if (!e.draw || e.output != Output::kNone) return false;
   const TokenCounts& counts = counts_of(e);
-  const std::size_t taken_in = e.generated ? e.tokens.size() : 0;
+  const std::size_t generated = e.generated ? e.tokens.size() : 0;
   const Sampling& sampling = e.generation->sampling;
-  if (!network_->draws(sampling, counts.entries().size() + taken_in)) return false;
-  e.device_draw = {&sampling, counts, uniform(e.state.seed, e.state.draws + taken_in), std::nullopt};
+  if (!network_->draws(sampling, counts.entries().size() + generated)) return false;
+  e.device_draw = {&sampling, counts, uniform(e.state.seed, e.state.draws + generated), std::nullopt};
   if (e.generated) count_tokens(e, e.device_draw->counts);
   return true;
 }
@@ -223,7 +223,7 @@ bool Engine::draws_on_device(Evaluation& e) const {
 // at once, on several threads.
 void Engine::take_results(Evaluation& e) const {
   try {
-    if (e.generated) take_in(e);
+    if (e.generated) count_generated(e);
     if (e.output == Output::kLast && e.state.has_logits()) e.values = *e.state.last_logits();
     if (e.draw) {
       if (!e.state.has_logits()) {

@@ -117,7 +117,7 @@ class Engine {
   std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
   void step(std::deque<Item>& active);
   bool draws_on_device(Evaluation& evaluation) const;
-  static void take_in(Evaluation& evaluation);
+  static void count_generated(Evaluation& evaluation);
   void take_results(Evaluation& evaluation) const;
   void count_step(std::span<const Segment> segments);
   void score(Evaluation& evaluation, std::size_t position, const float* logits) const;

@@ -28,8 +28,8 @@ struct SessionState {
   bool logits_on_device = false;                     // they are there, with the numbers, instead
   std::uint64_t tokens = 0;                          // how many the session has seen
 
-  // The sampler's part. The token after the last one is drawn with random number `draws` of the seed; taking
-  // a generated token in uses its number up and counts it.
+  // The sampler's part. The token after the last one is drawn with random number `draws` of the seed;
+  // evaluating a generated token uses its number up and counts it.
   std::uint64_t seed = 0;
   std::uint64_t draws = 0;
   TokenCounts counts;      // by generations with penalties: 'session'

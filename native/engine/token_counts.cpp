@@ -11,7 +11,7 @@ void TokenCounts::reserve(std::size_t more) {
   if (entries_.capacity() - size < more) entries_.reserve(size + std::max(size, more));
 }
 
-void TokenCounts::take_in(std::uint32_t token, double decay, bool exempt) {
+void TokenCounts::count(std::uint32_t token, double decay, bool exempt) {
   auto own = std::lower_bound(entries_.begin(), entries_.end(), token,
                               [](const Entry& entry, std::uint32_t wanted) { return entry.token < wanted; });
   if (own == entries_.end() || own->token != token) own = entries_.insert(own, {token, 0});

@@ -20,11 +20,11 @@ class TokenCounts {
   // In ascending order of tokens.
   std::span<const Entry> entries() const { return entries_; }
 
-  // Makes room: then so many tokens are taken in without allocating. Throws std::bad_alloc.
+  // Makes room: then so many tokens are counted without allocating. Throws std::bad_alloc.
   void reserve(std::size_t more);
 
   // Throws std::bad_alloc, and has changed nothing then.
-  void take_in(std::uint32_t token, double decay, bool exempt);
+  void count(std::uint32_t token, double decay, bool exempt);
 
   // Entries in ascending order of tokens, as entries() gave them.
   static TokenCounts from(std::vector<Entry> entries);

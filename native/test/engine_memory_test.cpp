@@ -104,7 +104,7 @@ TEST_SUITE("engine without memory") {
     CHECK(call.evaluation->state.tokens == 1);
   }
 
-  TEST_CASE("a generated token is counted wherever it is taken in") {
+  TEST_CASE("a generated token is counted wherever it is evaluated") {
     const auto network = std::make_shared<LastStepNetwork>();
     Engine engine(network, 1, 1);
     Call call = generated(fresh_state(*network), 700);
@@ -116,7 +116,7 @@ TEST_SUITE("engine without memory") {
     CHECK(call.evaluation->state.generation.entries()[200].token == 700);
   }
 
-  TEST_CASE("a token is in, random number and all, after which drawing the next fails") {
+  TEST_CASE("a token is evaluated, random number and all, after which drawing the next fails") {
     const auto network = std::make_shared<LastStepNetwork>();
     Engine engine(network, 1, 1);
     Call call = generated(fresh_state(*network), 700);

@@ -531,20 +531,20 @@ TEST_SUITE("counts of tokens") {
 
   TEST_CASE("each token makes all counts smaller, then its own larger by one") {
     TokenCounts counts;
-    counts.take_in(7, 0.5, false);
+    counts.count(7, 0.5, false);
     CHECK(listed(counts) == List{{7, 1}});
-    counts.take_in(3, 0.5, false);
+    counts.count(3, 0.5, false);
     CHECK(listed(counts) == List{{3, 1}, {7, 0.5}});
-    counts.take_in(7, 0.5, false);
+    counts.count(7, 0.5, false);
     CHECK(listed(counts) == List{{3, 0.5}, {7, 1.25}});
-    counts.take_in(3, 0, false);
+    counts.count(3, 0, false);
     CHECK(listed(counts) == List{{3, 1}, {7, 0}});
   }
 
   TEST_CASE("an exempt token is there, and counts nothing: the presence penalty still meets it") {
     TokenCounts counts;
-    counts.take_in(1, 1, true);
-    counts.take_in(1, 1, true);
+    counts.count(1, 1, true);
+    counts.count(1, 1, true);
     CHECK(listed(counts) == List{{1, 0}});
     for_both([&](Sample sample) {
       Sampling sampling;

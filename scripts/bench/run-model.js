@@ -7,9 +7,9 @@ const { loadModel } = require('../..');
 const help = `Usage: node scripts/bench/run-model.js MODEL [--weights TYPE] [--threads N] [--rounds N] [--prompt N] [--json]
 
 Prints how long MODEL takes to load, how much memory the process then had at most, how fast one session decodes (N
-single tokens, 24 by default; the median counts), how fast 4 and 16 sessions do together, how fast a prompt is taken
-in (N tokens, 512 by default), and how long 4 sessions that decode wait at most while a prompt of 4,096 tokens is
-taken in beside them, in their usual steps.`;
+single tokens, 24 by default; the median counts), how fast 4 and 16 sessions do together, how fast a prompt is
+evaluated (N tokens, 512 by default), and how long 4 sessions that decode wait at most while a prompt of 4,096 tokens is
+evaluated beside them, in their usual steps.`;
 
 const options = {
   weights: { type: 'string', default: 'auto' },
@@ -30,7 +30,7 @@ async function timed(body) {
   return (performance.now() - start) / 1000;
 }
 
-/** Seconds of a step in which every session takes a token in. */
+/** Seconds of a step in which every session evaluates a token. */
 function step(sessions, round, vocabulary) {
   return timed(() =>
     Promise.all(sessions.map((session, i) => session.evaluate([(round * 7919 + i * 104729) % vocabulary]))),
@@ -44,7 +44,7 @@ async function decode(sessions, rounds, vocabulary) {
   return times.slice(2);
 }
 
-/** The longest step of sessions that decode while a prompt is taken in, over their median step without it. */
+/** The longest step of sessions that decode while a prompt is evaluated, over their median step without it. */
 async function gap(sessions, other, vocabulary) {
   const quiet = median(await decode(sessions, 8, vocabulary));
   let over = false;

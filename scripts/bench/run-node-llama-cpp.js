@@ -11,7 +11,7 @@ const help = `Usage: node scripts/bench/run-node-llama-cpp.js MODULE SHAPE FILE 
 Loads FILE (made by synthetic-gguf.js) with the node-llama-cpp whose main file is MODULE, on the CPU alone, and prints
 as JSON: how fast one session and 16 sessions together generate (N tokens each, 24 by default, or as many as 30 seconds
 allow; the median step counts),
-how fast a prompt of N tokens (256 by default) is taken in, how long loading takes, and the memory at most.`;
+how fast a prompt of N tokens (256 by default) is evaluated, how long loading takes, and the memory at most.`;
 
 const options = {
   threads: { type: 'string', default: '2' },

@@ -168,7 +168,7 @@ describe('a reply that is not received to its end', () => {
     expect(await sameState(chat.session, await sessionAfter(model(), prompt('hi'), tokens))).toBe(true);
   });
 
-  test('leaves no trace if its prompt was not taken in', async () => {
+  test('leaves no trace if its prompt was not evaluated', async () => {
     const chat = model().createChat({ system: 'Be brief.' });
     await say(chat, 'hi', { ...few, seed: 3 });
     const { messages } = chat;
@@ -367,7 +367,7 @@ describe("a chat's session", () => {
       expectFailure(await pending, gone);
     });
 
-    test('forgets a prompt that was being taken in when the chat was disposed', async () => {
+    test('forgets a prompt that was being evaluated when the chat was disposed', async () => {
       const chat = begin();
       const { tokens } = await say(chat, 'hi', few);
       const before = await chat.session.snapshot();

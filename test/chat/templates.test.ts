@@ -119,7 +119,7 @@ describe('messages that a conversation begins with', () => {
     );
   });
 
-  test('are copied, and are taken in with what is said first', () => {
+  test('are copied, and are evaluated with what is said first', () => {
     const given = messages.map((message) => ({ ...message }));
     const chat = model().createChat({ messages: given });
     given[1]!.content = 'changed';

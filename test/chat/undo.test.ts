@@ -97,7 +97,7 @@ describe('undo', () => {
     expect(Buffer.compare(everything(chat), everything(other))).toBe(0);
   });
 
-  test('of the first exchange has the system and given messages taken in again with the next', async () => {
+  test('of the first exchange has the system and given messages evaluated again with the next', async () => {
     const chat = model().createChat({
       system: 'Be brief.',
       messages: [
@@ -126,7 +126,7 @@ describe('undo', () => {
     for (let i = 0; i < 9; i++) await say(chat, 'hi', { maxTokens: 1 });
     for (let i = 0; i < 8; i++) await chat.undo();
     const [messages, before] = [chat.messages, everything(chat)];
-    // The exchange to be taken in again has 20,000 tokens, which take longer than the abort.
+    // The exchange to be evaluated again has 20,000 tokens, which take longer than the abort.
     const controller = new AbortController();
     const undone = rejection(() => chat.undo({ signal: controller.signal }));
     setImmediate(() => controller.abort(new Error('too long')));

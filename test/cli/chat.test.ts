@@ -133,7 +133,7 @@ describe('wkv chat without a terminal', () => {
   );
 
   unless(onWindows('Windows has no signals for children'))(
-    'prints as JSON what there is of a reply that is interrupted, and what was taken in before',
+    'prints as JSON what there is of a reply that is interrupted, and what was evaluated before',
     async () => {
       const endless = ['--stop', 'never', '--ban', '0', '--max-tokens', '1000000000'];
       let reply: Record<string, unknown> = { tokens: [] };

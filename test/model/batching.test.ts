@@ -188,7 +188,7 @@ describe('A prompt of 20,000 tokens', () => {
     });
   });
 
-  test('and others as long, more than fit into a step, are taken in in turns', async () => {
+  test('and others as long, more than fit into a step, are evaluated in turns', async () => {
     await withModel(path, { maxBatch: 2 }, async (model) => {
       const order: number[] = [];
       const calls = [4000, 4000, 100, 4000, 100].map((length, i) =>

@@ -1,4 +1,4 @@
-// child-terminations.ts FILE COUNT SEED: terminates so many workers while each loads, takes in a prompt, generates,
+// child-terminations.ts FILE COUNT SEED: terminates so many workers while each loads, evaluates a prompt, generates,
 // or does something else with this model, at moments that the seed decides. Then the process still gives the logits
 // that it gave before, and prints how many workers got as far as what they were to be terminated in.
 import { join } from 'node:path';

@@ -146,7 +146,7 @@ describe('A model on a (simulated) GPU', () => {
     await withCuda(async (model) => {
       const options = { seed: 5n, temperature: 3, topP: 1 };
       const { tokens: drawn } = await model.createSession().complete(tokens, { ...options, maxTokens: 8 });
-      // It ends at a token that is drawn and not taken in.
+      // It ends at a token that is drawn and not evaluated.
       const [stop = -1] = drawn.slice(-1);
       const session = model.createSession();
       const { tokens: before } = await session.complete(tokens, { ...options, stopTokens: [stop] });

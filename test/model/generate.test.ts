@@ -102,7 +102,7 @@ describe('generate', () => {
     expect(three?.tokens).toEqual(one?.tokens);
   });
 
-  test('ends before a stop token, which is neither delivered nor taken in', async () => {
+  test('ends before a stop token, which is neither delivered nor evaluated', async () => {
     const { tokens } = await generate(model().createSession(), 'Once', greedy);
     const stop = tokens[10]!;
     const end = tokens.indexOf(stop);
@@ -116,7 +116,7 @@ describe('generate', () => {
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
-  test('of no tokens takes the prompt in and delivers nothing', async () => {
+  test('of no tokens evaluates the prompt and delivers nothing', async () => {
     const session = model().createSession();
     const { tokens, parts } = await generate(session, 'Once', { ...greedy, maxTokens: 0 });
     expect(tokens).toEqual([]);

@@ -123,10 +123,10 @@ describe.each(precisions)('With %s weights, the same tokens give the same bits',
 });
 
 describe('A session that goes through anything', () => {
-  test('is after its tokens what a session is that took the same ones in one after the other', async () => {
+  test('is after its tokens what a session is that evaluated the same ones one after the other', async () => {
     const path = await writeRandomModel(folder, 'anything', { ...shape, embedding: 64, layers: 2 });
     await withModel(path, { maxBatch: 5 }, async (model) => {
-      /** Takes in, forks, saves, scores and gives up at random; returns the session and what it has taken in. */
+      /** Evaluates, forks, saves, scores and gives up at random; returns the session and what it has evaluated. */
       const live = async (seed: number): Promise<[Session, number[]]> => {
         const random = randomNumbers(seed);
         let session = model.createSession();

@@ -211,7 +211,7 @@ describe('a stop string inside a token of a tokenizer that has no tokens for a p
       const plain: GenerateOptions = { ...options, bannedTokens: [], seed: 1 };
       const { tokens } = await ofPairs.createSession().complete('aBcD', { ...plain, maxTokens: 20 });
       const unstopped = Buffer.from(tokenizer.decodeBytes(tokens)).toString();
-      // Inside one token, and across tokens, which are taken in before the last of them completes the string.
+      // Inside one token, and across tokens, which are evaluated before the last of them completes the string.
       for (const stop of [unstopped.slice(5, 6), unstopped.slice(5, 8), unstopped.slice(9, 18)]) {
         const end = unstopped.indexOf(stop);
         const whole = tokens.slice(0, (end - 1) / 2);

@@ -190,7 +190,7 @@ struct WkvCudaDraw {
   int32_t token; /* is written: -1 if a logit is not finite, or no token is left */
 };
 
-/* Tokens of one session, taken in after one another. */
+/* Tokens of one session, evaluated one after another. */
 struct WkvCudaSegment {
   struct WkvCudaPage* page; /* not packed; read and replaced */
   const uint32_t* tokens;

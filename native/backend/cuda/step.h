@@ -59,7 +59,7 @@ class Step {
   LayerBuffers buffers_;
   std::unique_ptr<TimeMixing> time_mixing_;
   DeviceArray<float> logits_;
-  // By how many sessions take a token in: generating repeats the same steps. A graph is made for a number
+  // By how many sessions evaluate a token: generating repeats the same steps. A graph is made for a number
   // that comes for the second time, and the one that was not used for the longest time goes.
   struct Kept {
     std::unique_ptr<const Graph> graph;

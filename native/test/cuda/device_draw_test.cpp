@@ -153,7 +153,7 @@ TEST_SUITE("draws of a step") {
     CHECK(actual == expected);
   }
 
-  TEST_CASE("where there is nothing to draw it says so, and the token is taken in all the same") {
+  TEST_CASE("where there is nothing to draw it says so, and the token is evaluated all the same") {
     Engine engine(network(), 1, 4);
     const auto first = run(engine, prepare(seeded(1), {1}, Sampling{}, false));
     Sampling sampling;

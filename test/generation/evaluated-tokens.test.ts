@@ -1,6 +1,6 @@
 import { Delivery } from '../../lib/generation/delivery';
 import { StopStrings } from '../../lib/generation/stop-strings';
-import { TakenIn, type GenerationAccess } from '../../lib/generation/taken-in';
+import { EvaluatedTokens, type GenerationAccess } from '../../lib/generation/evaluated-tokens';
 import type { EvaluationRequest, NativeDrawn, NativeRandom, NativeSession } from '../../lib/native';
 import { Tokenizer, WkvError } from '../../lib/index';
 import { rejection } from '../support/failure';
@@ -11,7 +11,7 @@ class Recording implements GenerationAccess {
   readonly packsStates = false;
   readonly submitted: number[][] = [];
   error: Error | undefined;
-  /** Whether the tokens are in when it fails. */
+  /** Whether the tokens have been evaluated when it fails. */
   failsAfter = false;
   /** Random numbers of an earlier generation are used up. */
   #draws = 5n;
@@ -50,19 +50,22 @@ test.each([
   ['ERR_WKV_STATE', 'after', []],
   ['ERR_WKV_MEMORY', 'after', []],
   ['ERR_WKV_MEMORY', 'before', [[66]]],
-] as const)('where %s comes %s a token is in, it is taken in exactly once', async (code, when, again) => {
-  const session = new Recording();
-  const delivery = new Delivery<NativeDrawn>(new StopStrings([]));
-  const taken = new TakenIn(session, delivery, 0);
-  taken.push(65, {});
-  delivery.take();
-  await taken.takeIn();
-  taken.push(66, {});
-  delivery.take();
-  session.error = new WkvError(code, 'as the test wants it');
-  session.failsAfter = when === 'after';
-  expect(await rejection(() => taken.takeIn())).toBe(session.error);
-  session.error = undefined;
-  await taken.settle();
-  expect(session.submitted).toEqual([[65], [66], ...again]);
-});
+] as const)(
+  'where %s comes %s a token is evaluated, it is evaluated exactly once',
+  async (code, when, again) => {
+    const session = new Recording();
+    const delivery = new Delivery<NativeDrawn>(new StopStrings([]));
+    const evaluated = new EvaluatedTokens(session, delivery, 0);
+    evaluated.push(65, {});
+    delivery.take();
+    await evaluated.evaluate();
+    evaluated.push(66, {});
+    delivery.take();
+    session.error = new WkvError(code, 'as the test wants it');
+    session.failsAfter = when === 'after';
+    expect(await rejection(() => evaluated.evaluate())).toBe(session.error);
+    session.error = undefined;
+    await evaluated.settle();
+    expect(session.submitted).toEqual([[65], [66], ...again]);
+  },
+);

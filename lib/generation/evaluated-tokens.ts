@@ -24,23 +24,23 @@ export interface GenerationAccess {
 }
 
 /**
- * The tokens of a generation that its session has taken in, and how to get from there to those that have been
+ * The tokens of a generation that its session has evaluated, and how to get from there to those that have been
  * delivered. While text is held back the session keeps a state from before it: from there the tokens that were
- * delivered are taken in again, which gives the same bits.
+ * delivered are evaluated again, which gives the same bits.
  */
-export class TakenIn {
+export class EvaluatedTokens {
   readonly #session: GenerationAccess;
   readonly #delivery: Delivery<NativeDrawn>;
-  /** States are kept so many tokens apart at least, which bounds how many have to be taken in again. */
+  /** States are kept so many tokens apart at least, which bounds how many have to be evaluated again. */
   readonly #apart: number;
   /** Tokens from number `#first` on; what is before them will not be needed again. */
   #tokens: number[] = [];
   #first = 0;
-  /** How many tokens the session has taken in. */
+  /** How many tokens the session has evaluated. */
   #count = 0;
-  /** How many random numbers it had used before: each token that it takes in uses one. */
+  /** How many random numbers it had used before: each token that it evaluates uses one. */
   readonly #drawsBefore: bigint;
-  /** The numbers of tokens that the session had taken in when states were kept. */
+  /** The numbers of tokens that the session had evaluated when states were kept. */
   #kept: number[] = [];
   #settled = false;
 
@@ -59,13 +59,13 @@ export class TakenIn {
     return this.#delivery.push({ id: token, bytes, details });
   }
 
-  /** Takes the token in that was pushed last, and draws the next. */
-  async takeIn(): Promise<NativeDrawn> {
+  /** Evaluates the token that was pushed last, and draws the next. */
+  async evaluate(): Promise<NativeDrawn> {
     const token = this.#tokens.at(-1) ?? 0;
     this.#keep();
     const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true };
     const drawn = await this.#session.submit(evaluation).catch((error: unknown) => {
-      // Where it was the draw that failed, the token is in.
+      // Where it was the draw that failed, the token has been evaluated.
       if (!this.#session.isDisposed()) {
         const { draws } = this.#session.native().random();
         this.#count = Number(BigInt.asUintN(64, draws - this.#drawsBefore));
@@ -76,7 +76,7 @@ export class TakenIn {
     return drawn;
   }
 
-  /** Keeps states so that there is always one that no more has been taken in before than has been delivered. */
+  /** Keeps states so that there is always one before which no more has been evaluated than has been delivered. */
   #keep(): void {
     const native = this.#session.native();
     const { complete } = this.#delivery;
