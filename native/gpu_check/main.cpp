@@ -190,7 +190,7 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   // The step reads the states at once.
   const std::vector<float>& after = of_gpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL);
   if (problem.empty()) problem = difference(after, of_cpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL));
-  compare_states("state that has rested ");
+  compare_states("state that was packed ");
   report.check(name, problem);
 }
 
@@ -199,7 +199,7 @@ constexpr std::pair<WkvCudaArchitecture, const char*> kOthers[] = {{WKV_CUDA_RWK
                                                                    {WKV_CUDA_RWKV6, "RWKV-6"},
                                                                    {WKV_CUDA_RWKV7, "RWKV-7"}};
 
-// Gives the narrow matrices that the architecture has one width.
+// Gives the LoRA matrices that the architecture has one width.
 void set_ranks(WkvCudaShape& shape, int rank) {
   const bool is_6 = shape.architecture == WKV_CUDA_RWKV6;
   const bool is_7 = shape.architecture == WKV_CUDA_RWKV7;
@@ -432,7 +432,7 @@ int run(const std::string& library, const std::string& simulated_library, const 
                 version + ", heads of 20", report);
   }
   if (!small) {
-    // So wide that narrow matrices and mixes have the forms that large models have.
+    // So wide that LoRA matrices and mixes have the forms that large models have.
     check_model(tested, simulated, of_architecture(shape(1, 640, 1, 64, 64, 101, 40), WKV_CUDA_RWKV6, 40),
                 "RWKV-6, 640 channels", report);
     check_model(tested, simulated, of_architecture(shape(1, 6080, 1, 64, 64, 101, 44), WKV_CUDA_RWKV7, 40),

@@ -7,7 +7,7 @@ const clusters = 'kernels/gemm_int8/cuda_clusters.cuh';
 const arrange = 'kernels/gemm_int8/cuda_arrange.cu';
 const product = 'kernels/gemm_int8/cuda_product.cuh';
 const gemm = ['kernels/gemm_int8/cuda.cu'];
-const narrow = 'kernels/gemm/cuda.cu';
+const lora = 'kernels/gemm/cuda.cu';
 
 /** Bugs in products of weights and activations. */
 module.exports = [
@@ -299,25 +299,25 @@ module.exports = [
   },
   {
     name: 'gemm: reads weights beyond the last columns',
-    file: narrow,
+    file: lora,
     from: 'if (!whole && begin + i >= groups) continue;',
     to: '',
   },
   {
     name: "gemm: reads numbers beyond a token's",
-    file: narrow,
+    file: lora,
     from: 'const bool in_row = whole || column < product.columns;',
     to: 'const bool in_row = whole || group < groups;',
   },
   {
     name: 'gemm: computes rows that are not there',
-    file: narrow,
+    file: lora,
     from: 'const int computed_row = row < product.rows ? row : row_of_warp;',
     to: 'const int computed_row = row;',
   },
   {
     name: "gemm: lanes keep each other's sums",
-    file: narrow,
+    file: lora,
     from: 'const float kept = upper ? sums[i + kOther] : sums[i];',
     to: 'const float kept = upper ? sums[i] : sums[i + kOther];',
   },
