@@ -30,7 +30,7 @@ function createProgram(interruption: Interruption): Command {
     .description('Runs RWKV language models.')
     .version(packageVersion(), '-V, --version', 'print the version of wkv')
     .helpOption('-h, --help', 'print this help')
-    .helpCommand('help [command]', 'print the help of a command')
+    .helpCommand(false)
     .addHelpText('after', examples)
     .showHelpAfterError('"wkv help" and "wkv help COMMAND" show what there is.')
     .exitOverride();
@@ -41,7 +41,21 @@ function createProgram(interruption: Interruption): Command {
   addTokenize(program, interruption);
   addBench(program, interruption);
   addDoctor(program, packageVersion());
+  addHelp(program);
   return program;
+}
+
+/** Commander's own answers an unknown name with the help of everything, and does not say that it is unknown. */
+function addHelp(program: Command): void {
+  program
+    .command('help')
+    .description('print the help of a command')
+    .argument('[command]')
+    .action((name?: string) => {
+      const command = name === undefined ? program : program.commands.find((each) => each.name() === name);
+      if (command === undefined) program.error(`error: unknown command '${name}'`);
+      command.help();
+    });
 }
 
 function packageVersion(): string {

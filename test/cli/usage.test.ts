@@ -31,7 +31,19 @@ describe('wkv', () => {
   );
 
   test.each([
+    [['help'], /^Usage: wkv \[options\] \[command\]$/m],
+    [['help', 'chat'], /^Usage: wkv chat /],
+    [['help', 'help'], /^Usage: wkv help /],
+  ])('answers %j', async (parameters, expected) => {
+    const { code, stdout } = await wkv(parameters);
+    expect(code).toBe(0);
+    expect(String(stdout)).toMatch(expected);
+  });
+
+  test.each([
     [[], /^Usage: wkv/],
+    [['help', 'generat'], /unknown command 'generat'/],
+    [['help', 'chat', 'generate'], /too many arguments/],
     [['generat'], /unknown command 'generat'\n\(Did you mean generate\?\)/],
     [['generate', '--max-token', '3', 'a'], /unknown option '--max-token'\n\(Did you mean --max-tokens\?\)/],
     [['generate', 'model.pth', 'Once'], /2 arguments were given.*--model/],
