@@ -135,8 +135,10 @@ cudaError_t run(const std::uint32_t* input, std::uint32_t* output, std::size_t l
   const Arguments arguments{static_cast<const std::uint32_t*>(in), static_cast<std::uint32_t*>(out)};
   cuda::launch(instructions, {blocks, 1, cuda::kWarp, sizeof(Shared)}, nullptr, arguments);
   if (cuda::has_wide_products()) {
-    cuda::launch(wide_products, {blocks / kWideCases, 1, kWideThreads, sizeof(WideShared)}, nullptr,
-                 arguments);
+    // In clusters, as the second block of one has its shared memory at other addresses than the first.
+    cuda::Grid grid{blocks / kWideCases, 1, kWideThreads, sizeof(WideShared)};
+    grid.cluster_x = grid.x % 2 == 0 ? 2 : 1;
+    cuda::launch(wide_products, grid, nullptr, arguments);
   }
   error = cudaGetLastError();
   if (error == cudaSuccess) error = cudaMemcpyAsync(output, out, out_bytes, cudaMemcpyDeviceToHost, nullptr);

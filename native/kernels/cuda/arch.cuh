@@ -271,36 +271,60 @@ inline std::size_t shared_bytes_of(const Grid& grid) {
   return too_much > grid.shared_bytes ? too_much : grid.shared_bytes;
 }
 
+// What the runtime is told of a launch.
+class LaunchConfig {
+ public:
+  template <class Arguments>
+  LaunchConfig(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream) {
+    constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
+    config_.gridDim = dim3(grid.x, grid.y);
+    config_.blockDim = grid.threads;
+    config_.dynamicSmemBytes = shared_bytes_of(grid);
+    config_.stream = stream;
+    config_.attrs = attributes_;
+    if (config_.dynamicSmemBytes > kWithoutAsking) {
+      // Always the same for a kernel, as other threads may launch it, too.
+      const std::size_t most = grid.spread ? attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin)
+                                           : config_.dynamicSmemBytes;
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
+    }
+    if (kernels_overlap()) {
+      add(cudaLaunchAttributeProgrammaticStreamSerialization).programmaticStreamSerializationAllowed = 1;
+    }
+    if (grid.cluster_x * grid.cluster_y > 1) {
+      auto& dimensions = add(cudaLaunchAttributeClusterDimension).clusterDim;
+      dimensions.x = grid.cluster_x;
+      dimensions.y = grid.cluster_y;
+      dimensions.z = 1;
+    }
+  }
+  LaunchConfig(const LaunchConfig&) = delete;
+  LaunchConfig& operator=(const LaunchConfig&) = delete;
+
+  const cudaLaunchConfig_t* get() const { return &config_; }
+
+ private:
+  cudaLaunchAttributeValue& add(cudaLaunchAttributeID id) {
+    cudaLaunchAttribute& attribute = attributes_[config_.numAttrs++];
+    attribute.id = id;
+    return attribute.val;
+  }
+
+  cudaLaunchAttribute attributes_[2]{};
+  cudaLaunchConfig_t config_{};
+};
+
 template <class Arguments>
 void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, const Arguments& arguments) {
-  constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
-  const std::size_t shared_bytes = shared_bytes_of(grid);
-  if (shared_bytes > kWithoutAsking) {
-    // Always the same for a kernel, as other threads may launch it, too.
-    const std::size_t most =
-        grid.spread ? attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin) : shared_bytes;
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
-  }
-  cudaLaunchAttribute attributes[2]{};
-  unsigned count = 0;
-  if (kernels_overlap()) {
-    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (grid.cluster_x * grid.cluster_y > 1) {
-    attributes[count].id = cudaLaunchAttributeClusterDimension;
-    attributes[count].val.clusterDim.x = grid.cluster_x;
-    attributes[count].val.clusterDim.y = grid.cluster_y;
-    attributes[count++].val.clusterDim.z = 1;
-  }
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(grid.x, grid.y);
-  config.blockDim = grid.threads;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = count;
-  cudaLaunchKernelEx(&config, kernel, arguments);
+  cudaLaunchKernelEx(LaunchConfig(kernel, grid, stream).get(), kernel, arguments);
+}
+
+// How many clusters of the grid run at the same time.
+template <class Arguments>
+int clusters_at_once(void (*kernel)(Arguments), const Grid& grid) {
+  int count = 0;
+  cudaOccupancyMaxActiveClusters(&count, kernel, LaunchConfig(kernel, grid, nullptr).get());
+  return count > 0 ? count : 1;  // as after an error, which the launch reports
 }
 
 #else
@@ -390,6 +414,11 @@ void wait_copies() {
 
 inline std::size_t max_shared_bytes() { return simt::max_shared_bytes(); }
 inline int processor_count() { return simt::kProcessors; }
+template <class Arguments>
+int clusters_at_once(void (*)(Arguments), const Grid& grid) {
+  const int blocks = static_cast<int>(grid.cluster_x * grid.cluster_y);
+  return simt::kProcessors / blocks;
+}
 inline void expect_read(const float*) {}
 
 // `name` is what messages call the kernel: the function that launches it.

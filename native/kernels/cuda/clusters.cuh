@@ -50,8 +50,8 @@ WKV_DEVICE void arrive_expecting(Barrier& barrier, int bytes) {
                "r"(bytes)
                : "memory");
 }
-// Arrives at the same barrier of a block of the cluster. What the thread did before, others may count on, but
-// not what the other lanes of its warp did without sync_warp().
+// Arrives at the same barrier of a block of the cluster. What the thread's warp did before its last
+// sync_warp(), who waits for the barrier may count on.
 WKV_DEVICE void arrive_at(Barrier& barrier, int rank) {
   asm volatile(
       "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;"

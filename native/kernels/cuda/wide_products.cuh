@@ -33,8 +33,10 @@ struct SharedMatrix {
   WKV_DEVICE SharedMatrix from_row(int row) const { return {descriptor + static_cast<unsigned>(row)}; }
 };
 WKV_DEVICE SharedMatrix shared_matrix(const Words4* first, int columns_step, int rows_step) {
-  return {__cvta_generic_to_shared(first) >> 4U | static_cast<std::uint64_t>(columns_step) << 16U |
-          static_cast<std::uint64_t>(rows_step) << 32U};
+  // Above them is the block's rank in its cluster.
+  constexpr std::uint64_t kAddressBits = 0x3ffff;
+  return {(__cvta_generic_to_shared(first) & kAddressBits) >> 4U |
+          static_cast<std::uint64_t>(columns_step) << 16U | static_cast<std::uint64_t>(rows_step) << 32U};
 }
 // sums = weights * codes, or sums += that, for 64 rows, 32 columns and kTokens tokens. Of tile t a lane has
 // the sums[t] that multiply_add() would leave it, its warp the warpgroup's rows 16 warp to 16 warp + 15. They

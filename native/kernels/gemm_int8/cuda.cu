@@ -104,10 +104,18 @@ void launch_clusters(GemmLaunch& all, cudaStream_t stream) {
   static_assert(sizeof(Shared) <= kMaxWideSharedBytes && kTokenStep % kClusterTokens == 0);
   const auto rows = static_cast<unsigned>(place_blocks(all, kWideRows, kClusterHeight));
   const auto tokens = static_cast<unsigned>(ceil_div(all.all.tokens, kClusterTokens));
-  Grid grid{tokens, rows, kClusterThreads, sizeof(Shared)};
-  grid.cluster_x = tokens % 2 == 0 ? 2 : 1;
-  grid.cluster_y = kClusterHeight;
-  launch(gemm_int8_clusters_kernel<kPairs>, grid, stream, all);
+  const auto kernel = gemm_int8_clusters_kernel<kPairs>;
+  const auto grid = [](unsigned x, unsigned y, unsigned width) {
+    return Grid{x, y, kClusterThreads, sizeof(Shared), false, width, kClusterHeight};
+  };
+  // A GPU is of parts with some processors each, so that it has not room for as many blocks in large clusters
+  // as in small ones.
+  const auto rounds = [&](unsigned width) {
+    return ceil_div(static_cast<int>(tokens * rows / (width * kClusterHeight)),
+                    clusters_at_once(kernel, grid(tokens, rows, width)));
+  };
+  const unsigned width = tokens % 2 == 0 && rounds(2) <= rounds(1) ? 2 : 1;
+  launch(kernel, grid(tokens, rows, width), stream, all);
 }
 
 // Whether there are blocks for so many eighths of the processors.

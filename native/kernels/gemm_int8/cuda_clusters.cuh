@@ -22,7 +22,10 @@ constexpr int kClusterThreads = kGemmThreads + kCopyWarps * kWarp;
 // Of a thread: of those that multiply, and of the others.
 constexpr int kMultiplyRegisters = 232;
 constexpr int kCopyRegisters = 40;
-static_assert(kGemmThreads * kMultiplyRegisters + kCopyWarps * kWarp * kCopyRegisters <= 65'536);
+// What the block is launched with: as many for each thread, a multiple of 8.
+constexpr int kLaunchRegisters = 65'536 / kClusterThreads / 8 * 8;
+static_assert(kGemmThreads * kMultiplyRegisters + kCopyWarps * kWarp * kCopyRegisters <=
+              kClusterThreads * kLaunchRegisters);
 
 template <int kPairs>
 struct ClusterShared : WideShared<kPairs, kClusterTokens> {
@@ -127,6 +130,7 @@ WKV_DEVICE void copy_stages(ClusterShared<kPairs>& shared, int groups, ClusterPi
     const bool begins = stage % 2 == 0;
     // The first time around, nobody has it.
     wait_barrier(shared.free[turn.slot], turn.parity ^ 1);
+    sync_warp();  // no lane without a piece falls two phases behind
     if (thread_index() == kGemmThreads) {
       arrive_expecting(full, static_cast<int>(sizeof(typename Shared::Stage) +
                                               (begins ? sizeof(typename Shared::Group) : 0)));

@@ -121,7 +121,7 @@ WKV_KERNEL(cuda::kWarp) share_kernel(WKV_ARGUMENTS ShareArguments a) {
     cuda::wait_barrier(shared.full, (round + (a.fault == Fault::kOtherParity ? 1 : 0)) % 2);
     *reinterpret_cast<cuda::Words4*>(a.output + (round * 2 + rank) * kBytes + thread * 16) =
         shared.words[thread];
-    cuda::sync_warp();
+    if (a.fault != Fault::kNoSync) cuda::sync_warp();
     if (thread < cuda::cluster_width()) cuda::arrive_at(shared.free, thread);
   }
   if (a.fault == Fault::kOneBlockReturns && rank == 0) return;

@@ -30,6 +30,7 @@ enum class Fault : int {
   kOneTooMany,        // arrives
   kOtherParity,       // waits for the phase before
   kNotFreed,          // copies to what the other block has not yet read
+  kNoSync,            // arrives for the warp before its lanes have met
 };
 
 // output[block][thread] = the input of the next thread of the block, the last one's of the first.

@@ -36,6 +36,18 @@ std::string failure_of_copy(Fault fault) {
   return "";
 }
 
+std::string failure_of_share(Fault fault) {
+  constexpr std::size_t kBytes = std::size_t{16} * wkv::cuda::kWarp * wkv::test::kShareRounds;
+  OnDevice<unsigned char> input(std::vector<unsigned char>(kBytes, 5));
+  OnDevice<unsigned char> output(2 * kBytes);
+  try {
+    wkv::test::share({input.data(), output.data(), fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("races are found in every order, also where the values are right") {
@@ -47,4 +59,21 @@ TEST_CASE("races are found in every order, also where the values are right") {
     CHECK(failure_of_copy(Fault::kOtherLane) == "");
     CHECK(failure_of_copy(Fault::kOtherLaneEarly).find("race: ") != std::string::npos);
   });
+}
+
+TEST_CASE("races between the blocks of a cluster are found") {
+  wkv::cuda::simt::set_architecture(90);
+  int found = 0;
+  wkv::test::in_every_order([&](const std::string& order) {
+    CAPTURE(order);
+    CHECK(failure_of_share(Fault::kNone) == "");
+    for (const Fault fault : {Fault::kOtherParity, Fault::kNoSync}) {
+      CAPTURE(static_cast<int>(fault));
+      CHECK(failure_of_share(fault).find("race: ") != std::string::npos);
+    }
+    // Where bytes of the next round are taken for those of this one, only values are wrong.
+    found += failure_of_share(Fault::kNotFreed).find("race: ") == std::string::npos ? 0 : 1;
+  });
+  CHECK(found > 0);
+  wkv::cuda::simt::set_architecture(80);
 }

@@ -93,6 +93,7 @@ struct Cluster {
   int at_barrier = 0;
   std::map<const void*, Barrier> barriers;
   std::vector<BulkCopyPart> copies;  // on their way
+  bool somebody_is_ready = false;    // since a copy has come
   std::vector<int> epochs;           // of its warps
 };
 

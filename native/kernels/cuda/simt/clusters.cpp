@@ -46,7 +46,9 @@ void complete_phase(Cluster& cluster, const void* place, Barrier& barrier) {
   races::join(barrier.complete, barrier.arriving);
   for (Block& block : cluster.blocks) {
     for (Thread& each : block.threads) {
-      if (each.state == State::kAtPhase && each.barrier == place) each.state = State::kReady;
+      if (each.state != State::kAtPhase || each.barrier != place) continue;
+      each.state = State::kReady;
+      cluster.somebody_is_ready = true;
     }
   }
 }
@@ -110,7 +112,7 @@ void begin_bulk_copy(const BulkCopy& copy) {
     races::on_write(to, copy.bytes);
     std::memset(to, 0xcd, copy.bytes);
     current_cluster()->copies.push_back(
-        {to, {from, from + copy.bytes}, place, rank, races::of_copies(*current_thread())});
+        {to, {from, from + copy.bytes}, place, rank, races::of_copy(*current_thread())});
   }
 }
 

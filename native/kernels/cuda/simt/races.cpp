@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/cuda/simt/block.h"
 #include "kernels/cuda/simt/fiber.h"
@@ -23,13 +24,33 @@ struct Access {
   int epoch = 0;
 };
 
-// Of a byte: its last write, and the last two reads by different threads. Any two of more readers are as
-// good: a write that is in order with neither of two is a race with one of them.
-struct Byte {
+// Of some bytes: their last write, and reads that are not in order before one another. Of a warp two are
+// enough: a write that is in order with neither is a race with one of them.
+struct Bytes {
   Access write;
-  std::array<Access, 2> reads;
+  std::vector<Access> reads;
 };
-using Line = std::array<Byte, 16>;
+// Sixteen bytes, as one, as words, or each alone: as finely as they have been accessed.
+class Line {
+ public:
+  // Calls look(bytes) for those from `offset` on.
+  template <class Look>
+  void look_at(std::size_t offset, std::size_t count, Look look) {
+    while (offset % size_ != 0 || count % size_ != 0) split();
+    for (std::size_t i = offset / size_; i < (offset + count) / size_; ++i) look(parts_[i]);
+  }
+
+ private:
+  void split() {
+    std::vector<Bytes> finer;
+    for (const Bytes& part : parts_) finer.insert(finer.end(), 4, part);
+    parts_ = std::move(finer);
+    size_ /= 4;
+  }
+
+  std::size_t size_ = 16;
+  std::vector<Bytes> parts_ = std::vector<Bytes>(1);
+};
 
 std::unordered_map<std::uintptr_t, Line> lines;
 
@@ -76,8 +97,11 @@ void look_at(const void* place, std::size_t bytes, Look look) {
   const Access now{cluster.index, index_of(*thread), cluster.epochs[warp_of(*thread)]};
   auto address = reinterpret_cast<std::uintptr_t>(place);
   while (bytes > 0) {
-    Line& line = lines[address / 16];
-    for (std::size_t i = address % 16; i < 16 && bytes > 0; ++i, ++address, --bytes) look(line[i], now);
+    const std::size_t offset = address % 16;
+    const std::size_t count = std::min(bytes, 16 - offset);
+    lines[address / 16].look_at(offset, count, [&](Bytes& part) { look(part, now); });
+    address += count;
+    bytes -= count;
   }
 }
 
@@ -119,28 +143,34 @@ void meet(Cluster& cluster) {
   }
 }
 
-Seen of_copies(const Thread& thread) {
+Seen of_copy(const Thread& thread) {
   Seen seen = thread.seen;
-  seen[warp_of(thread)] = current_cluster()->epochs[warp_of(thread)] + 1;
+  // What the warp does from here on is of another epoch.
+  seen[warp_of(thread)] = ++current_cluster()->epochs[warp_of(thread)];
   return seen;
 }
 
 void on_read(const void* place, std::size_t bytes, const void* instruction) {
-  look_at(place, bytes, [&](Byte& byte, const Access& now) {
-    if (!in_order(byte.write, now)) race(byte.write, true, false, instruction);
-    if (byte.reads[0].thread != now.thread || byte.reads[0].cluster != now.cluster)
-      byte.reads[1] = byte.reads[0];
-    byte.reads[0] = now;
+  look_at(place, bytes, [&](Bytes& part, const Access& now) {
+    if (!in_order(part.write, now)) race(part.write, true, false, instruction);
+    // Of clusters that are over, one is enough: no write is in order with it.
+    if (!part.reads.empty() && part.reads.back().cluster != now.cluster) part.reads.resize(1);
+    std::erase_if(part.reads, [&](const Access& read) { return in_order(read, now); });
+    const auto of_warp = std::count_if(part.reads.begin(), part.reads.end(), [&](const Access& read) {
+      return read.cluster == now.cluster && read.thread / kLanes == now.thread / kLanes;
+    });
+    if (of_warp < 2) part.reads.push_back(now);
   });
 }
 
 void on_write(const void* place, std::size_t bytes, const void* instruction) {
-  look_at(place, bytes, [&](Byte& byte, const Access& now) {
-    if (!in_order(byte.write, now)) race(byte.write, true, true, instruction);
-    for (const Access& read : byte.reads) {
+  look_at(place, bytes, [&](Bytes& part, const Access& now) {
+    if (!in_order(part.write, now)) race(part.write, true, true, instruction);
+    for (const Access& read : part.reads) {
       if (!in_order(read, now)) race(read, false, true, instruction);
     }
-    byte.write = now;
+    part.write = now;
+    part.reads.clear();
   });
 }
 

@@ -30,8 +30,8 @@ void end_launch();
 // Who meets has what all of them did behind it: the lanes of a warp or block, or a cluster.
 void meet(std::span<Thread> threads);
 void meet(Cluster& cluster);
-// What others may know of this thread's accesses before its warp's last meeting, and of its copies.
-Seen of_copies(const Thread& thread);
+// What those who wait for a copy of this thread's may know of: the copy, and what the thread did before it.
+Seen of_copy(const Thread& thread);
 
 void on_read(const void* place, std::size_t bytes, const void* instruction = nullptr);
 void on_write(const void* place, std::size_t bytes, const void* instruction = nullptr);

@@ -116,13 +116,36 @@ std::size_t next_copy() {
   return order == Order::kBackward ? count - 1 : shuffle_random() % count;
 }
 
+// Lets copies come until somebody can go on, or some of them before that, as where the order is any. Returns
+// what is wrong with them, or "".
+std::string land_copies() {
+  std::string problem;
+  cluster->somebody_is_ready = false;
+  while (problem.empty() && !cluster->somebody_is_ready) {
+    if (cluster->copies.empty()) return describe_deadlock();
+    problem = land(*cluster, next_copy());
+  }
+  return problem;
+}
+std::string land_some_early() {
+  std::string problem;
+  for (std::size_t count = cluster->copies.size(); count > 0 && problem.empty(); --count) {
+    if (shuffle_random() % 4 == 0) problem = land(*cluster, next_copy());
+  }
+  return problem;
+}
+
 void run_cluster(std::vector<Thread*>& turns) {
   for (std::size_t i = 0; i < turns.size(); ++i) {
     prepare(turns[i]->context, stacks() + i * kStackBytes, kStackBytes, enter);
   }
   std::size_t returned = 0;
   while (returned < turns.size()) {
-    if (order == Order::kShuffled) std::shuffle(turns.begin(), turns.end(), shuffle_random);
+    if (order == Order::kShuffled) {
+      std::shuffle(turns.begin(), turns.end(), shuffle_random);
+      failure = land_some_early();
+      if (!failure.empty()) return;
+    }
     bool any = false;
     for (Thread* const turn : turns) {
       if (turn->state != State::kReady) continue;
@@ -135,7 +158,7 @@ void run_cluster(std::vector<Thread*>& turns) {
       ++current_block()->returned;
     }
     if (any) continue;
-    failure = cluster->copies.empty() ? describe_deadlock() : land(*cluster, next_copy());
+    failure = land_copies();
     if (!failure.empty()) return;
   }
   if (!cluster->copies.empty()) failure = "ended with copies on their way";
