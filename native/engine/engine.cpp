@@ -104,9 +104,9 @@ void Engine::work() {
         step(active);
       } catch (const std::bad_alloc&) {
         // Thrown before anything is changed: steps and networks allocate first.
-        fail(active, Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
+        fail_step(active, Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
       } catch (const Error& error) {
-        fail(active, error);
+        fail_step(active, error);
       }
     } else if (stopping) {
       // Nothing is submitted after stop().
@@ -149,12 +149,18 @@ void Engine::delivered() const {
   if (delivered_) delivered_();
 }
 
-void Engine::fail(std::deque<Item>& active, const Error& error) const {
+// Calls that have not begun go on without those that have. Nothing is allocated: memory may be what there is
+// too little of.
+void Engine::fail_step(std::deque<Item>& active, const Error& error) const {
+  const bool any_begun =
+      std::any_of(active.begin(), active.end(), [](const Item& item) { return item->begun; });
+  const auto fails = [&](const Item& item) { return item->begun || !any_begun; };
   for (const Item& item : active) {
+    if (!fails(item)) continue;
     item->error = error;
     finish(item);
   }
-  active.clear();
+  std::erase_if(active, fails);
   delivered();
 }
 

@@ -44,6 +44,7 @@ class LastStepNetwork final : public wkv::Network {
 
   bool step(std::span<const Segment> segments, wkv::Workspace&, wkv::ThreadPool&, unsigned,
             const wkv::LogitsSink& sink, const wkv::Abandon&) const override {
+    if (steps_++ == refused_step) throw std::bad_alloc{};
     for (std::size_t i = 0; i < segments.size(); ++i) {
       for (const std::uint32_t token : segments[i].tokens) *segments[i].state += static_cast<float>(token);
       std::vector<float> logits(kVocabulary);
@@ -55,10 +56,12 @@ class LastStepNetwork final : public wkv::Network {
   }
 
   static constexpr int kVocabulary = 1000;
-  int refused = -1;  // the number of the call that finds no memory for its state
+  int refused = -1;       // the number of the call that finds no memory for its state
+  int refused_step = -1;  // the number of the step that finds none
 
  private:
   wkv::ModelInfo info_;
+  mutable int steps_ = 0;
   mutable int begun_ = 0;
 };
 
@@ -150,5 +153,28 @@ TEST_SUITE("engine without memory") {
       CHECK(*calls[i].evaluation->state.numbers->floats() == static_cast<float>(i + 1));
     }
     CHECK(engine.statistics().steps == 1);
+  }
+
+  TEST_CASE("a step without memory ends its calls, and those that wait behind it go on") {
+    const auto network = std::make_shared<LastStepNetwork>();
+    network->refused_step = 0;
+    Engine engine(network, 1, 2);
+    std::vector<Call> calls;
+    std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
+    for (std::uint32_t token = 1; token <= 4; ++token) {
+      calls.push_back(in_place(fresh_state(*network), token));
+      evaluations.push_back(calls.back().evaluation);
+    }
+    engine.submit(evaluations);
+    for (Call& call : calls) call.done.wait();
+    for (const std::size_t i : {0U, 1U}) {
+      REQUIRE(calls[i].evaluation->error);
+      CHECK(calls[i].evaluation->error->code == "ERR_WKV_MEMORY");
+      CHECK(calls[i].evaluation->state.tokens == 0);
+    }
+    for (const std::size_t i : {2U, 3U}) {
+      CHECK(!calls[i].evaluation->error);
+      CHECK(*calls[i].evaluation->state.numbers->floats() == static_cast<float>(i + 1));
+    }
   }
 }
