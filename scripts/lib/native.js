@@ -91,7 +91,7 @@ const tidy = ['-p', 'out/clang/build', '--quiet'].concat(
 );
 
 /** What no user runs: it is compiled with warnings as errors, and run under sanitizers or itself one. */
-const isForTests = /^native\/(?:test|gpu_check|kernels\/cuda\/simt)\//;
+const isForTests = /^native\/(?:test|gpu_check|simt)\//;
 
 /** clang-tidy over what changed since it was last clean; it says what clang would warn of, too. */
 async function lint() {

@@ -42,7 +42,7 @@ const sources = (): string[] => {
   expect(cuda).toBeDefined();
   // The library of the CUDA backend is a package of its own: only its functions' declarations are needed.
   const unpublished =
-    /^native\/(bench|gpu_check|kernels\/cuda|test)\/|^native\/kernels\/\w+\/cuda\.h$|^native\/backend\/cuda\/(?!api\.h)/;
+    /^native\/(bench|gpu_check|kernels\/cuda|simt|test)\/|^native\/kernels\/\w+\/cuda\.h$|^native\/backend\/cuda\/(?!api\.h)/;
   const headers = below('native').filter((path) => /\.(h|map)$/.test(path) && !unpublished.test(path));
   return [
     ...['native/sources.json', 'native/sources.js', 'native/addon.gypi', 'native/compile.js'],

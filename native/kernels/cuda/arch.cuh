@@ -2,7 +2,7 @@
 
 // Everything of CUDA that is no C++, but for wide_products.cuh: the keywords of kernels, the instructions
 // that C++ has no words for, and launches. Kernels are written with these alone, so that the same source is
-// compiled twice: by nvcc for a GPU, and by any C++ compiler with simt/ in a GPU's place, for tests on
+// compiled twice: by nvcc for a GPU, and by any C++ compiler with native/simt in a GPU's place, for tests on
 // machines without one.
 //
 // All shared memory is dynamic: a kernel's struct, shared_memory<Struct>(), or an array,
@@ -30,8 +30,8 @@
 // Where copies of a loop's body would take registers.
 #define WKV_KEEP_LOOP _Pragma("unroll 1")
 #else
-#include "kernels/cuda/simt/runtime.h"
-#include "kernels/cuda/simt/simt.h"
+#include "simt/runtime.h"
+#include "simt/simt.h"
 
 #define WKV_KERNEL(...) void
 #define WKV_ARGUMENTS const

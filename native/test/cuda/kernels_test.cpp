@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backend/cuda/api.h"
-#include "kernels/cuda/simt/runtime.h"
+#include "simt/runtime.h"
 
 extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "backend/cuda/api.h"
-#include "kernels/cuda/simt/runtime.h"
-#include "kernels/cuda/simt/simt.h"
+#include "simt/runtime.h"
+#include "simt/simt.h"
 #include "test/cuda/on_device.h"
 #include "test/cuda/random_weights.h"
 #include "test/support/calls.h"

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/simt/device_memory.h"
-#include "kernels/cuda/simt/simt.h"
+#include "simt/device_memory.h"
+#include "simt/simt.h"
 
 namespace wkv::test {
 

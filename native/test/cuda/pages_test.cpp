@@ -8,7 +8,7 @@
 
 #include "backend/cuda/api.h"
 #include "backend/cpu/thread_pool.h"
-#include "kernels/cuda/simt/runtime.h"
+#include "simt/runtime.h"
 #include "test/cuda/random_weights.h"
 
 extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);

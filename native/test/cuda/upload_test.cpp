@@ -9,7 +9,7 @@
 
 #include "backend/cuda/api.h"
 #include "engine/model_loader.h"
-#include "kernels/cuda/simt/runtime.h"
+#include "simt/runtime.h"
 #include "test/support/model_file.h"
 #include "test/support/refusal.h"
 

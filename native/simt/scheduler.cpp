@@ -11,9 +11,9 @@
 #include <random>
 
 #include "backend/cpu/denormals.h"
-#include "kernels/cuda/simt/block.h"
-#include "kernels/cuda/simt/device_memory.h"
-#include "kernels/cuda/simt/races.h"
+#include "simt/block.h"
+#include "simt/device_memory.h"
+#include "simt/races.h"
 
 namespace wkv::cuda::simt {
 

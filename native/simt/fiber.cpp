@@ -1,4 +1,4 @@
-#include "kernels/cuda/simt/fiber.h"
+#include "simt/fiber.h"
 
 #include <cstdint>
 

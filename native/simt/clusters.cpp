@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/simt/block.h"
+#include "simt/block.h"
 
 namespace wkv::cuda::simt {
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/simt/runtime.h"
+#include "simt/runtime.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -11,8 +11,8 @@
 #include <sstream>
 #include <string>
 
-#include "kernels/cuda/simt/device_memory.h"
-#include "kernels/cuda/simt/simt.h"
+#include "simt/device_memory.h"
+#include "simt/simt.h"
 
 struct SimulatedGraph {
   std::vector<std::function<void()>> work;

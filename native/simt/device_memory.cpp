@@ -1,4 +1,4 @@
-#include "kernels/cuda/simt/device_memory.h"
+#include "simt/device_memory.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

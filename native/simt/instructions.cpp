@@ -4,8 +4,8 @@
 #include <cstring>
 #include <span>
 
-#include "kernels/cuda/simt/block.h"
-#include "kernels/cuda/simt/races.h"
+#include "simt/block.h"
+#include "simt/races.h"
 #include "kernels/simd/half.h"
 
 namespace wkv::cuda::simt {

@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "kernels/cuda/simt/block.h"
-#include "kernels/cuda/simt/races.h"
+#include "simt/block.h"
+#include "simt/races.h"
 
 namespace wkv::cuda::simt {
 

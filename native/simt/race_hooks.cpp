@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "kernels/cuda/simt/races.h"
+#include "simt/races.h"
 
 namespace races = wkv::cuda::simt::races;
 

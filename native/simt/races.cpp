@@ -1,4 +1,4 @@
-#include "kernels/cuda/simt/races.h"
+#include "simt/races.h"
 
 #include <dlfcn.h>
 
@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "kernels/cuda/simt/block.h"
-#include "kernels/cuda/simt/fiber.h"
+#include "simt/block.h"
+#include "simt/fiber.h"
 
 namespace wkv::cuda::simt::races {
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/simt/fiber.h"
-#include "kernels/cuda/simt/races.h"
-#include "kernels/cuda/simt/simt.h"
+#include "simt/fiber.h"
+#include "simt/races.h"
+#include "simt/simt.h"
 
 namespace wkv::cuda::simt {
 
