@@ -1,7 +1,7 @@
 #include "addon/environment.h"
 
+#include <exception>
 #include <string>
-#include <system_error>
 #include <utility>
 
 namespace wkv::addon {
@@ -45,8 +45,12 @@ void Environment::stage(Engine& engine, std::shared_ptr<Evaluation> evaluation) 
 }
 
 void Environment::flush() {
-  for (const auto& [engine, evaluations] : staged_) engine->submit(evaluations);
-  staged_.clear();
+  // Should one not find the memory, what was submitted before it is not submitted again.
+  while (!staged_.empty()) {
+    const auto first = staged_.begin();
+    first->first->submit(first->second);
+    staged_.erase(first);
+  }
 }
 
 void Environment::call_back(Napi::Env env, Napi::Function, Environment* self, void*) {
@@ -83,7 +87,7 @@ void Environment::run_in_background(std::function<void()> cancel, std::function<
         background_.remove_if([&](const Background& other) { return &other == &entry; });
       });
     });
-  } catch (const std::system_error& error) {
+  } catch (const std::exception& error) {
     background_.pop_back();
     throw Error("ERR_WKV_MEMORY", std::string("the system has no more threads: ") + error.what());
   }

@@ -156,6 +156,7 @@ void Model::require_own(const SessionState& state) const {
   }
   const ModelInfo& model = handle_->info;
   if (!state.layout.has_shape_of(model.state) ||
+      state.vocabulary != static_cast<std::uint32_t>(model.vocabulary) ||
       (state.logits != nullptr && state.logits->size() != static_cast<std::size_t>(model.vocabulary))) {
     throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
   }

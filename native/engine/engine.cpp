@@ -100,13 +100,15 @@ void Engine::work() {
     }
     if (any_over) delivered();
     if (!active.empty()) {
+      const std::size_t sessions = begin_first(active);
       try {
-        step(active);
+        if (sessions > 0) step(active, sessions);
       } catch (const std::bad_alloc&) {
         // Thrown before anything is changed: steps and networks allocate first.
-        fail_step(active, Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
+        fail_step(active, sessions,
+                  Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
       } catch (const Error& error) {
-        fail_step(active, error);
+        fail_step(active, sessions, error);
       }
     } else if (stopping) {
       // Nothing is submitted after stop().
@@ -149,18 +151,14 @@ void Engine::delivered() const {
   if (delivered_) delivered_();
 }
 
-// Calls that have not begun go on without those that have. Nothing is allocated: memory may be what there is
-// too little of.
-void Engine::fail_step(std::deque<Item>& active, const Error& error) const {
-  const bool any_begun =
-      std::any_of(active.begin(), active.end(), [](const Item& item) { return item->begun; });
-  const auto fails = [&](const Item& item) { return item->begun || !any_begun; };
-  for (const Item& item : active) {
-    if (!fails(item)) continue;
-    item->error = error;
-    finish(item);
+// Ends those that took part in a step; the others go on.
+void Engine::fail_step(std::deque<Item>& active, std::size_t sessions, const Error& error) const {
+  const auto end = active.begin() + static_cast<std::ptrdiff_t>(sessions);
+  for (auto item = active.begin(); item != end; ++item) {
+    (*item)->error = error;
+    finish(*item);
   }
-  std::erase_if(active, fails);
+  active.erase(active.begin(), end);
   delivered();
 }
 
@@ -288,9 +286,8 @@ std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, st
   return shares;
 }
 
-void Engine::step(std::deque<Item>& active) {
-  const std::size_t sessions = begin_first(active);
-  if (sessions == 0) return;
+// Of the first ones, which have begun.
+void Engine::step(std::deque<Item>& active, std::size_t sessions) {
   const auto began = std::chrono::steady_clock::now();
   const std::vector<std::size_t> shares = share_tokens(active, sessions);
   std::vector<Segment> segments;

@@ -111,11 +111,11 @@ class Engine {
   static void finish(const Item& item);
   static void finish_at(std::deque<Item>& active, std::size_t index);
   void delivered() const;
-  void fail_step(std::deque<Item>& active, const Error& error) const;
+  void fail_step(std::deque<Item>& active, std::size_t sessions, const Error& error) const;
   bool begin(Evaluation& evaluation);
   std::size_t begin_first(std::deque<Item>& active);
   std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
-  void step(std::deque<Item>& active);
+  void step(std::deque<Item>& active, std::size_t sessions);
   bool draws_on_device(Evaluation& evaluation) const;
   static void count_generated(Evaluation& evaluation);
   void take_results(Evaluation& evaluation) const;

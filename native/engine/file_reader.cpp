@@ -45,8 +45,10 @@ struct Divided {
   std::uint32_t whole;  // its lower 32 bits
 };
 
-// Whether this is what Node's fstat said of the file.
-bool is_same(const BY_HANDLE_FILE_INFORMATION& found, const SourceFile& file) {
+// Whether the open file is one on a disk, and the very one of which Node's fstat told.
+bool is_same(HANDLE handle, const SourceFile& file) {
+  BY_HANDLE_FILE_INFORMATION found = {};
+  if (GetFileType(handle) != FILE_TYPE_DISK || !GetFileInformationByHandle(handle, &found)) return false;
   // Windows counts units of 100 ns from 1601. Node keeps 32 bits of the seconds since 1970.
   const std::uint64_t since_1601 =
       joined(found.ftLastWriteTime.dwHighDateTime, found.ftLastWriteTime.dwLowDateTime);
@@ -67,9 +69,7 @@ FileReader::FileReader(const SourceFile& file) : file_(file) {
                                     OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (handle == INVALID_HANDLE_VALUE)
     throw failure(file, "cannot be opened again: Windows error " + std::to_string(GetLastError()));
-  BY_HANDLE_FILE_INFORMATION found = {};
-  if (GetFileType(handle) != FILE_TYPE_DISK || !GetFileInformationByHandle(handle, &found) ||
-      !is_same(found, file)) {
+  if (!is_same(handle, file)) {
     CloseHandle(handle);
     throw failure(file, kChanged);
   }
@@ -77,6 +77,10 @@ FileReader::FileReader(const SourceFile& file) : file_(file) {
 }
 
 FileReader::~FileReader() { CloseHandle(handle_); }
+
+void FileReader::require_unchanged() const {
+  if (!is_same(handle_, file_)) throw failure(file_, kChanged);
+}
 
 void FileReader::read(std::uint64_t offset, void* destination, std::size_t size) const {
   auto* to = static_cast<unsigned char*>(destination);
@@ -160,6 +164,10 @@ FileReader::FileReader(const SourceFile& file) : file_(file) {
 }
 
 FileReader::~FileReader() { close(descriptor_); }
+
+void FileReader::require_unchanged() const {
+  if (!is_same(descriptor_, file_)) throw failure(file_, kChanged);
+}
 
 void FileReader::read(std::uint64_t offset, void* destination, std::size_t size) const {
   auto* to = static_cast<unsigned char*>(destination);

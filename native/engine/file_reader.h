@@ -17,6 +17,9 @@ class FileReader {
   FileReader(const FileReader&) = delete;
   FileReader& operator=(const FileReader&) = delete;
 
+  // Throws ERR_WKV_FORMAT when it is no longer the file that was opened: to be called when all has been read.
+  void require_unchanged() const;
+
   // Reads exactly `size` bytes. Throws ERR_WKV_FORMAT when the file ends early or cannot be read.
   void read(std::uint64_t offset, void* destination, std::size_t size) const;
 

@@ -30,7 +30,8 @@ void end_launch();
 // Who meets has what all of them did behind it: the lanes of a warp or block, or a cluster.
 void meet(std::span<Thread> threads);
 void meet(Cluster& cluster);
-// What those who wait for a copy of this thread's may know of: the copy, and what the thread did before it.
+// What those who wait for a copy of this thread's may count on: the copy, and what the thread did before it.
+// (They count on what other lanes of its warp did, too: a race with that is not found.)
 Seen of_copy(const Thread& thread);
 
 void on_read(const void* place, std::size_t bytes, const void* instruction = nullptr);

@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <string>
@@ -278,5 +280,23 @@ TEST_SUITE("tensor loader") {
     loader.add(entry(directory, "large"), matrix);
     std::filesystem::resize_file(folder.file("m"), 1000);
     CHECK(refusal([&] { loader.run(); }).code == "ERR_WKV_FORMAT");
+  }
+
+  TEST_CASE("a file that is written to while it is read is refused") {
+    const TemporaryDirectory folder;
+    const std::string path = folder.file("m");
+    const TensorDirectory directory = wkv::test::write_tensors(path, some_tensors(StoredType::kF32));
+    std::atomic<int> calls{0};
+    const Error error = refusal([&] {
+      load(directory, StoredType::kF32, 2, kGoOn, [&](std::uint64_t, std::uint64_t) {
+        if (calls.fetch_add(1) > 0) return;
+        const auto before = std::filesystem::last_write_time(path);
+        std::filesystem::last_write_time(path, before + std::chrono::seconds{1});
+      });
+    });
+    CHECK(calls > 1);
+    CHECK(error.code == "ERR_WKV_FORMAT");
+    CHECK(error.path == path);
+    CHECK(std::string(error.what()).find("changed while it was being loaded") != std::string::npos);
   }
 }

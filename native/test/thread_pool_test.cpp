@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -48,6 +51,40 @@ TEST_SUITE("thread pool") {
       inside[lane].fetch_sub(1);
     });
     CHECK(collisions == 0);
+  }
+
+  TEST_CASE("after a region of many lanes, those of few keep to few threads") {
+    ThreadPool pool;
+    count_items(pool, 64, 5000);
+    const auto threads_of_regions = [&](unsigned lanes) {
+      std::mutex mutex;
+      std::set<std::thread::id> threads;
+      for (int round = 0; round < 30; ++round) {
+        // So long that all workers sleep.
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        std::atomic<unsigned> inside{0};
+        pool.run(lanes, lanes, [&](std::size_t, unsigned) {
+          {
+            const std::lock_guard lock{mutex};
+            threads.insert(std::this_thread::get_id());
+          }
+          // Each item is another thread's, unless it does not come.
+          ++inside;
+          const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{5};
+          while (inside < lanes && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+        });
+      }
+      return threads.size();
+    };
+    for (const unsigned lanes : {2U, 4U, 8U}) {
+      CAPTURE(lanes);
+      // Some of the many may still be on their way.
+      std::size_t fewest = 64;
+      for (int attempt = 0; attempt < 50 && fewest > lanes; ++attempt) {
+        fewest = std::min(fewest, threads_of_regions(lanes));
+      }
+      CHECK(fewest <= lanes);
+    }
   }
 
   TEST_CASE("what a region wrote without locks is seen by the caller and by the next region") {

@@ -2,6 +2,7 @@ import { State, WkvError } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, thrown } from '../support/failure';
 import { randomModel, randomNumbers, randomTokens } from '../support/random-model';
+import { xxh64 } from '../support/xxh64';
 import {
   runChild,
   smallShape,
@@ -230,4 +231,15 @@ describe('A state with a checksum that fits, made by somebody who means harm,', 
     const strange = outcomes.filter(([, outcome]) => !/^(usable|ERR_WKV_STATE|ERR_WKV_MEMORY)/.test(outcome));
     expect(strange).toEqual([]);
   });
+});
+
+test('A state without logits that claims another vocabulary is refused by the model', () => {
+  const bytes = model().createSession().state.serialize();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  expect(view.getUint32(72, true)).toBe(vocabulary);
+  view.setUint32(72, vocabulary - 1, true);
+  view.setBigUint64(bytes.length - 8, xxh64(bytes.subarray(0, bytes.length - 8)), true);
+  const state = State.deserialize(bytes);
+  const error = thrown(() => model().createSession({ state }));
+  expectFailure(error, { type: WkvError, code: 'ERR_WKV_STATE', message: /layout/ });
 });

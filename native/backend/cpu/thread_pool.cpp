@@ -1,5 +1,6 @@
 #include "backend/cpu/thread_pool.h"
 
+#include <bit>
 #include <chrono>
 #include <exception>
 
@@ -14,6 +15,8 @@ namespace {
 // than anyone would notice on an idle machine.
 constexpr std::chrono::microseconds kSpin{50};
 
+std::size_t group_of(std::size_t worker) { return static_cast<std::size_t>(std::bit_width(worker + 1)) - 1; }
+
 }  // namespace
 
 ThreadPool& ThreadPool::process() {
@@ -23,14 +26,17 @@ ThreadPool& ThreadPool::process() {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  generation_.advance();
+  for (EventCount& group : groups_) group.advance();
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::grow(unsigned workers) {
   // A system that refuses threads leaves fewer lanes; the caller does the work alone if need be.
   try {
-    while (workers_.size() < workers) workers_.emplace_back([this] { work(); });
+    while (workers_.size() < workers) {
+      EventCount& group = groups_[group_of(workers_.size())];
+      workers_.emplace_back([this, &group] { work(group); });
+    }
   } catch (const std::exception&) {
     return;
   }
@@ -39,6 +45,7 @@ void ThreadPool::grow(unsigned workers) {
 void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* context) {
   const std::lock_guard region{region_};
   if (lanes > kMaxLanes) lanes = kMaxLanes;
+  static_assert(kMaxLanes - 1 == (1U << kGroups) - 1);
   grow(lanes - 1);
   {
     const std::lock_guard lock{job_};
@@ -50,7 +57,7 @@ void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* 
     next_item_.store(0, std::memory_order_relaxed);
     open_ = true;
   }
-  generation_.advance();
+  for (std::size_t group = 0; group <= group_of(lanes - 2); ++group) groups_[group].advance();
   run_items(0);
   {
     // Workers that have not come yet are not waited for: a sleeping or preempted one costs nothing.
@@ -80,19 +87,19 @@ void ThreadPool::join_job() {
   active_.fetch_sub(1, std::memory_order_release);
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(EventCount& group) {
   flush_denormals();
   std::uint32_t seen = 0;
   while (!stop_.load()) {
     const auto until = std::chrono::steady_clock::now() + kSpin;
-    std::uint32_t now = generation_.value();
+    std::uint32_t now = group.value();
     while (now == seen && std::chrono::steady_clock::now() < until) {
       for (int i = 0; i < 32; ++i) compiler::pause();
-      now = generation_.value();
+      now = group.value();
     }
     if (now == seen) {
-      generation_.wait(seen);
-      now = generation_.value();
+      group.wait(seen);
+      now = group.value();
     }
     seen = now;
     if (!stop_.load()) join_job();

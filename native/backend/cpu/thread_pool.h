@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +14,8 @@
 namespace wkv {
 
 // The process's worker threads. One parallel region runs at a time; the calling thread works along, so a
-// region of n lanes wakes n - 1 workers. Items are handed out one by one: which lane gets which item is not
-// fixed, so a result must not depend on it.
+// region of n lanes wakes n - 1 workers, or some more where n is no power of two. Items are handed out one by
+// one: which lane gets which item is not fixed, so a result must not depend on it.
 class ThreadPool {
  public:
   // The one pool. It lives until the process ends: threads that wait cannot be unloaded.
@@ -49,7 +50,7 @@ class ThreadPool {
 
   void run_shared(unsigned lanes, std::size_t items, Call call, void* context);
   void grow(unsigned workers);
-  void work();
+  void work(EventCount& group);
   // Takes a lane of the open job, if there is one, and runs items.
   void join_job();
   void run_items(unsigned lane);
@@ -67,7 +68,10 @@ class ThreadPool {
 
   std::atomic<std::size_t> next_item_{0};
   std::atomic<unsigned> active_{0};
-  EventCount generation_;
+  // Workers are woken by groups of 1, 2, 4 and so on: one by one would be a call of the system for each, and
+  // all would burn the time of processors for a region that wants few.
+  static constexpr std::size_t kGroups = 8;
+  std::array<EventCount, kGroups> groups_;
   std::atomic<bool> stop_{false};
 };
 
