@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findOutput, requireRoom } from './convert/output';
 import { planConversion } from './convert/plan';
@@ -18,6 +16,7 @@ import {
   wrongType,
   wrongValue,
 } from './options';
+import { partBeside } from './part-file';
 import { writtenAs, type ElementType, type QuantizedPrecision } from './quantized';
 import { removeAtExit } from './remove-at-exit';
 import { usableThreads } from './threads';
@@ -99,7 +98,7 @@ export async function convertModel(
     refuseInput(directory, existing, path);
     const { bytes, write } = planConversion(directory, weights);
     await requireRoom(path, bytes);
-    const temporary = join(dirname(path), `wkv-${process.pid}-${randomBytes(8).toString('hex')}.part`);
+    const temporary = partBeside(path);
     const destination = { temporary, path, overwrite, threads: checked.threads ?? usableThreads() };
     // Native code removes it too, but the process may end without it.
     const isOver = removeAtExit(temporary);

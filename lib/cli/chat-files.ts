@@ -4,6 +4,7 @@ import { isNativeError } from 'node:util/types';
 import { systemReason } from './errors';
 import type { Chat } from '../chat';
 import type { Model } from '../model';
+import { partBeside } from '../part-file';
 
 /** What a saved conversation begins with; see docs/chat-format.md. */
 const magic = 'WKVCHAT\0';
@@ -61,9 +62,9 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 async function writeWhole(path: string, bytes: Uint8Array, mode: number | undefined): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = partBeside(path);
+  const file = await open(temporary, 'wx', mode);
   try {
-    const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(bytes);
       await file.sync();

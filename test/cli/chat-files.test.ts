@@ -39,6 +39,22 @@ describe('a conversation that is saved', () => {
     expect(model.createChat({ saved: readFileSync(file) }).messages).toEqual(chat.messages);
   });
 
+  test('leaves a file alone that looks like a temporary one', async () => {
+    const folderOfIt = place();
+    const other = `a.chat.${process.pid}.tmp`;
+    writeFileSync(join(folderOfIt, other), 'precious');
+    await saveChat(chat, join(folderOfIt, 'a.chat'));
+    expect(readFileSync(join(folderOfIt, other), 'utf8')).toBe('precious');
+    expect(readdirSync(folderOfIt)).toEqual(['a.chat', other]);
+  });
+
+  test('may have as long a name as there are', async () => {
+    const folderOfIt = place();
+    const name = 'a'.repeat(250);
+    await saveChat(chat, join(folderOfIt, name));
+    expect(readdirSync(folderOfIt)).toEqual([name]);
+  });
+
   test.each([
     ['a model', 'PK\u0003\u0004 and so on'],
     ['a text', 'WKVCHAT is how it begins'],
