@@ -1,4 +1,5 @@
 import type { BigIntStats } from 'node:fs';
+import { chmod } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { findOutput, requireRoom } from './convert/output';
 import { planConversion } from './convert/plan';
@@ -73,7 +74,7 @@ export interface Conversion {
  * in memory at a time.
  *
  * The file appears in its place when it is whole and on the disk. A conversion that fails, or is called off, leaves
- * nothing, and what was there as it was.
+ * nothing, and what was there as it was. A file that takes the place of another has its permissions.
  *
  * @param input a model that is not packed, as {@link loadModel} takes it
  * @param output path or `file:` URL of the file to write, a `.safetensors`
@@ -106,6 +107,7 @@ export async function convertModel(
       onProgress: onProgress && ((completed, total) => onProgress({ phase: 'convert', completed, total })),
       signal,
     }).finally(isOver);
+    if (existing !== undefined) await chmod(path, Number(existing.mode & 0o777n));
     return { path, weights, bytes, ...(fingerprint === true ? {} : { fingerprint }) };
   } catch (error) {
     throw fromNative(error, { path: input instanceof URL ? fileURLToPath(input) : input });

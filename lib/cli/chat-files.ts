@@ -66,6 +66,7 @@ async function writeWhole(path: string, bytes: Uint8Array, mode: number | undefi
   const file = await open(temporary, 'wx', mode);
   try {
     try {
+      if (mode !== undefined) await file.chmod(mode); // the umask may have taken something away
       await file.writeFile(bytes);
       await file.sync();
     } finally {

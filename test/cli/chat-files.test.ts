@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { saveChat } from '../../lib/cli/chat-files';
 import { loadModel, type Chat, type Model } from '../../lib/index';
@@ -10,6 +19,7 @@ import { writeEndlessModel } from './support';
 
 const folder = temporaryFolder();
 const testLinks = unless(onWindows('links need privileges there'));
+const testModes = unless(onWindows('Windows has no such permissions'));
 const testPipes = unless(onWindows('Windows has no pipes in directories'));
 let model: Model;
 let chat: Chat;
@@ -37,6 +47,16 @@ describe('a conversation that is saved', () => {
     await saveChat(model.createChat(), file);
     expect(await saveChat(chat, file)).toBe(readFileSync(file).length);
     expect(model.createChat({ saved: readFileSync(file) }).messages).toEqual(chat.messages);
+  });
+
+  testModes('keeps the permissions of the one before', async () => {
+    const file = join(place(), 'a.chat');
+    await saveChat(chat, file);
+    for (const mode of [0o666, 0o600]) {
+      chmodSync(file, mode);
+      await saveChat(chat, file);
+      expect(statSync(file).mode & 0o777).toBe(mode);
+    }
   });
 
   test('leaves a file alone that looks like a temporary one', async () => {

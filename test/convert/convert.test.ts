@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   linkSync,
@@ -44,6 +45,7 @@ const tinyShape: RandomModelShape = {
   seed: 1,
 };
 const testLinks = unless(onWindows('links need privileges there'));
+const testModes = unless(onWindows('Windows has no such permissions'));
 const testPosix = unless(onWindows('Windows replaces no file that is open'));
 
 const testOnLinux = unless(process.platform !== 'linux' && 'only Linux has /proc');
@@ -195,6 +197,16 @@ describe('convertModel', () => {
     await convertModel(source, path, { ...int8, overwrite: true });
     expect(await withModel(path, {}, ({ info }) => info.weights)).toBe('int8');
     expect(readdirSync(place)).toEqual(['packed.safetensors']);
+  });
+
+  testModes('keeps the permissions of what it replaces', async () => {
+    const { path } = output();
+    writeFileSync(path, 'old');
+    for (const mode of [0o666, 0o600]) {
+      chmodSync(path, mode);
+      await convertModel(source, path, { ...int8, overwrite: true });
+      expect(statSync(path).mode & 0o777).toBe(mode);
+    }
   });
 
   testLinks('follows a link to what it replaces', async () => {
