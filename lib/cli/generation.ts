@@ -8,6 +8,9 @@ export interface Result {
   tokens: number[];
   finishReason: FinishReason | 'interrupted';
   usage: Usage;
+  /** How many tokens came in the first part that had any. */
+  firstTokens: number;
+  /** Until that part, and from there to the end. */
   promptSeconds: number;
   decodeSeconds: number;
 }
@@ -26,6 +29,7 @@ export async function receive<Part extends GeneratedPart>(
     tokens: [],
     finishReason: 'interrupted',
     usage: { promptTokens: 0, completionTokens: 0 },
+    firstTokens: 0,
     promptSeconds: 0,
     decodeSeconds: 0,
   };
@@ -33,7 +37,10 @@ export async function receive<Part extends GeneratedPart>(
   let first: number | undefined;
   try {
     for await (const part of parts) {
-      first ??= performance.now();
+      if (first === undefined && part.tokens.length > 0) {
+        first = performance.now();
+        result.firstTokens = part.tokens.length;
+      }
       result.text += part.text;
       result.tokens.push(...part.tokens);
       result.finishReason = part.finishReason ?? result.finishReason;
@@ -66,9 +73,10 @@ export async function receiveReply(
   return { ...result, usage: { ...result.usage, promptTokens: turn.prompt.length } };
 }
 
-/** Tokens a second, if there were any: the first one comes out of the prompt. */
-export function tokensPerSecond({ tokens, decodeSeconds }: Result): number | null {
-  return decodeSeconds > 0 ? Math.max(0, tokens.length - 1) / decodeSeconds : null;
+/** Tokens a second after the first part with any, if there were more: of that part only the end is known. */
+export function tokensPerSecond({ tokens, firstTokens, decodeSeconds }: Result): number | null {
+  const later = tokens.length - firstTokens;
+  return later > 0 && decodeSeconds > 0 ? later / decodeSeconds : null;
 }
 
 export function secondsSince(start: number): number {
