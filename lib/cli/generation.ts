@@ -44,8 +44,8 @@ export async function receive<Part extends GeneratedPart>(
       result.text += part.text;
       result.tokens.push(...part.tokens);
       result.finishReason = part.finishReason ?? result.finishReason;
-      result.usage.completionTokens += part.tokens.length;
-      result.usage.promptTokens = part.usage?.promptTokens ?? 0;
+      // Only the last part says it; where that does not come, the tokens that came count.
+      result.usage = part.usage ?? { promptTokens: 0, completionTokens: result.tokens.length };
       await show(part);
     }
   } catch (error) {

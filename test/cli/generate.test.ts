@@ -125,7 +125,8 @@ describe('wkv generate', () => {
     const parameters = ['generate', '-m', model, ...few, '--ban', others.join(), '--json', prompt];
     expect(json(await wkv(parameters))).toMatchObject({ text: '\n'.repeat(20), finishReason: 'length' });
     const stopped = json(await wkv([...parameters, '--stop', 'B', '--stop', '\\n\\n']));
-    expect(stopped).toMatchObject({ text: '', tokens: [], finishReason: 'stop' });
+    const usage = { promptTokens: 4, completionTokens: 2 };
+    expect(stopped).toMatchObject({ text: '', tokens: [], finishReason: 'stop', usage });
   });
 
   test('generates the same with another number of threads', async () => {

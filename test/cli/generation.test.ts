@@ -32,3 +32,18 @@ describe('Tokens a second', () => {
     expect(speed).toBeLessThan(25);
   });
 });
+
+describe('Usage', () => {
+  test('is what the last part says, tokens of a stop string included', async () => {
+    const usage = { promptTokens: 3, completionTokens: 7 };
+    const last: GeneratedPart = { text: '', tokens: [], finishReason: 'stop', usage };
+    expect(await received([ofTokens(2), ofTokens(3), last])).toMatchObject({ finishReason: 'stop', usage });
+  });
+
+  test('of what is interrupted has the tokens that came', async () => {
+    expect(await received([ofTokens(2), ofTokens(3)])).toMatchObject({
+      finishReason: 'interrupted',
+      usage: { promptTokens: 0, completionTokens: 5 },
+    });
+  });
+});
