@@ -3,7 +3,7 @@ import { chooseGpu, cudaDevices, type CudaDevice, type UnusableCudaDevice } from
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { callNative, native } from './native';
-import { checkOptions, integer, outOfRange, wrongType, type Checks } from './options';
+import { checkOptions, integer, lengthOf, outOfRange, wrongType, type Checks } from './options';
 import { usableThreads } from './threads';
 
 /** A matrix of 8-bit numbers: element [row][column] is `values * scales[row][column / group, rounded down]`. */
@@ -172,7 +172,7 @@ export const kernels = Object.freeze({
     const state =
       given.state === undefined
         ? new Float32Array(within('the state', states))
-        : floats('state', given.state, states).slice();
+        : new Float32Array(floats('state', given.state, states));
     const y = new Float32Array(count);
     const cuda = chooseGpu(given.device)?.target;
     callNative(() => {
@@ -224,7 +224,8 @@ function anyFloats(name: string, value: unknown): Float32Array {
 function floats(name: string, value: unknown, count: number): Float32Array {
   const array = anyFloats(name, value);
   within(name, count);
-  if (array.length !== count) throw outOfRange(`${name}.length`, String(count), array.length);
+  const length = lengthOf(array);
+  if (length !== count) throw outOfRange(`${name}.length`, String(count), length);
   return array;
 }
 
@@ -232,7 +233,8 @@ function floats(name: string, value: unknown, count: number): Float32Array {
 function codes(name: string, value: unknown, count: number): Int8Array {
   if (!isInt8Array(value)) throw wrongType(name, 'an Int8Array', value);
   within(name, count);
-  if (value.length !== count) throw outOfRange(`${name}.length`, String(count), value.length);
+  const length = lengthOf(value);
+  if (length !== count) throw outOfRange(`${name}.length`, String(count), length);
   const bad = value.indexOf(-128);
   if (bad >= 0) throw outOfRange(`${name}[${bad}]`, 'a code from -127 to 127', -128);
   return value;

@@ -154,6 +154,13 @@ function isAbortSignal(value: unknown): value is AbortSignal {
   );
 }
 
+const typedArrays: object = Object.getPrototypeOf(Float32Array.prototype) as object;
+
+/** How many elements a typed array has, whatever its own property `length`, or that of its class, says. */
+export function lengthOf(array: Float32Array | Int8Array): number {
+  return Number(Reflect.get(typedArrays, 'length', array));
+}
+
 export function wrongType(name: string, expected: string, value: unknown): TypeError {
   return Object.assign(new TypeError(`${name}: expected ${expected}, found ${show(value)}`), {
     code: 'ERR_INVALID_ARG_TYPE',

@@ -1,7 +1,7 @@
 import { isFloat32Array, isUint8Array } from 'node:util/types';
 import { WkvError } from './errors';
 import { callNative, native, type NativeSampler, type NativeSamplerState } from './native';
-import { checkOptions, integer, number, outOfRange, seed as checkSeed, wrongType } from './options';
+import { checkOptions, integer, lengthOf, number, outOfRange, seed as checkSeed, wrongType } from './options';
 import { randomSeed } from './random';
 import { samplingChecks, toNativeSampling, type Drawing, type SamplingOptions } from './sampling';
 import type { ForkOptions } from './session';
@@ -63,8 +63,9 @@ export class Sampler {
    */
   sample(logits: Float32Array): number {
     if (!isFloat32Array(logits)) throw wrongType('logits', 'a Float32Array', logits);
-    if (logits.length === 0 || logits.length > mostLogits) {
-      throw outOfRange('logits', `1 to ${mostLogits} numbers`, logits.length);
+    const count = lengthOf(logits);
+    if (count === 0 || count > mostLogits) {
+      throw outOfRange('logits', `1 to ${mostLogits} numbers`, count);
     }
     const token = callNative(() => this.#native.sample(logits));
     if (token === undefined) {

@@ -2,7 +2,7 @@ import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
 import { shapeText } from './formats/layout';
 import { elementsOf } from './formats/views';
-import { checkOptions, oneOf, wrongType, type Checks } from './options';
+import { checkOptions, lengthOf, oneOf, wrongType, type Checks } from './options';
 import {
   chatRwkvShapes,
   fromLayout,
@@ -68,10 +68,11 @@ function checkLayout(options: unknown, { embedding, heads, headSize, architectur
 function checkNumbers(values: unknown, dimensions: StateDimensions, layout: StateLayout): Float32Array {
   if (!isFloat32Array(values)) throw wrongType('values', 'a Float32Array', values);
   const expected = dimensions.layers * layerNumbers(dimensions);
-  if (values.length !== expected) {
-    throw otherState(`the state of ${layout}`, `${expected} numbers`, `${values.length} numbers`);
+  const found = lengthOf(values);
+  if (found !== expected) {
+    throw otherState(`the state of ${layout}`, `${expected} numbers`, `${found} numbers`);
   }
-  return values;
+  return new Float32Array(values); // which has no length of its own
 }
 
 function joinTensors(tensors: unknown, dimensions: StateDimensions): Float32Array {
@@ -85,7 +86,7 @@ function joinTensors(tensors: unknown, dimensions: StateDimensions): Float32Arra
   for (const [index, shape] of shapes.entries()) {
     const data = checkTensor(`values[${index}]`, tensors[index], shape);
     numbers.set(data, end);
-    end += data.length;
+    end += lengthOf(data);
   }
   return numbers;
 }
@@ -102,8 +103,9 @@ function checkTensor(name: string, tensor: unknown, expected: readonly number[])
     throw otherState(name, shapeText(expected), shapeText(shape));
   }
   const numbers = elementsOf({ shape: expected });
-  if (data.length !== numbers) {
-    throw otherState(`${name}.data`, `${numbers} numbers`, `${data.length} numbers`);
+  const found = lengthOf(data);
+  if (found !== numbers) {
+    throw otherState(`${name}.data`, `${numbers} numbers`, `${found} numbers`);
   }
   return data;
 }

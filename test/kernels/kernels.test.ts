@@ -267,3 +267,36 @@ describe('Arguments of kernels that do not fit', () => {
     expect(call).toThrow(expect.objectContaining({ code }) as Error);
   });
 });
+
+describe('Arrays of kernels whose property length is not their own length', () => {
+  class Claiming extends Float32Array {}
+  Object.defineProperty(Claiming.prototype, 'length', { value: 32 });
+  const claiming = <Numbers extends Float32Array | Int8Array>(array: Numbers): Numbers =>
+    Object.defineProperty(array, 'length', { value: 32 });
+  const short = { rows: 1, columns: 32 };
+  const weights = kernels.quantizeInt8(randomFloats(32, 1), short);
+  const gemm = { activations: randomFloats(32, 2), weights, tokens: 1, ...short };
+
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      'an own property',
+      () => kernels.quantizeInt8(claiming(new Float32Array(31)), short),
+      /matrix\.length.*32, found 31/,
+    ],
+    ['a class', () => kernels.quantizeInt8(new Claiming(31), short), /matrix\.length.*32, found 31/],
+    [
+      'codes',
+      () => kernels.gemmInt8({ ...gemm, weights: { ...weights, values: claiming(new Int8Array(31)) } }),
+      /weights\.values\.length.*32, found 31/,
+    ],
+  ])('are refused where they are too short (%s)', (_what, call, message) => {
+    expect(call).toThrow(message);
+    expect(call).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }) as Error);
+  });
+
+  test('are taken where they are long enough', () => {
+    const matrix = randomFloats(64, 3);
+    const expected = kernels.quantizeInt8(matrix, { rows: 1, columns: 64 });
+    expect(kernels.quantizeInt8(new Claiming(matrix), { rows: 1, columns: 64 })).toEqual(expected);
+  });
+});

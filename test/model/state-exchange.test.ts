@@ -130,6 +130,17 @@ describe('model.importState refuses', () => {
     }
   });
 
+  test('a state of another size, whatever its property length says', () => {
+    const claiming = (length: number): Float32Array =>
+      Object.defineProperty(new Float32Array(length), 'length', { value: numbers });
+    expectFailure(failing('importState', claiming(numbers - 1), { layout: 'rwkv.cpp' }), {
+      ...{ code: 'ERR_WKV_STATE', found: new RegExp(`: ${numbers - 1} `) },
+    });
+    const exported = model().exportState(state, { layout: 'rwkv.cpp' });
+    const short = Object.defineProperty(exported, 'length', { value: 3 });
+    expect(sameBits(model().importState(short, { layout: 'rwkv.cpp' }).values(), state.values())).toBe(true);
+  });
+
   test.each([NaN, Infinity, -Infinity])('a state that holds %p', (number) => {
     const exported = model().exportState(state, { layout: 'rwkv.cpp' });
     exported[embedding + 3] = number;

@@ -125,6 +125,14 @@ describe('What a sampler refuses', () => {
     }
   });
 
+  test('no logits at all, whatever their property length says', () => {
+    const none = Object.defineProperty(new Float32Array(0), 'length', { value: 5 });
+    expectFailure(
+      thrown(() => new Sampler().sample(none)),
+      outOfRange(/logits: expected 1 to .* found 0/),
+    );
+  });
+
   test.each([NaN, Infinity, -Infinity])('a logit of %p, and it changes nothing', (wrong) => {
     const sampler = new Sampler({ seed: 3 });
     draw(sampler, logits, 10);
