@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types';
 import { wrongType } from './options';
 import type { TokenizerLike } from './tokenizer';
 
@@ -22,12 +23,11 @@ export class StreamingDecoder {
   /**
    * Takes the next token or tokens and returns the characters that they complete.
    *
-   * @throws what the tokenizer's `decodeBytes` throws; the decoder is then as before
+   * @throws what the tokenizer's `decodeBytes` throws, {TypeError} where it does not return bytes; the decoder is then
+   *   as before
    */
   push(tokens: number | Iterable<number>): string {
-    return this.pushBytes(
-      this.tokenizer.decodeBytes(typeof tokens === 'number' ? [tokens] : toArray(tokens)),
-    );
+    return this.pushBytes(bytesOf(this.tokenizer, typeof tokens === 'number' ? [tokens] : toArray(tokens)));
   }
 
   /** Takes the next bytes, of whatever tokens, and returns the characters that they complete. */
@@ -47,6 +47,20 @@ export class StreamingDecoder {
     this.held = new Uint8Array(0);
     return rest;
   }
+}
+
+/**
+ * The bytes that a tokenizer, which may be a caller's, has for tokens.
+ *
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it returns something else
+ */
+export function bytesOf(
+  tokenizer: Pick<TokenizerLike, 'decodeBytes'>,
+  tokens: readonly number[],
+): Uint8Array {
+  const bytes: unknown = tokenizer.decodeBytes(tokens);
+  if (!isUint8Array(bytes)) throw wrongType('what tokenizer.decodeBytes returned', 'a Uint8Array', bytes);
+  return bytes;
 }
 
 /** Decodes whole: what is no UTF-8 becomes U+FFFD, a byte order mark is kept. */

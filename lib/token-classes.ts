@@ -1,3 +1,4 @@
+import { bytesOf } from './decoder';
 import { WkvError } from './errors';
 import { Tokenizer, type TokenizerLike } from './tokenizer';
 
@@ -18,7 +19,7 @@ export function classifyTokens(tokenizer: TokenizerLike, vocabulary: number): To
   const digitsAndSpace: number[] = [];
   let longest = 0;
   for (let id = 0; id < vocabulary; id++) {
-    const bytes = id < tokenizer.size ? bytesOf(tokenizer, id) : new Uint8Array(0);
+    const bytes = id < tokenizer.size ? bytesOfId(tokenizer, id) : new Uint8Array(0);
     longest = Math.max(longest, bytes.length);
     if (bytes.length === 0 && id !== tokenizer.endOfText) withoutBytes.push(id);
     if (bytes.length > 0 && bytes.length <= exempt.length && exempt.includes(latin1(bytes))) {
@@ -35,8 +36,8 @@ export function classifyTokens(tokenizer: TokenizerLike, vocabulary: number): To
   };
 }
 
-function bytesOf(tokenizer: TokenizerLike, id: number): Uint8Array {
-  return tokenizer instanceof Tokenizer ? tokenizer.bytesOf(id) : tokenizer.decodeBytes([id]);
+function bytesOfId(tokenizer: TokenizerLike, id: number): Uint8Array {
+  return tokenizer instanceof Tokenizer ? tokenizer.bytesOf(id) : bytesOf(tokenizer, [id]);
 }
 
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);

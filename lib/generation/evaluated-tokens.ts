@@ -1,3 +1,4 @@
+import { bytesOf } from '../decoder';
 import type { Delivered, Delivery } from './delivery';
 import type {
   EvaluationRequest,
@@ -55,7 +56,7 @@ export class EvaluatedTokens {
     this.#tokens.push(token);
     const { tokenizer } = this.#session;
     // Without a tokenizer each token is as good as a character.
-    const bytes = tokenizer?.decodeBytes([token]) ?? Uint8Array.of(0);
+    const bytes = tokenizer === undefined ? Uint8Array.of(0) : bytesOf(tokenizer, [token]);
     return this.#delivery.push({ id: token, bytes, details });
   }
 

@@ -1,5 +1,5 @@
 import { Tokenizer, loadModel, type TokenizerLike } from '../../lib/index';
-import { expectFailure, rejection } from '../support/failure';
+import { expectFailure, invalidArgument, rejection } from '../support/failure';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
@@ -50,6 +50,34 @@ describe('A tokenizer that is smaller than the model', () => {
       const error = await rejection(() => model.createSession().complete('x', evenOdds));
       expectFailure(error, { code: 'ERR_WKV_TOKEN' });
     });
+  });
+});
+
+test.each<[string, unknown]>([
+  ['a string', 'x'],
+  ['nothing', undefined],
+  ['an array', [120]],
+])('A tokenizer whose decodeBytes returns %s is refused at every generation', async (_what, wrong) => {
+  const path = await writeRandomModel(folder, 'small');
+  let right = false;
+  const tokenizer: TokenizerLike = {
+    size: 256,
+    endOfText: 0,
+    encode: (text) => Uint32Array.from(Buffer.from(text)),
+    decodeBytes: (ids) => (right ? Uint8Array.from(ids) : wrong) as Uint8Array,
+  };
+  const failure = invalidArgument(/decodeBytes returned: expected a Uint8Array, found/);
+  await withModel(path, { tokenizer }, async (model) => {
+    const session = model.createSession();
+    const options = { maxTokens: 3, stopTokens: [] };
+    expectFailure(await rejection(() => session.complete('a', options)), failure);
+    right = true;
+    expect((await session.complete('a', options)).tokens).toHaveLength(3);
+    // Now the model knows its tokens, but not those that are drawn.
+    right = false;
+    expectFailure(await rejection(() => session.complete('a', options)), failure);
+    right = true;
+    expect((await session.complete('a', options)).tokens).toHaveLength(3);
   });
 });
 

@@ -143,6 +143,14 @@ describe('a streaming decoder', () => {
     expect(decoder.push([0xe1, 0x81])).toBe('');
     expect(decoder.push(0xab)).toBe('€');
   });
+
+  test('refuses an object that decodes tokens to something else', () => {
+    const decoder = new StreamingDecoder({ decodeBytes: () => 'a' as never });
+    expect(thrownBy(() => decoder.push(97))).toMatchObject({
+      ...{ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' },
+      message: "what tokenizer.decodeBytes returned: expected a Uint8Array, found 'a'",
+    });
+  });
 });
 
 describeWithWorld('a streaming decoder of World tokens', (world) => {
