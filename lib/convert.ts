@@ -1,5 +1,4 @@
 import type { BigIntStats } from 'node:fs';
-import { chmod } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { findOutput, requireRoom } from './convert/output';
 import { planConversion } from './convert/plan';
@@ -107,7 +106,6 @@ export async function convertModel(
       onProgress: onProgress && ((completed, total) => onProgress({ phase: 'convert', completed, total })),
       signal,
     }).finally(isOver);
-    if (existing !== undefined) await chmod(path, Number(existing.mode & 0o777n));
     return { path, weights, bytes, ...(fingerprint === true ? {} : { fingerprint }) };
   } catch (error) {
     throw fromNative(error, { path: input instanceof URL ? fileURLToPath(input) : input });

@@ -163,6 +163,22 @@ bool rename_without_replacing(const char* from, const char* to) {
   return false;
 }
 
+// Whatever may be done with the file of this name is what may be done with the other one; none is as good.
+void take_permissions(int descriptor, const char* path) {
+  constexpr mode_t kPermissions = 0777;
+#if defined(__GLIBC__)
+  // statx, because stat is another symbol since glibc 2.33.
+  struct statx status = {};
+  if (statx(AT_FDCWD, path, AT_STATX_SYNC_AS_STAT, STATX_MODE, &status) != 0) return;
+  const mode_t mode = status.stx_mode;
+#else
+  struct stat status = {};
+  if (stat(path, &status) != 0) return;
+  const mode_t mode = status.st_mode;
+#endif
+  static_cast<void>(fchmod(descriptor, mode & kPermissions));
+}
+
 // A rename is on the disk when its directory is. Where directories cannot be synchronized there is no more to
 // be done.
 void synchronize_directory_of(const std::string& path) {
@@ -182,6 +198,7 @@ FileWriter::FileWriter(std::string temporary, std::string path)
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0 && errno == ENOENT) throw failure(path_, "ENOENT", kNoDirectory);
   if (descriptor_ < 0) throw last_failure(path_);
+  take_permissions(descriptor_, path_.c_str());
 }
 
 void FileWriter::close() {

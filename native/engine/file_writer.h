@@ -12,7 +12,8 @@ namespace wkv {
 // with the file's later path.
 class FileWriter {
  public:
-  // `temporary` must not be there yet, and is in the same directory as `path`.
+  // `temporary` must not be there yet, and is in the same directory as `path`. It has the permissions of what
+  // has that name from the beginning (not on Windows).
   FileWriter(std::string temporary, std::string path);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;

@@ -85,6 +85,23 @@ TEST_SUITE("file writer") {
     CHECK(!std::filesystem::exists(folder.file("part")));
   }
 
+#if !defined(_WIN32)
+  TEST_CASE("has the permissions of what it is to replace, before anything is written") {
+    using std::filesystem::perms;
+    const TemporaryDirectory folder;
+    const std::string path = folder.file("a");
+    for (const perms wanted : {perms::owner_read | perms::owner_write, perms{0666}}) {
+      write_file(path, {1});
+      std::filesystem::permissions(path, wanted);
+      FileWriter writer(folder.file("part"), path);
+      CHECK(std::filesystem::status(folder.file("part")).permissions() == wanted);
+      writer.write(0, "b", 1);
+      writer.finish(true);
+      CHECK(std::filesystem::status(path).permissions() == wanted);
+    }
+  }
+#endif
+
   TEST_CASE("takes no temporary name that is there, and leaves that file alone") {
     const TemporaryDirectory folder;
     write_file(folder.file("part"), {9});
