@@ -20,8 +20,8 @@ import {
 import { asCompletion, Reply, type ChatCompletion, type ChatPart } from './chat/reply';
 import { nameOf, type Template } from './chat/templates';
 import { WkvError } from './errors';
-import { checkGenerateOptions, type CheckedOptions, type GenerateOptions } from './generate';
-import { iterateGeneration } from './generation/iterator';
+import { checkGenerateOptions, generate, type CheckedOptions, type GenerateOptions } from './generate';
+import { iterateHeld, type Hold } from './generation/iterator';
 import type { NativeRandom } from './native';
 import { abortSignal, checkOptions, seed as checkSeed, withoutPrototype } from './options';
 import { randomSeed } from './random';
@@ -80,7 +80,10 @@ export class Chat {
     return new Chat(parts);
   }
 
-  /** The session that the conversation goes on in. What it sees besides becomes a part of the conversation. */
+  /**
+   * The session that the conversation goes on in. What it sees besides becomes a part of the conversation. Its calls wait
+   * for those of the chat, and are `ERR_WKV_BUSY` while a reply is iterated; it is the same the other way round.
+   */
   get session(): Session {
     return this.#session;
   }
@@ -111,7 +114,7 @@ export class Chat {
   send(text: string, options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const user = cleanedUser(this.#template, text, 'text');
     const checked = this.#check(options);
-    return this.#held(checked, (ending) => this.#say(user, ending));
+    return this.#held(checked, true, (ending) => this.#say(user, ending));
   }
 
   /**
@@ -120,10 +123,11 @@ export class Chat {
    * @throws as {@link Chat.send}; everything rejects
    */
   async complete(text: string, options?: GenerateOptions): Promise<ChatCompletion> {
+    const user = cleanedUser(this.#template, text, 'text');
+    const checked = this.#check(options);
     const all: ChatPart[] = [];
-    for await (const part of this.send(text, options)) all.push(part);
-    const { random } = await this.#session.snapshot();
-    return asCompletion(all, random.seed);
+    for await (const part of this.#held(checked, false, (ending) => this.#say(user, ending))) all.push(part);
+    return asCompletion(all, checked.seed ?? this.lastTurn?.random.seed);
   }
 
   /**
@@ -135,7 +139,7 @@ export class Chat {
   regenerate(options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const checked = this.#check(options);
     const reseeded = { ...checked, seed: checked.seed ?? randomSeed() };
-    return this.#held(reseeded, (ending) => this.#sayAgain(ending));
+    return this.#held(reseeded, true, (ending) => this.#sayAgain(ending));
   }
 
   /**
@@ -148,15 +152,15 @@ export class Chat {
    */
   async undo(options?: { signal?: AbortSignal | undefined }): Promise<void> {
     const checked = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
-    const { signal, end } = this.#begin(checked.signal);
+    const { hold, signal } = this.#begin(checked.signal, false);
     try {
-      signal.throwIfAborted();
+      await hold.turn;
       if (this.#history.turns.length === 0) throw nothingSaid();
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
-      await this.#session.restore(before, signal);
+      this.#session.restore(before);
       this.#history = withoutLastTurn(history);
     } finally {
-      end();
+      hold.release();
     }
   }
 
@@ -222,7 +226,8 @@ export class Chat {
   }
 
   async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
-    const { state, random } = await this.#session.snapshot(options.signal);
+    const state = this.#session.snapshot();
+    const random = this.#session.generationAccess().native().random();
     const { system } = this.#beginning;
     const { turns } = this.#history;
     const before =
@@ -235,16 +240,15 @@ export class Chat {
   async *#sayAgain(options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const last = this.#history.turns.at(-1);
     if (last === undefined) throw nothingSaid();
-    const { state: after } = await this.#session.snapshot(options.signal);
+    const after = this.#session.snapshot();
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
-    await this.#session.restore(before, options.signal);
+    this.#session.restore(before);
     const { user, prompt, random } = last;
     const start = { before, random, user, prompt, evaluated: false };
     try {
       return yield* this.#reply(start, withoutLastTurn(history), options);
     } finally {
-      if (!start.evaluated && !this.#session.generationAccess().isDisposed())
-        await this.#session.restore(after);
+      if (!start.evaluated && !this.#session.generationAccess().isDisposed()) this.#session.restore(after);
     }
   }
 
@@ -257,12 +261,8 @@ export class Chat {
     const { before, random, user, prompt } = start;
     const { signal } = options;
     const reply = new Reply(this.#template);
-    const generation = this.#session.generateChecked(prompt, options, () => {
+    const generation = generate(this.#session.generationAccess(), prompt, options, () => {
       start.evaluated = true;
-    });
-    // The session is free again even if nobody asks for another part.
-    const isOver = onAbort(signal, () => {
-      generation.return(undefined).catch(() => undefined);
     });
     try {
       return yield* reply.read(generation);
@@ -270,7 +270,6 @@ export class Chat {
       signal?.throwIfAborted();
       throw error;
     } finally {
-      isOver();
       if (start.evaluated) {
         const follows = before.tokens === history.turns.at(-1)?.end;
         const content = reply.content();
@@ -299,39 +298,37 @@ export class Chat {
   }
 
   /**
-   * Begins a call that has the chat for itself until `end` is called. The signal that it gets is aborted by the caller's,
-   * and when the chat is disposed.
+   * Begins a call that has the chat and its session for itself until the release. The signal that it gets is aborted by
+   * the caller's, and when the chat is disposed.
    */
-  #begin(signal: AbortSignal | undefined): { signal: AbortSignal; end: () => void } {
+  #begin(signal: AbortSignal | undefined, isIterated: boolean): { hold: Hold; signal: AbortSignal } {
     this.#requireIdle();
     const call = new AbortController();
     const abort = (): void => {
       call.abort(signal?.reason);
     };
     if (signal?.aborted === true) abort();
+    const { turn, release } = this.#session.hold(call.signal, isIterated);
     const unlink = onAbort(signal, abort);
     this.#call = call;
     const end = (): void => {
       unlink();
-      this.#call = undefined;
+      if (this.#call === call) this.#call = undefined;
+      release();
     };
-    return { signal: call.signal, end };
+    return { hold: { turn, release: end }, signal: call.signal };
   }
 
   /** The parts of a reply that has the chat for itself from its first next() to its end. */
-  #held(options: CheckedOptions, begin: ReplyParts): AsyncGenerator<ChatPart, void, undefined> {
-    return iterateGeneration(this.#parts(options, begin));
-  }
-
-  async *#parts(options: CheckedOptions, begin: ReplyParts): AsyncGenerator<ChatPart, void, undefined> {
-    const { signal, end } = this.#begin(options.signal);
-    let last: ChatPart;
-    try {
-      last = yield* begin({ ...options, signal });
-    } finally {
-      end();
-    }
-    yield last;
+  #held(
+    options: CheckedOptions,
+    isIterated: boolean,
+    begin: ReplyParts,
+  ): AsyncGenerator<ChatPart, void, undefined> {
+    return iterateHeld(() => {
+      const { hold, signal } = this.#begin(options.signal, isIterated);
+      return { hold, signal, parts: begin({ ...options, signal }) };
+    });
   }
 }
 

@@ -5,19 +5,17 @@ import {
   complete,
   generate,
   nothingSeen,
-  type CheckedOptions,
   type Completion,
   type GeneratedPart,
   type GenerateOptions,
 } from './generate';
-import { iterateGeneration } from './generation/iterator';
+import { iterateHeld, type Hold } from './generation/iterator';
 import type { Model } from './model';
 import {
   fromNative,
   output,
   type EvaluationRequest,
   type EvaluationResult,
-  type NativeRandom,
   type NativeSession,
 } from './native';
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
@@ -63,7 +61,8 @@ export class Session {
   readonly #queue = new SerialQueue();
   #native: NativeSession | undefined;
   #disposed = false;
-  #generating = false;
+  /** What is iterated, and has the session for itself. */
+  #iterated: object | undefined;
 
   /** Made by `model.createSession()` and `session.fork()`. */
   private constructor(model: Model, native: NativeSession | Promise<NativeSession>) {
@@ -98,7 +97,7 @@ export class Session {
   get state(): State {
     this.#requireUsable();
     if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
-    return State.of(this.#live().snapshot());
+    return this.snapshot();
   }
 
   /**
@@ -153,7 +152,8 @@ export class Session {
    * at the first `next()`, and nothing runs ahead of the loop. However the loop ends (a stop, `maxTokens`, `break`, an
    * exception, an abort), the session is then in the state after the text that was delivered, sampler included; where
    * that ends inside a token and a tokenizer of the caller's own cannot encode the beginning of the token, in the state
-   * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`.
+   * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`; after an abort they are
+   * not, even if nobody asks for another part.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text or `stop` without a tokenizer. At a `next()`:
@@ -162,21 +162,12 @@ export class Session {
    */
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
-    return this.generateChecked(this.tokens(prompt), checked);
-  }
-
-  /**
-   * {@link Session.generate} with options that are checked already. `onPrompt` is called when the prompt has been
-   * evaluated. @internal
-   */
-  generateChecked(
-    tokens: Uint32Array | Promise<Uint32Array>,
-    options: CheckedOptions,
-    onPrompt?: () => void,
-  ): AsyncGenerator<GeneratedPart, void, undefined> {
-    const begin = (): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> =>
-      generate(this.generationAccess(), tokens, options, onPrompt);
-    return iterateGeneration(this.#held(options.signal, begin));
+    const tokens = this.tokens(prompt);
+    return iterateHeld(() => ({
+      hold: this.hold(checked.signal, true),
+      parts: generate(this.generationAccess(), tokens, checked),
+      signal: checked.signal,
+    }));
   }
 
   /**
@@ -202,30 +193,52 @@ export class Session {
   fork(options?: ForkOptions): Session {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireUsable();
-    const snapshot = (): State => State.of(this.#live().snapshot());
     const branch = this.#model.fork(
-      this.#queue.isIdle ? snapshot() : this.#queue.run(() => Promise.resolve(snapshot())),
+      this.#queue.isIdle ? this.snapshot() : this.#queue.run(() => Promise.resolve(this.snapshot())),
     );
     if (seed !== undefined) branch.#reseed(seed);
     return branch;
   }
 
-  /** The state and the random numbers when all earlier calls are done. @internal */
-  snapshot(signal?: AbortSignal): Promise<{ state: State; random: NativeRandom }> {
-    return this.#enqueue(signal, async () => {
-      const native = this.#live();
-      return await Promise.resolve({ state: State.of(native.snapshot()), random: native.random() });
-    });
+  /** What the session remembers now, for what has it for itself. @internal */
+  snapshot(): State {
+    return State.of(this.#live().snapshot());
   }
 
-  /** Has the session continue from a state of its model when all earlier calls are done. @internal */
-  restore(state: State, signal?: AbortSignal): Promise<void> {
-    return this.#enqueue(signal, async () => {
-      const before = this.#live();
-      this.#native = this.#model.createNative(state);
-      before.dispose();
-      await Promise.resolve();
+  /** Has the session continue from a state of its model, for what has it for itself. @internal */
+  restore(state: State): void {
+    const before = this.#live();
+    this.#native = this.#model.createNative(state);
+    before.dispose();
+  }
+
+  /**
+   * Takes a turn like any call, which lasts until the release. Calls that come meanwhile wait for that, or are
+   * `ERR_WKV_BUSY` where it depends on somebody who iterates. @internal
+   */
+  hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
+    this.#requireUsable();
+    const holder = {};
+    if (isIterated) this.#iterated = holder;
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
     });
+    let leave = (): void => undefined;
+    const turn = new Promise<void>((mine, aborted) => {
+      const queued = this.#enter(signal, () => {
+        mine();
+        return ended;
+      });
+      leave = queued.leave;
+      queued.result.catch(aborted);
+    });
+    const release = (): void => {
+      if (this.#iterated === holder) this.#iterated = undefined;
+      leave();
+      end();
+    };
+    return { turn, release };
   }
 
   /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`; forks live on. */
@@ -271,7 +284,7 @@ export class Session {
   /** @throws ERR_WKV_DISPOSED or ERR_WKV_BUSY */
   #requireUsable(): void {
     if (this.#disposed) throw disposed();
-    if (this.#generating) {
+    if (this.#iterated !== undefined) {
       throw new WkvError('ERR_WKV_BUSY', "the session's generation is being iterated");
     }
   }
@@ -352,42 +365,6 @@ export class Session {
     } finally {
       isOver();
     }
-  }
-
-  /**
-   * The parts of a generation that has the session for itself from its first next() to its end; it waits for the
-   * calls that came before, unless it is aborted. The session is free again when the last part comes.
-   */
-  async *#held(
-    signal: AbortSignal | undefined,
-    begin: () => AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
-  ): AsyncGenerator<GeneratedPart, void, undefined> {
-    this.#requireUsable();
-    this.#generating = true;
-    let release = (): void => undefined;
-    const ended = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let leave = (): void => undefined;
-    const turn = new Promise<void>((mine, aborted) => {
-      const hold = (): Promise<void> => {
-        mine();
-        return ended;
-      };
-      const queued = this.#enter(signal, hold);
-      leave = queued.leave;
-      queued.result.catch(aborted);
-    });
-    let last: GeneratedPart;
-    try {
-      await turn;
-      last = yield* begin();
-    } finally {
-      this.#generating = false;
-      leave();
-      release();
-    }
-    yield last;
   }
 
   /** What a generation may do with the session. @internal */

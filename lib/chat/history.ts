@@ -83,7 +83,7 @@ export async function withStateBefore(
     for (const turn of turns.slice(first)) {
       if (previous !== undefined) await evaluateAgain(session, previous, signal);
       session.generationAccess().native().setRandom(turn.random.seed, turn.random.draws);
-      recent.push((await session.snapshot()).state);
+      recent.push(session.snapshot());
       if (recent.length > keptStates) recent.shift();
       previous = turn;
     }

@@ -30,8 +30,10 @@ export class Reply {
   }
 
   /** The parts of the reply, of those of its generation. Returns the last one instead of yielding it. */
-  async *read(generation: AsyncIterable<GeneratedPart>): AsyncGenerator<ChatPart, ChatPart, undefined> {
-    for await (const part of generation) {
+  async *read(
+    generation: AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
+  ): AsyncGenerator<ChatPart, ChatPart, undefined> {
+    for await (const part of withLast(generation)) {
       for (const token of part.tokens) this.#evaluated.push(token);
       const piece = this.#add(this.#reader.push(part.text));
       if (part.finishReason !== undefined)
@@ -73,14 +75,19 @@ export class Reply {
   }
 }
 
+/** The parts, and the last one like the others. */
+async function* withLast<Part>(parts: AsyncGenerator<Part, Part>): AsyncGenerator<Part, void, undefined> {
+  yield yield* parts;
+}
+
 function joined(a: ReplyPiece, b: ReplyPiece): ReplyPiece {
   return { thinking: a.thinking + b.thinking, text: a.text + b.text };
 }
 
 /** All parts of a reply as one. */
-export function asCompletion(parts: readonly ChatPart[], seed: bigint): ChatCompletion {
+export function asCompletion(parts: readonly ChatPart[], seed: bigint | undefined): ChatCompletion {
   const last = parts.at(-1);
-  if (last?.finishReason === undefined || last.usage === undefined) {
+  if (last?.finishReason === undefined || last.usage === undefined || seed === undefined) {
     throw new Error('a reply ended without its last part');
   }
   const thinking = parts.map((part) => part.thinking ?? '').join('');

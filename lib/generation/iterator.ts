@@ -1,3 +1,5 @@
+import { onAbort } from '../abort';
+
 type Parts<Part> = AsyncGenerator<Part, void, undefined>;
 
 /** Ends generations whose iterators nobody has any more. */
@@ -6,11 +8,29 @@ const abandoned = new FinalizationRegistry<Parts<unknown>>((parts) => {
   parts.return(undefined).catch(() => undefined);
 });
 
+/** What has something for itself. */
+export interface Hold {
+  /** Resolves when it has it, and rejects where that is aborted before. */
+  readonly turn: Promise<void>;
+  /** Gives it back; does so once. */
+  readonly release: () => void;
+}
+
+/** A generation that is about to begin. */
+interface Held<Part> {
+  readonly hold: Hold;
+  /** Returns the last part instead of yielding it. */
+  readonly parts: AsyncGenerator<Part, Part | undefined, undefined>;
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
- * The iterator of a generation that its caller gets. Where the caller drops it without ending it, the generation is
- * ended when the garbage collector finds out, and its session is free again.
+ * The iterator of a generation that its caller gets: from its first next() on it holds what it needs, until the last part
+ * comes, or until it is aborted, even if nobody asks for another part. Where the caller drops it without ending it, the
+ * generation is ended when the garbage collector finds out.
  */
-export function iterateGeneration<Part>(parts: Parts<Part>): Parts<Part> {
+export function iterateHeld<Part>(begin: () => Held<Part>): Parts<Part> {
+  const parts = partsOf(begin);
   const iterator: Parts<Part> = {
     next: () => parts.next(),
     return: () => parts.return(undefined),
@@ -22,4 +42,22 @@ export function iterateGeneration<Part>(parts: Parts<Part>): Parts<Part> {
   };
   abandoned.register(iterator, parts);
   return iterator;
+}
+
+async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {
+  const { hold, parts, signal } = begin();
+  const isOver = onAbort(signal, () => {
+    // An error of it is nothing to somebody who has ended it.
+    parts.return(undefined).then(hold.release, hold.release);
+  });
+  let last: Part | undefined;
+  try {
+    await hold.turn;
+    last = yield* parts;
+  } finally {
+    isOver();
+    hold.release();
+  }
+  if (last === undefined) signal?.throwIfAborted();
+  else yield last;
 }

@@ -253,25 +253,78 @@ describe("a chat whose session's owner uses it, too,", () => {
     expect(order).toEqual([]);
     await before;
     expect(chat.messages).toEqual(messages);
-    expect((await session.snapshot()).state.tokens).toBe(20_000 + prompt('hi').length + few.maxTokens!);
+    expect(session.state.tokens).toBe(20_000 + prompt('hi').length + few.maxTokens!);
   });
 
-  test('rejects at once a reply whose generation waits for a call that came between', async () => {
+  test('refuses calls while the owner iterates a generation, and stays as it was', async () => {
+    const session = model().createSession();
+    const [chat, other] = [model().createChat({ session }), model().createChat({ session })];
+    await say(chat, 'hi', few);
+    const { messages } = chat;
+    const generation = session.generate('Once', { ...few, stopTokens: [] });
+    const { value } = await generation.next();
+    for (const call of [
+      () => chat.send('bye').next(),
+      () => chat.complete('bye'),
+      () => chat.regenerate().next(),
+      () => chat.undo(),
+      () => other.complete('bye'),
+    ]) {
+      expectFailure(await rejection(call), { code: 'ERR_WKV_BUSY' });
+    }
+    await generation.return();
+    expect(chat.messages).toEqual(messages);
+    const tokens = prompt('hi').length + few.maxTokens! + 'Once'.length + value!.tokens.length;
+    expect(session.state.tokens).toBe(tokens);
+    await chat.undo();
+    expect(session.state.tokens).toBe(0);
+  });
+
+  test('has calls of its owner wait for its own, in their order', async () => {
     const session = model().createSession();
     const chat = model().createChat({ session });
-    const order: string[] = [];
+    const said = chat.complete('hi', few);
+    const remark = session.evaluate('A remark.', { logits: 'none' });
+    const seeded = session.complete('', { maxTokens: 0, seed: 9 });
+    const { tokens, seed } = await said;
+    await remark;
+    expect((await seeded).seed).toBe(9n);
+    expect(seed).not.toBe(9n);
+    expect(await sameState(session, await sessionAfter(model(), prompt('hi'), tokens, 'A remark.'))).toBe(
+      true,
+    );
+    const undone = chat.undo();
+    const another = session.evaluate('Another.', { logits: 'none' });
+    await Promise.all([undone, another]);
+    expect(await sameState(session, await sessionAfter(model(), 'Another.'))).toBe(true);
+  });
+
+  test('refuses calls of its owner while a reply is iterated, from its first next() on', async () => {
+    const session = model().createSession();
+    const chat = model().createChat({ session });
+    await say(chat, 'hi', few);
+    for (const reply of [chat.regenerate(few), chat.send('bye', few)]) {
+      const first = reply.next();
+      expectFailure(await rejection(() => session.evaluate('A remark.')), { code: 'ERR_WKV_BUSY' });
+      await first;
+      await receive(reply);
+    }
+    expect(chat.messages).toHaveLength(4);
+  });
+
+  test('frees both after an abort, also if nobody asks for another part', async () => {
+    const session = model().createSession();
+    const chat = model().createChat({ session });
     const controller = new AbortController();
     const { signal } = controller;
-    const reply = rejection(() => chat.send('hi', { signal }).next());
-    const between = session.evaluate(new Uint32Array(20_000)).finally(() => order.push('the call between'));
-    setImmediate(() => {
-      controller.abort(new Error('not any more'));
-    });
-    expect(await reply).toBe(signal.reason);
-    expect(order).toEqual([]);
-    await between;
-    expect(chat.messages).toEqual([]);
-    expect((await session.snapshot()).state.tokens).toBe(20_000);
+    const reply = chat.send('hi', { ...few, stop: [], stopTokens: [], signal });
+    const { value } = await reply.next();
+    controller.abort(new Error('enough'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await chat.complete('bye', { maxTokens: 0 });
+    expect(chat.messages.map(({ content }) => content)).toEqual(['hi', value!.text, 'bye', '']);
+    expect(await rejection(() => reply.next())).toBe(signal.reason);
+    expect(chat.messages).toHaveLength(4);
   });
 });
 
@@ -370,12 +423,12 @@ describe("a chat's session", () => {
     test('forgets a prompt that was being evaluated when the chat was disposed', async () => {
       const chat = begin();
       const { tokens } = await say(chat, 'hi', few);
-      const before = await chat.session.snapshot();
+      const before = chat.session.generationAccess().native().random();
       const pending = rejection(() => chat.complete('x'.repeat(50_000), { ...few, seed: 5 }));
       await new Promise((resolve) => setTimeout(resolve, 5));
       chat.dispose();
       expectFailure(await pending, gone);
-      if (given) expect((await chat.session.snapshot()).random).toEqual(before.random);
+      if (given) expect(chat.session.generationAccess().native().random()).toEqual(before);
       await expectToBeAfter(chat, prompt('hi'), tokens);
       expect(chat.messages).toHaveLength(2);
     });

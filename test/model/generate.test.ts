@@ -202,6 +202,23 @@ describe('generate', () => {
     expect(sameBits(await session.evaluate([]), expected)).toBe(true);
   });
 
+  test('that is aborted frees its session, also if nobody asks for another part', async () => {
+    const session = model().createSession();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const generation = session.generate('Once', { ...greedy, maxTokens: 1e6, signal });
+    const { value } = await generation.next();
+    controller.abort(new Error('enough'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const logits = await session.evaluate([]);
+    const expected = await model()
+      .createSession()
+      .evaluate([...Buffer.from('Once'), ...value!.tokens]);
+    expect(sameBits(logits, expected)).toBe(true);
+    expect(await rejection(() => generation.next())).toBe(signal.reason);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
   test('runs not ahead of a slow consumer: nothing is computed until the next part is asked for', async () => {
     const session = model().createSession();
     const generation = session.generate('Once', greedy);
