@@ -85,6 +85,11 @@ export class Session {
     return new Session(model, native);
   }
 
+  /** @internal */
+  static is(value: unknown): value is Session {
+    return typeof value === 'object' && value !== null && #model in value;
+  }
+
   get model(): Model {
     return this.#model;
   }

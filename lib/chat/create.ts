@@ -55,7 +55,7 @@ export function createChat(model: Model, options: unknown): Chat {
     template: (name, value) =>
       typeof value === 'string' ? oneOf(...templateNames)(name, value) : checkTemplate(name, value),
     session: (name, value) => {
-      if (!(value instanceof Session)) throw wrongType(name, 'a Session', value);
+      if (!Session.is(value)) throw wrongType(name, 'a Session', value);
       if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);
       return value;
     },

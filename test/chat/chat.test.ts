@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { loadModel, type Chat, type ChatPart, type GenerateOptions } from '../../lib/index';
+import { loadModel, Session, type Chat, type ChatPart, type GenerateOptions } from '../../lib/index';
 import { smallShape, temporaryFolder, withModel, writeRandomModel, useRandomModel } from '../model/support';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { receive, sameState, say, sessionAfter } from './support';
@@ -474,6 +474,7 @@ describe('createChat', () => {
     [{ sytem: 'a' }, /options\.sytem: there is no such option; there are system, messages/],
     [{ system: 3 }, /options\.system: expected a string/],
     [{ session: {} }, /options\.session: expected a Session/],
+    [{ session: Object.create(Session.prototype) as object }, /options\.session: expected a Session/],
     [{ saved: 'a' }, /options\.saved: expected a Uint8Array/],
   ])('refuses %j', (options, message) => {
     expectFailure(
