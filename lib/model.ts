@@ -208,10 +208,9 @@ export class Model {
     return this.dispose();
   }
 
-  /** A session that begins where `state` is. @internal */
-  fork(state: State | Promise<State>): Session {
-    const begin =
-      state instanceof Promise ? state.then((value) => this.createNative(value)) : this.createNative(state);
+  /** A session that begins where `state` is, with its random numbers or those of the seed. @internal */
+  fork(state: State | Promise<State>, seed: bigint | undefined): Session {
+    const begin = state instanceof Promise ? { state, seed } : this.createNative(state, seed);
     return this.#adopt(Session.of(this, begin));
   }
 
@@ -233,8 +232,10 @@ export class Model {
   }
 
   /** What a session is to the addon. @internal */
-  createNative(state: State | undefined): NativeSession {
-    return callNative(() => this.#native.createSession(state && State.unwrap(state), randomSeed()));
+  createNative(state: State | undefined, seed?: bigint): NativeSession {
+    const native = callNative(() => this.#native.createSession(state && State.unwrap(state), randomSeed()));
+    if (seed !== undefined) native.setRandom(seed, 0n);
+    return native;
   }
 
   #stateOf(values: Float32Array): State {

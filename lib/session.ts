@@ -47,6 +47,12 @@ export interface ForkOptions {
   seed?: number | bigint | undefined;
 }
 
+/** What a fork waits for: the state of its parent when that has done what comes before, and its own seed. */
+interface Beginning {
+  readonly state: Promise<State>;
+  readonly seed: bigint | undefined;
+}
+
 const mostLogitBytes = 2 ** 30;
 
 /** Longer texts, in UTF-16 units, are tokenized on another thread; this many take about 0.1 ms. */
@@ -60,29 +66,32 @@ export class Session {
   readonly #model: Model;
   readonly #queue = new SerialQueue();
   #native: NativeSession | undefined;
+  /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
+  #beginning: Beginning | undefined;
   #disposed = false;
   /** What is iterated, and has the session for itself. */
   #iterated: object | undefined;
 
   /** Made by `model.createSession()` and `session.fork()`. */
-  private constructor(model: Model, native: NativeSession | Promise<NativeSession>) {
+  private constructor(model: Model, begin: NativeSession | Beginning) {
     this.#model = model;
-    if (native instanceof Promise) {
+    if ('seed' in begin) {
+      this.#beginning = begin;
       // What goes wrong here every call finds out: there is no native session then.
       this.#queue
         .run(async () => {
-          this.#native = await native;
-          if (this.#disposed) this.#native.dispose();
+          const state = await begin.state;
+          if (!this.#disposed) this.#native = model.createNative(state, begin.seed);
         })
         .catch(() => undefined);
     } else {
-      this.#native = native;
+      this.#native = begin;
     }
   }
 
   /** @internal */
-  static of(model: Model, native: NativeSession | Promise<NativeSession>): Session {
-    return new Session(model, native);
+  static of(model: Model, begin: NativeSession | Beginning): Session {
+    return new Session(model, begin);
   }
 
   /** @internal */
@@ -196,13 +205,11 @@ export class Session {
    * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`
    */
   fork(options?: ForkOptions): Session {
-    const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
+    const { seed = this.#beginning?.seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireUsable();
-    const branch = this.#model.fork(
-      this.#queue.isIdle ? this.snapshot() : this.#queue.run(() => Promise.resolve(this.snapshot())),
-    );
-    if (seed !== undefined) branch.#reseed(seed);
-    return branch;
+    if (this.#queue.isIdle) return this.#model.fork(this.snapshot(), seed);
+    const state = this.#beginning?.state ?? this.#queue.run(() => Promise.resolve(this.snapshot()));
+    return this.#model.fork(state, seed);
   }
 
   /** What the session remembers now, for what has it for itself. @internal */
@@ -300,18 +307,6 @@ export class Session {
     return this.#native;
   }
 
-  #reseed(seed: bigint): void {
-    if (this.#queue.isIdle) {
-      this.#live().setRandom(seed, 0n);
-    } else {
-      this.#queue
-        .run(async () => {
-          await Promise.resolve(this.#live().setRandom(seed, 0n));
-        })
-        .catch(() => undefined); // disposed, or never begun: its calls will say so
-    }
-  }
-
   /** Runs a call when its turn has come. One that is aborted before rejects at once, and is passed over then. */
   #enqueue<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Promise<Result> {
     return this.#enter(signal, call).result;
@@ -321,6 +316,7 @@ export class Session {
     if (signal?.aborted === true) {
       return { result: Promise.reject(signal.reason as Error), leave: () => undefined };
     }
+    this.#beginning = undefined;
     if (signal === undefined || this.#queue.isIdle) return this.#queue.enter(call);
     let leave = (): void => undefined;
     const result = new Promise<Result>((resolve, reject) => {

@@ -245,6 +245,33 @@ describe('A fork', () => {
     );
   });
 
+  test('lives on where the fork that it was made of is disposed while both wait', async () => {
+    const parent = model().createSession();
+    const call = parent.evaluate('one');
+    const branch = parent.fork({ seed: 7 });
+    const [first, second] = [branch.fork(), branch.fork({ seed: 8 })];
+    branch.dispose();
+    await call;
+    expect(sameBits(await next(first), await next(parent))).toBe(true);
+    expect((await first.complete('', drawing)).seed).toBe(7n);
+    expect((await second.complete('', drawing)).seed).toBe(8n);
+  });
+
+  test('is the state after the calls of the fork that it was made of, where all wait', async () => {
+    const parent = model().createSession();
+    const call = parent.evaluate('one');
+    const branch = parent.fork();
+    const before = branch.fork();
+    const between = branch.evaluate('two');
+    const after = branch.fork();
+    const found = await Promise.all([before, after].map(next));
+    await Promise.all([call, between]);
+    const expected = model().createSession();
+    for (const [i, text] of ['one', 'two'].entries()) {
+      expect(sameBits(found[i]!, await expected.evaluate(text))).toBe(true);
+    }
+  });
+
   test('may be disposed while it waits for its parent', async () => {
     const parent = model().createSession();
     const call = parent.evaluate('one');
