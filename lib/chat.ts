@@ -191,7 +191,7 @@ export class Chat {
    */
   serialize(): Uint8Array {
     this.#requireIdle();
-    return encodeChat({
+    return encodeChat(this.#session.model, {
       template: nameOf(this.#template),
       beginning: this.#beginning,
       turns: this.#history.turns,

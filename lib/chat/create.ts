@@ -82,12 +82,7 @@ function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): 
     if (options[key] !== undefined)
       throw wrongValue(`options.${key}: options.saved has everything but template`);
   }
-  const found = decodeChat(saved, model.info.vocabulary, () => {
-    const session = model.createSession();
-    const { state } = session;
-    session.dispose();
-    return state;
-  });
+  const found = decodeChat(model, saved);
   const template = savedTemplate(found.template, options.template);
   const session = model.createSession({ state: found.state });
   const history = { ...noHistory, turns: found.turns };

@@ -5,6 +5,7 @@ import type { Turn } from './history';
 import type { Beginning } from './messages';
 import { readHeader, writeHeader, type ChatHeader } from './header';
 import type { TemplateName } from './templates';
+import type { Model } from '../model';
 import { wrongType } from '../options';
 import { State } from '../state';
 
@@ -25,11 +26,11 @@ interface SavedChat {
   state: State;
 }
 
-export function encodeChat({ template, beginning, turns, state }: SavedChat): Uint8Array {
+export function encodeChat(model: Model, { template, beginning, turns, state }: SavedChat): Uint8Array {
   const states = [state.serialize()];
   const places = turns.map(({ base }) => {
     if (base === undefined) return 'previous';
-    if (isEmpty(base)) return 'empty';
+    if (isEmpty(base, model)) return 'empty';
     return states.push(base.serialize()) - 1;
   });
   const lengths = states.map(({ length }) => length);
@@ -47,23 +48,21 @@ export function encodeChat({ template, beginning, turns, state }: SavedChat): Ui
 /**
  * The conversation that {@link encodeChat} made bytes of.
  *
- * @param vocabulary the model's number of token ids
- * @param empty makes the state of a session that has seen nothing
  * @throws {WkvError} `ERR_WKV_STATE`
  */
-export function decodeChat(saved: Uint8Array, vocabulary: number, empty: () => State): SavedChat {
+export function decodeChat(model: Model, saved: Uint8Array): SavedChat {
   if (!isUint8Array(saved)) throw wrongType('options.saved', 'a Uint8Array', saved);
   // A copy of what may be shared memory: what is checked is what is read.
   const bytes = Buffer.from(saved);
   const content = checkFrame(bytes);
   const headerEnd = fixedBytes + bytes.readUInt32LE(12);
   if (headerEnd > content.length) throw refused('their header is longer than they are');
-  const header = readHeader(content.subarray(fixedBytes, headerEnd), vocabulary);
+  const header = readHeader(content.subarray(fixedBytes, headerEnd), model.info.vocabulary);
   const states = readStates(content.subarray(headerEnd), header.states);
   const [state] = states;
   if (state === undefined) throw refused('they have no state');
   let nothing: State | undefined;
-  const known: Known = { states, empty: () => (nothing ??= empty()) };
+  const known: Known = { states, empty: () => (nothing ??= emptyState(model)) };
   let end = 0;
   const turns = header.turns.map((turn, i): Turn => {
     const base = baseOf(header.places[i], i, known);
@@ -117,7 +116,17 @@ function baseOf(
   return state;
 }
 
-/** Whether it is the state of a session that has seen nothing: that needs no saving. */
-function isEmpty(state: State): boolean {
-  return state.tokens === 0 && state.values().every((value) => value === 0);
+/** Whether it is the state of a session that has seen nothing, to the last bit: that needs no saving. */
+function isEmpty(state: State, model: Model): boolean {
+  if (state.tokens !== 0) return false;
+  const [found, expected] = [state.values(), emptyState(model).values()];
+  return Buffer.from(found.buffer).equals(Buffer.from(expected.buffer));
+}
+
+/** The state of a session that has seen nothing: what the model's file says, or zeros. */
+function emptyState(model: Model): State {
+  const session = model.createSession();
+  const { state } = session;
+  session.dispose();
+  return state;
 }

@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
-import { loadModel, type Chat, type GenerateOptions, type Model, type Template } from '../../lib/index';
+import {
+  loadModel,
+  Tokenizer,
+  type Chat,
+  type GenerateOptions,
+  type Model,
+  type Template,
+} from '../../lib/index';
 import { templates } from '../../lib/chat/templates';
 import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
+import { sameBits } from '../support/compare';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { receive, say } from './support';
 
@@ -62,6 +70,22 @@ describe('a saved conversation', () => {
     const again = restored(chat);
     await again.undo();
     expect(Buffer.compare(state(again), before)).toBe(0);
+  });
+
+  test('keeps a first state of zeros, where sessions of the model begin with another', async () => {
+    const path = await writeRandomModel(folder, 'tuned', { ...smallShape, timeState: true });
+    const tuned = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+    const zeros = tuned.createSession().state.values().fill(0);
+    const given = tuned.importState(zeros, { layout: 'rwkv.cpp' });
+    for (const session of [tuned.createSession(), tuned.createSession({ state: given })]) {
+      const values = session.state.values();
+      const chat = tuned.createChat({ session });
+      await say(chat, 'a', options);
+      const again = tuned.createChat({ saved: chat.serialize() });
+      await again.undo();
+      expect(sameBits(again.session.state.values(), values)).toBe(true);
+    }
+    await tuned.dispose();
   });
 
   test('keeps thoughts', () => {
