@@ -20,10 +20,10 @@ std::span<const std::uint32_t> forbidden_of(const Sampling& sampling) {
 bool CudaDraw::covers(const Sampling& sampling, std::size_t counted, int vocabulary) {
   // Beyond that only sampling at random is left, and 1 / temperature may become 0.
   constexpr double kMaxTemperature = 1e6;
-  return vocabulary <= WKV_CUDA_MOST_DRAWN_VOCABULARY && sampling.order == Sampling{}.order &&
+  return vocabulary <= WKV_CUDA_MAX_DRAWN_VOCABULARY && sampling.order == Sampling{}.order &&
          sampling.typical_p >= 1 && sampling.logprobs == 0 && sampling.temperature <= kMaxTemperature &&
-         counted + biases_of(sampling).size() <= WKV_CUDA_MOST_EDITS &&
-         forbidden_of(sampling).size() <= WKV_CUDA_MOST_EDITS;
+         counted + biases_of(sampling).size() <= WKV_CUDA_MAX_EDITS &&
+         forbidden_of(sampling).size() <= WKV_CUDA_MAX_EDITS;
 }
 
 // Ids that the model does not have mean nothing.

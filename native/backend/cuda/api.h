@@ -172,8 +172,8 @@ struct WkvCudaEdit {
   double penalty;
 };
 
-#define WKV_CUDA_MOST_EDITS 4096 /* and forbidden tokens, of a draw */
-#define WKV_CUDA_MOST_DRAWN_VOCABULARY 1048576
+#define WKV_CUDA_MAX_EDITS 4096 /* and forbidden tokens, of a draw */
+#define WKV_CUDA_MAX_DRAWN_VOCABULARY 1048576
 
 /* How the token after a segment's last is drawn, as native/engine/sampler.h has it: top_p, top_k, min_p, then
    the temperature. */

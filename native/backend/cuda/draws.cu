@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kRoom = "making room for draws";
 
-static_assert(WKV_CUDA_MOST_DRAWN_VOCABULARY == kMaxDrawnVocabulary);
+static_assert(WKV_CUDA_MAX_DRAWN_VOCABULARY == kMaxDrawnVocabulary);
 
 [[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
 
@@ -23,9 +23,8 @@ void require_between(const char* name, double value, double least, double most) 
 template <class IdOf>
 void require_ids(const char* name, const void* list, std::uint32_t count, int vocabulary, IdOf id_of) {
   const std::string of = std::string("a draw's ") + name;
-  if (count > WKV_CUDA_MOST_EDITS) {
-    refuse(of + " are " + std::to_string(count) + ", expected at most " +
-           std::to_string(WKV_CUDA_MOST_EDITS));
+  if (count > WKV_CUDA_MAX_EDITS) {
+    refuse(of + " are " + std::to_string(count) + ", expected at most " + std::to_string(WKV_CUDA_MAX_EDITS));
   }
   if (count > 0 && list == nullptr) refuse(of + " are null");
   for (std::uint32_t i = 0; i < count; ++i) {

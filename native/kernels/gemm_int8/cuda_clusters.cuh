@@ -4,9 +4,9 @@
 // blocks have in common, each copies half, to both. So the second-level cache is read half as often where
 // there are four, and three quarters as often where there are two.
 //
-// A warp does nothing but copy, two stages for a group; it is one of a warpgroup, as only these can give
-// registers to others. A stage is full when all of its bytes have come, and free when the eight warps that
-// multiply are done with it, in each block that it is copied to.
+// A third warpgroup does nothing but copy, two stages for a group, and gives its registers to those that
+// multiply. A stage is full when all of its bytes have come, and free when the eight warps that multiply are
+// done with it, in each block that it is copied to.
 
 #include <cstddef>
 
