@@ -93,6 +93,19 @@ void run(Engine& engine, Call& call) {
   call.done.wait();
 }
 
+// Calls of one turn, of the tokens 1, 2 and so on.
+std::vector<Call> run_together(Engine& engine, const LastStepNetwork& network, std::uint32_t count) {
+  std::vector<Call> calls;
+  std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
+  for (std::uint32_t token = 1; token <= count; ++token) {
+    calls.push_back(in_place(fresh_state(network), token));
+    evaluations.push_back(calls.back().evaluation);
+  }
+  engine.submit(evaluations);
+  for (Call& call : calls) call.done.wait();
+  return calls;
+}
+
 }  // namespace
 
 TEST_SUITE("engine without memory") {
@@ -137,14 +150,7 @@ TEST_SUITE("engine without memory") {
     const auto network = std::make_shared<LastStepNetwork>();
     network->refused = 1;
     Engine engine(network, 1, 2);
-    std::vector<Call> calls;
-    std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
-    for (std::uint32_t token = 1; token <= 3; ++token) {
-      calls.push_back(in_place(fresh_state(*network), token));
-      evaluations.push_back(calls.back().evaluation);
-    }
-    engine.submit(evaluations);
-    for (Call& call : calls) call.done.wait();
+    const std::vector<Call> calls = run_together(engine, *network, 3);
     REQUIRE(calls[1].evaluation->error);
     CHECK(calls[1].evaluation->error->code == "ERR_WKV_MEMORY");
     CHECK(calls[1].evaluation->state.tokens == 0);
@@ -159,14 +165,7 @@ TEST_SUITE("engine without memory") {
     const auto network = std::make_shared<LastStepNetwork>();
     network->refused_step = 0;
     Engine engine(network, 1, 2);
-    std::vector<Call> calls;
-    std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
-    for (std::uint32_t token = 1; token <= 4; ++token) {
-      calls.push_back(in_place(fresh_state(*network), token));
-      evaluations.push_back(calls.back().evaluation);
-    }
-    engine.submit(evaluations);
-    for (Call& call : calls) call.done.wait();
+    const std::vector<Call> calls = run_together(engine, *network, 4);
     for (const std::size_t i : {0U, 1U}) {
       REQUIRE(calls[i].evaluation->error);
       CHECK(calls[i].evaluation->error->code == "ERR_WKV_MEMORY");
