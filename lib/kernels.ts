@@ -74,7 +74,7 @@ export interface KernelFeatures {
 
 const most = 2 ** 24;
 const size = integer(1, most);
-const mostNumbers = 2 ** 31 - 1;
+const maxNumbers = 2 ** 31 - 1;
 
 /** The computations that a model is made of, on arrays. All of them are synchronous and leave their arguments alone. */
 export const kernels = Object.freeze({
@@ -212,7 +212,7 @@ function wholeGroup(name: string, group: number, columns: number): number {
 }
 
 function within(name: string, count: number): number {
-  if (count > mostNumbers) throw outOfRange(name, `at most ${mostNumbers} numbers`, count);
+  if (count > maxNumbers) throw outOfRange(name, `at most ${maxNumbers} numbers`, count);
   return count;
 }
 

@@ -15,7 +15,7 @@ export type SamplerOptions = SamplingOptions;
 
 /** Ids that a Uint32Array can hold; which of them there are only the logits tell. */
 const ids = 2 ** 32;
-const mostLogits = 2 ** 31 - 1;
+const maxLogits = 2 ** 31 - 1;
 const format = 'wkv sampler';
 const version = 1;
 
@@ -64,8 +64,8 @@ export class Sampler {
   sample(logits: Float32Array): number {
     if (!isFloat32Array(logits)) throw wrongType('logits', 'a Float32Array', logits);
     const count = lengthOf(logits);
-    if (count === 0 || count > mostLogits) {
-      throw outOfRange('logits', `1 to ${mostLogits} numbers`, count);
+    if (count === 0 || count > maxLogits) {
+      throw outOfRange('logits', `1 to ${maxLogits} numbers`, count);
     }
     const token = callNative(() => this.#native.sample(logits));
     if (token === undefined) {

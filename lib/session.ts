@@ -53,10 +53,10 @@ interface Beginning {
   readonly seed: bigint | undefined;
 }
 
-const mostLogitBytes = 2 ** 30;
+const maxLogitBytes = 2 ** 30;
 
 /** Longer texts, in UTF-16 units, are tokenized on another thread; this many take about 0.1 ms. */
-const mostOnThisThread = 8192;
+const maxLengthOnThisThread = 8192;
 
 /**
  * A conversation with a model: a state of fixed size that every token updates. A session does one thing at a
@@ -274,7 +274,7 @@ export class Session {
         'the model has no tokenizer: give token ids, or loadModel the option tokenizer',
       );
     }
-    if (input.length > mostOnThisThread && tokenizer instanceof Tokenizer) {
+    if (input.length > maxLengthOnThisThread && tokenizer instanceof Tokenizer) {
       const tokens = tokenizer.encodeAsync(input).then((ids) => copyTokens(ids, info.vocabulary));
       // Whoever waits for the tokens hears of it; the call may fail for another reason before.
       tokens.catch(() => undefined);
@@ -284,11 +284,11 @@ export class Session {
   }
 
   #requireFewLogits(tokens: number): void {
-    const most = Math.floor(mostLogitBytes / 4 / this.#model.info.vocabulary);
-    if (tokens <= most) return;
+    const max = Math.floor(maxLogitBytes / 4 / this.#model.info.vocabulary);
+    if (tokens <= max) return;
     throw outOfRange(
       "the input for logits: 'all'",
-      `at most ${most} tokens (1 GiB of logits); score() gives probabilities without that`,
+      `at most ${max} tokens (1 GiB of logits); score() gives probabilities without that`,
       tokens,
     );
   }

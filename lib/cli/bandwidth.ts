@@ -1,10 +1,10 @@
 import { Worker } from 'node:worker_threads';
 
 /** Each thread's part, and all of them together, are larger than the caches of common processors. */
-const leastBytesOfThread = 32 * 2 ** 20;
-const leastBytesInAll = 512 * 2 ** 20;
+const minBytesPerThread = 32 * 2 ** 20;
+const minBytesInAll = 512 * 2 ** 20;
 /** More do not get more out of the memory. */
-const mostThreads = 32;
+const maxThreads = 32;
 const milliseconds = 200;
 
 // Looks for a byte that does not occur: memchr of the C library, which reads all memory once. All threads begin
@@ -30,8 +30,8 @@ export class BandwidthMeter {
   readonly #ready: Promise<unknown>;
 
   constructor(usableThreads: number) {
-    const threads = Math.min(usableThreads, mostThreads);
-    const bytes = Math.max(leastBytesOfThread, Math.ceil(leastBytesInAll / threads));
+    const threads = Math.min(usableThreads, maxThreads);
+    const bytes = Math.max(minBytesPerThread, Math.ceil(minBytesInAll / threads));
     const workerData = { bytes, milliseconds };
     this.#workers = Array.from({ length: threads }, () => new Worker(program, { eval: true, workerData }));
     this.#ready = Promise.all(this.#workers.map(nextMessage));
@@ -77,5 +77,5 @@ function nextMessage(worker: Worker): Promise<unknown> {
 
 /** Whether there is room to measure without getting into anybody's way. */
 export function roomToMeasure(freeBytes: number): boolean {
-  return freeBytes > 2 * mostThreads * leastBytesOfThread;
+  return freeBytes > 2 * maxThreads * minBytesPerThread;
 }

@@ -135,12 +135,12 @@ export function describe(chat: Chat): string {
   return `${count} ${count === 1 ? 'exchange' : 'exchanges'}, the last one: ${lastSaid(chat)}`;
 }
 
-const mostShown = 50;
+const maxShown = 50;
 
 /** The beginning of what the user said last, on one line. */
 function lastSaid({ messages }: Chat): string {
   const said = messages.findLast(({ role }) => role === 'user')?.content ?? '';
   const line = printable(said.replaceAll('\n', ' '));
   const characters = Array.from(line);
-  return characters.length > mostShown ? `${characters.slice(0, mostShown - 3).join('')}...` : line;
+  return characters.length > maxShown ? `${characters.slice(0, maxShown - 3).join('')}...` : line;
 }

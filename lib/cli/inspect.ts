@@ -5,7 +5,7 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles, precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
-import { bytesOfToken, embeddingType, isSetByMemory, mostOf, storedBytes } from './weights';
+import { bytesOfToken, embeddingType, isSetByMemory, commonType, storedBytes } from './weights';
 import type { StoredType, TensorDirectory } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
 import { recognizedTemplate } from '../chat/templates';
@@ -27,7 +27,7 @@ interface Choice {
   fits: boolean;
   bytesPerToken: number;
   /** Null where memory does not set it, or was not measured. */
-  mostTokensPerSecond: number | null;
+  maxTokensPerSecond: number | null;
 }
 
 type Report = Awaited<ReturnType<typeof inspect>>;
@@ -57,7 +57,7 @@ async function inspect(path: string, signal: AbortSignal) {
     const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
     signal.throwIfAborted();
     const stored = storedBytes(directory);
-    const storedAs = directory.packed?.weights ?? mostOf(directory);
+    const storedAs = directory.packed?.weights ?? commonType(directory);
     const possible = directory.packed === undefined ? precisions : [directory.packed.weights];
     const choices = possible.map((weights): Choice => {
       const { weightBytes } = native.inspectModel(directory, { weights });
@@ -102,8 +102,8 @@ function choice(
 ): Choice {
   const bytesPerToken = bytesOfToken(bytes, embedded, model);
   const limited = bandwidth !== null && isSetByMemory(bytesPerToken);
-  const mostTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
-  return { weights, bytes, fits: bytes <= free, bytesPerToken, mostTokensPerSecond };
+  const maxTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
+  return { weights, bytes, fits: bytes <= free, bytesPerToken, maxTokensPerSecond };
 }
 
 /** How many ids the tokenizer has that loading would find; null where it would find none. */
@@ -163,13 +163,13 @@ function bandwidthText({ bytesPerSecond, threads }: Report['memory']): string {
 }
 
 function choiceTable({ choices, storedAs, auto }: Report): string {
-  const cells = choices.map(({ weights, bytes, fits, mostTokensPerSecond }) => [
+  const cells = choices.map(({ weights, bytes, fits, maxTokensPerSecond }) => [
     `${weights}${weights === storedAs ? ' (as stored)' : ''}${weights === auto ? ' (auto)' : ''}`,
     formatBytes(bytes),
     fits ? 'yes' : 'no',
-    mostTokensPerSecond === null
+    maxTokensPerSecond === null
       ? 'not set by memory'
-      : `at most about ${significant(mostTokensPerSecond)} tokens/s`,
+      : `at most about ${significant(maxTokensPerSecond)} tokens/s`,
   ]);
   const all = [['weights', 'memory', 'fits', 'decoding, one session'], ...cells];
   const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));

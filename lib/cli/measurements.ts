@@ -9,12 +9,12 @@ import { isQuantized } from '../quantized';
 /** As many as one step of the engine takes: a longer prompt is no faster. */
 export const promptTokens = 128;
 /** More would say the same, and take the memory of their states. */
-const mostSessions = 16;
+const maxSessions = 16;
 
 // What a measurement in a round takes at least, in seconds; small models do many steps meanwhile.
-const leastOfDecoding = 0.5;
-const leastOfPrompts = 0.3;
-const leastOfSessions = 0.5;
+const minDecodingSeconds = 0.5;
+const minPromptSeconds = 0.3;
+const minSessionsSeconds = 0.5;
 
 /** What is measured in one round; the ceilings in the same seconds as what they are ceilings of. */
 export interface Round {
@@ -62,7 +62,7 @@ export async function measure(
   const room = Math.floor(usableMemory() / 2 / model.info.stateBytes);
   const sessions = [
     first,
-    ...Array.from({ length: Math.min(mostSessions, Math.max(1, room)) - 1 }, () => model.createSession()),
+    ...Array.from({ length: Math.min(maxSessions, Math.max(1, room)) - 1 }, () => model.createSession()),
   ];
   // What a GPU can do at most is not measured here.
   const onCpu = model.info.device === 'cpu';
@@ -76,10 +76,10 @@ export async function measure(
     await step(sessions, tokens);
     while (results.length < rounds) {
       const read = meter === undefined ? null : await meter.measure();
-      const decode = await perSecond(leastOfDecoding, () => step([first], tokens), signal);
+      const decode = await perSecond(minDecodingSeconds, () => step([first], tokens), signal);
       const peak = onCpu ? await native.measurePeak(arithmetic, threads) : 0;
-      const prompt = await perSecond(leastOfPrompts, () => prefill(model, tokens, signal), signal);
-      const together = await perSecond(leastOfSessions, () => step(sessions, tokens), signal);
+      const prompt = await perSecond(minPromptSeconds, () => prefill(model, tokens, signal), signal);
+      const together = await perSecond(minSessionsSeconds, () => step(sessions, tokens), signal);
       results.push({
         read,
         decode,

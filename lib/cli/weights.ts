@@ -46,7 +46,7 @@ export function storedBytes({ tensors }: TensorDirectory): Partial<Record<Storag
 }
 
 /** The type that most of the numbers have, where nothing is packed. */
-export function mostOf({ tensors }: TensorDirectory): StoredType | BlockType {
+export function commonType({ tensors }: TensorDirectory): StoredType | BlockType {
   const counts = new Map<StoredType | BlockType, number>([['f32', 0]]);
   for (const { type, shape } of tensors) {
     if (type === 'packed') continue;

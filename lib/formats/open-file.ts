@@ -7,7 +7,7 @@ import { Source } from './source';
 import type { TensorDirectory } from './tensor-directory';
 
 /** Shorter than the shortest model, and too short to be told from another format. */
-const leastBytes = 16;
+const minBytes = 16;
 
 /** Opens a file that could hold a model, and closes it again however `use` ends. */
 export async function withSource<Result>(
@@ -40,7 +40,7 @@ export async function openWeightFile(path: string, context: ReadContext): Promis
 
 /** The error for a file that no reader recognizes. */
 export function unknownFile(path: string, head: Buffer): WkvError {
-  if (head.length < leastBytes) {
+  if (head.length < minBytes) {
     return corrupt(path, `the file has only ${head.length} bytes, too few for a model`);
   }
   const { code, description } = describeUnknown(head);

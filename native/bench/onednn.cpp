@@ -27,7 +27,7 @@ using namespace wkv::bench;
 
 constexpr int kRounds = 7;
 // Operations of a measurement, so that it takes some hundredths of a second at least.
-constexpr double kLeastOperations = 2e10;
+constexpr double kMinOperations = 2e10;
 
 // oneDNN's product for one shape, one number of tokens and one type of activations.
 class OneDnn {
@@ -97,7 +97,7 @@ void print(const char* name, std::vector<double> values) {
 void compare(unsigned threads, int rows, int columns, int tokens, QuantizedProducts& own) {
   const double work = 2.0 * rows * columns * tokens;
   // A few tokens go through all matrices, so that none comes from a cache.
-  const int enough = static_cast<int>(std::ceil(kLeastOperations / work));
+  const int enough = static_cast<int>(std::ceil(kMinOperations / work));
   const int turns = tokens < 8 ? own.matrices() : enough;
   OneDnn unsigned_bytes(dnnl::memory::data_type::u8, tokens, rows, columns);
   OneDnn signed_bytes(dnnl::memory::data_type::s8, tokens, rows, columns);

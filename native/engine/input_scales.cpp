@@ -8,7 +8,7 @@ namespace wkv {
 namespace {
 
 // Channels with less than this of the root mean square are taken to have it.
-constexpr double kLeast = 1e-3;
+constexpr double kMinShare = 1e-3;
 
 // From the sizes that channels are expected to have: 1 / size^(3/4), in int4 1 / size^(1/2). The powers were
 // found by measuring; square roots give the same bits everywhere.
@@ -20,7 +20,7 @@ std::vector<float> scales_for(Precision precision, const std::vector<double>& si
   scales.reserve(sizes.size());
   for (const double size : sizes) {
     // Nothing is known of a model whose norms are all zero.
-    const double relative = mean > 0 ? std::max(size / mean, kLeast) : 1;
+    const double relative = mean > 0 ? std::max(size / mean, kMinShare) : 1;
     const double root = std::sqrt(relative);
     scales.push_back(
         static_cast<float>(precision == Precision::kInt4 ? 1 / root : 1 / (root * std::sqrt(root))));

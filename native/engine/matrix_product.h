@@ -94,10 +94,10 @@ inline void quantize_inputs(const KernelTable& kernels, ThreadPool& pool, unsign
   if (work == 0) return;
   // Tokens of a tile have their codes in the same cache lines, which two threads would take from each other:
   // an item is a tile, or where there is only one, a product.
-  const auto least_tile =
+  const auto min_tile =
       static_cast<std::size_t>(std::min(MatrixScratch::tile_tokens(kernels, Precision::kInt8, tokens),
                                         MatrixScratch::tile_tokens(kernels, Precision::kInt4, tokens)));
-  const std::size_t tiles = (tokens + least_tile - 1) / least_tile;
+  const std::size_t tiles = (tokens + min_tile - 1) / min_tile;
   pool.run(work < kWorthSharing ? 1 : lanes, products.size() * tiles, [&](std::size_t item, unsigned) {
     const std::size_t index = item / tiles;
     const Matrix& weights = *products[index].weights;

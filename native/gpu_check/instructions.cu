@@ -3,6 +3,7 @@
 #include "kernels/activations/cuda.cuh"
 #include "kernels/cuda/wide_products.cuh"
 #include "kernels/gemm_int8/cuda.h"
+#include "kernels/rwkv5_layers/cuda.h"
 
 namespace wkv::gpu_check {
 
@@ -17,6 +18,7 @@ struct Arguments {
 
 struct Shared {
   cuda::Words4 words[cuda::kWarp];
+  float numbers[cuda::kWarp];
 };
 
 // All NaNs are one: which one an operation gives is nobody's promise.
@@ -34,12 +36,16 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
 
   cuda::Words4* const words = cuda::shared_memory<Shared>().words;
   cuda::begin_copy(&words[cuda::thread_index()], reinterpret_cast<const unsigned char*>(in));
+  float* const number_copied = &cuda::shared_memory<Shared>().numbers[cuda::thread_index()];
+  cuda::begin_copy(number_copied, reinterpret_cast<const unsigned char*>(in + 5));
   cuda::commit_copies();
 
   std::int32_t sums[4];
   for (int i = 0; i < 4; ++i) sums[i] = static_cast<std::int32_t>(in[i]) / 256;
   cuda::multiply_add(sums, {in[4], in[5], in[6], in[7]}, in[8], in[9]);
   for (int i = 0; i < 4; ++i) out[kProduct + i] = static_cast<std::uint32_t>(sums[i]);
+  out[kDotProduct] = static_cast<std::uint32_t>(
+      cuda::add_products({in[4], in[5], in[6], in[7]}, {in[8], in[9], in[10], in[11]}, sums[0]));
   for (int i = 0; i < 5; ++i) out[kShuffled + i] = cuda::shuffle_xor(in[10], 1 << i);
 
   // Any bits: denormal numbers, infinities and NaN among them.
@@ -71,6 +77,7 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
   out[kCopied + 1] = copied.y;
   out[kCopied + 2] = copied.z;
   out[kCopied + 3] = copied.w;
+  out[kCopiedNumber] = cuda::bits_of(*number_copied);
   cuda::sync_warp();
   const cuda::Words4 rows = cuda::load_rows(&words[cuda::thread_index()]);
   out[kRows] = rows.x;
@@ -165,6 +172,15 @@ extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_wide_prod
   return wkv::cuda::has_wide_products() ? 1 : 0;
 }
 
-extern "C" __attribute__((visibility("default"))) void wkv_use_clusters(std::int32_t use) {
-  wkv::cuda::use_clusters(use != 0);
+extern "C" __attribute__((visibility("default"))) void wkv_use(WkvCandidate candidate, std::int32_t use) {
+  if (candidate == WKV_CLUSTERS) wkv::cuda::use_clusters(use != 0);
+  if (candidate == WKV_LAYERS_KERNEL) wkv::cuda::use_rwkv5_layers(use != 0);
+}
+
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_layers_kernel() {
+  return wkv::cuda::has_rwkv5_layers() ? 1 : 0;
+}
+
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_layers_kernel_launches() {
+  return wkv::cuda::rwkv5_layers_launches();
 }

@@ -8,7 +8,7 @@
 namespace wkv::gpu_check {
 
 constexpr int kInputWords = 16;   // of a lane
-constexpr int kOutputWords = 61;  // of a lane
+constexpr int kOutputWords = 63;  // of a lane
 constexpr int kLaneCount = 32;
 
 // What the words of a lane's output are.
@@ -32,6 +32,8 @@ enum Output : int {
   // 0.
   kWide = 28,
   kToF16 = 60,
+  kDotProduct = 61,    // add_products
+  kCopiedNumber = 62,  // one that came through shared memory
 };
 constexpr int kWideSums = 32;
 constexpr int kWideCases = 4;
@@ -47,7 +49,17 @@ using WkvRunInstructions = std::int32_t (*)(const std::uint32_t* input, std::uin
 // Whether it uses products by warpgroups.
 using WkvHasWideProducts = std::int32_t (*)();
 #define WKV_HAS_WIDE_PRODUCTS "wkv_has_wide_products"
-// Has products be by clusters from here on, or no longer.
-using WkvUseClusters = void (*)(std::int32_t use);
-#define WKV_USE_CLUSTERS "wkv_use_clusters"
+// Has a kernel be used from here on, or no longer, that nothing uses otherwise.
+enum WkvCandidate : std::int32_t {
+  WKV_CLUSTERS,       // products of prompts by clusters of blocks
+  WKV_LAYERS_KERNEL,  // all layers of a single token in one kernel
+};
+using WkvUse = void (*)(WkvCandidate candidate, std::int32_t use);
+#define WKV_USE "wkv_use"
+// Whether the GPU has room for the latter.
+using WkvHasLayersKernel = std::int32_t (*)();
+#define WKV_HAS_LAYERS_KERNEL "wkv_has_layers_kernel"
+// How often it has been launched, or put into a graph.
+using WkvLayersKernelLaunches = std::int32_t (*)();
+#define WKV_LAYERS_KERNEL_LAUNCHES "wkv_layers_kernel_launches"
 }

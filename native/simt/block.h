@@ -18,9 +18,10 @@ constexpr int kLanes = 32;
 
 enum class State : std::uint8_t { kReady, kAtBarrier, kAtWarp, kAtCluster, kAtPhase, kReturned };
 
-// Sixteen bytes on their way to shared memory.
+// Up to sixteen bytes on their way to shared memory.
 struct Copy {
   unsigned char* to;
+  std::size_t count;
   std::array<unsigned char, 16> bytes;
   int batch;
 };
@@ -66,10 +67,10 @@ struct Block {
   bool has_ended() const { return returned == threads.size(); }
 };
 
-// Of shared memory.
+// Of shared memory, or of a grid.
 struct Barrier {
-  int arrivals;  // of a phase
-  int missing;   // of this phase
+  int arrivals = 0;  // of a phase
+  int missing = 0;   // of this phase
   std::int64_t bytes = 0;
   unsigned phase = 0;
   bool shown = false;    // to other blocks and copies
@@ -91,6 +92,7 @@ struct Cluster {
   int index = 0;  // in the grid
   std::vector<Block> blocks;
   int at_barrier = 0;
+  Barrier of_grid;  // where it is one
   std::map<const void*, Barrier> barriers;
   std::vector<BulkCopyPart> copies;  // on their way
   bool somebody_is_ready = false;    // since a copy has come

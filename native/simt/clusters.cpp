@@ -93,6 +93,22 @@ void wait_barrier(void* place, int parity, int line) {
   races::join(current_thread()->seen, barrier.complete);
 }
 
+void arrive_at_grid() {
+  Barrier& barrier = current_cluster()->of_grid;
+  --barrier.missing;
+  races::join(barrier.arriving, current_thread()->seen);
+  complete_phase(*current_cluster(), &barrier, barrier);
+}
+
+void wait_for_grid(unsigned phase, int line) {
+  Barrier& barrier = current_cluster()->of_grid;
+  while (barrier.phase < phase) {
+    current_thread()->barrier = &barrier;
+    wait(State::kAtPhase, line);
+  }
+  races::join(current_thread()->seen, barrier.complete);
+}
+
 void begin_bulk_copy(const BulkCopy& copy) {
   constexpr std::size_t kUnit = 16;
   if (!is_aligned(copy.shared, kUnit) || !is_aligned(copy.global, kUnit) || copy.bytes % kUnit != 0 ||

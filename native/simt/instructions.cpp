@@ -76,7 +76,9 @@ void distribute(const void* const* lanes) {
   }
 }
 
-bool is_aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(place) % 16 == 0; }
+bool is_aligned(const void* place, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(place) % bytes == 0;
+}
 
 }  // namespace
 
@@ -93,20 +95,22 @@ void mma_m16n8k32(const Mma16832& lane, int line) { meet_warp(multiply_m16n8k32,
 void mma_m8n8k16(const Mma8816& lane, int line) { meet_warp(multiply_m8n8k16, &lane, line); }
 void distribute_rows(const Rows& lane, int line) { meet_warp(distribute, &lane, line); }
 
-void begin_copy(void* shared, const void* global) {
+void begin_copy(void* shared, const void* global, std::size_t bytes) {
   Thread& self = *current_thread();
   auto* const to = static_cast<unsigned char*>(shared);
-  if (!is_shared(*current_block(), to, 16)) fail("copies to what is not shared memory");
-  if (!is_aligned(shared) || !is_aligned(global)) fail("copies to or from a place that is not aligned");
-  races::on_read(global, 16);
-  races::on_write(shared, 16);
-  Copy copy{to, {}, self.batch};
-  std::memcpy(copy.bytes.data(), global, 16);
+  if (!is_shared(*current_block(), to, bytes)) fail("copies to what is not shared memory");
+  if (!is_aligned(shared, bytes) || !is_aligned(global, bytes)) {
+    fail("copies to or from a place that is not aligned");
+  }
+  races::on_read(global, bytes);
+  races::on_write(shared, bytes);
+  Copy copy{to, bytes, {}, self.batch};
+  std::memcpy(copy.bytes.data(), global, bytes);
   if (architecture() < 80) {
-    std::memcpy(to, copy.bytes.data(), 16);
+    std::memcpy(to, copy.bytes.data(), bytes);
     return;
   }
-  std::memset(to, 0xcd, 16);
+  std::memset(to, 0xcd, bytes);
   self.copies.push_back(copy);
 }
 
@@ -117,8 +121,8 @@ void wait_copies(int pending) {
   std::erase_if(self.copies, [&](const Copy& copy) {
     if (copy.batch >= self.batch - pending) return false;
     // Here at the earliest others may read them, in order with what follows.
-    races::on_write(copy.to, 16);
-    std::memcpy(copy.to, copy.bytes.data(), 16);
+    races::on_write(copy.to, copy.count);
+    std::memcpy(copy.to, copy.bytes.data(), copy.count);
     self.shown = false;
     return true;
   });

@@ -189,6 +189,8 @@ void begin_cluster(int x, int y) {
   }
   cluster->index = (y / run.cluster_y * run.blocks_x + x) / run.cluster_x;
   cluster->at_barrier = 0;
+  cluster->of_grid = {};
+  cluster->of_grid.arrivals = cluster->of_grid.missing = static_cast<int>(cluster->blocks.size());
   cluster->barriers.clear();
   cluster->copies.clear();
   races::begin_cluster(*cluster);
@@ -237,10 +239,12 @@ void launch(const Run& run) {
   }
   if (run.blocks_x < 1 || run.blocks_y < 1 || run.blocks_y > 65'535) refuse("a grid that no GPU takes");
   const int together = run.cluster_x * run.cluster_y;
-  if (together > 1 && (architecture() < kFirstWithClusters || together > kMaxClusterBlocks ||
-                       run.blocks_x % run.cluster_x != 0 || run.blocks_y % run.cluster_y != 0)) {
+  if (together > 1 && !run.together &&
+      (architecture() < kFirstWithClusters || together > kMaxClusterBlocks ||
+       run.blocks_x % run.cluster_x != 0 || run.blocks_y % run.cluster_y != 0)) {
     refuse("clusters that no GPU takes");
   }
+  if (run.together && together > kProcessors) refuse("more blocks at the same time than there is room for");
   if (together * run.threads > kMaxStacks) refuse("more threads of a cluster than there are stacks");
   if (run.shared_bytes > max_shared_bytes()) {
     refuse(std::to_string(run.shared_bytes) + " bytes of shared memory");

@@ -45,6 +45,7 @@ struct Run {
   std::size_t shared_bytes;
   int cluster_x = 1;  // blocks of a cluster
   int cluster_y = 1;
+  bool together = false;  // whether all blocks run at the same time: then they are one cluster
   void (*kernel)() = nullptr;
   const void* arguments = nullptr;
   void (*call)(const Run& run) = nullptr;
@@ -92,7 +93,8 @@ struct Rows {
 };
 void distribute_rows(const Rows& lane, int line);
 
-void begin_copy(void* shared, const void* global);
+// Of 4 or 16 bytes.
+void begin_copy(void* shared, const void* global, std::size_t bytes);
 void commit_copies();
 void wait_copies(int pending);
 
@@ -119,6 +121,9 @@ void show_copies();
 // Barriers in shared memory that count arrivals and the bytes of copies (mbarrier), as
 // kernels/cuda/clusters.cuh describes them. What was copied arrives when nobody can go on without it.
 void sync_cluster(int line);
+// Of a grid whose blocks run at the same time: once for each block, and then for as many phases.
+void arrive_at_grid();
+void wait_for_grid(unsigned phase, int line);
 void init_barrier(void* barrier, int arrivals);
 void show_barriers();
 void arrive(void* barrier, int rank, int bytes);

@@ -19,13 +19,13 @@ struct Format {
   int bias;
 
   int exponent_bits() const { return 15 - fraction_bits; }
-  unsigned most_exponent() const { return (1U << static_cast<unsigned>(exponent_bits())) - 1U; }
+  unsigned max_exponent() const { return (1U << static_cast<unsigned>(exponent_bits())) - 1U; }
 
   double value(std::uint16_t half) const {
     const unsigned fraction = half & ((1U << static_cast<unsigned>(fraction_bits)) - 1U);
-    const unsigned exponent = (unsigned{half} >> static_cast<unsigned>(fraction_bits)) & most_exponent();
+    const unsigned exponent = (unsigned{half} >> static_cast<unsigned>(fraction_bits)) & max_exponent();
     const double sign = (half & 0x8000U) != 0 ? -1 : 1;
-    if (exponent == most_exponent()) {
+    if (exponent == max_exponent()) {
       return fraction != 0 ? std::numeric_limits<double>::quiet_NaN()
                            : sign * std::numeric_limits<double>::infinity();
     }
@@ -38,7 +38,7 @@ struct Format {
   std::uint16_t nearest(float number) const {
     const auto sign = static_cast<std::uint16_t>(std::signbit(number) ? 0x8000U : 0U);
     const double magnitude = std::abs(static_cast<double>(number));
-    const auto infinity = static_cast<std::uint16_t>(most_exponent() << static_cast<unsigned>(fraction_bits));
+    const auto infinity = static_cast<std::uint16_t>(max_exponent() << static_cast<unsigned>(fraction_bits));
     if (std::isinf(number)) return static_cast<std::uint16_t>(sign | infinity);
     int exponent = 0;
     static_cast<void>(std::frexp(magnitude, &exponent));

@@ -10,11 +10,11 @@
 namespace {
 
 constexpr double kOperations = 1000;
-constexpr std::chrono::microseconds kLeastTime{20};
+constexpr std::chrono::microseconds kMinTime{20};
 
-// Takes at least kLeastTime, whatever the machine.
+// Takes at least kMinTime, whatever the machine.
 double slow_peak(int) {
-  const auto end = std::chrono::steady_clock::now() + kLeastTime;
+  const auto end = std::chrono::steady_clock::now() + kMinTime;
   while (std::chrono::steady_clock::now() < end) continue;
   return kOperations;
 }
@@ -41,7 +41,7 @@ TEST_SUITE("peak") {
   }
 
   TEST_CASE("is at most what the threads can have done") {
-    const double one = kOperations / std::chrono::duration<double>(kLeastTime).count();
+    const double one = kOperations / std::chrono::duration<double>(kMinTime).count();
     for (const unsigned threads : {1U, 2U, 3U}) {
       CAPTURE(threads);
       const double found = wkv::measure_peak(slow_peak, threads);

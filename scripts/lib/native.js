@@ -66,7 +66,12 @@ function testGpuCheck() {
   const library = path.join(build, 'wkv-cuda-simulated.so');
   const report = path.join(build, 'gpu-check.json');
   const env = { WKV_SIMULATED_GPU: 'architecture=90' }; // which has all forms of kernels
-  run(path.join(build, 'wkv_gpu_check'), [library, library, report, '--small'], { env, capture: true });
+  for (const candidate of [[], ['clusters'], ['layers']]) {
+    run(path.join(build, 'wkv_gpu_check'), [library, library, report, '--small', ...candidate], {
+      env,
+      capture: true,
+    });
+  }
 }
 
 /** Runs the native tests and returns how many test cases passed and failed. */

@@ -81,10 +81,17 @@ module.exports = [
     to: '',
   },
   {
+    name: 'few tokens: the last token is not copied',
+    file: few,
+    compiled: gemm,
+    from: 'token >= tokens || ',
+    to: 'token + 1 >= tokens || ',
+  },
+  {
     name: 'few tokens: tokens beyond the last are written',
     file: few,
     compiled: gemm,
-    from: '    if (token >= a.all.tokens) break;\n',
+    from: '    if (token >= tokens) break;\n',
     to: '',
   },
   {

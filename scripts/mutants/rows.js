@@ -20,7 +20,8 @@ const quantizing = [
 module.exports = [
   {
     name: 'gated norm: the halves of a head are not added',
-    file: gated,
+    file: 'kernels/gated_norm/cuda.cuh',
+    compiled: [gated],
     from: 'return half + shuffle_xor(half, 8);',
     to: 'return half;',
   },

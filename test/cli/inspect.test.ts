@@ -56,18 +56,18 @@ describe('wkv inspect', () => {
         weights: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
         bytes: number;
         fits: boolean;
-        mostTokensPerSecond: number | null;
+        maxTokensPerSecond: number | null;
       }[];
     };
     expect(choices.map(({ weights }) => weights)).toEqual(['f32', 'f16', 'bf16', 'int8', 'int4']);
-    for (const { weights, bytes, fits, mostTokensPerSecond } of choices) {
+    for (const { weights, bytes, fits, maxTokensPerSecond } of choices) {
       // Vectors stay float32, and rows are padded; neither is more than a small part of these shapes.
       const matrices = parameters * { f32: 4, f16: 2, bf16: 2, int8: 1, int4: 0.5 }[weights];
       expect(bytes).toBeGreaterThanOrEqual(matrices);
       // Beside int8 lie a scale for sixteen numbers, and the embedding as it was; half of int4's it is twice as much.
       const most = { f32: 1.25, f16: 1.25, bf16: 1.25, int8: 2, int4: 3.5 }[weights];
       expect(bytes).toBeLessThan(matrices * most);
-      expect({ fits, mostTokensPerSecond }).toEqual({ fits: true, mostTokensPerSecond: null });
+      expect({ fits, maxTokensPerSecond }).toEqual({ fits: true, maxTokensPerSecond: null });
     }
   });
 
@@ -88,7 +88,7 @@ describe('wkv inspect', () => {
     const path = join(folder, 'large.safetensors');
     writeEmptyModel(path, { layers: 8, embedding: 2048, feedForward: 7168, vocabulary: 256 });
     const { choices, memory } = json(await wkv(['inspect', '--json', path])) as {
-      choices: { weights: string; bytesPerToken: number; mostTokensPerSecond: number | null }[];
+      choices: { weights: string; bytesPerToken: number; maxTokensPerSecond: number | null }[];
       memory: { bytesPerSecond: number | null };
     };
     const half = choices.find(({ weights }) => weights === 'bf16')!;
@@ -97,9 +97,9 @@ describe('wkv inspect', () => {
     expect(half.bytesPerToken / (2 * matrices)).toBeGreaterThan(1);
     expect(half.bytesPerToken / (2 * matrices)).toBeLessThan(1.01); // the rest are vectors
     if (memory.bytesPerSecond === null) {
-      expect(half.mostTokensPerSecond).toBeNull();
+      expect(half.maxTokensPerSecond).toBeNull();
     } else {
-      expect(half.mostTokensPerSecond).toBeCloseTo(memory.bytesPerSecond / half.bytesPerToken, 6);
+      expect(half.maxTokensPerSecond).toBeCloseTo(memory.bytesPerSecond / half.bytesPerToken, 6);
     }
   });
 

@@ -10,7 +10,7 @@ function freeOnGpu(): number {
 }
 
 /** In bytes. What getrusage says begins with what the parent had. */
-function mostResident(): number {
+function peakResident(): number {
   const status = readFileSync('/proc/self/status', 'utf8');
   return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024;
 }
@@ -19,7 +19,7 @@ async function main(path = ''): Promise<void> {
   const free = freeOnGpu();
   const before = process.memoryUsage.rss();
   const model = await loadModel(path, { device: 'cuda', threads: 2 });
-  const grown = mostResident() - before;
+  const grown = peakResident() - before;
   process.stdout.write(JSON.stringify({ grown, onGpu: free - freeOnGpu() }));
   await model.dispose();
 }

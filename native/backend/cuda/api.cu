@@ -115,7 +115,7 @@ int32_t put_vector(WkvCudaModel* model, int32_t vector, int32_t layer, const flo
                    WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    model->step.forget_graphs();
+    model->step.forget_weights();
     model->weights.put_vector(vector, layer, numbers, count, on.stream);
   });
 }
@@ -125,7 +125,7 @@ int32_t put_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, const Wkv
   return on_device(model, failure, [&](const auto& on) {
     require(weights, "weights");
     require(weights->panels, "panels");
-    model->step.forget_graphs();
+    model->step.forget_weights();
     model->weights.put_matrix(matrix, layer, *weights, on.stream);
   });
 }
@@ -135,7 +135,7 @@ int32_t put_lora_matrix(WkvCudaModel* model, int32_t matrix, int32_t layer, cons
   return on_device(model, failure, [&](const auto& on) {
     require(weights, "weights");
     require(weights->panels, "panels");
-    model->step.forget_graphs();
+    model->step.forget_weights();
     model->weights.put_lora_matrix(matrix, layer, *weights, on.stream);
   });
 }
@@ -144,7 +144,7 @@ int32_t put_embedding(WkvCudaModel* model, int32_t type, const void* numbers, ui
                       WkvCudaFailure* failure) {
   return on_device(model, failure, [&](const auto& on) {
     require(numbers, "numbers");
-    model->step.forget_graphs();
+    model->step.forget_weights();
     model->weights.put_embedding(type, numbers, bytes, on.stream);
   });
 }

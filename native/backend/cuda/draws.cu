@@ -99,7 +99,7 @@ void Draws::begin(const std::vector<StepSegment>& segments, const Stream& stream
               .top_k = draw.top_k,
               .random = draw.random,
               .top_p = draw.top_p,
-              .least_log = draw.min_p > 0 ? std::log(draw.min_p) : -std::numeric_limits<double>::infinity(),
+              .min_log = draw.min_p > 0 ? std::log(draw.min_p) : -std::numeric_limits<double>::infinity(),
               .inverse = inverse_of(draw.temperature)};
     edit = std::transform(draw.edits, draw.edits + draw.edit_count, edit, [](const WkvCudaEdit& each) {
       return LogitEdit{each.token, each.bias, each.penalty};

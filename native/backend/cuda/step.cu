@@ -40,6 +40,10 @@ Step::Step(const WkvCudaShape& shape)
 
 void Step::put_layers(const Call& call) const {
   call.embed();
+  if (call.tokens == 1 && layers_kernel_) {
+    layers_kernel_->put(call);
+    return;
+  }
   for (int layer = 0; layer < shape_.layers; ++layer) {
     time_mixing_->put(call, layer);
     call.channel_mixing(layer);
@@ -138,6 +142,10 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   // No kernel of the step begins before this copy, and so before what was put on the stream until now is
   // done: those that begin early may read weights and states.
   input_.copy(stream);
+  if (call.tokens == 1 && looks_for_kernel_) {
+    layers_kernel_ = LayersKernel::of(call, stream);
+    looks_for_kernel_ = false;
+  }
   const Graph* const graph = graph_of(call, stream);
   try {
     if (graph != nullptr) {

@@ -2,11 +2,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/cuda/draws.h"
 #include "backend/cuda/graph.h"
 #include "backend/cuda/layers.h"
+#include "backend/cuda/layers_kernel.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/weights.h"
 #include "kernels/cuda/segment.h"
@@ -23,8 +25,13 @@ class Step {
   void run(const Weights& weights, const std::vector<StepSegment>& segments, float* logits,
            const Stream& stream);
 
-  // To be called where a weight is put anew: graphs have the places of all weights.
-  void forget_graphs() { graphs_.clear(); }
+  // To be called where a weight is put anew: graphs, and the kernel of all layers, have the places of all
+  // weights.
+  void forget_weights() {
+    graphs_.clear();
+    layers_kernel_.reset();
+    looks_for_kernel_ = uses_rwkv5_layers();
+  }
 
  private:
   // A step's input, in one block that is copied at once.
@@ -59,6 +66,8 @@ class Step {
   LayerBuffers buffers_;
   std::unique_ptr<TimeMixing> time_mixing_;
   DeviceArray<float> logits_;
+  std::optional<LayersKernel> layers_kernel_;  // of steps of one token
+  bool looks_for_kernel_ = uses_rwkv5_layers();
   // By how many sessions evaluate a token: generating repeats the same steps. A graph is made for a number
   // that comes for the second time, and the one that was not used for the longest time goes.
   struct Kept {

@@ -27,6 +27,7 @@
 #define WKV_FUNCTION __device__ __noinline__ inline
 #define WKV_BOTH __host__ __device__ __forceinline__
 #define WKV_UNROLL _Pragma("unroll")
+#define WKV_UNROLL_8 _Pragma("unroll 8")
 // Where copies of a loop's body would take registers.
 #define WKV_KEEP_LOOP _Pragma("unroll 1")
 #else
@@ -39,6 +40,7 @@
 #define WKV_FUNCTION inline
 #define WKV_BOTH inline
 #define WKV_UNROLL
+#define WKV_UNROLL_8
 #define WKV_KEEP_LOOP
 #endif
 
@@ -73,6 +75,9 @@ struct Grid {
   // Of a cluster of blocks (clusters.cuh), which divide the grid.
   unsigned cluster_x = 1;
   unsigned cluster_y = 1;
+  // Whether all blocks run at the same time (whole_grid.cuh): no more than there is room for. The kernel
+  // begins when the one before has ended.
+  bool together = false;
 };
 
 #if defined(__CUDACC__)
@@ -133,6 +138,18 @@ WKV_DEVICE std::uint16_t to_f16(float value) {
   std::uint16_t half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
   return half;
+}
+
+// sum + weights[0] codes[0] + weights[1] codes[1] + ..., of sixteen signed bytes.
+WKV_DEVICE std::int32_t add_products(const Words4& weights, const Words4& codes, std::int32_t sum) {
+  const auto add = [&](std::uint32_t a, std::uint32_t b) {
+    sum = __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
+  };
+  add(weights.x, codes.x);
+  add(weights.y, codes.y);
+  add(weights.z, codes.z);
+  add(weights.w, codes.w);
+  return sum;
 }
 
 // Four matrices of eight rows of sixteen bytes: lanes 8 i to 8 i + 7 name the rows of matrix i, 16-byte
@@ -199,6 +216,13 @@ WKV_DEVICE void begin_copy(Words4* shared, const unsigned char* global) {
                "l"(global)
                : "memory");
 }
+// The same for a single number.
+WKV_DEVICE void begin_copy(float* shared, const unsigned char* global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+}
 // What was begun since the last call is a batch; also one of nothing.
 WKV_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Returns once at most the last kPending batches are still on their way.
@@ -209,6 +233,9 @@ WKV_DEVICE void wait_copies() {
 #else
 WKV_DEVICE void begin_copy(Words4* shared, const unsigned char* global) {
   *shared = *reinterpret_cast<const Words4*>(global);
+}
+WKV_DEVICE void begin_copy(float* shared, const unsigned char* global) {
+  *shared = *reinterpret_cast<const float*>(global);
 }
 WKV_DEVICE void commit_copies() {}
 template <int kPending>
@@ -288,7 +315,9 @@ class LaunchConfig {
                                            : config_.dynamicSmemBytes;
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
     }
-    if (kernels_overlap()) {
+    if (grid.together) {
+      add(cudaLaunchAttributeCooperative).cooperative = 1;
+    } else if (kernels_overlap()) {
       add(cudaLaunchAttributeProgrammaticStreamSerialization).programmaticStreamSerializationAllowed = 1;
     }
     if (grid.cluster_x * grid.cluster_y > 1) {
@@ -405,7 +434,25 @@ inline Words4 load_rows(const Words4* row, int line = __builtin_LINE()) {
 inline void await_previous_kernel() {}
 inline void begin_next_kernel() {}
 
-inline void begin_copy(Words4* shared, const unsigned char* global) { simt::begin_copy(shared, global); }
+inline std::int32_t add_products(const Words4& weights, const Words4& codes, std::int32_t sum) {
+  const auto add = [&](std::uint32_t a, std::uint32_t b) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      sum += static_cast<std::int8_t>(a >> shift) * static_cast<std::int8_t>(b >> shift);
+    }
+  };
+  add(weights.x, codes.x);
+  add(weights.y, codes.y);
+  add(weights.z, codes.z);
+  add(weights.w, codes.w);
+  return sum;
+}
+
+inline void begin_copy(Words4* shared, const unsigned char* global) {
+  simt::begin_copy(shared, global, sizeof *shared);
+}
+inline void begin_copy(float* shared, const unsigned char* global) {
+  simt::begin_copy(shared, global, sizeof *shared);
+}
 inline void commit_copies() { simt::commit_copies(); }
 template <int kPending>
 void wait_copies() {
@@ -431,8 +478,9 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t, const Arg
                   static_cast<int>(grid.y),
                   static_cast<int>(grid.threads),
                   grid.shared_bytes,
-                  static_cast<int>(grid.cluster_x),
-                  static_cast<int>(grid.cluster_y)};
+                  static_cast<int>(grid.together ? grid.x : grid.cluster_x),
+                  static_cast<int>(grid.together ? grid.y : grid.cluster_y)};
+    run.together = grid.together;
     run.arguments = &arguments;
     run.kernel = reinterpret_cast<void (*)()>(kernel);
     run.call = [](const simt::Run& self) {

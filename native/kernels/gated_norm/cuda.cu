@@ -1,10 +1,8 @@
 // With heads of 64 and groups of up to 256 columns, a warp for each span of each token, all in registers.
 // Otherwise a warp for each group, which computes the norms of all heads that the group has columns of.
 
-#include "kernels/gated_norm/cuda.h"
+#include "kernels/gated_norm/cuda.cuh"
 
-#include "kernels/activations/cuda.cuh"
-#include "kernels/layer_norm/cuda.cuh"
 #include "kernels/quantize/cuda.cuh"
 
 namespace wkv::cuda {
@@ -13,35 +11,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kFastSize = 64;
-
-WKV_DEVICE float gated(Gate gate, float value, float g) {
-  if (gate == Gate::kNone) return value;
-  return value * (gate == Gate::kSilu ? g * sigmoid(g) : g);
-}
-
-// The sum over a head of 64, of which sixteen lanes have four numbers each, in the order of layer_norm.h: the
-// first and the last eight lanes have 32 neighbours each.
-WKV_DEVICE float sum_fast_head(float (&numbers)[4]) {
-  for (int mask = 4; mask > 0; mask /= 2) {
-    WKV_UNROLL
-    for (float& number : numbers) number += shuffle_xor(number, mask);
-  }
-  // Adding 0, as that order does 30 times, makes 0 of -0.
-  const float half = ((numbers[0] + numbers[2]) + (numbers[1] + numbers[3])) + 0.0F;
-  return half + shuffle_xor(half, 8);
-}
-
-WKV_DEVICE Moments moments_of_fast_head(const float* y, float epsilon) {
-  constexpr auto kCount = static_cast<float>(kFastSize);
-  float numbers[4];
-  WKV_UNROLL
-  for (int i = 0; i < 4; ++i) numbers[i] = 0.0F + y[i];
-  const float mean = sum_fast_head(numbers) / kCount;
-  WKV_UNROLL
-  for (int i = 0; i < 4; ++i) numbers[i] = square_of_distance(y[i], mean, 0);
-  return moments(mean, sum_fast_head(numbers), kCount, epsilon);
-}
 
 template <Gate kGate, bool kBonus, bool kWhole>
 WKV_KERNEL(kThreads)
@@ -64,7 +33,8 @@ gated_norm_fast_kernel(WKV_ARGUMENTS GatedNormArguments a) {
   for (int quad = 0; quad < kSpanQuads; ++quad) {
     const Moments head = moments_of_fast_head(y.of + 4 * quad, a.epsilon);
     const int column = part_column(span, quad);
-    const float bonus = kBonus && (kWhole || column < size) ? a.bonus[(at + column) / kFastSize] : 0.0F;
+    const float bonus =
+        kBonus && (kWhole || column < size) ? a.bonus[(at + column) / kGatedNormFastSize] : 0.0F;
     WKV_UNROLL
     for (int i = 4 * quad; i < 4 * quad + 4; ++i) {
       float value = normal(y.of[i], head, weight.of[i], bias.of[i]);
@@ -159,7 +129,7 @@ Kernel fast_kernel(const GatedNormArguments& a) {
 void gated_norm(const GatedNormArguments& arguments, cudaStream_t stream) {
   const int columns = arguments.out.columns;
   const int group = arguments.out.group;
-  const bool fast = arguments.head_size == kFastSize && is_part_of_span(group);
+  const bool fast = arguments.head_size == kGatedNormFastSize && is_part_of_span(group);
   const int of_warp = fast ? kSpan : group;
   const int warps = (columns + of_warp - 1) / of_warp;
   launch(fast ? fast_kernel(arguments) : gated_norm_kernel,

@@ -60,15 +60,18 @@ WKV_DEVICE void begin_weights(FewStage<kTiles>& stage, const Walk& walk, const C
   begin_copy(&stage.weights[0][lane], at);
   if (walk.unit + 1 < cut.units_of(walk.group)) begin_copy(&stage.weights[1][lane], at + kUnitBytes);
 }
+// Of the first `tokens` tokens: what the others' sums become, nobody looks at.
 template <int kTiles>
-WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
-  constexpr int kPieces = 2 * kUnitCodes / 16;  // of a tile
+WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut, int tokens) {
+  constexpr int kPieces = 2 * kTileTokens;  // of a tile, one for each token of a unit
+  static_assert(kPieces * 16 == 2 * kUnitCodes);
   const bool pair = walk.unit + 1 < cut.units_of(walk.group);
   const int lane = thread_index() % kWarp;
   WKV_UNROLL
   for (int first = 0; first < kTiles * kPieces; first += kWarp) {
     const int i = first + lane;
-    if (i >= kTiles * kPieces || (!pair && i % kPieces >= kPieces / 2)) continue;
+    const int token = i / kPieces * kTileTokens + lane % kTileTokens;
+    if (i >= kTiles * kPieces || token >= tokens || (!pair && i % kPieces >= kPieces / 2)) continue;
     begin_copy(reinterpret_cast<Words4*>(&stage.codes[i / kPieces][0][0]) + i % kPieces,
                reinterpret_cast<const unsigned char*>(walk.codes) + i / kPieces * cut.tile_bytes +
                    walk.unit * kUnitCodes + i % kPieces * 16);
@@ -108,6 +111,7 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   const int panel_index = block_x() - a.first_block[product_of(a, block_x())];
   const unsigned char* const panel = product.panels + panel_index * cut.panel_bytes;
   const int first_token = block_y() * Shared::kTokens;
+  const int tokens = a.all.tokens - first_token;
   const std::int8_t* const codes = x.codes + first_token / kTileTokens * cut.tile_bytes;
   const int warp = thread_index() / kWarp;
   const int lane = thread_index() % kWarp;
@@ -122,7 +126,7 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   next = Walk{cut, warp, panel, codes};
   for (int i = 0; i < kDepth; ++i) {
     if (!next.ended(cut)) {
-      begin_codes(ring[i], next, cut);
+      begin_codes(ring[i], next, cut, tokens);
       next.advance(cut);
     }
     commit_copies();
@@ -154,7 +158,7 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
         sync_warp();
         if (!next.ended(cut)) {
           begin_weights(stage, next, cut);
-          begin_codes(stage, next, cut);
+          begin_codes(stage, next, cut, tokens);
           next.advance(cut);
         }
         commit_copies();
@@ -211,9 +215,10 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   if (output_row >= product.rows) return;
   WKV_UNROLL
   for (int tile = 0; tile < kTiles; ++tile) {
-    const int token = first_token + tile * kTileTokens + warp;
-    if (token >= a.all.tokens) break;
-    const std::ptrdiff_t output = static_cast<std::ptrdiff_t>(token) * product.rows + output_row;
+    const int token = tile * kTileTokens + warp;
+    if (token >= tokens) break;
+    const std::ptrdiff_t output =
+        static_cast<std::ptrdiff_t>(first_token + token) * product.rows + output_row;
     product.output[output] = finished(product, output, total[tile]);
   }
 }

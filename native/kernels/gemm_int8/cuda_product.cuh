@@ -76,18 +76,33 @@ WKV_DEVICE float finished(float sum, float before, float gate) {
   return sum;
 }
 
-WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, float sum) {
-  switch (product.epilogue) {
+// What an epilogue needs beside the sum.
+struct Before {
+  float output = 0;
+  float gate = 0;
+};
+WKV_DEVICE Before before_of(const Int8Product& product, std::ptrdiff_t place) {
+  Before before;
+  const bool is_gated = product.epilogue == Epilogue::kAddGated;
+  if (is_gated || product.epilogue == Epilogue::kAdd) before.output = product.output[place];
+  if (is_gated) before.gate = product.gate[place];
+  return before;
+}
+WKV_DEVICE float finished(Epilogue epilogue, float sum, const Before& before) {
+  switch (epilogue) {
     case Epilogue::kStore:
       break;
     case Epilogue::kReluSquared:
       return finished<Epilogue::kReluSquared>(sum, 0, 0);
     case Epilogue::kAdd:
-      return finished<Epilogue::kAdd>(sum, product.output[place], 0);
+      return finished<Epilogue::kAdd>(sum, before.output, 0);
     case Epilogue::kAddGated:
-      return finished<Epilogue::kAddGated>(sum, product.output[place], product.gate[place]);
+      return finished<Epilogue::kAddGated>(sum, before.output, before.gate);
   }
   return sum;
+}
+WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, float sum) {
+  return finished(product.epilogue, sum, before_of(product, place));
 }
 
 // Neighbouring rows of a token, which are loaded and stored at once.

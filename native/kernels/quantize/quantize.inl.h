@@ -2,7 +2,7 @@
 
 namespace wkv::WKV_ISA_NAMESPACE {
 
-constexpr float kLeastMagnitude = 1e-30F;
+constexpr float kMinMagnitude = 1e-30F;
 // Added to a number below 2^22 and taken away again, it rounds to the nearest integer, ties to even.
 constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
 
@@ -31,7 +31,7 @@ inline void quantize_activations(const QuantizeActivationsArguments& a) {
     });
     const float largest = reduce_magnitude(magnitudes);
     const bool finite = largest < compiler::kInfinity;
-    const float inverse = finite && largest >= kLeastMagnitude ? 127.0F / largest : 0.0F;
+    const float inverse = finite && largest >= kMinMagnitude ? 127.0F / largest : 0.0F;
     F32x16 sum = broadcast(0.0F);
     int summed = 0;
     for_each_16(size, [&](int i, auto load_part, auto) {
@@ -59,7 +59,7 @@ inline float quantize_weights(const float* weights, int size, unsigned char* cod
     magnitudes = max_magnitude(magnitudes, load_part(weights + i));
   });
   const float largest = reduce_magnitude(magnitudes);
-  if (!(largest >= kLeastMagnitude)) {
+  if (!(largest >= kMinMagnitude)) {
     for (int i = 0; i < size; ++i) codes[i] = 128;
     return 0;
   }

@@ -8,7 +8,7 @@ namespace wkv::reference {
 
 namespace {
 
-constexpr float kLeastMagnitude = 1e-30F;
+constexpr float kMinMagnitude = 1e-30F;
 
 int nearest(float value) { return static_cast<int>(std::nearbyint(value)); }
 
@@ -35,7 +35,7 @@ void quantize_activations(const QuantizeActivationsArguments& a) {
       finite = finite && std::isfinite(scaled(column));
       largest = std::max(largest, std::fabs(scaled(column)));
     }
-    const float inverse = finite && largest >= kLeastMagnitude ? 127.0F / largest : 0.0F;
+    const float inverse = finite && largest >= kMinMagnitude ? 127.0F / largest : 0.0F;
     for (int column = begin; column < end; ++column) {
       code_at(column) = static_cast<std::int8_t>(finite ? nearest(scaled(column) * inverse) : 0);
     }
@@ -58,7 +58,7 @@ void quantize_activations(const QuantizeActivationsArguments& a) {
 float quantize_weights(const float* weights, int size, unsigned char* codes) {
   float largest = 0;
   for (int i = 0; i < size; ++i) largest = std::max(largest, std::fabs(weights[i]));
-  if (largest < kLeastMagnitude) {
+  if (largest < kMinMagnitude) {
     std::fill_n(codes, size, static_cast<unsigned char>(128));
     return 0;
   }

@@ -144,7 +144,7 @@ struct Draw {
       std::uint32_t first = order_of(highest);
       while (first - before > 1) {
         const std::uint32_t middle = before + (first - before) / 2;
-        if (key(at_order(middle)) >= options.least_log) {
+        if (key(at_order(middle)) >= options.min_log) {
           first = middle;
         } else {
           before = middle;
@@ -163,7 +163,7 @@ struct Draw {
     last_tie = row.size;
     if (options.top_p < 1.0) top_p();
     if (options.top_k != 0 && options.top_k < static_cast<std::uint32_t>(row.size)) top_k();
-    if (options.least_log > -1e300) min_p();
+    if (options.min_log > -1e300) min_p();
     const auto stays = [&](int i, float value) { return remains(i, value); };
     if (!few) {
       // What weighs less than e^-87, the least weight that the host's kernels know, is never drawn.

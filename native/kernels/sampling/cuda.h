@@ -26,7 +26,7 @@ struct DrawRow {
   std::uint32_t top_k;  // 0: all
   double random;        // in [0, 1)
   double top_p;         // 1: all
-  double least_log;     // ln min_p; -infinity: all
+  double min_log;       // ln min_p; -infinity: all
   double inverse;       // 1 / temperature, finite; 0: the most probable token is drawn
 };
 

@@ -19,7 +19,7 @@ constexpr int kMomentsThreads = 8 * kWarp;  // an eighth of the row for each war
 constexpr int kThreads = 4 * kWarp;         // of the shift: a warp for each span
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kRun = 4;
-constexpr int kLeastTokens = 64;
+constexpr int kMinTokens = 64;
 [[maybe_unused]] constexpr int kBlocks = 3;  // on a processor: with a fourth, registers would be short
 
 WKV_KERNEL(kMomentsThreads) row_moments_kernel(WKV_ARGUMENTS ShiftQuantizeArguments a) {
@@ -113,7 +113,7 @@ Kernel kernel_of(int mixes) {
 
 bool suits_runs(const ShiftQuantizeArguments& a) {
   if (a.moments == nullptr || a.current != nullptr || a.count == 0) return false;
-  if (a.tokens < kLeastTokens || !are_sequences(a.tokens, a.segment_count)) return false;
+  if (a.tokens < kMinTokens || !are_sequences(a.tokens, a.segment_count)) return false;
   if (!are_whole_spans(a.channels, {a.x, a.norm.weight, a.norm.bias})) return false;
   for (int index = 0; index < a.count; ++index) {
     const ShiftQuantizeArguments::Mix& mix = a.mixes[index];

@@ -70,7 +70,7 @@ inline DrawnOnDevice draw_on_device(const std::vector<DrawCase>& cases) {
     row.random = each.random;
     row.top_p = sampling.top_p;
     row.top_k = sampling.top_k;
-    row.least_log = sampling.min_p > 0 ? std::log(sampling.min_p) : -std::numeric_limits<double>::infinity();
+    row.min_log = sampling.min_p > 0 ? std::log(sampling.min_p) : -std::numeric_limits<double>::infinity();
     row.inverse = sampling.temperature > 0 ? std::min(1 / sampling.temperature, 1e30) : 0;
     rows.push_back(row);
   }

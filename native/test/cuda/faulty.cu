@@ -1,6 +1,7 @@
 #include "test/cuda/faulty.h"
 
 #include "kernels/cuda/clusters.cuh"
+#include "kernels/cuda/whole_grid.cuh"
 #include "kernels/cuda/wide_products.cuh"
 
 namespace wkv::test {
@@ -128,6 +129,21 @@ WKV_KERNEL(cuda::kWarp) share_kernel(WKV_ARGUMENTS ShareArguments a) {
   if (a.fault != Fault::kOneBlockReturns) cuda::sync_cluster();
 }
 
+WKV_KERNEL(cuda::kWarp) pass_kernel(WKV_ARGUMENTS PassArguments a) {
+  cuda::WholeGrid grid(a.arrived);
+  const int own = cuda::block_x();
+  const auto number = [&](int block) -> int& {
+    return a.numbers[block % a.blocks * cuda::kWarp + cuda::thread_index()];
+  };
+  for (int round = 0; round < kPassRounds; ++round) {
+    const int next = number(own + 1);
+    if (a.fault != Fault::kNoGridBarrier) grid.sync();
+    number(own) = next;
+    if (a.fault == Fault::kOneBlockReturns && own == 0) return;
+    grid.sync();
+  }
+}
+
 }  // namespace
 
 void rotate(const RotateArguments& arguments, unsigned blocks) {
@@ -147,6 +163,12 @@ void share(const ShareArguments& arguments) {
   cuda::Grid grid{2, 1, cuda::kWarp, sizeof(Shared)};
   grid.cluster_x = 2;
   cuda::launch(share_kernel, grid, nullptr, arguments);
+}
+
+void pass(const PassArguments& arguments) {
+  cuda::Grid grid{static_cast<unsigned>(arguments.blocks), 1, cuda::kWarp, 0};
+  grid.together = true;
+  cuda::launch(pass_kernel, grid, nullptr, arguments);
 }
 
 }  // namespace wkv::test

@@ -31,6 +31,7 @@ enum class Fault : int {
   kOtherParity,       // waits for the phase before
   kNotFreed,          // copies to what the other block has not yet read
   kNoSync,            // arrives for the warp before its lanes have met
+  kNoGridBarrier,     // between reading what another block has, and its writing that anew
 };
 
 // output[block][thread] = the input of the next thread of the block, the last one's of the first.
@@ -70,5 +71,16 @@ struct ShareArguments {
 };
 constexpr int kShareRounds = 3;
 void share(const ShareArguments& arguments);
+
+// Blocks of a warp each, which run at the same time: each thread has a number, and in each round gets that of
+// the next block, the last one that of the first.
+struct PassArguments {
+  int* numbers;  // [block][thread]
+  std::uint64_t* arrived;
+  int blocks;
+  Fault fault;
+};
+constexpr int kPassRounds = 3;
+void pass(const PassArguments& arguments);
 
 }  // namespace wkv::test

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "backend/cuda/api.h"
+#include "kernels/rwkv5_layers/cuda.h"
 #include "simt/runtime.h"
 #include "simt/simt.h"
 #include "test/cuda/on_device.h"
@@ -78,6 +79,39 @@ TEST_SUITE("CUDA model") {
         CHECK(wkv::test::bit_difference(numbers_of(actual->state), numbers_of(expected->state)) == "");
       });
     }
+  }
+
+  TEST_CASE("single tokens have the same bits where one kernel computes all layers, also as a graph") {
+    wkv::cuda::simt::set_architecture(90);
+    const RandomWeights random({.channels = 512, .heads = 8, .feed_forward = 768, .vocabulary = 70}, 14);
+    struct Result {
+      Floats logits, state;
+      int launches = 0;
+    };
+    const auto run = [&](bool layers_kernel) {
+      wkv::cuda::use_rwkv5_layers(layers_kernel);
+      const auto network = on_gpu(random);
+      wkv::cuda::use_rwkv5_layers(false);
+      Engine engine(network, 1, 4);
+      SessionState state = evaluate(engine, fresh_state(*network), random_tokens(15, 9, 70))->state;
+      const int before = wkv::cuda::rwkv5_layers_launches();
+      Result result;
+      for (const std::uint32_t token : random_tokens(16, 5, 70)) {
+        const auto evaluation = evaluate(engine, state, {token});
+        state = evaluation->state;
+        result.logits.insert(result.logits.end(), evaluation->values.begin(), evaluation->values.end());
+      }
+      result.launches = wkv::cuda::rwkv5_layers_launches() - before;
+      result.state = numbers_of(state);
+      return result;
+    };
+    const Result expected = run(false);
+    const Result actual = run(true);
+    CHECK(expected.launches == 0);
+    // The first one alone, then into the graph that the others are.
+    CHECK(actual.launches == 2);
+    CHECK(wkv::test::bit_difference(actual.logits, expected.logits) == "");
+    CHECK(wkv::test::bit_difference(actual.state, expected.state) == "");
   }
 
   TEST_CASE("a session has the same bits however it is cut, and whatever runs beside it") {

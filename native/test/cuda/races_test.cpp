@@ -48,6 +48,18 @@ std::string failure_of_share(Fault fault) {
   return "";
 }
 
+std::string failure_of_pass(Fault fault) {
+  constexpr int kBlocks = 3;
+  OnDevice<int> numbers(std::size_t{kBlocks} * wkv::cuda::kWarp);
+  OnDevice<std::uint64_t> arrived(std::vector<std::uint64_t>{0});
+  try {
+    wkv::test::pass({numbers.data(), arrived.data(), kBlocks, fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("races are found in every order, also where the values are right") {
@@ -76,4 +88,12 @@ TEST_CASE("races between the blocks of a cluster are found") {
   });
   CHECK(found > 0);
   wkv::cuda::simt::set_architecture(80);
+}
+
+TEST_CASE("races between blocks that run at the same time are found") {
+  wkv::test::in_every_order([&](const std::string& order) {
+    CAPTURE(order);
+    CHECK(failure_of_pass(Fault::kNone) == "");
+    CHECK(failure_of_pass(Fault::kNoGridBarrier).find("race: ") != std::string::npos);
+  });
 }

@@ -103,6 +103,22 @@ std::string failure_of_share(Fault fault, bool& same) {
   return "";
 }
 
+std::string failure_of_pass(Fault fault, int blocks, bool& right) {
+  std::vector<int> numbers(static_cast<std::size_t>(blocks) * wkv::cuda::kWarp);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  OnDevice<int> on_device(numbers);
+  OnDevice<std::uint64_t> arrived(std::vector<std::uint64_t>{0});
+  try {
+    wkv::test::pass({on_device.data(), arrived.data(), blocks, fault});
+  } catch (const wkv::cuda::simt::Failure& failure) {
+    return failure.what();
+  }
+  const auto rotation = static_cast<std::ptrdiff_t>(wkv::test::kPassRounds % blocks) * wkv::cuda::kWarp;
+  std::rotate(numbers.begin(), numbers.begin() + rotation, numbers.end());
+  right = on_device.values() == numbers;
+  return "";
+}
+
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -195,5 +211,21 @@ TEST_SUITE("simulated GPU") {
     wkv::cuda::simt::set_architecture(80);
     bool same = false;
     CHECK(has(failure_of_share(Fault::kNone, same), "clusters that no GPU takes"));
+  }
+
+  TEST_CASE("blocks that run at the same time wait for each other, and what goes wrong with that is named") {
+    using wkv::cuda::simt::kProcessors;
+    in_every_order([](const std::string& order) {
+      CAPTURE(order);
+      bool right = false;
+      for (const int blocks : {1, 3, kProcessors}) {
+        CHECK(failure_of_pass(Fault::kNone, blocks, right) == "");
+        CHECK(right);
+      }
+      const std::string race = failure_of_pass(Fault::kNoGridBarrier, kProcessors, right);
+      CHECK((race != "" || !right));
+      CHECK(has(failure_of_pass(Fault::kOneBlockReturns, 2, right), "nobody can go on"));
+      CHECK(has(failure_of_pass(Fault::kNone, kProcessors + 1, right), "more blocks at the same time"));
+    });
   }
 }

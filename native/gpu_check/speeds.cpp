@@ -1,0 +1,111 @@
+#include "gpu_check/speeds.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+
+#include "gpu_check/sessions.h"
+
+namespace wkv::gpu_check {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+double head_numbers(const WkvCudaShape& shape) {
+  return static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels);
+}
+
+}  // namespace
+
+double mean_seconds(const std::function<void()>& step) {
+  for (int i = 0; i < 2; ++i) step();
+  const auto begin = Clock::now();
+  int steps = 0;
+  do {
+    step();
+    ++steps;
+  } while (seconds_since(begin) < 1);
+  return seconds_since(begin) / steps;
+}
+
+double tokens_at_most(const RandomModel& model, const WkvCeilings& ceilings, int sessions,
+                      WkvCudaLogits logits) {
+  if (ceilings.read <= 0) return 0;
+  // Each weight is read once for all sessions (without logits, but for the head), each state read and
+  // written.
+  const double head = logits == WKV_CUDA_LOGITS_NONE ? head_numbers(model.shape()) : 0;
+  const double weights = static_cast<double>(model.weight_bytes()) - head;
+  const double state = 2.0 * static_cast<double>(model.page_floats()) * sizeof(float);
+  return sessions / (weights / ceilings.read + sessions * state / ceilings.copy);
+}
+
+WkvCeilings measure_ceilings(const Library& tested, Report& report) {
+  WkvCeilings ceilings{};
+  if (tested.measure_ceilings == nullptr) return ceilings;
+  const int error = tested.measure_ceilings(&ceilings);
+  report.check("ceilings", error == 0 ? "" : "CUDA error " + std::to_string(error));
+  std::printf("\n");
+  report.speed("ceiling: reading memory", ceilings.read, "bytes/s", 0);
+  report.speed("ceiling: reading and writing memory", ceilings.copy, "bytes/s", 0);
+  report.speed("ceiling: from the host", ceilings.upload, "bytes/s", 0);
+  report.speed("ceiling: products of bytes", ceilings.operations, "operations/s", 0);
+  std::printf("\n");
+  return ceilings;
+}
+
+void measure_model(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                   const WkvCeilings& ceilings, Report& report) {
+  const RandomModel model(tested, shape, true);
+  const double weights = static_cast<double>(model.weight_bytes());
+  report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
+  for (const int sessions : {1, 8, 32, 128, 256, 512}) {
+    if (sessions > shape.max_segments) break;
+    try {
+      Sessions all(tested, model, sessions);
+      const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
+      const std::string decoding = name + ", decoding " + std::to_string(sessions);
+      for (const WkvCudaLogits logits : {WKV_CUDA_LOGITS_NONE, WKV_CUDA_LOGITS_LAST}) {
+        const std::string what = logits == WKV_CUDA_LOGITS_NONE ? ", without logits" : ", logits to the host";
+        const double seconds = mean_seconds([&] { all.step(counts, logits); });
+        report.speed(decoding + what, sessions / seconds, "tokens/s",
+                     tokens_at_most(model, ceilings, sessions, logits));
+      }
+      WkvCudaDraw options{};
+      options.temperature = 1;
+      options.top_p = 0.85;
+      const double seconds = mean_seconds([&] { all.draw(counts, options); });
+      report.speed(decoding + ", tokens drawn", sessions / seconds, "tokens/s", 0);
+    } catch (const std::exception& error) {
+      std::printf("%s, decoding %d: not measured, because %s\n", name.c_str(), sessions, error.what());
+    }
+  }
+  try {
+    constexpr int kLive = 2'000;
+    constexpr int kTogether = 500;
+    Sessions all(tested, model, kLive);
+    int next = 0;
+    const double seconds = mean_seconds([&] {
+      std::vector<int> counts(kLive);
+      std::fill_n(counts.begin() + next, kTogether, 1);
+      next = (next + kTogether) % kLive;
+      all.step(counts, WKV_CUDA_LOGITS_NONE);
+    });
+    report.speed(name + ", decoding 500 of 2,000 live sessions in turn", kTogether / seconds, "tokens/s", 0);
+  } catch (const std::exception& error) {
+    std::printf("%s, 2,000 live sessions: not measured, because %s\n", name.c_str(), error.what());
+  }
+  Sessions one(tested, model, 1);
+  const double seconds = mean_seconds([&] { one.step({shape.max_tokens}, WKV_CUDA_LOGITS_NONE); });
+  const double operations = 2 * (weights - head_numbers(shape)) * shape.max_tokens;
+  report.speed(name + ", a prompt by " + std::to_string(shape.max_tokens), shape.max_tokens / seconds,
+               "tokens/s",
+               ceilings.operations > 0 ? shape.max_tokens / (operations / ceilings.operations) : 0);
+}
+
+}  // namespace wkv::gpu_check
