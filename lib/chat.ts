@@ -157,6 +157,7 @@ export class Chat {
       await hold.turn;
       if (this.#history.turns.length === 0) throw nothingSaid();
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
+      signal.throwIfAborted();
       this.#session.restore(before);
       this.#history = withoutLastTurn(history);
     } finally {

@@ -71,13 +71,15 @@ export async function withStateBefore(
   model: Model,
   signal: AbortSignal | undefined,
 ): Promise<{ history: History; before: State }> {
+  signal?.throwIfAborted();
   const kept = history.recent.at(-1);
   if (kept !== undefined) return { history, before: kept };
   const { turns } = history;
   const recent: State[] = [];
   const first = turns.findLastIndex(({ base }) => base !== undefined);
   const base = turns[first]?.base;
-  const session = model.createSession(base === undefined ? {} : { state: base });
+  if (base === undefined) throw new Error('no state of the conversation is kept');
+  const session = model.createSession({ state: base });
   try {
     let previous: Turn | undefined;
     for (const turn of turns.slice(first)) {
@@ -90,9 +92,7 @@ export async function withStateBefore(
   } finally {
     session.dispose();
   }
-  const before = recent.at(-1);
-  if (before === undefined) throw new Error('a conversation without turns has no state before the last one');
-  return { history: { turns, recent }, before };
+  return { history: { turns, recent }, before: recent.at(-1) ?? base };
 }
 
 /** Brings a session that is in the state before a turn to the state after it, except for its random numbers. */

@@ -136,6 +136,39 @@ describe('undo', () => {
     await chat.undo();
     expect(chat.messages).toHaveLength(2);
   });
+
+  test.each([
+    ['of an exchange whose state is kept', 2, 0],
+    ['of one that has to be evaluated again', 10, 8],
+  ])('%s, ended in the same turn or a few promises later, changes nothing', async (_which, said, undone) => {
+    for (let promises = 0; promises < 12; promises++) {
+      for (const end of ['dispose', 'abort']) {
+        const session = await sessionAfter(model(), 'A manual.');
+        const chat = model().createChat({ session });
+        for (let i = 0; i < said; i++) await say(chat, 'hi', { maxTokens: 1, seed: i });
+        for (let i = 0; i < undone; i++) await chat.undo();
+        const [messages, before] = [chat.messages, everything(chat)];
+        const controller = new AbortController();
+        const call = chat.undo({ signal: controller.signal }).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        for (let i = 0; i < promises; i++) await Promise.resolve();
+        if (end === 'dispose') chat.dispose();
+        else controller.abort();
+        const error = await call;
+        if (error === undefined && promises > 0) {
+          // It was too late.
+          expect(chat.messages).toHaveLength(messages.length - 2);
+          continue;
+        }
+        if (end === 'dispose') expectFailure(error, { code: 'ERR_WKV_DISPOSED' });
+        else expect(error).toBe(controller.signal.reason);
+        expect(chat.messages).toEqual(messages);
+        expect(Buffer.compare(everything(chat), before)).toBe(0);
+      }
+    }
+  });
 });
 
 describe('regenerate', () => {
