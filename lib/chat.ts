@@ -62,8 +62,8 @@ export class Chat {
   readonly #template: Template;
   readonly #beginning: Beginning;
   #history: History;
-  /** Ends the call that the chat is busy with. */
-  #call: AbortController | undefined;
+  /** The calls that have not ended, by what ends them: all but the last have been aborted. */
+  readonly #calls = new Set<AbortController>();
   #disposed = false;
 
   /** Made by `model.createChat()`. */
@@ -106,7 +106,7 @@ export class Chat {
    *
    * If the text could not be evaluated (an abort, an error), the conversation is as it was. A reply that is left
    * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are
-   * `ERR_WKV_BUSY`.
+   * `ERR_WKV_BUSY`; from the moment of an abort on those that return promises wait for its end instead.
    *
    * @throws {TypeError} or {RangeError} for wrong options, or a text that is blank
    * @throws {WkvError} at a `next()`: `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, and as {@link Session.generate}
@@ -208,7 +208,7 @@ export class Chat {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#call?.abort(disposed());
+    for (const call of this.#calls) call.abort(disposed());
     this.#history = withoutStates(this.#history);
     if (this.#owned) this.#session.dispose();
   }
@@ -293,9 +293,16 @@ export class Chat {
     return this.#disposed || this.#session.generationAccess().isDisposed();
   }
 
+  /** For what needs the conversation as it is now. */
   #requireIdle(): void {
     if (this.#isDisposed) throw disposed();
-    if (this.#call !== undefined) throw new WkvError('ERR_WKV_BUSY', "the chat's last call has not ended");
+    if (this.#calls.size > 0) throw busy();
+  }
+
+  /** For what can wait for calls that have been aborted. */
+  #requireUsable(): void {
+    if (this.#isDisposed) throw disposed();
+    if ([...this.#calls].some(({ signal }) => !signal.aborted)) throw busy();
   }
 
   /**
@@ -303,7 +310,7 @@ export class Chat {
    * the caller's, and when the chat is disposed.
    */
   #begin(signal: AbortSignal | undefined, isIterated: boolean): { hold: Hold; signal: AbortSignal } {
-    this.#requireIdle();
+    this.#requireUsable();
     const call = new AbortController();
     const abort = (): void => {
       call.abort(signal?.reason);
@@ -311,10 +318,10 @@ export class Chat {
     if (signal?.aborted === true) abort();
     const { turn, release } = this.#session.hold(call.signal, isIterated);
     const unlink = onAbort(signal, abort);
-    this.#call = call;
+    this.#calls.add(call);
     const end = (): void => {
       unlink();
-      if (this.#call === call) this.#call = undefined;
+      this.#calls.delete(call);
       release();
     };
     return { hold: { turn, release: end }, signal: call.signal };
@@ -335,6 +342,10 @@ export class Chat {
 
 function nothingSaid(): WkvError {
   return new WkvError('ERR_WKV_STATE', 'nothing has been said in this chat yet');
+}
+
+function busy(): WkvError {
+  return new WkvError('ERR_WKV_BUSY', "the chat's last call has not ended");
 }
 
 function disposed(): WkvError {

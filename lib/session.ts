@@ -69,8 +69,8 @@ export class Session {
   /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
   #beginning: Beginning | undefined;
   #disposed = false;
-  /** What is iterated, and has the session for itself. */
-  #iterated: object | undefined;
+  /** What is iterated, and has the session for itself until it is aborted. */
+  #iterated: { readonly signal: AbortSignal | undefined } | undefined;
 
   /** Made by `model.createSession()` and `session.fork()`. */
   private constructor(model: Model, begin: NativeSession | Beginning) {
@@ -166,8 +166,8 @@ export class Session {
    * at the first `next()`, and nothing runs ahead of the loop. However the loop ends (a stop, `maxTokens`, `break`, an
    * exception, an abort), the session is then in the state after the text that was delivered, sampler included; where
    * that ends inside a token and a tokenizer of the caller's own cannot encode the beginning of the token, in the state
-   * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`; after an abort they are
-   * not, even if nobody asks for another part.
+   * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`; from the moment of an
+   * abort on they wait for its end instead, which comes even if nobody asks for another part.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text or `stop` without a tokenizer. At a `next()`:
@@ -226,11 +226,11 @@ export class Session {
 
   /**
    * Takes a turn like any call, which lasts until the release. Calls that come meanwhile wait for that, or are
-   * `ERR_WKV_BUSY` where it depends on somebody who iterates. @internal
+   * `ERR_WKV_BUSY` where it depends on somebody who iterates; after an abort it no longer does. @internal
    */
   hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
     this.#requireUsable();
-    const holder = {};
+    const holder = { signal };
     if (isIterated) this.#iterated = holder;
     let end = (): void => undefined;
     const ended = new Promise<void>((resolve) => {
@@ -296,7 +296,7 @@ export class Session {
   /** @throws ERR_WKV_DISPOSED or ERR_WKV_BUSY */
   #requireUsable(): void {
     if (this.#disposed) throw disposed();
-    if (this.#iterated !== undefined) {
+    if (this.#iterated !== undefined && this.#iterated.signal?.aborted !== true) {
       throw new WkvError('ERR_WKV_BUSY', "the session's generation is being iterated");
     }
   }

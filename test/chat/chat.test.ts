@@ -328,6 +328,63 @@ describe("a chat whose session's owner uses it, too,", () => {
   });
 });
 
+describe('a reply that is aborted', () => {
+  const endless: GenerateOptions = { ...few, maxTokens: 100_000, stop: [], stopTokens: [] };
+
+  test.each([
+    ['between two parts', false],
+    ['in a next()', true],
+  ])('%s has calls of the same turn wait for its end', async (_when, pending) => {
+    const chat = model().createChat();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reply = chat.send('hi', { ...endless, signal });
+    const { value } = await reply.next();
+    const last = pending ? rejection(() => reply.next()) : undefined;
+    controller.abort(new Error('enough'));
+    const again = chat.send('bye', { ...few, maxTokens: 0 }).next();
+    // What there is of the reply is not known yet.
+    for (const call of [() => chat.fork(), () => chat.serialize()]) {
+      expectFailure(thrown(call), { code: 'ERR_WKV_BUSY' });
+    }
+    await again;
+    expect(await (last ?? rejection(() => reply.next()))).toBe(signal.reason);
+    expect(chat.messages.map(({ content }) => content)).toEqual(['hi', value!.text, 'bye', '']);
+    expect(chat.fork().messages).toHaveLength(4);
+  });
+
+  test('keeps the chat from being forked until it has ended, also if another call is over before', async () => {
+    const chat = model().createChat();
+    const [first, second] = [new AbortController(), new AbortController()];
+    const reply = chat.send('hi', { ...endless, signal: first.signal });
+    await reply.next();
+    const last = rejection(() => reply.next());
+    first.abort();
+    const undone = rejection(() => chat.undo({ signal: second.signal }));
+    second.abort();
+    await undone;
+    expectFailure(
+      thrown(() => chat.fork()),
+      { code: 'ERR_WKV_BUSY' },
+    );
+    await last;
+    expect(chat.fork().messages).toHaveLength(2);
+  });
+
+  test('is ended by the chat that is disposed, together with the call that waits for it', async () => {
+    const chat = model().createChat({ session: model().createSession() });
+    const controller = new AbortController();
+    const reply = chat.send('hi', { ...endless, signal: controller.signal });
+    await reply.next();
+    controller.abort(new Error('enough'));
+    const call = rejection(() => chat.complete('bye', few));
+    chat.dispose();
+    expectFailure(await call, { code: 'ERR_WKV_DISPOSED' });
+    expect(await rejection(() => reply.next())).toBe(controller.signal.reason);
+    expect(chat.messages).toHaveLength(2);
+  });
+});
+
 describe("a chat's session", () => {
   test('can be given; what it has seen stands before the conversation', async () => {
     const session = await sessionAfter(model(), 'A manual.\n\n');

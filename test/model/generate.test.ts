@@ -219,6 +219,33 @@ describe('generate', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
+  test.each([
+    ['between two parts', false],
+    ['in a next()', true],
+  ])('that is aborted %s has calls of the same turn wait for its end', async (_when, pending) => {
+    const session = model().createSession();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const generation = session.generate('Once', { ...greedy, maxTokens: 1e6, signal });
+    const { value } = await generation.next();
+    const last = pending ? rejection(() => generation.next()) : undefined;
+    controller.abort(new Error('enough'));
+    const call = session.evaluate([1, 2], { logits: 'none' });
+    const branch = session.fork();
+    const another = session.generate('Twice', { ...greedy, maxTokens: 3 });
+    const { value: first } = await another.next();
+    await call;
+    expect(await (last ?? rejection(() => generation.next()))).toBe(signal.reason);
+    // The one that was aborted has not set the session free for others.
+    expectFailure(await rejection(() => session.evaluate([1])), { code: 'ERR_WKV_BUSY' });
+    await another.return(undefined);
+    const expected = model().createSession();
+    await expected.evaluate([...Buffer.from('Once'), ...value!.tokens, 1, 2]);
+    expect(sameBits(await branch.evaluate([]), await expected.evaluate([]))).toBe(true);
+    await expected.evaluate([...Buffer.from('Twice'), ...first!.tokens]);
+    expect(sameBits(await session.evaluate([]), await expected.evaluate([]))).toBe(true);
+  });
+
   test('runs not ahead of a slow consumer: nothing is computed until the next part is asked for', async () => {
     const session = model().createSession();
     const generation = session.generate('Once', greedy);
