@@ -23,7 +23,7 @@ import { SerialQueue, type Queued } from './serial-queue';
 import { State } from './state';
 import type { GenerationAccess } from './generation/evaluated-tokens';
 import { copyTokens } from './token-ids';
-import { Tokenizer } from './tokenizer';
+import { usesOwn } from './tokenizer';
 import { beginAfterThisTurn } from './turn';
 
 /** Text, for a model with a tokenizer, or token ids. */
@@ -274,7 +274,7 @@ export class Session {
         'the model has no tokenizer: give token ids, or loadModel the option tokenizer',
       );
     }
-    if (input.length > maxLengthOnThisThread && tokenizer instanceof Tokenizer) {
+    if (input.length > maxLengthOnThisThread && usesOwn('encode', tokenizer)) {
       const tokens = tokenizer.encodeAsync(input).then((ids) => copyTokens(ids, info.vocabulary));
       // Whoever waits for the tokens hears of it; the call may fail for another reason before.
       tokens.catch(() => undefined);

@@ -1,6 +1,6 @@
 import { bytesOf } from './decoder';
 import { WkvError } from './errors';
-import { Tokenizer, type TokenizerLike } from './tokenizer';
+import { usesOwn, type TokenizerLike } from './tokenizer';
 
 /** What the sampler has to know of a model's tokens. */
 export interface TokenClasses {
@@ -37,7 +37,7 @@ export function classifyTokens(tokenizer: TokenizerLike, vocabulary: number): To
 }
 
 function bytesOfId(tokenizer: TokenizerLike, id: number): Uint8Array {
-  return tokenizer instanceof Tokenizer ? tokenizer.bytesOf(id) : bytesOf(tokenizer, [id]);
+  return usesOwn('decodeBytes', tokenizer) ? tokenizer.bytesOf(id) : bytesOf(tokenizer, [id]);
 }
 
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);

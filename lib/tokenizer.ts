@@ -209,6 +209,14 @@ export class Tokenizer implements TokenizerLike {
   }
 }
 
+/** Whether this method is the class's own: a subclass, or an object that inherits from a tokenizer, may have another. */
+export function usesOwn(
+  method: 'encode' | 'decodeBytes',
+  tokenizer: TokenizerLike | undefined,
+): tokenizer is Tokenizer {
+  return tokenizer instanceof Tokenizer && tokenizer[method] === Tokenizer.prototype[method];
+}
+
 /** Adds ids without bytes at the end, up to `size` of them. */
 function padWithEmptyIds(vocabulary: ParsedVocabulary, size: number): void {
   const offsets = new Uint32Array(size + 1).fill(vocabulary.bytes.length);

@@ -1,4 +1,5 @@
 import { Tokenizer, loadModel, type TokenizerLike } from '../../lib/index';
+import { sameBits } from '../support/compare';
 import { expectFailure, invalidArgument, rejection } from '../support/failure';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
 
@@ -49,6 +50,41 @@ describe('A tokenizer that is smaller than the model', () => {
     await withModel(path, { tokenizer: mute }, async (model) => {
       const error = await rejection(() => model.createSession().complete('x', evenOdds));
       expectFailure(error, { code: 'ERR_WKV_TOKEN' });
+    });
+  });
+});
+
+describe.each<[string, () => Tokenizer]>([
+  ['inherits from one of the package', () => Object.create(Tokenizer.bytes()) as Tokenizer],
+  ['is one of the package', () => Tokenizer.bytes()],
+])('A tokenizer that %s, with methods of its own,', (_what, make) => {
+  const bytes = Tokenizer.bytes();
+  let path: string;
+  beforeAll(async () => {
+    path = await writeRandomModel(folder, 'small');
+  });
+
+  test('encodes texts of any length with its own', async () => {
+    const tokenizer = Object.assign(make(), {
+      encode: (text: string | Uint8Array) => bytes.encode(String(text).toUpperCase()),
+    });
+    await withModel(path, { tokenizer }, async (model) => {
+      for (const length of [100, 10_000]) {
+        const [own, expected] = [model.createSession(), model.createSession()];
+        const found = await own.evaluate('a'.repeat(length));
+        expect(sameBits(found, await expected.evaluate(new Uint32Array(length).fill(65)))).toBe(true);
+      }
+    });
+  });
+
+  test('never gets ids that it has no bytes for', async () => {
+    const tokenizer = Object.assign(make(), {
+      decodeBytes: (ids: Uint32Array | readonly number[]) =>
+        bytes.decodeBytes([...ids].filter((id) => id >= 48 && id < 58)),
+    });
+    await withModel(path, { tokenizer }, async (model) => {
+      const { tokens } = await model.createSession().complete('1', { ...evenOdds, seed: 2 });
+      expect(new Set(tokens).size).toBe(11);
     });
   });
 });
