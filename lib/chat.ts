@@ -118,7 +118,8 @@ export class Chat {
   }
 
   /**
-   * Says something like {@link Chat.send}, and returns the reply at once.
+   * Says something like {@link Chat.send}, and returns the reply at once. One that is aborted stays in `messages`, as far
+   * as it came, here too.
    *
    * @throws as {@link Chat.send}; everything rejects
    */

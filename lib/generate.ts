@@ -28,7 +28,8 @@ export interface GenerateOptions extends SamplingOptions {
   logprobs?: number | undefined;
   /**
    * Ends the generation, which then rejects with the signal's reason. As long as the prompt has not been evaluated, the
-   * session is as it was before the call; afterwards it is in the state after the text that was delivered.
+   * session is as it was before the call; afterwards it is in the state after the text that was delivered. `complete` of
+   * a session delivers nothing then, and leaves the session as it was.
    */
   signal?: AbortSignal | undefined;
 }

@@ -186,7 +186,7 @@ export class Session {
 
   /**
    * Generates like {@link Session.generate}, and returns everything at once. Like {@link Session.evaluate} it waits for
-   * the calls before it.
+   * the calls before it, and is all or nothing: if it fails or is aborted, the session is as it was.
    *
    * @throws as {@link Session.generate}; everything rejects
    */
@@ -195,7 +195,16 @@ export class Session {
     const tokens = this.tokens(prompt);
     this.#requireUsable();
     const access = this.generationAccess();
-    return this.#enqueue(checked.signal, () => complete(access, generate(access, tokens, checked)));
+    return this.#enqueue(checked.signal, async () => {
+      const before = this.snapshot();
+      try {
+        return await complete(access, generate(access, tokens, checked));
+      } catch (error) {
+        // What was generated nobody has got.
+        if (!this.#disposed) this.restore(before);
+        throw error;
+      }
+    });
   }
 
   /**

@@ -106,6 +106,46 @@ describe('A session is as it was, to the last bit, after', () => {
     }
   });
 
+  test.each<[string, GenerateOptions]>([
+    ['', {}],
+    [' that counts for the session', { penalties: 'session', presencePenalty: 1 }],
+    [' with text held back', { stop: ['\0'.repeat(4000)] }],
+  ])('a complete()%s that is aborted among its tokens', async (_how, options) => {
+    const session = await usedSession();
+    for (let steps = 0; steps < 8; steps++) {
+      const controller = new AbortController();
+      const { steps: before } = model().statistics;
+      const call = (): Promise<unknown> =>
+        session.complete([5, 6], {
+          ...drawing,
+          ...options,
+          seed: 9,
+          maxTokens: 1e6,
+          signal: controller.signal,
+        });
+      const error = expectUnchanged(session, call);
+      while (model().statistics.steps < before + 2 + steps) await setImmediate();
+      controller.abort(reason);
+      expect(await error).toBe(reason);
+    }
+  });
+
+  test('a complete() whose tokens cannot be decoded', async () => {
+    const bytes = Tokenizer.bytes();
+    let left = Infinity;
+    const tokenizer = Object.assign(Tokenizer.bytes(), {
+      decodeBytes: (tokens: Uint32Array | readonly number[]) => {
+        if (left-- === 0) throw reason;
+        return bytes.decodeBytes(tokens);
+      },
+    });
+    await withModel(path, { tokenizer }, async (other) => {
+      const session = await usedSession(other);
+      left = 3;
+      expect(await expectUnchanged(session, () => session.complete([5, 6], drawing))).toBe(reason);
+    });
+  });
+
   test("logits that would take more than 1 GiB, and score's hint", async () => {
     const wide = await writeRandomModel(folder, 'wide', {
       ...smallShape,
