@@ -82,7 +82,13 @@ export interface Completion {
   logprobs?: TokenLogprobs[];
   /** Why it ended. */
   finishReason: FinishReason;
-  /** The seed of the random numbers that were drawn. */
+  /**
+   * The seed of the random numbers that were drawn; `JSON.stringify` takes no bigint, `String(seed)` is its text. As the
+   * option `seed` it gives the same text again, from the same state with the same other options, if this is the first
+   * generation with the seed: one that was given it, or the first of a session, if that is no fork and continues no state.
+   * Those after it, in forks too, go on with the random numbers, which are part of the state: the state before such a one
+   * gives the same text again.
+   */
   seed: bigint;
   /** How many tokens were read, and drawn. */
   usage: Usage;

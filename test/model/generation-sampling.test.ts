@@ -154,6 +154,23 @@ describe('the sampling options of a generation', () => {
     expect(Object.keys(await complete(flat))).not.toContain('logprobs');
   });
 
+  test('are given again by the seed that is reported, or by the state before a later generation', async () => {
+    const options = { ...flat, seed: undefined };
+    const session = model.createSession();
+    const first = await session.complete('ab', options);
+    const before = session.state;
+    const later = await session.complete('cd', options);
+    expect(later.seed).toBe(first.seed);
+    const again = model.createSession();
+    expect(await again.complete('ab', { ...options, seed: first.seed })).toEqual(first);
+    expect(await again.complete('cd', options)).toEqual(later);
+    expect(await model.createSession({ state: before }).complete('cd', options)).toEqual(later);
+    const reseeded = await model
+      .createSession({ state: before })
+      .complete('cd', { ...options, seed: later.seed });
+    expect(reseeded.tokens).not.toEqual(later.tokens);
+  });
+
   test('refuse to draw where every token is forbidden, and leave the session usable', async () => {
     const session = model.createSession();
     const all = Array.from({ length: smallShape.vocabulary }, (_, id) => id);
