@@ -32,12 +32,12 @@ export class StopStrings {
 
   /** The length of the longest string, 0 where there is none. */
   get longest(): number {
-    return Math.max(0, ...this.#searches.map(({ bytes }) => bytes.length));
+    return this.#searches.reduce((longest, { bytes }) => Math.max(longest, bytes.length), 0);
   }
 
   /** How many of the last bytes begin a string: the longest beginning that they end with. */
   get begun(): number {
-    return Math.max(0, ...this.#searches.map(({ matched }) => matched));
+    return this.#searches.reduce((longest, { matched }) => Math.max(longest, matched), 0);
   }
 
   /** Takes the next byte; the length of the longest string that ends with it, or 0. */

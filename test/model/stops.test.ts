@@ -359,4 +359,12 @@ describe('StopStrings', () => {
       }
     }
   });
+
+  test('takes more strings than a call can have arguments', () => {
+    const search = new StopStrings(Array.from({ length: 200_000 }, () => Buffer.from('ab')));
+    expect(search.longest).toBe(2);
+    expect(search.push(97)).toBe(0);
+    expect(search.begun).toBe(1);
+    expect(search.push(98)).toBe(2);
+  });
 });
