@@ -23,7 +23,7 @@ import { WkvError } from './errors';
 import { checkGenerateOptions, generate, type CheckedOptions, type GenerateOptions } from './generate';
 import { iterateHeld, type Hold } from './generation/iterator';
 import type { NativeRandom } from './native';
-import { abortSignal, checkOptions, seed as checkSeed, withoutPrototype } from './options';
+import { abortSignal, checkOptions, seed as checkSeed } from './options';
 import { randomSeed } from './random';
 import type { ForkOptions, Session } from './session';
 import type { State } from './state';
@@ -220,11 +220,7 @@ export class Chat {
 
   /** Options of a reply, with the template's stop strings where there are no others. */
   #check(options: unknown): CheckedOptions {
-    const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
-    if (options !== undefined && !isObject) return checkGenerateOptions(options, this.#session.model);
-    const completed = withoutPrototype<{ stop?: unknown }>(options ?? {});
-    if (completed.stop === undefined) completed.stop = this.#template.stop;
-    return checkGenerateOptions(completed, this.#session.model);
+    return checkGenerateOptions(options, this.#session.model, this.#template.stop);
   }
 
   async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {

@@ -30,8 +30,13 @@ export class StreamingDecoder {
     return this.pushBytes(bytesOf(this.tokenizer, typeof tokens === 'number' ? [tokens] : toArray(tokens)));
   }
 
-  /** Takes the next bytes, of whatever tokens, and returns the characters that they complete. */
+  /**
+   * Takes the next bytes, of whatever tokens, and returns the characters that they complete.
+   *
+   * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where they are no Uint8Array
+   */
   pushBytes(bytes: Uint8Array): string {
+    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
     const all = Buffer.concat([this.held, bytes]);
     const complete = all.length - incompleteTail(all);
     this.held = Uint8Array.from(all.subarray(complete));

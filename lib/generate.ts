@@ -105,9 +105,11 @@ export interface CheckedOptions {
   signal: AbortSignal | undefined;
 }
 
+/** @param defaultStop the stop strings where the options have none */
 export function checkGenerateOptions(
   options: unknown,
   model: { info: { vocabulary: number }; tokenizer: TokenizerLike | undefined },
+  defaultStop: readonly string[] = [],
 ): CheckedOptions {
   const size = model.info.vocabulary;
   const checked = checkOptions<
@@ -132,7 +134,7 @@ export function checkGenerateOptions(
   }
   return {
     maxTokens: maxTokens ?? 256,
-    stops: stop ?? [],
+    stops: stop ?? stopStrings('options.stop', defaultStop),
     stopTokens: new Set(stopTokens ?? endOfText),
     drawing,
     logprobs: logprobs ?? 0,

@@ -34,8 +34,8 @@ export function checkOptions<Options extends object>(
 ): Partial<Options> {
   const result = withoutPrototype<Partial<Options>>({});
   const given = options === undefined ? {} : options;
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw wrongType(called, 'an object', given);
+  if (!isPlainObject(given)) {
+    throw wrongType(called, 'a plain object, of no class and with no prototype of its own', given);
   }
   for (const key of Object.keys(given)) {
     if (!isKey(checks, key)) {
@@ -52,6 +52,14 @@ export function checkOptions<Options extends object>(
 /** A copy that has nothing but its own keys: what is not there is `undefined`, whatever Object.prototype has. */
 export function withoutPrototype<Options extends object>(options: Options): Options {
   return Object.assign(Object.create(null) as Options, options);
+}
+
+/** Whether it is an object that nobody gave a prototype of its own, whatever realm it comes from. */
+export function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (typeof prototype !== 'object' || prototype === null) return true;
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf');
 }
 
 function isKey<Options extends object>(checks: Checks<Options>, key: string): key is keyof Options & string {
@@ -177,7 +185,8 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
   });
 }
 
-function show(value: unknown): string {
+/** A value as messages show it. */
+export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value.slice(0, 50)}'`;
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === undefined) return String(value);

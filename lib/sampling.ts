@@ -1,6 +1,16 @@
 import { isMap } from 'node:util/types';
 import type { NativeSampling } from './native';
-import { integer, number, outOfRange, withoutPrototype, wrongType, wrongValue, type Checks } from './options';
+import {
+  integer,
+  isPlainObject,
+  number,
+  outOfRange,
+  show,
+  withoutPrototype,
+  wrongType,
+  wrongValue,
+  type Checks,
+} from './options';
 import { copyTokens } from './token-ids';
 
 /** What narrows or bends the probabilities of the next token; see {@link SamplingOptions.samplerOrder}. */
@@ -85,7 +95,7 @@ function order(name: string, value: unknown): SamplerStep[] {
   const found: unknown[] = Array.from(value);
   if (found.length !== steps.length || !steps.every((step) => found.includes(step))) {
     throw wrongValue(
-      `${name}: expected each of ${steps.join(', ')} once, found ${found.map(String).join(', ')}`,
+      `${name}: expected each of ${steps.join(', ')} once, found ${found.map(show).join(', ')}`,
     );
   }
   return found as SamplerStep[];
@@ -108,13 +118,6 @@ function biases(name: string, value: unknown, size: number): Map<number, number>
     checked.set(token, bias);
   }
   return checked;
-}
-
-/** Whether it is an object that nobody gave a prototype of its own, whatever realm it comes from. */
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** What the native sampler takes, for checked options; what is not given has its default. */

@@ -276,7 +276,9 @@ export class Session {
   /** The ids of an input, checked; of a long text they come later. @internal */
   tokens(input: Input): Uint32Array | Promise<Uint32Array> {
     const { tokenizer, info } = this.#model;
-    if (typeof input !== 'string') return copyTokens(input, info.vocabulary);
+    if (typeof input !== 'string') {
+      return copyTokens(input, info.vocabulary, 'tokens', 'a string, a Uint32Array or an array of numbers');
+    }
     if (tokenizer === undefined) {
       throw new WkvError(
         'ERR_WKV_TOKEN',

@@ -3,7 +3,8 @@ import { WkvError } from './errors';
 import { outOfRange, wrongType } from './options';
 
 /**
- * A fresh copy of `tokens`, checked against a vocabulary of `size` ids.
+ * A fresh copy of `tokens`, checked against a vocabulary of `size` ids. Messages call it `name`, and what it is to be
+ * `expected`.
  *
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a `Uint32Array` nor an array of numbers
  * @throws {RangeError} `ERR_OUT_OF_RANGE` where a number is not an integer
@@ -13,9 +14,10 @@ export function copyTokens(
   tokens: Uint32Array | readonly number[],
   size: number,
   name = 'tokens',
+  expected = 'a Uint32Array or an array of numbers',
 ): Uint32Array {
   if (!isUint32Array(tokens) && !Array.isArray(tokens)) {
-    throw wrongType(name, 'a Uint32Array or an array of numbers', tokens);
+    throw wrongType(name, expected, tokens);
   }
   const copy = new Uint32Array(tokens.length);
   for (let i = 0; i < copy.length; i++) copy[i] = checkToken(tokens[i], size, name, i);

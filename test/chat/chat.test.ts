@@ -80,8 +80,9 @@ describe('send', () => {
       [[3], /text: expected a string/],
       [['hi', { stop: null }], /options\.stop: expected a string, or an array of strings, found null/],
       [['hi', { temprature: 1 }], /options\.temprature: there is no such option/],
-      [['hi', 'greedy'], /options: expected an object/],
-      [['hi', null], /options: expected an object/],
+      [['hi', 'greedy'], /options: expected a plain object/],
+      [['hi', null], /options: expected a plain object/],
+      [['hi', new Map([['maxTokens', 1]])], /options: expected a plain object/],
       [['hi', { stop: [''] }], /options\.stop\[0\]/],
     ] as const) {
       const error = thrown(() => callUnchecked(chat, 'send', parameters));

@@ -130,7 +130,7 @@ describe('messages that a conversation begins with', () => {
 
   test.each<[string, unknown, RegExp]>([
     ['no array', 'hi', /options\.messages: expected an array/],
-    ['no messages', ['hi'], /options\.messages\[0\]: expected an object/],
+    ['no messages', ['hi'], /options\.messages\[0\]: expected a plain object/],
     ['not there', [undefined], /options\.messages\[0\]/],
     ['with holes', new Array<unknown>(2), /options\.messages\[0\]/],
     [
@@ -241,7 +241,7 @@ describe('a template', () => {
 
   test.each<[unknown, RegExp]>([
     ['alpaca', /options\.template: expected one of 'world', .*'g1-fast', found 'alpaca'/],
-    [5, /options\.template: expected an object/],
+    [5, /options\.template: expected a plain object/],
     [{}, /options\.template\.system/],
     [{ ...whole, user: 'User: ' }, /options\.template\.user: expected a function/],
     [{ ...whole, stop: 'a' }, /options\.template\.stop: expected an array/],

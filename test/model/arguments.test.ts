@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { Sampler, State, WkvError, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
@@ -70,12 +71,21 @@ describe.each(Object.keys(functions))('The options of %s', (name) => {
     ['a string', 'f16'],
     ['an array', []],
     ['true', true],
+    ['a signal', AbortSignal.abort()],
+    ['a Map', new Map([['maxTokens', 1]])],
+    ['a date', new Date()],
+    ['a promise', Promise.resolve({})],
+    ['an instance of a class', new (class {})()],
+    ['an object that inherits', Object.create({ maxTokens: 1 })],
+    ['an object that inherits from one without a prototype', Object.create(Object.create(null) as object)],
   ])('are no options as %s', async (_what, options) => {
-    expectFailure(await failureOf(name, options), invalidArgument(/options: expected an object/));
+    expectFailure(await failureOf(name, options), invalidArgument(/options: expected a plain object/));
   });
 
   test('may be left out, be undefined, and have keys that are', async () => {
-    for (const options of [undefined, {}, { ['seed']: undefined, ['signal']: undefined }]) {
+    const bare = Object.assign(Object.create(null) as object, { ['seed']: undefined });
+    const foreign = runInNewContext('({ signal: undefined })') as object;
+    for (const options of [undefined, {}, { ['seed']: undefined, ['signal']: undefined }, bare, foreign]) {
       const known = ['complete', 'generate'].includes(name) ? options : options && {};
       const result = await functions[name]!.call(known);
       expect(result).toBeDefined();
@@ -141,6 +151,7 @@ describe('What options hold is of its type and in its range:', () => {
     [{ samplerOrder: ['topP'] }, type('samplerOrder')],
     [{ samplerOrder: ['topP', 'topP', 'topK', 'minP', 'typicalP'] }, type('samplerOrder')],
     [{ samplerOrder: 'topP' }, type('samplerOrder')],
+    [{ samplerOrder: [Object.create(null), Symbol('x'), 1, 2, 3] }, type('samplerOrder')],
     [{ bannedTokens: withHole([1, 2]) }, type('bannedTokens\\[1\\]')],
     [{ samplerOrder: withHole(['topP', 'topK', 'minP', 'typicalP']) }, type('samplerOrder')],
   ];
@@ -219,7 +230,15 @@ describe('What options do not hold', () => {
 
 describe('What is no input', () => {
   const inputs: [string, unknown, Failure][] = [
-    ['nothing', undefined, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    [
+      'nothing',
+      undefined,
+      {
+        type: TypeError,
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: /expected a string, a Uint32Array or an array/,
+      },
+    ],
     ['null', null, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['a number', 5, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['bytes', Uint8Array.of(1), { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],

@@ -144,6 +144,20 @@ describe('a streaming decoder', () => {
     expect(decoder.push(0xab)).toBe('€');
   });
 
+  test.each([
+    ['a string', 'abc'],
+    ['an array', [97]],
+    ['nothing', undefined],
+  ])('refuses %s as bytes, and keeps what it holds back', (_what, bytes) => {
+    const decoder = Tokenizer.bytes().createDecoder();
+    decoder.push(0xc3);
+    expect(thrownBy(() => decoder.pushBytes(bytes as never))).toMatchObject({
+      ...{ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' },
+      message: expect.stringMatching(/^bytes: expected a Uint8Array, found/) as string,
+    });
+    expect(decoder.push(0xa9)).toBe('é');
+  });
+
   test('refuses an object that decodes tokens to something else', () => {
     const decoder = new StreamingDecoder({ decodeBytes: () => 'a' as never });
     expect(thrownBy(() => decoder.push(97))).toMatchObject({
