@@ -4,6 +4,8 @@ import type { NativeJob, NativeProgress } from './native';
 export interface JobOptions<Result> {
   /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
   onProgress?: ((completed: number, total: number) => void) | undefined;
+  /** Bytes that are reported as done, and in all, of a job that had nothing to do. */
+  whole?: number;
   signal?: AbortSignal | undefined;
   /** Takes back what came although it is no longer wanted; without it, what came in spite of an abort counts. */
   discard?: (result: Result) => Promise<void>;
@@ -12,28 +14,29 @@ export interface JobOptions<Result> {
 /** Waits for a native job; rejects with the signal's reason where that called it off. */
 export async function runJob<Result>(
   start: (onProgress: NativeProgress) => NativeJob<Result>,
-  { onProgress, signal, discard }: JobOptions<Result>,
+  { onProgress, whole, signal, discard }: JobOptions<Result>,
 ): Promise<Result> {
   signal?.throwIfAborted();
   let reported = -1;
   const thrown: unknown[] = [];
-  const { promise, cancel } = start(
+  const report: NativeProgress =
     onProgress &&
-      ((completed, total) => {
-        // Reports of several threads may overtake each other.
-        if (completed <= reported) return;
-        reported = completed;
-        try {
-          onProgress(completed, total);
-        } catch (error) {
-          thrown.push(error);
-          cancel();
-        }
-      }),
-  );
+    ((completed, total) => {
+      // Reports of several threads may overtake each other.
+      if (completed <= reported) return;
+      reported = completed;
+      try {
+        onProgress(completed, total);
+      } catch (error) {
+        thrown.push(error);
+        cancel();
+      }
+    });
+  const { promise, cancel } = start(report);
   const isOver = onAbort(signal, cancel);
   try {
     const result = await promise;
+    if (result !== undefined && reported < 0 && whole !== undefined) report?.(whole, whole);
     if (result !== undefined && thrown.length === 0 && (signal?.aborted !== true || discard === undefined)) {
       return result;
     }

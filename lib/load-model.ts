@@ -2,7 +2,8 @@ import { isNativeError } from 'node:util/types';
 import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
-import { openTensorDirectory, type TensorDirectory } from './formats';
+import { bytesOfNumbers, openTensorDirectory, type TensorDirectory } from './formats';
+import { elementsOf } from './formats/views';
 import { runJob } from './job';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
@@ -70,7 +71,10 @@ export interface LoadOptions {
    * those of models on a GPU.
    */
   mmap?: boolean | undefined;
-  /** Called now and then; what it throws ends the loading. Begins anew where 'auto' finds that a GPU has no room. */
+  /**
+   * Called now and then, and when all is read; what it throws ends the loading. Begins anew where 'auto' finds that a GPU
+   * has no room. Where the process has the weights already, or loads them for another call, it is called once, at the end.
+   */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Ends the loading within a tenth of a second; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
@@ -136,6 +140,7 @@ async function loadOn(
   };
   const model = await runJob((report) => native.loadModel(directory, engineOptions, report), {
     onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
+    whole: bytesOf(directory),
     signal,
     discard: (unwanted) => unwanted.dispose(),
   });
@@ -161,6 +166,14 @@ function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu |
     ({ target, freeMemory }) =>
       freeMemory >= needed || native.inspectModel(directory, nativeOptions(checked, target)).loaded,
   );
+}
+
+/** What all tensors take in their files. */
+function bytesOf({ tensors }: TensorDirectory): number {
+  const bytes = tensors.map((tensor) =>
+    tensor.type === 'packed' ? tensor.bytes : bytesOfNumbers(tensor.type, elementsOf(tensor)),
+  );
+  return bytes.reduce((sum, each) => sum + each, 0);
 }
 
 /** The model on this GPU, or undefined where the GPU refuses it or has too little room beside it. */

@@ -95,6 +95,32 @@ describe('loadModel', () => {
     expect(completed.at(-1)).toBe(reports.at(-1)?.total);
   });
 
+  test('reports once, at the end, where the weights are there, or come for another call', async () => {
+    const totals: (number | undefined)[] = [];
+    const load = async (): Promise<LoadProgress[]> => {
+      const reports: LoadProgress[] = [];
+      await withModel(path, { onProgress: (progress) => reports.push({ ...progress }) }, async () => {
+        await withModel(path, { onProgress: ({ total }) => totals.push(total) }, () => undefined);
+      });
+      return reports;
+    };
+    const reports = await Promise.all([load(), load()]);
+    expect(reports.map(({ length }) => length)).toContain(1);
+    const { total } = reports[0].at(-1)!;
+    for (const each of reports) expect(each.at(-1)).toEqual({ phase: 'load', completed: total, total });
+    expect(totals).toEqual([total, total]);
+  });
+
+  test('rejects with what the callback throws where the weights are there', async () => {
+    await withModel(path, {}, async () => {
+      const reason = new Error('no more');
+      const onProgress = (): void => {
+        throw reason;
+      };
+      expect(await rejection(() => loadModel(path, { onProgress }))).toBe(reason);
+    });
+  });
+
   test('rejects with the reason of a signal that was aborted before', async () => {
     const reason = new Error('changed my mind');
     expect(await rejection(() => loadModel(path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
