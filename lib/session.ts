@@ -66,6 +66,8 @@ export class Session {
   readonly #model: Model;
   readonly #queue = new SerialQueue();
   #native: NativeSession | undefined;
+  /** Why a fork that waited for its parent has no native session. */
+  #failure: unknown;
   /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
   #beginning: Beginning | undefined;
   #disposed = false;
@@ -77,13 +79,14 @@ export class Session {
     this.#model = model;
     if ('seed' in begin) {
       this.#beginning = begin;
-      // What goes wrong here every call finds out: there is no native session then.
       this.#queue
         .run(async () => {
           const state = await begin.state;
           if (!this.#disposed) this.#native = model.createNative(state, begin.seed);
         })
-        .catch(() => undefined);
+        .catch((error: unknown) => {
+          this.#failure = error;
+        });
     } else {
       this.#native = begin;
     }
@@ -214,10 +217,16 @@ export class Session {
    * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`
    */
   fork(options?: ForkOptions): Session {
+    // The seed that a fork was given counts for forks of it, too: the state that these wait for is that of its parent.
     const { seed = this.#beginning?.seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireUsable();
     if (this.#queue.isIdle) return this.#model.fork(this.snapshot(), seed);
-    const state = this.#beginning?.state ?? this.#queue.run(() => Promise.resolve(this.snapshot()));
+    const state =
+      this.#beginning?.state ??
+      this.#queue.run(() => {
+        if (this.#disposed) throw disposed('the session that this one is a fork of');
+        return Promise.resolve(this.snapshot());
+      });
     return this.#model.fork(state, seed);
   }
 
@@ -314,7 +323,8 @@ export class Session {
 
   /** The native session. A fork whose parent was disposed before its turn came never has one. */
   #live(): NativeSession {
-    if (this.#disposed || this.#native === undefined) throw disposed();
+    if (this.#disposed) throw disposed();
+    if (this.#native === undefined) throw this.#failure;
     return this.#native;
   }
 
@@ -394,6 +404,6 @@ export class Session {
   }
 }
 
-function disposed(): WkvError {
-  return new WkvError('ERR_WKV_DISPOSED', 'the session has been disposed');
+function disposed(what = 'the session'): WkvError {
+  return new WkvError('ERR_WKV_DISPOSED', `${what} has been disposed`);
 }

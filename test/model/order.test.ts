@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import type { GenerateOptions, Session } from '../../lib/index';
+import { WkvError, type GenerateOptions, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection, thrown } from '../support/failure';
 import { randomTokens } from '../support/random-model';
@@ -236,13 +236,32 @@ describe('A fork', () => {
     const parent = model().createSession();
     const call = rejection(() => parent.evaluate(randomTokens(20_000, smallShape.vocabulary, 3)));
     const branch = parent.fork();
-    const calls = [rejection(() => branch.evaluate([1])), rejection(() => branch.complete('x'))];
+    const calls = [branch, branch.fork()].flatMap((each) => [
+      rejection(() => each.evaluate([1])),
+      rejection(() => each.complete('x')),
+    ]);
     parent.dispose();
-    for (const error of [await call, ...(await Promise.all(calls))]) expectFailure(error, disposed);
+    expectFailure(await call, { ...disposed, message: /: the session has been disposed/ });
+    const parentDisposed = { ...disposed, message: /is a fork of has been disposed/ };
+    for (const error of await Promise.all(calls)) expectFailure(error, parentDisposed);
+    for (const use of [() => branch.state, () => branch.fork()]) expectFailure(thrown(use), parentDisposed);
+  });
+
+  test('that waited and gets no memory then says so at every call', async () => {
+    const parent = model().createSession();
+    const call = parent.evaluate('one');
+    const branch = parent.fork();
+    const failure = { code: 'ERR_WKV_MEMORY', message: /no room/ };
+    jest.spyOn(model(), 'createNative').mockImplementationOnce(() => {
+      throw new WkvError('ERR_WKV_MEMORY', 'no room');
+    });
+    const calls = [rejection(() => branch.evaluate([1])), rejection(() => branch.generate('x').next())];
+    for (const error of await Promise.all(calls)) expectFailure(error, failure);
     expectFailure(
       thrown(() => branch.state),
-      disposed,
+      failure,
     );
+    expect(sameBits(await call, await next(parent))).toBe(true);
   });
 
   test('lives on where the fork that it was made of is disposed while both wait', async () => {
