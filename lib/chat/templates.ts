@@ -23,7 +23,7 @@ export interface Template {
    * end inside `thinking.begin` or `thinking.end`: the model then completes that first.
    */
   readonly opening?: string | undefined;
-  /** What encloses a model's thoughts, at the beginning of a reply. */
+  /** What encloses a model's thoughts, at the beginning of a reply; white space before it does not count. */
   readonly thinking?: { readonly begin: string; readonly end: string } | undefined;
   /**
    * Makes the text of the system or a user fit for its place. It must take out whatever would look like the end of a
@@ -148,8 +148,9 @@ function marks(name: string, value: unknown): { begin: string; end: string } {
     { begin: text, end: text },
     name,
   );
-  if (begin === '' || end === '') throw wrongType(name, 'two strings, begin and end', value);
-  return { begin, end };
+  const mark = begin.trimStart();
+  if (mark === '' || end === '') throw wrongType(name, 'two strings, begin (not blank) and end', value);
+  return { begin: mark, end };
 }
 
 /** What `text` is in the place of the system or a user. */

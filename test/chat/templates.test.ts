@@ -248,6 +248,7 @@ describe('a template', () => {
     [{ ...whole, stop: [1] }, /options\.template\.stop\[0\]: expected a string/],
     [{ ...whole, stop: new Array(2) }, /options\.template\.stop\[0\]: expected a string/],
     [{ ...whole, thinking: { begin: '<' } }, /options\.template\.thinking: expected two strings/],
+    [{ ...whole, thinking: { begin: ' ', end: '>' } }, /options\.template\.thinking: expected two strings/],
     [{ ...whole, name: 'a' }, /options\.template\.name: there is no such option/],
   ])('%j is refused', (template, message) => {
     expectFailure(

@@ -105,3 +105,15 @@ describe('a reply of G1', () => {
     });
   });
 });
+
+test.each([
+  ['without an opening', '', [' <th', 'ink>', 'Hm', '</think>', 'Hi']],
+  ['with an opening that ends inside of it', ' <think', ['>', 'Hm', '</think>', 'Hi']],
+])('White space before the mark of thoughts does not count %s', async (_how, opening, said) => {
+  const template = { ...marked, opening, thinking: { begin: ' <think>', end: '</think>' } };
+  await withScriptedModel(`User: hi\n\nAssistant:${opening}`, said, async (model, tokens) => {
+    const chat = model.createChat({ template });
+    const reply = await chat.complete('hi', { ...scripted, stopTokens: tokens.slice(-1) });
+    expect(reply).toMatchObject({ thinking: 'Hm', text: 'Hi' });
+  });
+});
