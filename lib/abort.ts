@@ -6,8 +6,8 @@ interface Waiting {
 const waiting = new WeakMap<AbortSignal, Waiting>();
 
 /**
- * Calls `callback` when the signal, which is not aborted yet, is aborted, until the function that this returns is
- * called. All that wait for a signal share one listener: of more than ten, Node warns that they might be a leak.
+ * Calls `callback` when the signal is aborted, until the function that this returns is called; where it has been aborted
+ * before, never. All that wait for a signal share one listener: of more than ten, Node warns that they might be a leak.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (signal === undefined) return () => undefined;

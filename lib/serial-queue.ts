@@ -15,7 +15,7 @@ export class SerialQueue {
     return this.#count === 0;
   }
 
-  /** Runs the task when all earlier ones have settled: at once, before this returns, where there are none. */
+  /** Runs the task when all earlier ones have settled; where that is known already, before this returns. */
   run<Result>(task: () => Promise<Result>): Promise<Result> {
     return this.enter(task).result;
   }

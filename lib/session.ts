@@ -364,16 +364,13 @@ export class Session {
       native.cancel();
     });
     try {
-      const pack = evaluation.pack === true && this.#model.packsStates;
+      // The addon would look for what is not given in Object.prototype.
+      const request = { output: output.none, generated: false, draw: false, pack: false, ...evaluation };
+      const pack = request.pack && this.#model.packsStates;
       // These may fail when the tokens have been evaluated: the draw after a prompt, and packing after a call.
-      const mayFail = evaluation.generated !== true && (evaluation.draw === true || pack);
-      const abandonable = signal !== undefined || evaluation.tokens.length > 1 || mayFail;
-      const pending = native.evaluate({
-        ...evaluation,
-        output: evaluation.output ?? output.none,
-        pack,
-        abandonable,
-      });
+      const mayFail = !request.generated && (request.draw || pack);
+      const abandonable = signal !== undefined || request.tokens.length > 1 || mayFail;
+      const pending = native.evaluate({ ...request, pack, abandonable });
       beginAfterThisTurn();
       const result = await pending;
       this.#live();

@@ -39,11 +39,23 @@ export async function openTensorDirectory(
     : await openModelFile(absolute, { signal });
   try {
     signal?.throwIfAborted();
-    return withCanonicalNames(directory, absolute);
+    return withOwnProperties(withCanonicalNames(directory, absolute));
   } catch (error) {
     await directory.close();
     throw error;
   }
+}
+
+/** What is not there is `undefined`, whatever Object.prototype has: native code would look for it there. */
+function withOwnProperties(directory: TensorDirectory): TensorDirectory {
+  return {
+    vocabulary: undefined,
+    packed: undefined,
+    ...directory,
+    tensors: directory.tensors.map((tensor) =>
+      tensor.type === 'packed' ? tensor : { applied: undefined, scale: undefined, ...tensor },
+    ),
+  };
 }
 
 async function isDirectory(path: string): Promise<boolean> {

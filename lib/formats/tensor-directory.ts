@@ -69,9 +69,9 @@ export interface StoredTensor extends TensorPlace {
    */
   strides: readonly number[];
   /** The function that the file's writer has applied to the numbers; loading takes it back. */
-  applied?: 'exp' | '-exp' | 'exp(-exp)';
+  applied?: 'exp' | '-exp' | 'exp(-exp)' | undefined;
   /** A power of two that the numbers have to be multiplied by. */
-  scale?: number;
+  scale?: number | undefined;
 }
 
 /** Whether the stored numbers are the tensor's as they are. */
@@ -106,9 +106,9 @@ export interface TensorDirectory {
   /** Text pairs that the file carries beside its tensors (safetensors `__metadata__`, Hugging Face config, GGUF). */
   metadata: Readonly<Record<string, string>>;
   /** The bytes of the tokens, where the file has them, and the id that ends a text. */
-  vocabulary?: ParsedVocabulary & { endOfText: number };
+  vocabulary?: (ParsedVocabulary & { endOfText: number }) | undefined;
   /** Of a packed file: what its matrices are kept in, and the fingerprint of the weights that it was made from. */
-  packed?: { weights: QuantizedPrecision; fingerprint: string };
+  packed?: { weights: QuantizedPrecision; fingerprint: string } | undefined;
   /** Removes temporary files, if reading the header made any; call it once the tensors have been read. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { Sampler, State, WkvError, loadModel, type Model } from '../../lib/index';
+import { Sampler, State, WkvError, convertModel, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
   expectFailure,
@@ -225,6 +225,29 @@ describe('What options do not hold', () => {
     }
     const token = new Sampler({ seed: 1 }).sample(new Float32Array(4).fill(1));
     expect(found).toEqual(['f32', 'f32', 3, token]);
+  });
+
+  test('nor does what tensors and calls do not have', async () => {
+    const others = { scale: 2, applied: 'exp', generated: true, draw: true, pack: true };
+    const [file, converted] = [await writeRandomModel(folder, 'plain'), join(folder, 'plain.safetensors')];
+    // Loaded anew each time: the process keeps no weights of a model that was disposed.
+    const use = (from: string): Promise<unknown> =>
+      withModel(from, {}, async (other) => {
+        const session = other.createSession();
+        const logits = await session.evaluate([1, 2]);
+        const { tokens } = await session.complete([3], { maxTokens: 5, seed: 1, stopTokens: [] });
+        return { logits, tokens, values: session.state.values() };
+      });
+    let found: unknown;
+    try {
+      for (const [key, value] of Object.entries(others)) add(key, value);
+      await convertModel(file, converted, { weights: 'f32' });
+      found = await use(file);
+    } finally {
+      for (const key of Object.keys(others)) Reflect.deleteProperty(prototype, key);
+    }
+    expect(found).toEqual(await use(file));
+    expect(await use(converted)).toEqual(found);
   });
 });
 
