@@ -55,9 +55,14 @@ void Engine::stop() {
 void Engine::submit(std::shared_ptr<Evaluation> evaluation) { submit(std::span{&evaluation, 1}); }
 
 void Engine::submit(std::span<const std::shared_ptr<Evaluation>> evaluations) {
+  Calls calls(evaluations.begin(), evaluations.end());
+  submit(calls);
+}
+
+void Engine::submit(std::list<std::shared_ptr<Evaluation>>& evaluations) {
   {
     const std::lock_guard lock{mutex_};
-    incoming_.insert(incoming_.end(), evaluations.begin(), evaluations.end());
+    incoming_.splice(incoming_.end(), evaluations);
   }
   wake_.advance();
 }
@@ -67,55 +72,53 @@ void Engine::cancel(Evaluation& evaluation) {
   wake_.advance();
 }
 
-bool Engine::take_new(std::deque<Item>& active) {
+void Engine::take_new() {
   const std::lock_guard lock{mutex_};
-  const bool any = !incoming_.empty();
-  for (Item& item : incoming_) active.push_back(std::move(item));
-  incoming_.clear();
-  return any;
+  waiting_.splice(waiting_.end(), incoming_);
 }
 
 void Engine::work() {
   flush_denormals();
-  std::deque<Item> active;
   for (;;) {
     const std::uint32_t seen = wake_.value();
     // Before taking: what was submitted before stop() must be among what is taken.
     const bool stopping = stopping_.load();
-    static_cast<void>(take_new(active));
-    bool any_over = false;
-    for (std::size_t i = 0; i < active.size();) {
-      Evaluation& evaluation = *active[i];
-      const bool may_stop = evaluation.abandonable || !evaluation.begun;
-      if (may_stop && (stopping || evaluation.cancelled.load())) {
-        evaluation.was_cancelled = true;
-      } else if (evaluation.tokens.empty()) {
-        take_results(evaluation);
-      } else {
-        ++i;
-        continue;
-      }
-      finish_at(active, i);
-      any_over = true;
-    }
-    if (any_over) delivered();
-    if (!active.empty()) {
-      const std::size_t sessions = begin_first(active);
-      try {
-        if (sessions > 0) step(active, sessions);
-      } catch (const std::bad_alloc&) {
-        // Thrown before anything is changed: steps and networks allocate first.
-        fail_step(active, sessions,
-                  Error("ERR_WKV_MEMORY", "there is not enough memory for a step of the model"));
-      } catch (const Error& error) {
-        fail_step(active, sessions, error);
-      }
-    } else if (stopping) {
+    take_new();
+    end_waiting(stopping);
+    deliver();
+    if (waiting_.empty()) {
       // Nothing is submitted after stop().
-      return;
-    } else {
+      if (stopping) return;
       wake_.wait(seen);
+      continue;
     }
+    const auto began = std::chrono::steady_clock::now();
+    const std::size_t budget = begin_turn();
+    deliver();
+    if (turn_.empty()) continue;
+    step(budget);
+    // Whoever has waited goes first next time.
+    waiting_.splice(waiting_.end(), turn_);
+    const auto singles = static_cast<std::size_t>(
+        std::count_if(over_.begin(), over_.end(), [](const auto& call) { return call->tokens.size() == 1; }));
+    deliver();
+    singles_before_ = singles > 0;
+    if (singles > 0 && !waiting_.empty()) {
+      wait_for_returning(singles, std::chrono::steady_clock::now() - began);
+    }
+  }
+}
+
+// Those that are cancelled, and those that have nothing to be evaluated.
+void Engine::end_waiting(bool stopping) {
+  for (auto next = waiting_.begin(); next != waiting_.end();) {
+    const auto call = next++;
+    Evaluation& e = **call;
+    const bool may_stop = e.abandonable || !e.begun;
+    e.was_cancelled = may_stop && (stopping || e.cancelled.load());
+    if (!e.was_cancelled && !e.tokens.empty()) continue;
+    if (!e.was_cancelled) take_results(e);
+    over_.splice(over_.end(), waiting_, call);
   }
 }
 
@@ -134,32 +137,28 @@ void Engine::wait_for_returning(std::size_t expected, std::chrono::steady_clock:
   }
 }
 
-void Engine::finish(const Item& item) {
-  // The closure may hold the evaluation: it must not outlive the call.
-  const std::function<void()> finished = std::move(item->finished);
-  item->finished = nullptr;
-  finished();
-}
-
-void Engine::finish_at(std::deque<Item>& active, std::size_t index) {
-  const Item item = active[index];
-  active.erase(active.begin() + static_cast<std::ptrdiff_t>(index));
-  finish(item);
-}
-
-void Engine::delivered() const {
+void Engine::deliver() {
+  if (over_.empty()) return;
+  for (; !over_.empty(); over_.pop_front()) {
+    // The closure may hold the evaluation: it must not outlive the call.
+    const std::function<void()> finished = std::move(over_.front()->finished);
+    over_.front()->finished = nullptr;
+    finished();
+  }
   if (delivered_) delivered_();
 }
 
-// Ends those that took part in a step; the others go on.
-void Engine::fail_step(std::deque<Item>& active, std::size_t sessions, const Error& error) const {
-  const auto end = active.begin() + static_cast<std::ptrdiff_t>(sessions);
-  for (auto item = active.begin(); item != end; ++item) {
-    (*item)->error = error;
-    finish(*item);
+// Notes why a call has failed: of what is being caught.
+void Engine::fail(Evaluation& e) {
+  try {
+    try {
+      throw;
+    } catch (const Error& error) {
+      e.error = error;
+    }
+  } catch (const std::bad_alloc&) {
+    e.error = std::move(e.no_memory);
   }
-  active.erase(active.begin(), end);
-  delivered();
 }
 
 // Prepares an evaluation for its first step; false if it fails. What it returns, and what it counts, has its
@@ -178,30 +177,33 @@ bool Engine::begin(Evaluation& e) {
       if (e.state.has_logits()) score(e, 0, e.state.last_logits()->data());
     }
     return true;
-  } catch (const std::bad_alloc&) {
-    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for the session's state or its logits");
-  } catch (const Error& error) {
-    e.error = error;
+  } catch (const std::exception&) {
+    fail(e);
+    return false;
   }
-  return false;
 }
 
-// Prepares those that take part in the next step, and finishes those of them that fail. Others go on waiting
-// with what they share: numbers of their own take much memory. Returns how many take part, the first ones.
-std::size_t Engine::begin_first(std::deque<Item>& active) {
+// Moves those that take part in the next step to turn_, and prepares them; those of them that fail are over.
+// Others go on waiting with what they share: numbers of their own take much memory. Returns how many tokens
+// the step may have. Where somebody waits for a single token, or had one in the step before and so may be
+// about to come with the next, the step is kept short: all such calls take part, and few prompts.
+std::size_t Engine::begin_turn() {
   const std::size_t most = std::min(max_sessions_, network_->max_tokens());
-  std::size_t ready = 0;
-  bool any_over = false;
-  while (ready < most && ready < active.size()) {
-    if (active[ready]->begun || begin(*active[ready])) {
-      ++ready;
-      continue;
-    }
-    finish_at(active, ready);
-    any_over = true;
+  const auto is_single = [](const auto& call) { return call->left() == 1; };
+  const bool is_short = singles_before_ || std::any_of(waiting_.begin(), waiting_.end(), is_single);
+  const std::size_t most_prompts = is_short ? kPromptBesideTokens : most;
+  std::size_t prompts = 0;
+  for (auto next = waiting_.begin(); next != waiting_.end() && turn_.size() < most;) {
+    const auto call = next++;
+    const bool is_prompt = !is_single(*call);
+    if (is_prompt && prompts == most_prompts) continue;
+    const bool is_ready = (*call)->begun || begin(**call);
+    Calls& to = is_ready ? turn_ : over_;
+    to.splice(to.end(), waiting_, call);
+    if (is_prompt && is_ready) ++prompts;
   }
-  if (any_over) delivered();
-  return ready;
+  const std::size_t singles = turn_.size() - prompts;
+  return is_short ? std::min(network_->max_tokens(), singles + kPromptBesideTokens) : network_->max_tokens();
 }
 
 // Generated tokens are counted, and use up their random numbers.
@@ -250,10 +252,8 @@ void Engine::take_results(Evaluation& e) const {
       e.drawn = std::move(*drawn);
     }
     if (e.pack) e.state.pack(*network_);
-  } catch (const std::bad_alloc&) {
-    e.error = Error("ERR_WKV_MEMORY", "there is not enough memory for logits or the session's state");
-  } catch (const Error& error) {
-    e.error = error;
+  } catch (const std::exception&) {
+    fail(e);
   }
 }
 
@@ -264,36 +264,43 @@ void Engine::score(Evaluation& e, std::size_t position, const float* logits) con
 }
 
 // Every session of a step gets the same share of its tokens; what short ones leave goes to the longer ones.
-// Where somebody waits for a single token, or had one in the step before and so may be about to come with the
-// next, the step is kept short.
-std::vector<std::size_t> Engine::share_tokens(const std::deque<Item>& active, std::size_t sessions) const {
-  const auto left = [&](std::size_t i) { return active[i]->tokens.size() - active[i]->done; };
-  std::vector<std::size_t> order(sessions);
+std::vector<std::size_t> Engine::share_tokens(std::size_t budget) const {
+  std::vector<std::size_t> left;
+  for (const auto& call : turn_) left.push_back(call->left());
+  std::vector<std::size_t> order(left.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return left(a) < left(b); });
-  std::vector<std::size_t> shares(sessions);
-  const auto singles = static_cast<std::size_t>(
-      std::count_if(order.begin(), order.end(), [&](std::size_t i) { return left(i) == 1; }));
-  std::size_t budget = network_->max_tokens();
-  if (singles > 0 || singles_before_) {
-    budget = std::min(budget, std::max(sessions, singles + kPromptBesideTokens));
-  }
-  for (std::size_t i = 0; i < sessions; ++i) {
-    shares[order[i]] = std::min(budget / (sessions - i), left(order[i]));
+                   [&](std::size_t a, std::size_t b) { return left[a] < left[b]; });
+  std::vector<std::size_t> shares(left.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    shares[order[i]] = std::min(budget / (order.size() - i), left[order[i]]);
     budget -= shares[order[i]];
   }
   return shares;
 }
 
-// Of the first ones, which have begun.
-void Engine::step(std::deque<Item>& active, std::size_t sessions) {
-  const auto began = std::chrono::steady_clock::now();
-  const std::vector<std::size_t> shares = share_tokens(active, sessions);
+// A step of those whose turn it is. What they leave of turn_ goes on; an error ends all of them.
+void Engine::step(std::size_t budget) {
+  try {
+    compute(budget);
+  } catch (const std::exception&) {
+    // Thrown before anything is changed: steps and networks allocate first.
+    for (const auto& call : turn_) fail(*call);
+    over_.splice(over_.end(), turn_);
+  }
+}
+
+void Engine::compute(std::size_t budget) {
+  const std::vector<std::size_t> shares = share_tokens(budget);
+  std::vector<Evaluation*> calls;
+  for (const auto& call : turn_) calls.push_back(call.get());
   std::vector<Segment> segments;
-  for (std::size_t i = 0; i < sessions; ++i) {
-    Evaluation& e = *active[i];
-    const bool last = e.done + shares[i] == e.tokens.size();
+  // Allocated before anything changes; the sink runs on several threads and must not fail.
+  const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
+  std::vector<std::shared_ptr<std::vector<float>>> last_logits(calls.size());
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    Evaluation& e = *calls[i];
+    const bool last = shares[i] == e.left();
     const bool all = e.output == Output::kAll || e.output == Output::kScores;
     const bool draws = last && draws_on_device(e);
     segments.push_back({.tokens = std::span{e.tokens}.subspan(e.done, shares[i]),
@@ -303,22 +310,11 @@ void Engine::step(std::deque<Item>& active, std::size_t sessions) {
                                                    : Logits::kNone,
                         .device = e.state.device.get(),
                         .draw = draws ? &*e.device_draw : nullptr});
+    if (last && !draws) last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
   }
-
-  // Allocated before anything changes; the sink runs on several threads and must not fail.
-  const auto vocabulary = static_cast<std::size_t>(network_->info().vocabulary);
-  std::vector<std::shared_ptr<std::vector<float>>> last_logits(sessions);
-  for (std::size_t i = 0; i < sessions; ++i) {
-    const bool last = active[i]->done + segments[i].tokens.size() == active[i]->tokens.size();
-    if (last && segments[i].draw == nullptr) {
-      last_logits[i] = std::make_shared<std::vector<float>>(vocabulary);
-    }
-  }
-  std::vector<Item> over;
-  over.reserve(sessions);
 
   const LogitsSink sink = [&](std::size_t segment, std::size_t token, const float* logits) {
-    Evaluation& e = *active[segment];
+    Evaluation& e = *calls[segment];
     const std::size_t position = e.done + token;
     if (e.output == Output::kAll) {
       std::copy_n(logits, vocabulary, e.values.data() + position * vocabulary);
@@ -328,33 +324,30 @@ void Engine::step(std::deque<Item>& active, std::size_t sessions) {
     if (position + 1 == e.tokens.size()) std::copy_n(logits, vocabulary, last_logits[segment]->data());
   };
   const Abandon abandon = [&] {
-    return std::all_of(
-        active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions),
-        [&](const Item& item) { return item->abandonable && (stopping_.load() || item->cancelled.load()); });
+    return std::all_of(calls.begin(), calls.end(), [&](const Evaluation* e) {
+      return e->abandonable && (stopping_.load() || e->cancelled.load());
+    });
   };
   count_step(segments);
   // An abandoned step consists of evaluations that work() is about to end.
   if (!network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon)) return;
 
-  for (std::size_t i = 0; i < sessions; ++i) {
-    Evaluation& e = *active[i];
+  // Nothing is allocated from here on, but by what take_results() catches.
+  std::size_t ended = 0;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    Evaluation& e = *calls[i];
     e.done += segments[i].tokens.size();
     e.state.tokens += segments[i].tokens.size();
-    if (e.done < e.tokens.size()) continue;
+    if (e.left() > 0) continue;
     e.state.logits = last_logits[i];
     e.state.logits_on_device = segments[i].draw != nullptr;
-    over.push_back(active[i]);
+    calls[ended++] = &e;
   }
-  // Whoever has waited goes first next time. Nothing is allocated: a call that got lost would never end.
-  std::rotate(active.begin(), active.begin() + static_cast<std::ptrdiff_t>(sessions), active.end());
-  std::erase_if(active, [](const Item& item) { return item->done == item->tokens.size(); });
-  ThreadPool::process().run(lanes_, over.size(), [&](std::size_t i, unsigned) { take_results(*over[i]); });
-  const auto singles = static_cast<std::size_t>(
-      std::count_if(over.begin(), over.end(), [](const Item& item) { return item->tokens.size() == 1; }));
-  for (const Item& item : over) finish(item);
-  if (!over.empty()) delivered();
-  singles_before_ = singles > 0;
-  if (singles > 0 && !active.empty()) wait_for_returning(singles, std::chrono::steady_clock::now() - began);
+  for (auto next = turn_.begin(); next != turn_.end();) {
+    const auto call = next++;
+    if ((*call)->left() == 0) over_.splice(over_.end(), turn_, call);
+  }
+  ThreadPool::process().run(lanes_, ended, [&](std::size_t i, unsigned) { take_results(*calls[i]); });
 }
 
 void Engine::count_step(std::span<const Segment> segments) {

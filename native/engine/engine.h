@@ -3,8 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,7 +47,7 @@ struct Evaluation {
   bool draw = false;  // the token after the last is drawn; its random number is used up when it comes back
   bool pack = false;  // the state is packed in the end: see SessionState::pack
   bool abandonable = true;
-  std::function<void()> finished;  // on the engine's thread, once
+  std::function<void()> finished;  // on the engine's thread, once; must not throw
 
   std::atomic<bool> cancelled{false};
 
@@ -61,7 +61,11 @@ struct Evaluation {
 
  private:
   friend class Engine;
+  std::size_t left() const { return tokens.size() - done; }
+
   std::optional<DeviceDraw> device_draw;  // of the step that reaches the last token
+  // Made beforehand: where there is no memory, none can be had to say so.
+  Error no_memory{"ERR_WKV_MEMORY", "there is not enough memory for the session's state, logits or a step"};
   std::size_t done = 0;
   bool begun = false;
 };
@@ -75,7 +79,7 @@ struct Statistics {
 };
 
 // A model's thread: gathers the pending tokens of all sessions into steps. Prompts are cut so that every
-// session that waits takes part in every step.
+// session that waits takes part in every step; where somebody waits for a single token, prompts take turns.
 class Engine {
  public:
   // `delivered` is called on the engine's thread after each group of calls that are finished together.
@@ -90,6 +94,9 @@ class Engine {
   // What is submitted together takes part in the same step.
   void submit(std::span<const std::shared_ptr<Evaluation>> evaluations);
 
+  // The same, without fail: takes them out of the list.
+  void submit(std::list<std::shared_ptr<Evaluation>>& evaluations);
+
   // Sets `cancelled` and has the engine look at it soon.
   void cancel(Evaluation& evaluation);
 
@@ -103,19 +110,20 @@ class Engine {
   Statistics statistics() const;
 
  private:
-  using Item = std::shared_ptr<Evaluation>;
+  // Calls move from list to list, for which no memory is needed: one that got lost would never end.
+  using Calls = std::list<std::shared_ptr<Evaluation>>;
 
   void work();
-  bool take_new(std::deque<Item>& active);
+  void take_new();
+  void end_waiting(bool stopping);
   void wait_for_returning(std::size_t expected, std::chrono::steady_clock::duration step) const;
-  static void finish(const Item& item);
-  static void finish_at(std::deque<Item>& active, std::size_t index);
-  void delivered() const;
-  void fail_step(std::deque<Item>& active, std::size_t sessions, const Error& error) const;
+  void deliver();
+  static void fail(Evaluation& evaluation);
   bool begin(Evaluation& evaluation);
-  std::size_t begin_first(std::deque<Item>& active);
-  std::vector<std::size_t> share_tokens(const std::deque<Item>& active, std::size_t sessions) const;
-  void step(std::deque<Item>& active, std::size_t sessions);
+  std::size_t begin_turn();
+  std::vector<std::size_t> share_tokens(std::size_t budget) const;
+  void step(std::size_t budget);
+  void compute(std::size_t budget);
   bool draws_on_device(Evaluation& evaluation) const;
   static void count_generated(Evaluation& evaluation);
   void take_results(Evaluation& evaluation) const;
@@ -127,10 +135,15 @@ class Engine {
   const unsigned lanes_;
   const std::size_t max_sessions_;
   const std::function<void()> delivered_;
-  bool singles_before_ = false;  // of the engine's thread: the last step had sessions with a single token
+
+  // Of the engine's thread.
+  Calls waiting_;                // for their turn, in the order in which they get it
+  Calls turn_;                   // take part in the step
+  Calls over_;                   // to be delivered
+  bool singles_before_ = false;  // the last step had sessions with a single token
 
   mutable std::mutex mutex_;  // guards what follows
-  std::deque<Item> incoming_;
+  Calls incoming_;
   Statistics statistics_;
 
   EventCount wake_;

@@ -51,13 +51,14 @@ class LastStepNetwork final : public wkv::Network {
       std::iota(logits.begin(), logits.end(), *segments[i].state);
       if (segments[i].logits != wkv::Logits::kNone) sink(i, segments[i].tokens.size() - 1, logits.data());
     }
-    wkv::test::make_memory_scarce(true);
+    wkv::test::make_memory_scarce(true, scarce_from);
     return true;
   }
 
   static constexpr int kVocabulary = 1000;
   int refused = -1;       // the number of the call that finds no memory for its state
   int refused_step = -1;  // the number of the step that finds none
+  std::size_t scarce_from = 1024;
 
  private:
   wkv::ModelInfo info_;
@@ -174,6 +175,25 @@ TEST_SUITE("engine without memory") {
     for (const std::size_t i : {2U, 3U}) {
       CHECK(!calls[i].evaluation->error);
       CHECK(*calls[i].evaluation->state.numbers->floats() == static_cast<float>(i + 1));
+    }
+  }
+
+  TEST_CASE("an engine without any memory at all ends every call, and says why") {
+    const auto network = std::make_shared<LastStepNetwork>();
+    network->scarce_from = 1;
+    Engine engine(network, 1, 2);
+    std::vector<Call> calls;
+    for (int i = 0; i < 1000; ++i) {
+      // Some find no memory when they begin, some in their step.
+      const auto output = i % 3 == 1 ? wkv::Output::kLast : wkv::Output::kNone;
+      calls.push_back(prepare(fresh_state(*network), {1}, output));
+      engine.submit(calls.back().evaluation);
+    }
+    for (Call& call : calls) call.done.wait();
+    CHECK(!calls[0].evaluation->error);
+    for (std::size_t i = 2; i < calls.size(); ++i) {
+      REQUIRE(calls[i].evaluation->error);
+      CHECK(calls[i].evaluation->error->code == "ERR_WKV_MEMORY");
     }
   }
 }

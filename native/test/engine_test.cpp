@@ -1,10 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -12,88 +11,19 @@
 
 #include "engine/engine.h"
 #include "test/support/calls.h"
+#include "test/support/sum_network.h"
 
 using wkv::Engine;
 using wkv::Output;
-using wkv::Segment;
 using wkv::SessionState;
 using wkv::test::Call;
 using wkv::test::evaluate;
 using wkv::test::fresh_state;
 using wkv::test::prepare;
+using wkv::test::SumNetwork;
 using Tokens = std::vector<std::uint32_t>;
 
 namespace {
-
-// A model whose state is the sum of the tokens and whose logits are that sum plus 0, 1, 2, 3. It keeps a
-// record of its steps, and a test can hold it in the middle of one.
-class SumNetwork final : public wkv::Network {
- public:
-  SumNetwork() {
-    info_.vocabulary = 4;
-    info_.state = {1, {{"wkv", 1, 1}}};
-  }
-
-  const wkv::ModelInfo& info() const override { return info_; }
-  std::unique_ptr<wkv::Workspace> create_workspace(unsigned) const override {
-    return std::make_unique<wkv::Workspace>();
-  }
-  void initialize(float* state) const override { *state = 0; }
-
-  bool step(std::span<const Segment> segments, wkv::Workspace&, wkv::ThreadPool&, unsigned,
-            const wkv::LogitsSink& sink, const wkv::Abandon& abandon) const override {
-    {
-      std::unique_lock lock{mutex_};
-      steps_.emplace_back();
-      for (const Segment& segment : segments) steps_.back().push_back(segment.tokens.size());
-      changed_.notify_all();
-      while (held_) {
-        changed_.wait_for(lock, std::chrono::milliseconds(1));
-        if (abandon()) return false;
-      }
-    }
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      for (std::size_t token = 0; token < segments[i].tokens.size(); ++token) {
-        *segments[i].state += static_cast<float>(segments[i].tokens[token]);
-        const float logits[] = {*segments[i].state, *segments[i].state + 1, *segments[i].state + 2,
-                                *segments[i].state + 3};
-        const bool last = token + 1 == segments[i].tokens.size();
-        if (segments[i].logits == wkv::Logits::kAll || (segments[i].logits == wkv::Logits::kLast && last)) {
-          sink(i, token, logits);
-        }
-      }
-    }
-    return true;
-  }
-
-  // Steps wait from now on, until release().
-  void hold() const {
-    const std::lock_guard lock{mutex_};
-    held_ = true;
-  }
-  void release() const {
-    const std::lock_guard lock{mutex_};
-    held_ = false;
-    changed_.notify_all();
-  }
-  void wait_for_steps(std::size_t count) const {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return steps_.size() >= count; });
-  }
-
-  // Per step, how many tokens of each of its sessions.
-  std::vector<std::vector<std::size_t>> steps() const {
-    const std::lock_guard lock{mutex_};
-    return steps_;
-  }
-
- private:
-  wkv::ModelInfo info_;
-  mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
-  mutable std::vector<std::vector<std::size_t>> steps_;
-  mutable bool held_ = false;
-};
 
 float sum_of(const SessionState& state) { return *state.numbers->floats(); }
 
@@ -292,6 +222,51 @@ TEST_SUITE("engine") {
     CHECK(steps[0] == std::vector<std::size_t>{16, 1});
     CHECK(steps[1] == std::vector<std::size_t>{16});
     CHECK(steps[2] == std::vector<std::size_t>{128});
+  }
+
+  TEST_CASE("beside single tokens prompts take turns, however many there are") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 128);
+    // After its step the engine is held in the next.
+    const auto single = [&] {
+      Call call = prepare(fresh_state(*network), {1});
+      call.evaluation->finished = [&network, finished = call.finished] {
+        network->hold();
+        finished->set_value();
+      };
+      return call;
+    };
+    std::vector<Call> calls;
+    for (int i = 0; i < 63; ++i) calls.push_back(prepare(fresh_state(*network), Tokens(40, 1)));
+    calls.push_back(single());
+    std::vector<std::shared_ptr<wkv::Evaluation>> evaluations;
+    for (const Call& call : calls) evaluations.push_back(call.evaluation);
+    // How many of the prompts, the first ones, have had a token.
+    const auto begun = [&] {
+      const auto next = std::find_if(evaluations.begin(), evaluations.end(),
+                                     [](const auto& call) { return call->state.tokens == 0; });
+      for (auto call = evaluations.begin(); call != next; ++call) CHECK((*call)->state.tokens == 1);
+      return next - evaluations.begin();
+    };
+    engine.submit(evaluations);
+    evaluations.pop_back();
+    network->wait_for_steps(2);
+    CHECK(begun() == 16);
+    calls.push_back(single());
+    engine.submit(calls.back().evaluation);
+    network->release();
+    network->wait_for_steps(4);
+    CHECK(begun() == 48);
+    network->release();
+    // However many single tokens come, the prompts come to their end.
+    const auto is_over = [](const auto& call) { return call->state.tokens == 40; };
+    SessionState state = fresh_state(*network);
+    while (!std::all_of(calls.begin(), calls.end(), is_done)) state = evaluate(engine, state, {1})->state;
+    CHECK(std::all_of(evaluations.begin(), evaluations.end(), is_over));
+    const auto steps = network->steps();
+    CHECK(steps[0] == std::vector<std::size_t>(17, 1));
+    CHECK(steps[1] == std::vector<std::size_t>(16, 1));
+    CHECK(steps[2] == std::vector<std::size_t>(17, 1));
   }
 
   TEST_CASE("drawing from a session that has seen nothing is an error, not a crash") {

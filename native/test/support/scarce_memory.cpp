@@ -8,13 +8,16 @@
 
 namespace {
 thread_local bool is_scarce = false;
-constexpr std::size_t kRefusedFrom = 1024;
+thread_local std::size_t refused_from = 0;
 }  // namespace
 
-void wkv::test::make_memory_scarce(bool scarce) { is_scarce = scarce; }
+void wkv::test::make_memory_scarce(bool scarce, std::size_t from) {
+  is_scarce = scarce;
+  refused_from = from;
+}
 
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  const bool refused = is_scarce && bytes >= kRefusedFrom;
+  const bool refused = is_scarce && bytes >= refused_from;
   return refused ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
 }
 void* operator new(std::size_t bytes) {
