@@ -4,8 +4,8 @@
 
 #include <napi.h>
 
+#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <utility>
 
@@ -14,23 +14,12 @@
 
 namespace wkv::addon {
 
-// Work, wherever it runs: its result, or why there is none.
+// Work, wherever it runs: its result, or what it threw.
 template <class Result>
 struct Outcome {
   std::optional<Result> result;
-  std::optional<Error> error;
+  std::exception_ptr error;
 };
-
-template <class Work>
-auto attempt(Work&& work) -> Outcome<decltype(work())> {
-  try {
-    return {work(), {}};
-  } catch (const Error& error) {
-    return {{}, error};
-  } catch (const std::bad_alloc&) {
-    return {{}, Error("ERR_WKV_MEMORY", "there is not enough memory")};
-  }
-}
 
 // Runs `work` on another thread when its turn comes; the promise is resolved with what `convert` makes of its
 // result.
@@ -38,18 +27,24 @@ template <class Work, class Convert>
 Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
   Environment& environment = Environment::of(env);
   const auto deferred = Napi::Promise::Deferred::New(env);
+  auto outcome = std::make_shared<Outcome<decltype(work())>>();
+  Environment::Tasks end{[&environment, deferred, convert, outcome](Napi::Env js) {
+    if (js == nullptr) return;
+    environment.end(js);
+    settle_promise(deferred, [&]() -> Napi::Value {
+      if (outcome->error) rethrow(outcome->error);
+      return convert(js, std::move(*outcome->result));
+    });
+  }};
   environment.begin(env);
   try {
-    environment.run_in_turn([&environment, deferred, work = std::move(work), convert] {
-      auto outcome = std::make_shared<decltype(attempt(work))>(attempt(work));
-      environment.post([&environment, deferred, convert, outcome](Napi::Env js) {
-        if (js == nullptr) return;
-        environment.end(js);
-        settle_promise(deferred, [&]() -> Napi::Value {
-          if (outcome->error) throw Error(*outcome->error);
-          return convert(js, std::move(*outcome->result));
-        });
-      });
+    environment.run_in_turn([&environment, work = std::move(work), outcome, end = std::move(end)]() mutable {
+      try {
+        outcome->result = work();
+      } catch (...) {
+        outcome->error = std::current_exception();
+      }
+      environment.post(end);
     });
   } catch (const Error& error) {
     environment.end(env);

@@ -24,14 +24,14 @@ void Environment::end(Napi::Env env) {
   if (--pending_ == 0) wake_.Unref(env);
 }
 
-void Environment::post(Task task) {
-  append(std::move(task));
+void Environment::post(Tasks& tasks) {
+  append(tasks);
   wake();
 }
 
-void Environment::append(Task task) {
+void Environment::append(Tasks& tasks) {
   const std::lock_guard lock{mutex_};
-  tasks_.push_back(std::move(task));
+  tasks_.splice(tasks_.end(), tasks);
 }
 
 void Environment::wake() {
@@ -45,12 +45,8 @@ void Environment::stage(Engine& engine, std::shared_ptr<Evaluation> evaluation) 
 }
 
 void Environment::flush() {
-  // Should one not find the memory, what was submitted before it is not submitted again.
-  while (!staged_.empty()) {
-    const auto first = staged_.begin();
-    first->first->submit(first->second);
-    staged_.erase(first);
-  }
+  for (auto& [engine, evaluations] : staged_) engine->submit(evaluations);
+  staged_.clear();
 }
 
 void Environment::call_back(Napi::Env env, Napi::Function, Environment* self, void*) {
@@ -59,13 +55,13 @@ void Environment::call_back(Napi::Env env, Napi::Function, Environment* self, vo
 }
 
 void Environment::run_tasks(Napi::Env env) {
-  std::vector<Task> tasks;
+  Tasks tasks;
   {
     const std::lock_guard lock{mutex_};
     tasks.swap(tasks_);
     scheduled_ = false;
   }
-  for (const Task& task : tasks) {
+  for (const auto& task : tasks) {
     try {
       task(env);
     } catch (const Napi::Error&) {
@@ -79,13 +75,14 @@ void Environment::run_in_background(std::function<void()> cancel, std::function<
   Background& entry = background_.emplace_back();
   entry.cancel = std::move(cancel);
   try {
+    entry.end.emplace_back([this, &entry](Napi::Env env) {
+      if (env == nullptr) return;
+      entry.thread.join();
+      background_.remove_if([&](const Background& other) { return &other == &entry; });
+    });
     entry.thread = std::thread([this, &entry, work = std::move(work)] {
       work();
-      post([this, &entry](Napi::Env env) {
-        if (env == nullptr) return;
-        entry.thread.join();
-        background_.remove_if([&](const Background& other) { return &other == &entry; });
-      });
+      post(entry.end);
     });
   } catch (const std::exception& error) {
     background_.pop_back();

@@ -10,7 +10,6 @@
 #include <mutex>
 #include <set>
 #include <thread>
-#include <vector>
 
 #include "addon/arrays.h"
 #include "addon/reported_numbers.h"
@@ -33,17 +32,21 @@ class Environment {
   void begin(Napi::Env env);
   void end(Napi::Env env);
 
-  // From any thread: runs the task on the JavaScript thread. Tasks posted close together run in one call.
-  // When the environment is going, the task gets a null env and must only release what it holds.
-  using Task = std::function<void(Napi::Env)>;
-  void post(Task task);
+  // Tasks of the JavaScript thread. A list, because to add one to it that was made beforehand cannot fail.
+  // When the environment is going, a task gets a null env and must only release what it holds.
+  using Tasks = std::list<std::function<void(Napi::Env)>>;
+
+  // From any thread: takes the tasks and runs them on the JavaScript thread. Tasks posted close together run
+  // in one call.
+  void post(Tasks& tasks);
 
   // The same in two steps, for tasks that are to run in one call: appended, they wait for wake().
-  void append(Task task);
+  void append(Tasks& tasks);
   void wake();
 
   // Keeps what one turn of the event loop submits, so that it takes part in one step; flush() passes it on.
   // JavaScript calls it at the end of the turn; see lib/turn.ts. An engine must be flushed before it ends.
+  // Without memory it is stage() that fails, not flush().
   void stage(Engine& engine, std::shared_ptr<Evaluation> evaluation);
   void flush();
 
@@ -70,6 +73,7 @@ class Environment {
  private:
   struct Background {
     std::function<void()> cancel;
+    Tasks end;  // to be posted by the thread
     std::thread thread;
   };
 
@@ -85,9 +89,9 @@ class Environment {
   std::shared_ptr<Engines> engines_ = std::make_shared<Engines>();
   std::shared_ptr<ReportedBlocks> blocks_ = std::make_shared<ReportedBlocks>();
   std::list<Background> background_;
-  std::map<Engine*, std::vector<std::shared_ptr<Evaluation>>> staged_;
+  std::map<Engine*, std::list<std::shared_ptr<Evaluation>>> staged_;
   std::mutex mutex_;  // guards what follows
-  std::vector<Task> tasks_;
+  Tasks tasks_;
   bool scheduled_ = false;
   std::deque<std::function<void()>> queue_;
   int workers_ = 0;  // threads that take from the queue; none goes before it is empty

@@ -4,7 +4,9 @@
 
 #include <napi.h>
 
+#include <exception>
 #include <new>
+#include <string>
 
 #include "addon/arguments.h"
 #include "engine/error.h"
@@ -21,6 +23,19 @@ auto guarded(Napi::Env env, Body&& body) {
     throw to_javascript(env, error);
   } catch (const std::bad_alloc&) {
     throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory"));
+  }
+}
+
+// What another thread caught, as guarded() knows it.
+[[noreturn]] inline void rethrow(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& other) {
+    throw Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + other.what());
   }
 }
 

@@ -6,10 +6,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "addon/environment.h"
@@ -40,7 +39,7 @@ struct Job {
   std::atomic<Clock::rep> last_report{0};
 
   std::optional<Result> result;  // none without an error: it was called off
-  std::optional<Error> error;
+  std::exception_ptr error;
 };
 
 // Runs work(cancelled, progress), which may throw Error, Cancelled or std::bad_alloc. Returns
@@ -53,49 +52,48 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
   const auto attempt = [work](Job<Result>& own, const LoadProgress& progress) {
     try {
       own.result = work(own.cancelled, progress);
-    } catch (const Error& error) {
-      own.error = error;
     } catch (const Cancelled&) {
       own.result.reset();
-    } catch (const std::bad_alloc&) {
-      own.error = Error("ERR_WKV_MEMORY", "there is not enough memory");
-    } catch (const std::exception& error) {
-      own.error = Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + error.what());
+    } catch (...) {
+      own.error = std::current_exception();
     }
   };
   const auto settle = [convert](Napi::Env js, Job<Result>& own) {
     // What it closes over holds `cancel`, which holds the job: together they would stay for ever.
     own.on_progress.Reset();
     settle_promise(own.deferred, [&]() -> Napi::Value {
-      if (own.error) throw Error(*own.error);
+      if (own.error) rethrow(own.error);
       return own.result ? convert(js, std::move(*own.result)) : js.Undefined();
     });
   };
 
   Environment& environment = Environment::of(env);
+  const auto weak = std::weak_ptr(job);
+  Environment::Tasks end{[&environment, weak, settle](Napi::Env js) {
+    const auto shared = weak.lock();
+    if (js == nullptr || shared == nullptr) return;
+    environment.end(js);
+    settle(js, *shared);
+  }};
   environment.begin(env);
   // The closures below pass `job` on to the JavaScript thread, which drops the last reference.
   try {
     environment.run_in_background(
         [job] { job->cancelled.store(true); },
-        [&environment, weak = std::weak_ptr(job), attempt, settle] {
+        [&environment, weak, attempt, end = std::move(end)]() mutable {
           Job<Result>* raw = nullptr;
           if (const auto shared = weak.lock()) raw = shared.get();
           attempt(*raw, [&environment, raw, weak](std::uint64_t completed, std::uint64_t total) {
             if (!raw->is_due(completed, total)) return;
-            environment.post([weak, completed, total](Napi::Env js) {
+            Environment::Tasks report{[weak, completed, total](Napi::Env js) {
               const auto shared = weak.lock();
               if (js == nullptr || shared == nullptr || shared->on_progress.IsEmpty()) return;
               shared->on_progress.Call({Napi::Number::New(js, static_cast<double>(completed)),
                                         Napi::Number::New(js, static_cast<double>(total))});
-            });
+            }};
+            environment.post(report);
           });
-          environment.post([&environment, weak, settle](Napi::Env js) {
-            const auto shared = weak.lock();
-            if (js == nullptr || shared == nullptr) return;
-            environment.end(js);
-            settle(js, *shared);
-          });
+          environment.post(end);
         });
   } catch (const Error& error) {
     environment.end(env);

@@ -24,24 +24,20 @@ ModelHandle::~ModelHandle() {
 }
 
 void ModelHandle::close(std::function<void()> closed) {
-  struct Remains {
-    std::unique_ptr<Engine> engine;
-    std::shared_ptr<const LoadedModel> loaded;
-    std::optional<SessionState> fresh;
-  };
   // Without its environment the engine has ended already, and nothing can be staged any more.
   const bool has_environment = engines_->erase(engine.get()) != 0;
   if (has_environment) environment_.flush();
-  auto remains = std::make_shared<Remains>(Remains{std::move(engine), std::move(loaded), std::move(fresh_)});
-  remains->engine->stop();
-  const auto end = [remains, closed = std::move(closed)] {
+  engine->stop();
+  *remains_ = {std::move(engine), std::move(loaded), std::move(fresh_), std::move(closed)};
+  const auto end = [remains = remains_] {
+    const std::function<void()> closed = std::move(remains->closed);
     *remains = {};
     closed();
   };
   try {
     if (has_environment) return environment_.run_in_background([] {}, end);
-  } catch (const Error&) {
-    // There are no more threads: it is done on this one.
+  } catch (const std::exception&) {
+    // There are no more threads, or no memory for one: it is done on this one.
   }
   end();
 }
@@ -169,17 +165,17 @@ Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
     deferred.Resolve(env.Undefined());
     return deferred.Promise();
   }
+  Environment& environment = Environment::of(env);
+  Environment::Tasks end{[&environment, deferred](Napi::Env js) {
+    if (js == nullptr) return;
+    environment.end(js);
+    deferred.Resolve(js.Undefined());
+  }};
+  std::function<void()> closed = [&environment, end = std::move(end)]() mutable { environment.post(end); };
   if (reported_bytes_ != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
   reported_bytes_ = 0;
-  Environment& environment = Environment::of(env);
   environment.begin(env);
-  handle_->close([&environment, deferred] {
-    environment.post([&environment, deferred](Napi::Env js) {
-      if (js == nullptr) return;
-      environment.end(js);
-      deferred.Resolve(js.Undefined());
-    });
-  });
+  handle_->close(std::move(closed));
   return deferred.Promise();
 }
 

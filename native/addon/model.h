@@ -25,7 +25,7 @@ struct ModelHandle {
   ~ModelHandle();
 
   // Ends the engine and lets the weights go, on another thread: the engine's current layer and unmapping take
-  // time. Then calls `closed`, there.
+  // time. Then calls `closed`, there. Where there is no other thread it takes this one.
   void close(std::function<void()> closed);
 
   // A state whose numbers are yet to be written. Throws std::bad_alloc.
@@ -41,6 +41,15 @@ struct ModelHandle {
   const bool pack_states;
 
  private:
+  // What close() hands to another thread.
+  struct Remains {
+    std::unique_ptr<Engine> engine;
+    std::shared_ptr<const LoadedModel> loaded;
+    std::optional<SessionState> fresh;
+    std::function<void()> closed;
+  };
+
+  const std::shared_ptr<Remains> remains_ = std::make_shared<Remains>();
   Environment& environment_;
   std::shared_ptr<Environment::Engines> engines_;
   std::optional<SessionState> fresh_;  // from the first session on

@@ -121,12 +121,11 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
     const std::size_t count = values_of(*evaluation, vocabulary);
     if (count > 0) pending->values = Napi::Persistent(new_array<float>(env, count));
   }
-  evaluation->finished = [&environment, raw = pending.get()] {
-    environment.append([raw](Napi::Env js) {
-      const std::unique_ptr<Pending> owned(raw);
-      if (js != nullptr) settle(js, *owned);
-    });
-  };
+  Environment::Tasks task{[raw = pending.get()](Napi::Env js) {
+    const std::unique_ptr<Pending> owned(raw);
+    if (js != nullptr) settle(js, *owned);
+  }};
+  evaluation->finished = [&environment, task = std::move(task)]() mutable { environment.append(task); };
   const Napi::Promise promise = pending->deferred.Promise();
   // Without a copy kept here the numbers are changed in place.
   evaluation->state = evaluation->abandonable ? state_ : std::move(state_);
