@@ -1,5 +1,6 @@
 #include "engine/hash.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -28,20 +29,33 @@ std::uint64_t round(std::uint64_t accumulator, std::uint64_t lane) {
 
 }  // namespace
 
-std::uint64_t xxh64(const void* data, std::size_t size) {
+std::uint64_t xxh64(const void* data, std::size_t size) { return Xxh64{}.finish(data, size); }
+
+Xxh64::Xxh64() : lanes_{kPrime1 + kPrime2, kPrime2, 0, 0 - kPrime1} {}
+
+void Xxh64::add(const void* data, std::size_t size) {
+  const auto* p = static_cast<const unsigned char*>(data);
+  std::array<std::uint64_t, 4> lanes = lanes_;
+  for (std::size_t at = 0; at + 32 <= size; at += 32) {
+    for (std::size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], read<std::uint64_t>(p + at + 8 * i));
+  }
+  lanes_ = lanes;
+  size_ += size;
+}
+
+std::uint64_t Xxh64::finish(const void* data, std::size_t size) {
   const auto* p = static_cast<const unsigned char*>(data);
   const unsigned char* const end = p + size;
+  const std::size_t whole = size / 32 * 32;
+  add(p, whole);
+  p += whole;
   std::uint64_t hash = kPrime5;
-  if (size >= 32) {
-    std::uint64_t lanes[4] = {kPrime1 + kPrime2, kPrime2, 0, 0 - kPrime1};
-    for (; end - p >= 32; p += 32) {
-      for (std::size_t i = 0; i < 4; ++i) lanes[i] = round(lanes[i], read<std::uint64_t>(p + 8 * i));
-    }
-    hash =
-        std::rotl(lanes[0], 1) + std::rotl(lanes[1], 7) + std::rotl(lanes[2], 12) + std::rotl(lanes[3], 18);
-    for (const std::uint64_t lane : lanes) hash = (hash ^ round(0, lane)) * kPrime1 + kPrime4;
+  if (size_ > 0) {
+    hash = std::rotl(lanes_[0], 1) + std::rotl(lanes_[1], 7) + std::rotl(lanes_[2], 12) +
+           std::rotl(lanes_[3], 18);
+    for (const std::uint64_t lane : lanes_) hash = (hash ^ round(0, lane)) * kPrime1 + kPrime4;
   }
-  hash += size;
+  hash += size_ + (size - whole);
   for (; end - p >= 8; p += 8) {
     hash = std::rotl(hash ^ round(0, read<std::uint64_t>(p)), 27) * kPrime1 + kPrime4;
   }

@@ -81,6 +81,7 @@ class TensorLoader {
   void finish(Item& item);
   void load(const Piece& piece, Buffers& buffers);
   void load_whole(Item& item, Buffers& buffers);
+  bool widen_whole(Item& item, std::uint64_t extent, std::span<float> numbers, Buffers& buffers);
   void store_gathered(Item& item, Elements whole, Buffers& buffers);
   void load_kept(Item& item, std::int64_t row, std::int64_t rows);
 

@@ -98,22 +98,53 @@ void TensorLoader::load_whole(Item& item, Buffers& buffers) {
   }
   // One at a time, however many threads there are.
   const std::lock_guard one{whole_mutex_};
-  std::vector<unsigned char> raw(extent);
+  // Memory is zeroed where it is written first, a piece at a time.
+  if (is_of_blocks(type)) {
+    Memory widened(numbers * sizeof(float));
+    if (!widen_whole(item, extent, {widened.floats(), numbers}, buffers)) return;
+    store_gathered(item, {StoredType::kF32, static_cast<const unsigned char*>(std::as_const(widened).data())},
+                   buffers);
+    return;
+  }
+  Memory raw(extent);
+  auto* bytes = static_cast<unsigned char*>(raw.data());
   for (std::uint64_t done = 0; done < extent; done += static_cast<std::uint64_t>(kPieceBytes)) {
     if (cancelled_.load(std::memory_order_relaxed)) return;
     const auto part = std::min(extent - done, static_cast<std::uint64_t>(kPieceBytes));
-    readers_[item.tensor->file]->read(item.tensor->offset + done, raw.data() + done, part);
+    readers_[item.tensor->file]->read(item.tensor->offset + done, bytes + done, part);
   }
-  if (is_of_blocks(type)) {
-    item.piece_hashes[0] = xxh64(raw.data(), raw.size());
-    std::vector<float> widened(numbers);
-    widen(type, raw.data(), widened);
-    const auto* bytes = reinterpret_cast<const unsigned char*>(widened.data());
-    store_gathered(item, {StoredType::kF32, bytes}, buffers);
-    advance(static_cast<std::uint64_t>(bytes_of(type, item.rows * item.columns)));
-  } else {
-    store_gathered(item, {type, raw.data()}, buffers);
+  store_gathered(item, {type, bytes}, buffers);
+}
+
+// All blocks of a tensor in the order of the file. False if it was called off.
+bool TensorLoader::widen_whole(Item& item, std::uint64_t extent, std::span<float> numbers, Buffers& buffers) {
+  const StoredType type = item.tensor->type;
+  // Parts of whole blocks, as the hash wants them.
+  const auto unit = 32 * static_cast<std::uint64_t>(bytes_of(type));
+  const std::uint64_t most = static_cast<std::uint64_t>(kPieceBytes) / unit * unit;
+  auto left = static_cast<std::uint64_t>(bytes_of(type, item.rows * item.columns));  // to be reported
+  Xxh64 hash;
+  for (std::uint64_t done = 0; done < extent; done += most) {
+    if (cancelled_.load(std::memory_order_relaxed)) return false;
+    const std::uint64_t part = std::min(extent - done, most);
+    buffers.raw.resize(part);
+    readers_[item.tensor->file]->read(item.tensor->offset + done, buffers.raw.data(), part);
+    if (done + part < extent) {
+      hash.add(buffers.raw.data(), part);
+    } else {
+      item.piece_hashes[0] = hash.finish(buffers.raw.data(), part);
+    }
+    const auto per_block = static_cast<std::uint64_t>(form_of(type).numbers);
+    const std::uint64_t first = done / static_cast<std::uint64_t>(bytes_of(type)) * per_block;
+    const std::uint64_t count = part / static_cast<std::uint64_t>(bytes_of(type)) * per_block;
+    widen(type, buffers.raw.data(), numbers.subspan(first, count));
+    const std::uint64_t reported = std::min(part, left);
+    left -= reported;
+    advance(reported);
   }
+  // Elements that lie at the same place are read once.
+  advance(left);
+  return true;
 }
 
 void TensorLoader::store_gathered(Item& item, Elements whole, Buffers& buffers) {

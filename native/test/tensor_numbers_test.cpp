@@ -144,6 +144,42 @@ TEST_SUITE("tensor numbers") {
     CHECK(hash_of(view) != hash_of(other));
   }
 
+  TEST_CASE("blocks that lie along columns are read in pieces, and no more of them once it is called off") {
+    const TemporaryDirectory folder;
+    Blocks blocks(folder.file("m"));
+    const Floats few = blocks.values(false);
+    const std::vector<unsigned char> period = blocks.bytes;
+    for (int i = 1; i < 10'000; ++i) blocks.bytes.insert(blocks.bytes.end(), period.begin(), period.end());
+    blocks.rewrite();
+    wkv::TensorEntry view = blocks.view(true);
+    view.shape = {320, 10'000};
+    view.strides = {1, 320};
+    std::vector<std::uint64_t> reports;
+    std::atomic<bool> cancelled{false};
+    const auto load = [&](bool call_off) {
+      std::vector<float> vector;
+      TensorLoader loader(blocks.directory, 1, cancelled, [&](std::uint64_t completed, std::uint64_t) {
+        reports.push_back(completed);
+        cancelled = call_off;
+      });
+      loader.add(view, vector);
+      loader.run();
+      const std::uint64_t hash = loader.hashes().at("m");
+      std::vector<std::uint64_t> parts{wkv::xxh64(blocks.bytes.data(), blocks.bytes.size()), 1, 320};
+      CHECK(hash == wkv::xxh64(parts.data(), parts.size() * sizeof parts[0]));
+      return vector;
+    };
+    const std::vector<float> vector = load(false);
+    bool same = vector.size() == 3'200'000;
+    for (std::size_t i = 0; same && i < vector.size(); ++i) same = vector[i] == few[i / 10'000];
+    CHECK(same);
+    CHECK(reports.back() == blocks.bytes.size());
+    reports.clear();
+    CHECK_THROWS_AS(load(true), wkv::Cancelled);
+    CHECK(reports.size() == 1);
+    CHECK(reports.back() < blocks.bytes.size());
+  }
+
   TEST_CASE("a scale multiplies, exactly") {
     const TemporaryDirectory folder;
     for (const StoredType type : kTypes) {
