@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "backend/cpu/cpu_features.h"
+#include "backend/cpu/denormals.h"
 #include "engine/candidates.h"
 
 namespace wkv {
@@ -301,6 +302,8 @@ void report(std::span<const float> logits, std::size_t count, Scratch& scratch, 
 
 std::optional<Drawn> sample(std::span<const float> logits, const Sampling& sampling,
                             const TokenCounts& counts, double random) {
+  // A draw must not depend on whether its thread takes denormal logits as zeros.
+  const FlushDenormals flush;
   thread_local Scratch scratch;
   if (logits.empty() || !bend(logits, sampling, counts, scratch.logits)) return {};
   const float highest = maximum(scratch.logits, scratch.maxima);

@@ -460,6 +460,17 @@ TEST_SUITE("sampling") {
     }
     for (const Ids& tokens : found) CHECK(tokens == expected);
   }
+
+  TEST_CASE("logits that are denormal are zeros, on threads that flush denormals and on others") {
+    const Logits logits{1e-40F, 2e-40F, -1};
+    for (const double temperature : {0.0, 1.0}) {
+      const Sampling sampling{.temperature = temperature, .top_p = 0};
+      const std::uint32_t here = token(wkv::sample, logits, sampling, 0.9);
+      CHECK(here == (temperature > 0 ? 1 : 0));
+      const wkv::FlushDenormals flush;
+      CHECK(token(wkv::sample, logits, sampling, 0.9) == here);
+    }
+  }
 }
 
 TEST_SUITE("log-probabilities") {
