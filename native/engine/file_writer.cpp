@@ -179,6 +179,15 @@ void take_permissions(int descriptor, const char* path) {
   static_cast<void>(fchmod(descriptor, mode & kPermissions));
 }
 
+// Has what was written reach the disk. macOS has a call of its own for that, which not every file system
+// knows.
+bool synchronize_descriptor(int descriptor) {
+#if defined(__APPLE__)
+  if (fcntl(descriptor, F_FULLFSYNC) == 0) return true;
+#endif
+  return fsync(descriptor) == 0;
+}
+
 // A rename is on the disk when its directory is. Where directories cannot be synchronized there is no more to
 // be done.
 void synchronize_directory_of(const std::string& path) {
@@ -187,7 +196,7 @@ void synchronize_directory_of(const std::string& path) {
       slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
   const int descriptor = open(directory.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (descriptor < 0) return;
-  static_cast<void>(fsync(descriptor));
+  static_cast<void>(synchronize_descriptor(descriptor));
   static_cast<void>(close(descriptor));
 }
 
@@ -224,7 +233,7 @@ void FileWriter::write(std::uint64_t offset, const void* data, std::size_t size)
 }
 
 void FileWriter::synchronize() const {
-  if (fsync(descriptor_) != 0) throw last_failure(path_);
+  if (!synchronize_descriptor(descriptor_)) throw last_failure(path_);
 }
 
 void FileWriter::finish(bool replace) {
