@@ -36,7 +36,8 @@ void unmap_pages(void* block, [[maybe_unused]] std::size_t bytes) {
 #if defined(_WIN32)
   VirtualFree(block, 0, MEM_RELEASE);
 #else
-  munmap(block, bytes);
+  // Fails where it would leave more mappings than the system allows. The pages are given back all the same.
+  if (munmap(block, bytes) != 0) static_cast<void>(madvise(block, bytes, MADV_DONTNEED));
 #endif
 }
 
