@@ -17,6 +17,9 @@ constexpr std::chrono::microseconds kSpin{50};
 
 std::size_t group_of(std::size_t worker) { return static_cast<std::size_t>(std::bit_width(worker + 1)) - 1; }
 
+// How many times the caller looks whether the last items are done before it lets other threads run.
+constexpr int kPauses = 2000;
+
 }  // namespace
 
 ThreadPool& ThreadPool::process() {
@@ -64,7 +67,16 @@ void ThreadPool::run_shared(unsigned lanes, std::size_t items, Call call, void* 
     const std::lock_guard lock{job_};
     open_ = false;
   }
-  while (active_.load(std::memory_order_acquire) != 0) compiler::pause();
+  // Mostly the others end in a moment. One that was preempted may be waiting for this very processor.
+  int pauses = 0;
+  while (active_.load(std::memory_order_acquire) != 0) {
+    if (pauses < kPauses) {
+      ++pauses;
+      compiler::pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 void ThreadPool::run_items(unsigned lane) {
