@@ -138,12 +138,11 @@ bool TensorLoader::widen_whole(Item& item, std::uint64_t extent, std::span<float
     const std::uint64_t first = done / static_cast<std::uint64_t>(bytes_of(type)) * per_block;
     const std::uint64_t count = part / static_cast<std::uint64_t>(bytes_of(type)) * per_block;
     widen(type, buffers.raw.data(), numbers.subspan(first, count));
-    const std::uint64_t reported = std::min(part, left);
+    // Of elements that lie at the same place one is read, and where some lie between they are read, too.
+    const std::uint64_t reported = done + part < extent ? std::min(part, left) : left;
     left -= reported;
     advance(reported);
   }
-  // Elements that lie at the same place are read once.
-  advance(left);
   return true;
 }
 
