@@ -117,15 +117,6 @@ void require_readable(const TensorDirectory& directory, const TensorEntry& tenso
   static_cast<void>(checked_extent(directory, tensor));
 }
 
-[[noreturn]] void refuse_number(const std::string& tensor, StoredType type, float number,
-                                std::uint64_t index) {
-  throw Error("ERR_WKV_UNSUPPORTED",
-              "the tensor " + tensor + " holds numbers that " + name_of(type) +
-                  " cannot; use weights: " + (type == StoredType::kF16 ? "'bf16' or 'f32'" : "'f32'"))
-      .about(tensor, type == StoredType::kF16 ? "at most 65504" : "at most 3.389e38",
-             std::to_string(number) + " at element " + std::to_string(index));
-}
-
 // What elements are before they are converted: nothing is rounded twice.
 StoredType type_before(const TensorEntry& tensor) {
   return is_plain(tensor) ? tensor.type : StoredType::kF32;
@@ -141,8 +132,10 @@ std::vector<unsigned char> converted(const View& view, std::uint64_t first,
   narrow(numbers, type, result.data());
   const std::int64_t bad = first_not_finite(type, result.data(), static_cast<std::int64_t>(numbers.size()));
   if (bad >= 0) {
-    refuse_number(view.matrix.name, type, numbers[static_cast<std::size_t>(bad)],
-                  first + static_cast<std::uint64_t>(bad));
+    const std::uint64_t index = first + static_cast<std::uint64_t>(bad);
+    refuse_numbers(
+        view.matrix, precision_of(type),
+        std::to_string(numbers[static_cast<std::size_t>(bad)]) + " at element " + std::to_string(index));
   }
   return result;
 }

@@ -132,6 +132,23 @@ std::int64_t first_not_finite(StoredType type, const unsigned char* elements, st
   return -1;
 }
 
+void refuse_numbers(const TensorEntry& tensor, Precision precision, const std::string& found) {
+  std::string most = "at most 3.389e38";
+  std::string instead = "'f32'";
+  if (precision == Precision::kF16) {
+    most = "at most 65504";
+    instead = "'bf16' or 'f32'";
+  } else if (precision == Precision::kInt8) {
+    most = "numbers below 1e36";
+  } else if (precision == Precision::kInt4) {
+    most = "numbers up to 61";
+    instead = "'int8'";
+  }
+  throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor.name + " holds numbers that " +
+                                         name_of(precision) + " cannot; use weights: " + instead)
+      .about(tensor.name, most, found);
+}
+
 void restore(const TensorEntry& tensor, std::int64_t index, std::span<float> numbers) {
   if (tensor.applied == Applied::kNothing && tensor.scale == 1) return;
   for (std::size_t i = 0; i < numbers.size(); ++i) {

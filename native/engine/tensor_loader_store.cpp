@@ -32,11 +32,7 @@ void convert(const TensorEntry& tensor, StoredType from, const unsigned char* el
   }
   const std::int64_t bad = first_not_finite(to, destination, count);
   if (bad < 0) return;
-  throw Error("ERR_WKV_UNSUPPORTED",
-              "the tensor " + tensor.name + " holds numbers that " + name_of(to) +
-                  " cannot; use weights: " + (to == StoredType::kF16 ? "'bf16' or 'f32'" : "'f32'"))
-      .about(tensor.name, to == StoredType::kF16 ? "at most 65504" : "at most 3.389e38",
-             std::to_string(number_at(from, elements, bad)));
+  refuse_numbers(tensor, precision_of(to), std::to_string(number_at(from, elements, bad)));
 }
 
 // Quantizes a row of a matrix from its numbers.
@@ -152,12 +148,7 @@ void TensorLoader::store_quantized(Item& item, std::int64_t row, std::int64_t ro
     }
     if (!std::all_of(buffers.numbers.begin(), buffers.numbers.end(),
                      [most](float number) { return std::fabs(number) <= most; })) {
-      const bool int4 = matrix.precision == Precision::kInt4;
-      throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + item.tensor->name + " holds numbers that " +
-                                             name_of(matrix.precision) +
-                                             " cannot; use weights: " + (int4 ? "'int8'" : "'f32'"))
-          .about(item.tensor->name, int4 ? "numbers up to 61" : "numbers below 1e36",
-                 "larger ones in row " + std::to_string(r));
+      refuse_numbers(*item.tensor, matrix.precision, "larger ones in row " + std::to_string(r));
     }
     quantize_row(matrix, static_cast<int>(r), buffers.numbers.data(), buffers.importance.data(),
                  buffers.codes.data());
