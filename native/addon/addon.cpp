@@ -3,6 +3,7 @@
 #include "addon/converting.h"
 #include "addon/environment.h"
 #include "addon/kernels.h"
+#include "addon/loading.h"
 #include "addon/model.h"
 #include "addon/pin.h"
 #include "addon/sampler.h"
@@ -25,7 +26,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   environment->state_constructor = Napi::Persistent(state);
   exports.Set("State", state);
   exports.Set("Sampler", Sampler::constructor(env));
-  initVocabulary(env, exports);
+  init_vocabulary(env, exports);
   init_kernels(env, exports);
   init_loading(env, exports);
   init_converting(env, exports);

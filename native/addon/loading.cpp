@@ -1,4 +1,6 @@
-// inspectModel, loadModel and features: from a tensor directory to a Model.
+// inspectModel and loadModel, from a tensor directory to a Model; and what there is to compute with.
+
+#include "addon/loading.h"
 
 #include <atomic>
 #include <memory>

@@ -78,7 +78,4 @@ class Model : public Napi::ObjectWrap<Model> {
   std::int64_t reported_bytes_ = 0;
 };
 
-// Adds `inspectModel(directory, options)`, `loadModel(directory, options, onProgress)` and `features()`.
-void init_loading(Napi::Env env, Napi::Object exports);
-
 }  // namespace wkv::addon

@@ -18,13 +18,13 @@ namespace {
 constexpr napi_type_tag kVocabularyTag = {0x1d1f0a4c5b7e4e19, 0x9c3a62f80d5be7a4};
 
 template <typename Error>
-Error withCode(Error error, const char* code) {
+Error with_code(Error error, const char* code) {
   error.Set("code", code);
   return error;
 }
 
 [[noreturn]] void fail(Napi::Env env, const char* code, const std::string& message) {
-  throw withCode(Napi::Error::New(env, message), code);
+  throw with_code(Napi::Error::New(env, message), code);
 }
 
 // The elements of an argument that must be a typed array of the type `type`, whose elements are T.
@@ -33,8 +33,8 @@ std::span<const T> elements(const Napi::CallbackInfo& info, std::size_t index, n
                             const char* expected) {
   const Napi::Value value = info[index];
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw withCode(Napi::TypeError::New(info.Env(), std::string("expected ") + expected),
-                   "ERR_INVALID_ARG_TYPE");
+    throw with_code(Napi::TypeError::New(info.Env(), std::string("expected ") + expected),
+                    "ERR_INVALID_ARG_TYPE");
   }
   const auto array = value.As<Napi::TypedArrayOf<T>>();
   return array.ElementLength() == 0 ? std::span<const T>()
@@ -67,9 +67,9 @@ Vocabulary::Vocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Vocabu
   const auto offsets = elements<std::uint32_t>(info, 1, napi_uint32_array, "a Uint32Array of offsets");
   try {
     // Copied first: the memory of a typed array may be shared with another thread that writes to it.
-    const std::vector<std::uint8_t> bytesCopy(bytes.begin(), bytes.end());
-    const std::vector<std::uint32_t> offsetsCopy(offsets.begin(), offsets.end());
-    trie_ = std::make_shared<const Trie>(Trie::build(bytesCopy, offsetsCopy));
+    const std::vector<std::uint8_t> bytes_copy(bytes.begin(), bytes.end());
+    const std::vector<std::uint32_t> offsets_copy(offsets.begin(), offsets.end());
+    trie_ = std::make_shared<const Trie>(Trie::build(bytes_copy, offsets_copy));
   } catch (const std::invalid_argument& error) {
     fail(env, "ERR_WKV_FORMAT", error.what());
   } catch (const std::bad_alloc&) {
@@ -126,7 +126,7 @@ Napi::Value Vocabulary::encode_async(const Napi::CallbackInfo& info) {
       to_array<std::uint32_t>);
 }
 
-void initVocabulary(Napi::Env env, Napi::Object exports) {
+void init_vocabulary(Napi::Env env, Napi::Object exports) {
   exports.Set("Vocabulary", Vocabulary::constructor(env));
 }
 

@@ -32,6 +32,6 @@ class Vocabulary : public Napi::ObjectWrap<Vocabulary> {
 };
 
 // Adds the class `Vocabulary` to the addon's exports.
-void initVocabulary(Napi::Env env, Napi::Object exports);
+void init_vocabulary(Napi::Env env, Napi::Object exports);
 
 }  // namespace wkv::addon

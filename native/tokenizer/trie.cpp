@@ -19,7 +19,7 @@ constexpr std::size_t kSlotsPerChild = 16;
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
-void checkOffsets(Bytes bytes, std::span<const std::uint32_t> offsets) {
+void check_offsets(Bytes bytes, std::span<const std::uint32_t> offsets) {
   if (offsets.size() < 2) {
     refuse("a vocabulary of no tokens");
   }
@@ -51,17 +51,17 @@ class Trie::Builder {
   Builder(Bytes bytes, std::span<const std::uint32_t> offsets) : bytes_(bytes), offsets_(offsets) {}
 
   Trie build() {
-    sortTokens();
+    sort_tokens();
     trie_.size_ = offsets_.size() - 1;
     append(2);
     trie_.slots_[kRoot].flags = kNode;
     level_.push_back({0, sorted_.size(), kRoot});
     for (std::size_t depth = 0; !level_.empty(); ++depth) {
-      nextLevel_.clear();
+      next_level_.clear();
       for (const Range& range : level_) {
-        addChildren(range, depth);
+        add_children(range, depth);
       }
-      std::swap(level_, nextLevel_);
+      std::swap(level_, next_level_);
     }
     trie_.slots_.shrink_to_fit();
     trie_.labels_.shrink_to_fit();
@@ -81,7 +81,7 @@ class Trie::Builder {
     return bytes_.subspan(offsets_[id], offsets_[id + 1] - offsets_[id]);
   }
 
-  void sortTokens() {
+  void sort_tokens() {
     for (std::uint32_t id = 0; id + 1 < offsets_.size(); ++id) {
       if (!token(id).empty()) {
         sorted_.push_back(id);
@@ -117,7 +117,7 @@ class Trie::Builder {
   }
 
   // All tokens of `range` share their first `depth` bytes: those of its slot.
-  void addChildren(Range range, std::size_t depth) {
+  void add_children(Range range, std::size_t depth) {
     if (token(sorted_[range.begin]).size() == depth) {  // the shortest sorts first
       trie_.slots_[range.slot].flags |= kToken;
       trie_.tokens_[range.slot] = sorted_[range.begin];
@@ -126,12 +126,12 @@ class Trie::Builder {
     if (range.begin == range.end) {
       return;
     }
-    const auto byteAt = [&](std::size_t i) { return token(sorted_[i])[depth]; };
-    const std::uint8_t lowest = byteAt(range.begin);
-    const std::uint8_t highest = byteAt(range.end - 1);
+    const auto byte_at = [&](std::size_t i) { return token(sorted_[i])[depth]; };
+    const std::uint8_t lowest = byte_at(range.begin);
+    const std::uint8_t highest = byte_at(range.end - 1);
     std::size_t count = 1;
     for (std::size_t i = range.begin + 1; i < range.end; ++i) {
-      count += byteAt(i) != byteAt(i - 1) ? 1U : 0U;
+      count += byte_at(i) != byte_at(i - 1) ? 1U : 0U;
     }
     const std::size_t span = std::size_t{highest} - lowest + 1;
     const bool sparse = span > count * kSlotsPerChild;
@@ -144,17 +144,17 @@ class Trie::Builder {
     parent.last = static_cast<std::uint8_t>(slots - 1);
     parent.flags = static_cast<std::uint8_t>(parent.flags | (sparse ? kSparse : 0));
 
-    std::uint32_t nextSparse = children;
+    std::uint32_t next_sparse = children;
     for (std::size_t begin = range.begin; begin < range.end;) {
-      const std::uint8_t byte = byteAt(begin);
+      const std::uint8_t byte = byte_at(begin);
       std::size_t end = begin + 1;
-      while (end < range.end && byteAt(end) == byte) {
+      while (end < range.end && byte_at(end) == byte) {
         ++end;
       }
-      const std::uint32_t slot = sparse ? nextSparse++ : children + (std::uint32_t{byte} - lowest);
+      const std::uint32_t slot = sparse ? next_sparse++ : children + (std::uint32_t{byte} - lowest);
       trie_.slots_[slot].flags = kNode;
       trie_.labels_[slot] = byte;
-      nextLevel_.push_back({begin, end, slot});
+      next_level_.push_back({begin, end, slot});
       begin = end;
     }
   }
@@ -163,12 +163,12 @@ class Trie::Builder {
   std::span<const std::uint32_t> offsets_;
   std::vector<std::uint32_t> sorted_;  // ids of the tokens that have bytes, in the order of their bytes
   std::vector<Range> level_;
-  std::vector<Range> nextLevel_;
+  std::vector<Range> next_level_;
   Trie trie_;
 };
 
 Trie Trie::build(Bytes bytes, std::span<const std::uint32_t> offsets) {
-  checkOffsets(bytes, offsets);
+  check_offsets(bytes, offsets);
   return Builder(bytes, offsets).build();
 }
 
