@@ -14,6 +14,7 @@
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/denormals.h"
 #include "engine/candidates.h"
+#include "kernels/compiler.h"
 
 namespace wkv {
 
@@ -121,7 +122,7 @@ class Draw {
     for (auto step = sampling_.order.begin(); step != sampling_.order.end(); ++step) {
       if (*step == SamplingStep::kTemperature) {
         scale_ = inverse(sampling_.temperature);
-      } else if (narrows(*step, sampling_, x_.size()) && few_remain(*step)) {
+      } else if (narrows(*step, sampling_, x_.size()) && list_rest(*step)) {
         scratch_.candidates.apply(*step, sampling_, *step == SamplingStep::kTopP ? total_ : 0);
         while (++step != sampling_.order.end()) scratch_.candidates.apply(*step, sampling_);
         return scratch_.candidates.draw(random);
@@ -131,21 +132,16 @@ class Draw {
   }
 
  private:
-  // Makes a list of all tokens that can remain after the step. Top-p with too many of them is done here.
-  bool few_remain(SamplingStep step) {
-    switch (step) {
-      case SamplingStep::kTopP:
-        return few_remain_of_top_p();
-      case SamplingStep::kTopK:
-        list(reached_by(sampling_.top_k, scratch_.maxima));
-        return true;
-      case SamplingStep::kMinP:
-        list(at_least(std::log(sampling_.min_p)));
-        return true;
-      case SamplingStep::kTypicalP:
-      case SamplingStep::kTemperature:
-        list(kLowest);
-        return true;
+  // Makes a list of all tokens that can remain after the step. False if they are too many of top-p, which is
+  // then done.
+  bool list_rest(SamplingStep step) {
+    if (step == SamplingStep::kTopP) return list_rest_of_top_p();
+    if (step == SamplingStep::kTopK) {
+      list(reached_by(sampling_.top_k, scratch_.maxima));
+    } else if (step == SamplingStep::kMinP) {
+      list(at_least(std::log(sampling_.min_p)));
+    } else {
+      list(kLowest);
     }
     return true;
   }
@@ -177,7 +173,7 @@ class Draw {
   // reach top_p, so c and those after it, at most all V tokens and none more probable than c, have more than
   // 1 - top_p together. So p(c) > (1 - top_p) / V, and what is below that need not be looked at. Mostly a
   // higher bound does as well: if what is above it reaches top_p, c is there.
-  bool few_remain_of_top_p() {
+  bool list_rest_of_top_p() {
     weigh();
     const auto all = static_cast<double>(x_.size());
     for (const double tokens : {std::min(kTried, all), all}) {
@@ -232,7 +228,7 @@ class Draw {
   // As add_to_buckets has it, operation by operation.
   int bucket_of(float logit, float per_unit) const {
     const float place = std::min((highest_ - logit) * per_unit, static_cast<float>(kBuckets - 1));
-    return static_cast<int>(place + 12582912.0F - 12582912.0F);
+    return static_cast<int>(place + compiler::kRounder - compiler::kRounder);
   }
 
   // Finds the block of tokens that `random` picks, and in it the token. What weighs less than e^-87, the

@@ -39,6 +39,9 @@ constexpr float kInfinity = HUGE_VALF;
 constexpr float kInfinity = __builtin_inff();
 #endif
 
+// Added to a number below 2^22 and taken away again, it rounds to the nearest integer, ties to even.
+constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
+
 static inline float sqrt(float a) {
 #if WKV_MSVC
   return ::sqrtf(a);

@@ -6,7 +6,7 @@ namespace wkv::WKV_ISA_NAMESPACE {
 
 inline F32x16 exp(F32x16 x) {
   x = min(broadcast(88.0F), max(broadcast(-87.0F), x));
-  const F32x16 shift = broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+  const F32x16 shift = broadcast(compiler::kRounder);
   const F32x16 shifted = fma(x, broadcast(1.44269504F), shift);
   const F32x16 n = sub(shifted, shift);
   F32x16 r = fma(n, broadcast(-0.693359375F), x);  // ln 2 = 0.693359375 - 2.12194440e-4

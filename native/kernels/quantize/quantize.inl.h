@@ -3,10 +3,10 @@
 namespace wkv::WKV_ISA_NAMESPACE {
 
 constexpr float kMinMagnitude = 1e-30F;
-// Added to a number below 2^22 and taken away again, it rounds to the nearest integer, ties to even.
-constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23
 
-inline F32x16 round_to_integer(F32x16 a) { return sub(add(a, broadcast(kRounder)), broadcast(kRounder)); }
+inline F32x16 round_to_integer(F32x16 a) {
+  return sub(add(a, broadcast(compiler::kRounder)), broadcast(compiler::kRounder));
+}
 
 inline void quantize_activations(const QuantizeActivationsArguments& a) {
   const int tile = a.token / a.out.tile_tokens * a.out.tile_tokens;

@@ -79,7 +79,7 @@ inline int collect(std::uint32_t* indices, const float* x, float lowest, float b
 
 inline void add_to_buckets(double* sums, const float* w, const float* x, float highest, float scale,
                            int size) {
-  const F32x16 shift = broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+  const F32x16 shift = broadcast(compiler::kRounder);
   for_each_16(size, [&](int begin, auto load_part, auto) {
     const F32x16 place = mul(sub(broadcast(highest), load_part(x + begin)), broadcast(scale));
     float shifted[16];
