@@ -148,7 +148,7 @@ void Engine::deliver() {
   if (delivered_) delivered_();
 }
 
-// Notes why a call has failed: of what is being caught.
+// Notes why a call has failed: of what is being caught. Copying an Error takes memory, too.
 void Engine::fail(Evaluation& e) {
   try {
     try {
