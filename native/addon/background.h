@@ -4,7 +4,6 @@
 
 #include <napi.h>
 
-#include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -18,7 +17,7 @@ namespace wkv::addon {
 template <class Result>
 struct Outcome {
   std::optional<Result> result;
-  std::exception_ptr error;
+  Caught caught;
 };
 
 // Runs `work` on another thread when its turn comes; the promise is resolved with what `convert` makes of its
@@ -32,7 +31,7 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
     if (js == nullptr) return;
     environment.end(js);
     settle_promise(deferred, [&]() -> Napi::Value {
-      if (outcome->error) rethrow(outcome->error);
+      outcome->caught.throw_again();
       return convert(js, std::move(*outcome->result));
     });
   }};
@@ -42,7 +41,7 @@ Napi::Value in_background(Napi::Env env, Work work, Convert convert) {
       try {
         outcome->result = work();
       } catch (...) {
-        outcome->error = std::current_exception();
+        outcome->caught.note();
       }
       environment.post(end);
     });

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -39,7 +38,7 @@ struct Job {
   std::atomic<Clock::rep> last_report{0};
 
   std::optional<Result> result;  // none without an error: it was called off
-  std::exception_ptr error;
+  Caught caught;
 };
 
 // Runs work(cancelled, progress), which may throw Error, Cancelled or std::bad_alloc. Returns
@@ -55,14 +54,14 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
     } catch (const Cancelled&) {
       own.result.reset();
     } catch (...) {
-      own.error = std::current_exception();
+      own.caught.note();
     }
   };
   const auto settle = [convert](Napi::Env js, Job<Result>& own) {
     // What it closes over holds `cancel`, which holds the job: together they would stay for ever.
     own.on_progress.Reset();
     settle_promise(own.deferred, [&]() -> Napi::Value {
-      if (own.error) rethrow(own.error);
+      own.caught.throw_again();
       return own.result ? convert(js, std::move(*own.result)) : js.Undefined();
     });
   };
