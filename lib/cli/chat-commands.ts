@@ -66,7 +66,12 @@ function help(): string {
   const rows = commands.map(
     ({ name, argument, summary }) => [`${name} ${argument ?? ''}`.trimEnd(), summary] as const,
   );
-  return `${table(rows)}Everything else is said to the model; // at its beginning stands for one /.\nCtrl-C stops a reply, and keeps what there is of it.`;
+  const notes = [
+    'Anything else goes to the model; start with // to send a text that begins with /.',
+    'Lines that are pasted together are one message.',
+    'Ctrl-C stops a reply, and keeps what there is of it; it also clears what is typed. Where nothing is typed, the second one in a row ends.',
+  ];
+  return `${table(rows)}${notes.join('\n')}`;
 }
 
 async function undo({ branches, interruptible, tell }: CommandContext): Promise<void> {

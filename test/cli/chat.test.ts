@@ -184,8 +184,9 @@ class Terminal {
   #output = '';
   readonly ended: Promise<number | null>;
 
-  constructor(parameters: readonly string[]) {
-    this.#child = atTerminal(wkvLine(parameters));
+  /** @param after what the shell does when the command stops or ends */
+  constructor(parameters: readonly string[], after = '') {
+    this.#child = atTerminal(`set -m; ${wkvLine(parameters)}; ${after}`);
     this.#child.stdout.on('data', (text: string) => (this.#output += text));
     this.ended = new Promise((resolve) => this.#child.on('close', resolve));
   }
@@ -287,12 +288,17 @@ describe('wkv chat on a terminal', () => {
     terminal.type('\u0003');
     await terminal.until(/\[stopped\]\n/);
     await terminal.until(/> typed meanwhile$/);
-    // It clears the line, then it ends an empty one.
-    terminal.type('\u0003/branches\r');
+    // It clears the line, then it warns, and only the next one would end.
+    terminal.type('\u0003\u0003');
+    await terminal.until(/\(Ctrl-C again or Ctrl-D ends\)\n/);
+    await terminal.until(prompt);
+    terminal.type('/branches\r');
     await terminal.until(/\* 1 {2}1 exchange, the last one: hi/);
     terminal.type('/stats\r');
     await terminal.until(/last reply +[\d,]+ tokens after 20,/);
     await terminal.until(prompt);
+    terminal.type('\u0003');
+    await terminal.until(/ends\)\n/);
     terminal.type('\u0003');
     expect(await terminal.ended).toBe(0);
   });
@@ -315,6 +321,40 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(prompt);
     terminal.type('/branches\r');
     await terminal.until(/\* 1 {2}2 exchanges, the last one: hi/);
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+  });
+
+  testOnLinux('goes on after Ctrl-Z and fg', async () => {
+    const terminal = new Terminal(chat(), 'fg');
+    await terminal.until(prompt);
+    terminal.type('\u001a');
+    await terminal.until(/Stopped/);
+    await terminal.until(prompt);
+    terminal.type('/branches\r');
+    await terminal.until(/\* 1 {2}nothing has been said/);
+    await terminal.until(prompt);
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+  });
+
+  testOnLinux('takes lines that are pasted together as one message, which may be edited', async () => {
+    const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'));
+    await terminal.until(prompt);
+    terminal.type('\u001b[200~thrown away\rthis too\u001b[201~');
+    await terminal.until(/^thrown away\n\. this too$/);
+    terminal.type('\u0003');
+    await terminal.until(prompt);
+    terminal.type('\u001b[200~one\r\ttwo\rthree\u001b[201~');
+    terminal.type('!\r');
+    await terminal.until(/--max-tokens\]\n/);
+    await terminal.until(prompt);
+    const file = join(folder, 'pasted.chat');
+    terminal.type(`/save ${file}\r`);
+    await terminal.until(/saved as/);
+    const { messages } = model.createChat({ saved: readFileSync(file) });
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
+    expect(messages[0]!.content).toBe('one\n\ttwo\nthree!');
     terminal.type('\u0004');
     expect(await terminal.ended).toBe(0);
   });
