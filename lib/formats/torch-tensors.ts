@@ -26,18 +26,14 @@ export interface NamedTensor {
 const wrappers = ['state_dict', 'model', 'module'];
 
 /**
- * The tensors of the dict that a pickle holds, or of the dict that it holds as `state_dict`, `model` or
- * `module`. What else lies beside tensors is passed over.
+ * The tensors of the dict that a pickle's dict holds as `state_dict`, `model` or `module`, or else of that dict itself.
+ * What else lies beside them is passed over: the step of a training, a tensor perhaps.
  */
 export function collectTensors(value: PickleValue, path: string): NamedTensor[] {
-  const tensors = tensorsOf(value, path);
-  if (tensors.length > 0) return tensors;
-  if (value instanceof PickleDict) {
-    for (const wrapper of wrappers) {
-      const inner = value.entries.get(wrapper);
-      const found = inner instanceof PickleDict ? tensorsOf(inner, path) : [];
-      if (found.length > 0) return found;
-    }
+  const outer = value instanceof PickleDict ? value.entries : new Map<PickleValue, PickleValue>();
+  for (const candidate of [...wrappers.map((name) => outer.get(name)), value]) {
+    const tensors = tensorsOf(candidate, path);
+    if (tensors.length > 0) return tensors;
   }
   throw corrupt(path, 'holds no tensors', {
     expected: 'a dict of tensors',
@@ -45,7 +41,7 @@ export function collectTensors(value: PickleValue, path: string): NamedTensor[] 
   });
 }
 
-function tensorsOf(value: PickleValue, path: string): NamedTensor[] {
+function tensorsOf(value: PickleValue | undefined, path: string): NamedTensor[] {
   const tensors: NamedTensor[] = [];
   for (const [name, item] of value instanceof PickleDict ? value.entries : []) {
     if (!(item instanceof TorchTensor)) continue;

@@ -34,7 +34,7 @@ export interface PthOptions extends ZipOptions {
   folder?: string;
   /** Of the entry `byteorder`; none where absent. */
   byteOrder?: string;
-  /** Put the tensors under this key of a dict. */
+  /** Put the tensors under this key of a dict, which has a tensor of its own as well. */
   wrapper?: string;
   /** Put these beside the tensors. */
   extras?: readonly (readonly [Python, Python])[];
@@ -65,6 +65,7 @@ export function pthBytes(tensors: readonly WritableTensor[], options: PthOptions
           dict: [
             [options.wrapper, dict],
             ['epoch', 3],
+            ['step', items[0]?.[1] ?? 0],
           ],
         };
   const contents = [...storages].map(([key, { type, data }]) => ({
