@@ -13,9 +13,8 @@ import { recognizedTemplate } from '../chat/templates';
 const examples = `
 Of the file, only headers are read. The speed is an upper limit: each generated
 token reads all weights but the embedding: tokens/s <= memory bandwidth / those
-bytes. The bandwidth is an estimate: it is measured, for which all threads read
-memory, at least 512 MiB, for up to half a second. Where less than 2 GiB are
-free, it is not.
+bytes. The bandwidth is an estimate. It is measured: all threads read at least
+512 MiB for up to half a second. With less than 2 GiB free, it is not measured.
 
 Examples:
   $ wkv inspect RWKV-5-World-7B.pth
@@ -48,7 +47,7 @@ export function addInspect(program: Command, interruption: Interruption): void {
 
 async function inspect(path: string, signal: AbortSignal) {
   const { openTensorDirectory, fromNative, native, usableMemory, usableThreads } = library();
-  const directory = await openTensorDirectory(path, { signal });
+  const directory = await openTensorDirectory(path, { signal, headersOnly: true });
   try {
     const model = native.inspectModel(directory, {});
     const free = usableMemory();

@@ -13,12 +13,15 @@ export { bytesOfNumbers, isBlockType, storedTypeBytes } from './tensor-directory
 interface OpenOptions {
   /** Ends the reading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /** Leaves compressed weights as they are; the places of their tensors then mean nothing. */
+  headersOnly?: boolean | undefined;
 }
 
 /**
  * Reads the headers of a model: what tensors there are, of what type and shape, and where their elements lie.
  * Formats are recognized by content. Nothing of a file is executed, and of the weights themselves nothing is
- * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes).
+ * read (except where a `.pth` is compressed: those are inflated into a temporary file, which `close` removes, unless only
+ * headers are asked for).
  *
  * @param path a weight file (`.pth` of any torch since 0.4, `.safetensors`, packed or not, `.st` of web-rwkv, `.gguf` of
  *   llama.cpp, `.bin` of rwkv.cpp) as path or `file:` URL, a directory as Hugging Face lays it out (`config.json`, the
@@ -30,13 +33,14 @@ interface OpenOptions {
  */
 export async function openTensorDirectory(
   path: string | URL,
-  { signal }: OpenOptions = {},
+  { signal, headersOnly = false }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
   const absolute = unpacked(resolve(pathText('the path of a model', path)));
+  const context = { signal, headersOnly };
   const directory = (await isDirectory(absolute))
-    ? await openModelDirectory(absolute, { signal })
-    : await openModelFile(absolute, { signal });
+    ? await openModelDirectory(absolute, context)
+    : await openModelFile(absolute, context);
   try {
     signal?.throwIfAborted();
     return withOwnProperties(withCanonicalNames(directory, absolute));

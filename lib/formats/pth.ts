@@ -22,7 +22,7 @@ export const pthReader: FormatReader = {
   read: readPth,
 };
 
-async function readPth(source: Source, { signal }: ReadContext): Promise<TensorDirectory> {
+async function readPth(source: Source, { signal, headersOnly }: ReadContext): Promise<TensorDirectory> {
   const { path } = source;
   const entries = await readZipDirectory(source);
   const folder = findFolder(entries, path);
@@ -37,6 +37,8 @@ async function readPth(source: Source, { signal }: ReadContext): Promise<TensorD
   for (const [key, entry] of storageEntries(tensors, entries, folder, path)) {
     if (entry.compression === 'stored') {
       places.set(key, { file: 0, offset: await locateZipEntry(source, entry) });
+    } else if (headersOnly) {
+      places.set(key, { file: 0, offset: 0 });
     } else {
       deflated.push([key, entry]);
     }

@@ -3,6 +3,8 @@ import type { TensorDirectory } from './tensor-directory';
 
 export interface ReadContext {
   signal: AbortSignal | undefined;
+  /** Whether compressed weights are left as they are, with places that mean nothing. */
+  headersOnly: boolean;
 }
 
 /** One format of weight files: how to recognize it, and how to read its header. */

@@ -2,6 +2,7 @@ import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
+import { writePth } from '../support/pth-writer';
 import { randomModel, type RandomModelShape } from '../support/random-model';
 import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
 import { expectFailure, json, testWithDemoModel, wkv } from './support';
@@ -47,6 +48,14 @@ describe('wkv inspect', () => {
       stored: { f32: sum('f32') * 4, bf16: sum('bf16') * 2 },
       tokenizer: { ids: 256 },
     });
+  });
+
+  test('unpacks nothing of a file that is compressed', async () => {
+    const path = join(folder, 'compressed.pth');
+    await writePth(path, tensors, { compression: 'deflated' });
+    const nowhere = { TMPDIR: join(folder, 'absent'), TEMP: join(folder, 'absent') };
+    const report = json(await wkv(['inspect', '--json', path], { environment: nowhere }));
+    expect(report).toMatchObject({ parameters, files: [{ path, bytes: statSync(path).size }] });
   });
 
   test('weighs each type of weights, and claims no speed for a model that fits into caches', async () => {

@@ -154,6 +154,16 @@ describe('a deflated .pth file', () => {
     });
   });
 
+  test('is left as it is where only headers are asked for', async () => {
+    const path = scratch('headers.pth');
+    await writePth(path, smallModel, { compression: 'deflated' });
+    await leavingNothing(async () => {
+      const { files, tensors } = await openTensorDirectory(path, { headersOnly: true });
+      expect(files.map((file) => file.path)).toEqual([path]);
+      expect(tensors.map(({ name }) => name)).toEqual(smallModel.map(({ name }) => name));
+    });
+  });
+
   test('leaves no temporary file where the process exits without closing it', async () => {
     const path = scratch('abandoned.pth');
     await writePth(path, smallModel, { compression: 'deflated' });
