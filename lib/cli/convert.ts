@@ -15,15 +15,16 @@ interface Options {
 }
 
 const examples = `
-With int8 or int4, the file is packed: it is used where it lies on the disk,
-loads in a moment, and processes share its memory. The model's answers are those
-of the original with the same --weights.
+With int8 or int4, the file is packed: it is used in place, loads in a moment,
+and processes share its memory. The model's answers are those of the original
+with the same --weights.
 
 With f32, f16 or bf16, it is a plain .safetensors of all tensors, with the names
 of the original RWKV releases. f32 is exact; f16 and bf16 are rounded, and
 numbers too large for f16 are refused.
 
-What was at OUT stays until the new file is whole.
+What was at OUT stays until the new file is whole: it is written beside it as
+wkv-*.part. Of a conversion that was killed, such a file may be left; delete it.
 
 Examples:
   $ wkv convert RWKV-5-World-7B.pth eagle.int8.safetensors

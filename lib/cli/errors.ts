@@ -30,6 +30,7 @@ function details(error: unknown): string {
 
 /** The common errors of the file system about a file, in words. */
 function systemMessage(error: Error): string | undefined {
+  if (Reflect.get(error, 'syscall') === 'uv_cwd') return 'the current directory is gone';
   const path: unknown = Reflect.get(error, 'path');
   const reason = reasons.get(Reflect.get(error, 'code'));
   // Node's own errors name the call; others say in words what they are about.

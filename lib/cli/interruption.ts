@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /** Why a command ends early. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
@@ -10,20 +12,22 @@ export class Interrupted extends Error {
   }
 }
 
+/** Ctrl-C, what other programs ask to end with, and the end of the terminal. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
- * Ctrl-C (SIGINT), SIGTERM and a closed standard output as one abort signal. The second Ctrl-C is the system's own:
- * it ends the process at once.
+ * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next of these signals
+ * ends the process at once, without temporary files that would stay.
  */
 export class Interruption {
   readonly #controller = new AbortController();
-  readonly #abort = (): void => {
-    this.release();
+  readonly #received = (signal: NodeJS.Signals): void => {
+    if (this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
     this.#controller.abort(new Interrupted(false));
   };
 
   constructor() {
-    process.on('SIGINT', this.#abort);
-    process.on('SIGTERM', this.#abort);
+    this.listen();
   }
 
   get signal(): AbortSignal {
@@ -36,10 +40,13 @@ export class Interruption {
     this.#controller.abort(closed ? new Interrupted(true) : unwritable(error));
   }
 
+  listen(): void {
+    for (const signal of signals) process.on(signal, this.#received);
+  }
+
   /** Leaves the signals to the system: for work that an abort signal cannot reach, because it does not wait. */
   release(): void {
-    process.off('SIGINT', this.#abort);
-    process.off('SIGTERM', this.#abort);
+    for (const signal of signals) process.off(signal, this.#received);
   }
 }
 

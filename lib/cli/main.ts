@@ -66,20 +66,27 @@ function packageVersion(): string {
 /** Runs a command, and returns the process's exit code. */
 async function run(argv: readonly string[], interruption: Interruption): Promise<number> {
   try {
-    await createProgram(interruption).parseAsync(argv);
+    const code = await parse(argv, interruption);
     await flushed(process.stdout);
     interruption.signal.throwIfAborted();
-    return exitCode.done;
+    return code;
   } catch (error) {
-    // Help and version end this way too; commander has said everything already.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.wrongUsage;
     const reason: unknown = interruption.signal.aborted ? interruption.signal.reason : error;
     if (reason instanceof Interrupted && reason.byReader) return exitCode.done;
     process.stderr.write(explain(reason));
     return exitCode.failed;
-  } finally {
-    interruption.release();
   }
+}
+
+async function parse(argv: readonly string[], interruption: Interruption): Promise<number> {
+  try {
+    await createProgram(interruption).parseAsync(argv);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help and version end this way too; commander has said everything already.
+    if (error.exitCode !== 0) return exitCode.wrongUsage;
+  }
+  return exitCode.done;
 }
 
 /** Waits until everything is written, so that a full disk is noticed; whether it could be, the 'error' event says. */

@@ -1,4 +1,6 @@
+import { setImmediate as othersTurn } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
+import { write } from './generation';
 import { readInput } from './input';
 import type { Interruption } from './interruption';
 import { library } from './library';
@@ -22,8 +24,8 @@ Examples:
   $ wkv tokenize --count < book.txt
   $ wkv tokenize --decode 6699 304 25740 109 39990`;
 
-/** Lines that are written at a time. */
-const linesTogether = 4096;
+/** Tokens that are written at a time. */
+const tokensTogether = 4096;
 
 export function addTokenize(program: Command, interruption: Interruption): void {
   program
@@ -48,7 +50,11 @@ export function addTokenize(program: Command, interruption: Interruption): void 
       if (options.decode === true) {
         decode(tokenizer, readIds(bytes.toString('utf8'), tokenizer, command), options);
       } else {
-        encode(tokenizer, bytes, options);
+        const tokens = tokenizer.encode(bytes);
+        interruption.listen();
+        await show(tokenizer, tokens, options, interruption.signal);
+        if (process.stdout.isTTY && options.json !== true && options.count !== true)
+          await write(styled('dim', `${tokens.length} tokens, ${bytes.length} bytes\n`));
       }
     });
 }
@@ -59,28 +65,42 @@ function open({ vocabulary, bytes }: Options): Tokenizer {
   return vocabulary === undefined ? Tokenizer.world() : Tokenizer.fromVocabulary(vocabulary);
 }
 
-function encode(tokenizer: Tokenizer, bytes: Uint8Array, { count, json }: Options): void {
-  const tokens = tokenizer.encode(bytes);
+async function show(
+  tokenizer: Tokenizer,
+  tokens: Uint32Array,
+  { count, json }: Options,
+  signal: AbortSignal,
+): Promise<void> {
   const piece = (token: number): string => escaped(tokenizer.decodeBytes([token]));
-  if (json === true) {
-    const all = { tokens: Array.from(tokens), pieces: Array.from(tokens, piece) };
-    process.stdout.write(formatJson({ count: tokens.length, ...(count === true ? {} : all) }));
-    return;
-  }
   if (count === true) {
-    process.stdout.write(`${tokens.length}\n`);
-    return;
+    await write(json === true ? formatJson({ count: tokens.length }) : `${tokens.length}\n`);
+  } else if (json === true) {
+    await write(`{"count":${tokens.length},"tokens":[`);
+    await writeEach(tokens, String, ',', signal);
+    await write('],"pieces":[');
+    await writeEach(tokens, (token) => JSON.stringify(piece(token)), ',', signal);
+    await write(']}\n');
+  } else {
+    const width = String(tokenizer.size - 1).length;
+    const line = (token: number): string =>
+      `${styled('cyan', String(token).padStart(width))}  ${piece(token)}\n`;
+    await writeEach(tokens, line, '', signal);
   }
-  const width = String(tokenizer.size - 1).length;
-  for (let start = 0; start < tokens.length; start += linesTogether) {
-    const lines = Array.from(
-      tokens.subarray(start, start + linesTogether),
-      (token) => `${styled('cyan', String(token).padStart(width))}  ${piece(token)}\n`,
-    );
-    process.stdout.write(lines.join(''));
+}
+
+/** Writes a text for each token, no faster than they are read, until that is interrupted. */
+async function writeEach(
+  tokens: Uint32Array,
+  text: (token: number) => string,
+  separator: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let start = 0; start < tokens.length; start += tokensTogether) {
+    await othersTurn();
+    signal.throwIfAborted();
+    const texts = Array.from(tokens.subarray(start, start + tokensTogether), text);
+    await write(`${start === 0 ? '' : separator}${texts.join(separator)}`);
   }
-  if (process.stdout.isTTY)
-    process.stdout.write(styled('dim', `${tokens.length} tokens, ${bytes.length} bytes\n`));
 }
 
 function decode(tokenizer: Tokenizer, tokens: readonly number[], { json }: Options): void {

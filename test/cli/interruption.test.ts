@@ -44,7 +44,7 @@ async function generating(): Promise<ReturnType<typeof start>> {
 const testSignal = unless(onWindows('Windows has no signals for children'));
 
 describe('Ctrl-C', () => {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     testSignal(`ends a generation after what there is (${signal})`, async () => {
       const { child, ended } = await generating();
       child.kill(signal);
@@ -71,6 +71,23 @@ describe('Ctrl-C', () => {
     expect(usage).toEqual({ promptTokens: 4, completionTokens: (tokens as number[]).length });
   });
 
+  testSignal('ends at the second one what waits for its reader, after the exit handlers', async () => {
+    const { child, ended } = await startListening(['tokenize', '--bytes'], 'announce-exit.js');
+    child.stdin?.end(Buffer.alloc(1 << 22));
+    if (child.stdout !== null) await once(child.stdout, 'data');
+    child.stdout?.pause();
+    const exited = once(child, 'exit');
+    await wait(1000); // the pipe fills up
+    child.kill('SIGINT');
+    await wait(500);
+    child.kill('SIGINT');
+    await exited;
+    child.stdout?.resume();
+    const { code, signal, stderr } = await ended;
+    expect({ code, signal }).toEqual({ code: 130, signal: null });
+    expect(stderr).toMatch(/^exits after \d+ writes\n$/);
+  });
+
   testSignal('ends a command that waits for standard input', async () => {
     const { child, ended } = await startListening(['generate', '-m', model]);
     child.kill('SIGINT');
@@ -92,22 +109,45 @@ describe('standard output', () => {
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' });
   });
 
-  testOnLinux('that is full is a failure', async () => {
-    const full = openSync('/dev/full', 'w');
-    try {
-      const program = join(__dirname, '../support/run-typescript.js');
-      const child = spawn(
-        process.execPath,
-        [program, join(__dirname, '../../lib/cli/main.ts'), 'tokenize', '--bytes', 'abc'],
-        { stdio: ['ignore', full, 'pipe'] },
-      );
-      let stderr = '';
-      child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
-      await once(child, 'close');
-      expect(child.exitCode).toBe(1);
-      expect(stderr).toMatch(/^error: standard output cannot be written to: ENOSPC/);
-    } finally {
-      closeSync(full);
-    }
-  });
+  for (const parameters of [
+    ['tokenize', '--bytes'],
+    ['tokenize', '--bytes', '--json'],
+  ]) {
+    test(`may be closed while ${parameters.join(' ')} writes`, async () => {
+      const { child, ended } = await startListening(parameters, 'announce-exit.js');
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end(Buffer.alloc(1 << 22));
+      if (child.stdout !== null) await once(child.stdout, 'data');
+      child.stdout?.destroy();
+      const { code, signal, stderr } = await ended;
+      expect({ code, signal }).toEqual({ code: 0, signal: null });
+      const [, writes = NaN] = /^exits after (\d+) writes\n$/.exec(stderr) ?? [];
+      expect(Number(writes)).toBeLessThan(500); // of 1024 for the lines, and 2048 for JSON
+    });
+  }
+
+  for (const parameters of [['tokenize', '--bytes', 'abc'], ['--help'], ['chat', '--help'], ['--version']]) {
+    testOnLinux(`that is full is a failure of ${parameters.join(' ')}`, () => expectFull(parameters));
+  }
 });
+
+async function expectFull(parameters: readonly string[]): Promise<void> {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const program = join(__dirname, '../support/run-typescript.js');
+    const child = spawn(
+      process.execPath,
+      [program, join(__dirname, '../../lib/cli/main.ts'), ...parameters],
+      {
+        stdio: ['ignore', full, 'pipe'],
+      },
+    );
+    let stderr = '';
+    child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
+    await once(child, 'close');
+    expect(child.exitCode).toBe(1);
+    expect(stderr).toMatch(/^error: standard output cannot be written to: ENOSPC/);
+  } finally {
+    closeSync(full);
+  }
+}

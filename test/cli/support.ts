@@ -86,10 +86,20 @@ export function endlessModel(shape: RandomModelShape = smallShape): RandomTensor
   });
 }
 
-/** A command that runs, from the moment on that it listens for Ctrl-C. */
-export async function startListening(parameters: readonly string[]): Promise<ReturnType<typeof start>> {
-  const announce = join(__dirname, 'announce-interrupt.js');
-  const child = spawn(process.execPath, ['--require', announce, ...program, ...parameters], {
+/**
+ * A command that runs, from the moment on that it listens for Ctrl-C.
+ *
+ * @param besides other files of this folder that Node runs before it
+ */
+export async function startListening(
+  parameters: readonly string[],
+  ...besides: string[]
+): Promise<ReturnType<typeof start>> {
+  const required = ['announce-interrupt.js', ...besides].flatMap((name) => [
+    '--require',
+    join(__dirname, name),
+  ]);
+  const child = spawn(process.execPath, [...required, ...program, ...parameters], {
     stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
     timeout: 60_000,
     killSignal: 'SIGKILL',
