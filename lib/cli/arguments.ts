@@ -24,6 +24,20 @@ export function integer(lowest: number, highest = Number.MAX_SAFE_INTEGER) {
   };
 }
 
+/** Reads the path of a file. */
+export function path(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It has to be a path.');
+  return text;
+}
+
+/** Reads the path of a file that is to be a .safetensors. */
+export function outputPath(text: string): string {
+  if (text === '-' || /\.(gguf|pth|bin|st)$/i.test(text)) {
+    throw new InvalidArgumentError('A .safetensors is written; give it that name.');
+  }
+  return path(text);
+}
+
 /** Reads the name of a device. */
 export function device(text: string): Device {
   try {

@@ -1,5 +1,5 @@
 import type { Branches } from './branches';
-import { loadChat, saveChat } from './chat-files';
+import { loadChat, saveChat, withHome } from './chat-files';
 import { tokensPerSecond, type Result } from './generation';
 import { Interrupted } from './interruption';
 import { library } from './library';
@@ -100,13 +100,14 @@ function switchTo({ branches, tell }: CommandContext, argument: string): void {
   tell(`conversation ${branches.current}: ${describe(branches.chat)}`);
 }
 
-async function save({ branches, tell }: CommandContext, path: string): Promise<void> {
+async function save({ branches, tell }: CommandContext, argument: string): Promise<void> {
+  const path = withHome(argument);
   const bytes = await saveChat(branches.chat, path);
   tell(`saved as ${path}, ${formatBytes(bytes)}`);
 }
 
-async function load({ branches, tell }: CommandContext, path: string): Promise<void> {
-  branches.replace(await loadChat(branches.chat.session.model, path));
+async function load({ branches, tell }: CommandContext, argument: string): Promise<void> {
+  branches.replace(await loadChat(branches.chat.session.model, withHome(argument)));
   tell(`loaded: ${describe(branches.chat)}`);
 }
 

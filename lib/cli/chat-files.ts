@@ -1,5 +1,7 @@
 import type { Stats } from 'node:fs';
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { isNativeError } from 'node:util/types';
 import { systemReason } from './errors';
 import type { Chat } from '../chat';
@@ -8,6 +10,11 @@ import { partBeside } from '../part-file';
 
 /** What a saved conversation begins with; see docs/chat-format.md. */
 const magic = 'WKVCHAT\0';
+
+/** A path as it is typed in a conversation, where no shell knows what ~/ is. */
+export function withHome(path: string): string {
+  return path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+}
 
 /**
  * Writes a conversation into a file, which is there with all of it or as it was: temporary file, fsync, rename. Only a

@@ -5,7 +5,7 @@ import { receiveReply, write, type Result } from './generation';
 import { Interrupted } from './interruption';
 import { LineEditor } from './line-editor';
 import { printable, styled } from './terminal';
-import { WordWrap } from './word-wrap';
+import { terminalWidth, WordWrap, wrapped } from './word-wrap';
 import type { Chat } from '../chat';
 import type { ChatPart } from '../chat/reply';
 import { withoutBlankLines } from '../chat/text';
@@ -48,7 +48,7 @@ export class TerminalChat implements CommandContext {
   }
 
   readonly tell = (text: string): void => {
-    process.stdout.write(`${styled('dim', text)}\n\n`);
+    process.stdout.write(`${styled('dim', wrapped(text))}\n\n`);
   };
 
   readonly interruptible = async <T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
@@ -85,7 +85,7 @@ export class TerminalChat implements CommandContext {
       else await this.#say(line.replace(/^\/\//, '/'));
     } catch (error) {
       this.#signal.throwIfAborted();
-      process.stdout.write(`${styled('red', explain(error).trimEnd())}\n\n`);
+      process.stdout.write(`${styled('red', wrapped(explain(error).trimEnd()))}\n\n`);
     }
   }
 
@@ -118,8 +118,7 @@ export class TerminalChat implements CommandContext {
 
 /** A reply on the terminal, thoughts apart from the rest. */
 class ShownReply {
-  // Where terminals disagree on the width of an emoji, a column in reserve helps.
-  readonly #wrap = new WordWrap(() => (process.stdout.columns > 0 ? process.stdout.columns : 80) - 1);
+  readonly #wrap = new WordWrap(terminalWidth);
   #style: 'dim' | 'reset' = 'reset';
   #lineBegun = false;
 

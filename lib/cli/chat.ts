@@ -1,10 +1,11 @@
 import { Option, type Command } from 'commander';
+import { path } from './arguments';
 import { loadChat } from './chat-files';
 import { chatByLines } from './chat-lines';
 import { TerminalChat } from './chat-terminal';
 import type { Interruption } from './interruption';
 import { addModelOptions, load, refuseArguments, requireTokenizer, type ModelFlags } from './model-options';
-import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sampling-options';
+import { addSamplingOptions, refuseBans, toGenerateOptions, type SamplingFlags } from './sampling-options';
 import { templates, type TemplateName } from '../chat/templates';
 
 interface Options extends ModelFlags, SamplingFlags {
@@ -39,10 +40,9 @@ export function addChat(program: Command, interruption: Interruption): void {
     )
     .option('--system <text>', 'what the model is to be, or to know')
     .addOption(
-      new Option('--load <file>', 'go on in a conversation that /save saved').conflicts([
-        'system',
-        'template',
-      ]),
+      new Option('--load <file>', 'go on in a conversation that /save saved')
+        .argParser(path)
+        .conflicts(['system', 'template']),
     );
   addSamplingOptions(command, { maxTokens: 1024, stop: "the template's" })
     .option('--json', 'print one JSON object for each reply')
@@ -50,14 +50,15 @@ export function addChat(program: Command, interruption: Interruption): void {
     .allowExcessArguments()
     .action(async (options: Options) => {
       refuseArguments(command);
-      await chat(options, interruption.signal);
+      await chat(options, command, interruption.signal);
     });
 }
 
-async function chat(options: Options, signal: AbortSignal): Promise<void> {
+async function chat(options: Options, command: Command, signal: AbortSignal): Promise<void> {
   const model = await load(options, signal);
   try {
     requireTokenizer(model);
+    refuseBans(command, options, model.info.vocabulary);
     const { template, system, json = false, seed } = options;
     const begun =
       options.load === undefined

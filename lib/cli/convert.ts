@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { integer } from './arguments';
+import { integer, outputPath, path } from './arguments';
 import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles } from './model-options';
@@ -36,8 +36,8 @@ export function addConvert(program: Command, interruption: Interruption): void {
     .command('convert')
     .summary('write a model as one file: quantized, to load in a moment, or plain')
     .description('Writes a model as one .safetensors file: quantized, to load in a moment, or plain.')
-    .argument('<in>', modelFiles)
-    .argument('<out>', 'the file to write')
+    .argument('<in>', modelFiles, path)
+    .argument('<out>', 'the file to write', outputPath)
     .addOption(new Option('--weights <type>', 'write the weights as this').choices(writtenAs).default('int8'))
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
     .option('--force', 'replace OUT if it is there')

@@ -27,9 +27,11 @@ Examples:
 export function addDoctor(program: Command, version: string): void {
   program
     .command('doctor')
-    .summary('say what is used here, why not something better, and what is broken')
+    .summary(
+      'show which binary, instruction set and device are used, why not a better one, and whether anything is broken',
+    )
     .description(
-      'Says which binary, instruction set and device are used and why not a better one, and tests them.',
+      'Shows which binary, instruction set and device are used, why not a better one, and whether anything is broken.',
     )
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)

@@ -4,7 +4,7 @@ import type { Interruption } from './interruption';
 import { receive, secondsSince, tokensPerSecond, write, type Result } from './generation';
 import { library } from './library';
 import { addModelOptions, load, requireTokenizer, type ModelFlags } from './model-options';
-import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from './sampling-options';
+import { addSamplingOptions, refuseBans, toGenerateOptions, type SamplingFlags } from './sampling-options';
 import { formatJson, printable } from './terminal';
 import type { Model } from '../model';
 
@@ -54,6 +54,7 @@ async function generate(
   const model = await load(options, signal);
   const loadSeconds = secondsSince(began);
   try {
+    refuseBans(command, options, model.info.vocabulary);
     const used = options.seed ?? library().randomSeed();
     const result = await run(model, prompt, { ...options, seed: used }, signal);
     report(result, used, loadSeconds, options);

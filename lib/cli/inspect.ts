@@ -1,5 +1,6 @@
 import { loadavg } from 'node:os';
 import type { Command } from 'commander';
+import { path as readPath } from './arguments';
 import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
 import type { Interruption } from './interruption';
 import { library } from './library';
@@ -36,7 +37,7 @@ export function addInspect(program: Command, interruption: Interruption): void {
     .command('inspect')
     .summary('say what a model file is, whether it fits, and how fast it can be')
     .description('Says what a model file is, whether it fits into memory here, and how fast it can be.')
-    .argument('[file]', `${modelFiles} (default: the embedded model)`)
+    .argument('[file]', `${modelFiles} (default: the embedded model)`, readPath)
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action(async (file: string | undefined, { json }: { json?: true }) => {

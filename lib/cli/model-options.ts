@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
-import { device, integer } from './arguments';
+import { device, integer, path as readPath } from './arguments';
 import { library } from './library';
 import { LoadingBar } from './progress';
+import { printable } from './terminal';
 import type { Device } from '../device';
 import type { Model } from '../model';
 import type { Precision } from '../native';
@@ -30,7 +31,11 @@ export function addModelOptions(command: Command): Command {
 /** The same without a vocabulary: for commands that have nothing to do with text. */
 export function addLoadOptions(command: Command): Command {
   return command
-    .addOption(new Option('-m, --model <file>', `${modelFiles} (default: the embedded demonstration model)`))
+    .addOption(
+      new Option('-m, --model <file>', `${modelFiles} (default: the embedded demonstration model)`).argParser(
+        readPath,
+      ),
+    )
     .addOption(
       new Option(
         '--weights <type>',
@@ -54,12 +59,15 @@ export function refuseArguments(command: Command): void {
 }
 
 export function vocabularyOption(): Option {
-  return new Option('--vocabulary <file>', 'a vocabulary in the format of rwkv_vocab_v20230424.txt');
+  const what = 'a vocabulary in the format of rwkv_vocab_v20230424.txt';
+  return new Option('--vocabulary <file>', what).argParser(readPath);
 }
 
 /** Loads the model, with a bar on a terminal if that takes a while. */
 export async function load(flags: ModelFlags, signal: AbortSignal): Promise<Model> {
-  const { demoModel, loadModel, Tokenizer } = library();
+  const { demoModel, loadModel, native, Tokenizer } = library();
+  const { note, selected } = native.features();
+  if (note !== '') process.stderr.write(`${printable(note)}; ${selected} is used\n`);
   const path = flags.model ?? demoModel;
   const bar = new LoadingBar(path);
   try {

@@ -67,6 +67,14 @@ export function addSamplingOptions(command: Command, defaults: { maxTokens: numb
     .option('--seed <number>', 'the same seed gives the same text (default: a new one)', seed);
 }
 
+/** Refuses bans of tokens that the model does not have, which are known once it is loaded. */
+export function refuseBans(command: Command, { ban = [] }: SamplingFlags, vocabulary: number): void {
+  const unknown = ban.find((token) => token >= vocabulary);
+  if (unknown === undefined) return;
+  const invalid = `option '--ban <ids>' argument '${unknown}' is invalid`;
+  command.error(`error: ${invalid}. The model has the ids 0 to ${vocabulary - 1}.`);
+}
+
 const shared = [
   ...(['maxTokens', 'temperature', 'topP', 'topK', 'minP', 'typicalP'] as const),
   ...(['presencePenalty', 'frequencyPenalty', 'penaltyDecay', 'stop'] as const),

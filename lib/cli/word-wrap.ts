@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util';
+
 /** Characters of East Asian scripts and emoji, which take two columns (Unicode's UAX 11 and UTS 51, roughly). */
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u;
@@ -11,16 +13,25 @@ const ideograph = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
 /** What does not begin a line. */
 const closing = /[\p{Pe}\p{Pf}\p{Po}]/u;
 
-/** How many columns of a terminal a text takes, as far as terminals agree. */
+/** How many columns of a terminal a text takes, as far as terminals agree; its colors take none. */
 export function columnsOf(text: string): number {
   let columns = 0;
   let previous = '';
-  for (const character of text) {
+  for (const character of stripVTControlCharacters(text)) {
     if (character === emojiSelector) columns += wide.test(previous) ? 0 : 1;
     else if (previous !== joiner && !joined.test(character)) columns += wide.test(character) ? 2 : 1;
     previous = character;
   }
   return columns;
+}
+
+/** The columns that text may have at the terminal; where terminals disagree on the width of an emoji, one in reserve helps. */
+export const terminalWidth = (): number => (process.stdout.columns > 0 ? process.stdout.columns : 80) - 1;
+
+/** A text for the terminal, its lines broken between words. */
+export function wrapped(text: string): string {
+  const wrap = new WordWrap(terminalWidth);
+  return wrap.push(text) + wrap.end();
 }
 
 /** Breaks the lines of a text that comes in pieces between words. A word is held back until it is complete. */

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { pathText } from '../options';
 import { unpacked } from '../unpacked';
 import { openModelDirectory, openModelFile } from './model-directory';
+import { corrupt } from './failures';
 import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
@@ -36,7 +37,9 @@ export async function openTensorDirectory(
   { signal, headersOnly = false }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
-  const absolute = unpacked(resolve(pathText('the path of a model', path)));
+  const text = pathText('the path of a model', path);
+  refuseAddress(text);
+  const absolute = unpacked(resolve(text));
   const context = { signal, headersOnly };
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, context)
@@ -60,6 +63,13 @@ function withOwnProperties(directory: TensorDirectory): TensorDirectory {
       tensor.type === 'packed' ? tensor : { applied: undefined, scale: undefined, ...tensor },
     ),
   };
+}
+
+function refuseAddress(path: string): void {
+  const [, scheme] = /^([a-z]+):\/\//i.exec(path) ?? [];
+  if (scheme === undefined) return;
+  const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
+  throw corrupt(path, `is an address; ${todo}`);
 }
 
 async function isDirectory(path: string): Promise<boolean> {

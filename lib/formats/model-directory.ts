@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
@@ -203,8 +203,17 @@ async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (cause) {
-    if (errorCode(cause) === 'ENOENT') return false;
-    throw cannotOpen(path, cause);
+    if (errorCode(cause) !== 'ENOENT') throw cannotOpen(path, cause);
+    if (await isLink(path)) throw corrupt(path, 'is a link to a file that is not there', { cause });
+    return false;
+  }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch {
+    return false; // nothing is there
   }
 }
 
@@ -213,7 +222,7 @@ async function hint(path: string): Promise<string> {
   const names = await readdir(path).catch((cause: unknown) => {
     throw cannotOpen(path, cause);
   });
-  const files = names.filter((name) => /\.(?:pth|safetensors|gguf|pt|bin)$/.test(name)).sort();
+  const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();
   if (files.length === 0) return '';
   return `; to load one of its files, pass its path (${files.slice(0, 5).map(quoted).join(', ')})`;
 }

@@ -9,8 +9,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { saveChat } from '../../lib/cli/chat-files';
+import { saveChat, withHome } from '../../lib/cli/chat-files';
 import { loadModel, type Chat, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
 import { rejection } from '../support/failure';
@@ -40,6 +41,11 @@ function place(): string {
 
 const reasonFor = async (path: string): Promise<string> =>
   String(await rejection(() => saveChat(chat, path)));
+
+test('~/ at the beginning of a path is the home directory', () => {
+  expect(withHome('~/x.chat')).toBe(join(homedir(), 'x.chat'));
+  expect(withHome('~x/y~/x.chat')).toBe('~x/y~/x.chat');
+});
 
 describe('a conversation that is saved', () => {
   test('takes the place of one that was saved before', async () => {

@@ -159,10 +159,10 @@ describe('wkv chat without a terminal', () => {
   });
 });
 
-/** A command line whose output, but not always its input, is a terminal of 80 columns. */
-function atTerminal(commandLine: string) {
+/** A command line whose output, but not always its input, is a terminal. */
+function atTerminal(commandLine: string, columns = 80) {
   const environment = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
-  const child = spawn('script', ['-qec', `stty cols 80 rows 24; ${commandLine}`, '/dev/null'], {
+  const child = spawn('script', ['-qec', `stty cols ${columns} rows 24; ${commandLine}`, '/dev/null'], {
     env: environment,
     timeout: 60_000,
     killSignal: 'SIGKILL',
@@ -185,8 +185,8 @@ class Terminal {
   readonly ended: Promise<number | null>;
 
   /** @param after what the shell does when the command stops or ends */
-  constructor(parameters: readonly string[], after = '') {
-    this.#child = atTerminal(`set -m; ${wkvLine(parameters)}; ${after}`);
+  constructor(parameters: readonly string[], after = '', columns = 80) {
+    this.#child = atTerminal(`set -m; ${wkvLine(parameters)}; ${after}`, columns);
     this.#child.stdout.on('data', (text: string) => (this.#output += text));
     this.ended = new Promise((resolve) => this.#child.on('close', resolve));
   }
@@ -231,7 +231,8 @@ describe('wkv chat on a terminal', () => {
 
   testOnLinux('replies and obeys commands; one that fails changes nothing', async () => {
     const [first] = await replies('User: hi\n\nAssistant:');
-    const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'));
+    // Wide enough for the paths below.
+    const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'), '', 400);
     expect(await terminal.until(prompt)).toMatch(/RWKV 5\.2.*\n\/help lists the commands/s);
 
     terminal.type('hi\r');
@@ -355,6 +356,18 @@ describe('wkv chat on a terminal', () => {
     const { messages } = model.createChat({ saved: readFileSync(file) });
     expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant']);
     expect(messages[0]!.content).toBe('one\n\ttwo\nthree!');
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+  });
+
+  testOnLinux('breaks the lines of what it says itself between words', async () => {
+    const terminal = new Terminal(chat(), '', 40);
+    await terminal.until(prompt);
+    terminal.type('/help\r');
+    const help = await terminal.until(prompt);
+    terminal.type('/nonsense\r');
+    const failure = await terminal.until(prompt);
+    for (const line of `${help}${failure}`.split('\n')) expect(line.length).toBeLessThan(40);
     terminal.type('\u0004');
     expect(await terminal.ended).toBe(0);
   });

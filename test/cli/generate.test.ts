@@ -40,6 +40,21 @@ describe('wkv generate', () => {
     expect(String(stdout)).toBe(`${Buffer.from(greedy).toString('utf8')}\n`);
   });
 
+  test('refuses to ban a token that the model does not have', async () => {
+    const { code, stderr } = await wkv(['generate', '--model', model, '--ban', '255,256', prompt]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^error: option '--ban <ids>' argument '256' is invalid\. The model has the ids 0 to 255/,
+    );
+  });
+
+  test('says that an instruction set is not there', async () => {
+    const options = { environment: { WKV_ISA: 'mmx' } };
+    const { code, stderr } = await wkv(['generate', '--model', model, ...few, prompt], options);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^WKV_ISA=mmx is not available on this processor; \S+ is used\n$/);
+  });
+
   test('prints everything as one JSON object with --json', async () => {
     const outcome = await wkv([
       'generate',

@@ -54,6 +54,10 @@ describe('wkv', () => {
     [['generate', '--top-p', '1.01', 'a'], /--top-p.*from 0 to 1/],
     [['generate', '--stop', '', 'a'], /--stop.*1 to 4096 bytes/],
     [['generate', '--ban', '3,x', 'a'], /--ban.*an integer from 0/],
+    [['generate', '--model', '', 'a'], /--model.*It has to be a path/],
+    [['chat', '--load', ''], /--load.*It has to be a path/],
+    [['tokenize', '--vocabulary', '', 'a'], /--vocabulary.*It has to be a path/],
+    [['inspect', ''], /argument 'file'.*It has to be a path/],
     [['generate', '--top-k', '-1', 'a'], /--top-k.*an integer from 0/],
     [['generate', '--min-p', '2', 'a'], /--min-p.*from 0 to 1/],
     [['generate', '--typical-p', '0', 'a'], /--typical-p.*above 0/],
@@ -80,6 +84,12 @@ describe('wkv', () => {
     [['bench', '--vocabulary', 'a.txt'], /unknown option '--vocabulary'/],
     [['convert', 'a.pth'], /missing required argument 'out'/],
     [['convert', 'a.pth', 'b', 'c'], /too many arguments/],
+    [['convert', 'a.pth', ''], /argument 'out'.*It has to be a path/],
+    [['convert', 'a.pth', '-'], /argument 'out'\. A \.safetensors is written; give it that name/],
+    ...['b.gguf', 'b.PTH', 'b.bin', 'b.st'].map((out): [string[], RegExp] => [
+      ['convert', 'a.pth', out],
+      /A \.safetensors is written; give it that name/,
+    ]),
     [
       ['convert', '--weights', 'auto', 'a.pth', 'b'],
       /--weights.*Allowed choices are f32, f16, bf16, int8, int4/,

@@ -15,6 +15,7 @@ describe('the columns of a text', () => {
     ['👩‍🚀', 2],
     ['👍🏽', 2],
     ['हिन्दी', 5],
+    ['\u001b[2mfox\u001b[22m', 3],
   ])('%s takes %i', (text, columns) => {
     expect(columnsOf(text)).toBe(columns);
   });

@@ -93,6 +93,12 @@ describe('a path', () => {
     expect((await refusal(scratch('empty'))).message).toContain('holds no model');
   });
 
+  test('of a directory with a file of web-rwkv names that file', async () => {
+    mkdirSync(scratch('other'));
+    writeFileSync(scratch('other/model.st'), '');
+    expect((await refusal(scratch('other'))).message).toMatch(/pass its path \("model\.st"\)/);
+  });
+
   unless(onWindows('Windows has no named pipes in folders'))(
     'of a named pipe is refused without waiting for a writer',
     async () => {
@@ -142,6 +148,27 @@ describe('a path', () => {
     const url = new URL('https://example.org/model.pth');
     await expect(openTensorDirectory(url)).rejects.toMatchObject({ code: 'ERR_INVALID_URL_SCHEME' });
   });
+
+  test.each([
+    ['https://example.org/model.pth', /is an address; download the file and give its path$/],
+    ['file:///model.pth', /is an address; give the path$/],
+  ])('that is the text %s is refused', async (path, message) => {
+    await expect(openTensorDirectory(path)).rejects.toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      message: expect.stringMatching(message) as string,
+    });
+  });
+
+  unless(onWindows('symbolic links need a privilege on Windows'))(
+    'of a directory whose model is a link that leads nowhere is refused',
+    async () => {
+      mkdirSync(scratch('dangling'));
+      symlinkSync('absent', scratch('dangling/model.safetensors'));
+      expect((await refusal(scratch('dangling'))).message).toMatch(
+        /model\.safetensors: is a link to a file that is not there/,
+      );
+    },
+  );
 
   test('that is the URL of a file leads to it', async () => {
     const url = pathToFileURL(scratch('absent.pth'));
