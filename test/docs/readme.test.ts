@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { modelFiles } from '../../lib/cli/model-options';
 import { demoModel } from '../../lib/index';
 import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 import { temporaryFolder, type Ended } from '../model/support';
@@ -65,6 +66,26 @@ describe('the examples of README.md', () => {
       if (promised.length > 0) expect(stdout.trimEnd().split('\n')).toEqual(promised);
     });
   }
+});
+
+describe('what README.md says about other tools', () => {
+  test('bundles its first example', async () => {
+    const [, words = ''] = /^npx esbuild (app\.js .*)$/m.exec(english) ?? [];
+    writeFileSync(join(folder, 'app.js'), examples[0]!);
+    execFileSync(join(root, 'node_modules/.bin/esbuild'), [...words.split(' '), '--log-level=error'], {
+      cwd: folder,
+      shell: process.platform === 'win32',
+    });
+    const [, outfile = ''] = /--outfile=(\S+)/.exec(words) ?? [];
+    expect((await runExample(outfile, readFileSync(join(folder, outfile), 'utf8'))).code).toBe(0);
+  });
+
+  test('keeps all files that native code opens out of an Electron archive', () => {
+    const lists = [...english.matchAll(/\*\*\/\*\.\{([\w,]+)\}/g)].map(([, list = '']) => list.split(','));
+    expect(lists.length).toBe(2);
+    const models = [...modelFiles.matchAll(/\.(\w+)/g)].map(([, extension]) => extension);
+    for (const list of lists) expect(list.sort()).toEqual([...models, 'node', 'so', 'dll'].sort());
+  });
 });
 
 describe('README.zh-CN.md', () => {
