@@ -65,17 +65,17 @@ function withOwnProperties(directory: TensorDirectory): TensorDirectory {
   };
 }
 
-function refuseAddress(path: string): void {
-  const [, scheme] = /^([a-z]+):\/\//i.exec(path) ?? [];
-  if (scheme === undefined) return;
-  const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
-  throw corrupt(path, `is an address; ${todo}`);
-}
-
 async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (cause) {
     throw cannotOpen(path, cause);
   }
+}
+
+function refuseAddress(path: string): void {
+  const [, scheme] = /^([a-z]+):\/\//i.exec(path) ?? [];
+  if (scheme === undefined) return;
+  const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
+  throw corrupt(path, `is an address; ${todo}`);
 }
