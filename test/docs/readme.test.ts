@@ -119,6 +119,7 @@ test.each([
   'README.md',
   'README.zh-CN.md',
   'docs/decisions.md',
+  'docs/decisions-kernels.md',
   'docs/state-format.md',
   'docs/chat-format.md',
   'docs/packed-format.md',
