@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { loadModel } from '../../lib/index';
@@ -71,7 +71,9 @@ describe('wkv convert', () => {
     );
     expectFailure(await wkv(['convert', source, join(source, 'a')]), /a: cannot be written: /);
     expectFailure(await wkv(['convert', join(folder, 'missing.pth'), nowhere]), /no such file/);
-    expectFailure(await wkv(['convert', '--force', source, source]), /is a file of the model/);
+    const itself = join(place(), 'a.safetensors');
+    copyFileSync(source, itself);
+    expectFailure(await wkv(['convert', '--force', itself, itself]), /is a file of the model/);
   });
 
   test('makes a file that the other commands take', async () => {
