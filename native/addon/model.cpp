@@ -30,9 +30,9 @@ void ModelHandle::close(std::function<void()> closed) {
   engine->stop();
   *remains_ = {std::move(engine), std::move(loaded), std::move(fresh_), std::move(closed)};
   const auto end = [remains = remains_] {
-    const std::function<void()> closed = std::move(remains->closed);
+    const std::function<void()> tell = std::move(remains->closed);
     *remains = {};
-    closed();
+    tell();
   };
   try {
     if (has_environment) return environment_.run_in_background([] {}, end);
