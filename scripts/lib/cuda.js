@@ -19,7 +19,7 @@ const targetOf = (architecture) => (architecture === 90 ? '90a' : String(archite
 const noSpillsFrom = 80;
 const hot = new Set(
   `draw gated_norm_fast gemm gemm_int8_clusters gemm_int8_few gemm_int8_many gemm_int8_wide mix_quantize norm_quantize quantize_spans
-  row_moments shift_quantize_runs shift_quantize_spans wkv4 wkv5_fast wkv5_sequence wkv7_fast wkv7_keys_fast`.split(
+  row_moments rwkv5_layers shift_quantize_runs shift_quantize_spans wkv4 wkv5_fast wkv5_sequence wkv7_fast wkv7_keys_fast`.split(
     /\s+/,
   ),
 );
