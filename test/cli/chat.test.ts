@@ -161,7 +161,7 @@ describe('wkv chat without a terminal', () => {
 
 /** A command line whose output, but not always its input, is a terminal. */
 function atTerminal(commandLine: string, columns = 80) {
-  const environment = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
+  const environment = { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', NO_COLOR: '1' };
   const child = spawn('script', ['-qec', `stty cols ${columns} rows 24; ${commandLine}`, '/dev/null'], {
     env: environment,
     timeout: 60_000,
@@ -197,6 +197,7 @@ class Terminal {
 
   /** Waits until this is on the screen, and returns everything before it that has not been returned yet. */
   async until(wanted: RegExp): Promise<string> {
+    const begin = performance.now();
     for (;;) {
       // Colors and movements of the cursor aside.
       const plain = stripVTControlCharacters(this.#output).replaceAll('\r', '');
@@ -208,6 +209,8 @@ class Terminal {
       const { exitCode, signalCode } = this.#child;
       if (exitCode !== null || signalCode !== null)
         throw new Error(`the chat ended before ${String(wanted)}: ${plain}`);
+      if (performance.now() - begin > 30_000)
+        throw new Error(`${String(wanted)} does not come; what there is: ${JSON.stringify(this.#output)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -327,10 +330,10 @@ describe('wkv chat on a terminal', () => {
   });
 
   testOnLinux('goes on after Ctrl-Z and fg', async () => {
-    const terminal = new Terminal(chat(), 'fg');
+    const terminal = new Terminal(chat(), 'echo in the shell; fg');
     await terminal.until(prompt);
     terminal.type('\u001a');
-    await terminal.until(/Stopped/);
+    await terminal.until(/in the shell\n/);
     await terminal.until(prompt);
     terminal.type('/branches\r');
     await terminal.until(/\* 1 {2}nothing has been said/);
