@@ -10,8 +10,8 @@
 namespace wkv::gpu_check {
 
 // RWKV-5.2, with as many sessions in a step as it has tokens at most.
-inline WkvCudaShape shape_of(int layers, int channels, int heads, int head_size, int feed_forward,
-                             int vocabulary, int tokens) {
+constexpr WkvCudaShape shape_of(int layers, int channels, int heads, int head_size, int feed_forward,
+                                int vocabulary, int tokens) {
   return {.architecture = WKV_CUDA_RWKV5,
           .layers = layers,
           .channels = channels,

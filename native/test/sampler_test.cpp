@@ -16,52 +16,33 @@
 
 #include "backend/cpu/denormals.h"
 #include "engine/sampler.h"
+#include "test/support/sampling.h"
 
-namespace {
-
-using Logits = std::vector<float>;
-using Ids = std::vector<std::uint32_t>;
-using Set = std::set<std::uint32_t>;
 using wkv::Sampling;
 using wkv::SamplingStep;
 using wkv::TokenCounts;
+using wkv::test::bias_of;
+using wkv::test::for_both;
+using wkv::test::Ids;
+using wkv::test::Logits;
+using wkv::test::logs;
+using wkv::test::random_logits;
+using wkv::test::Sample;
+using wkv::test::set_of;
+using wkv::test::token;
+
+namespace {
+
+using Set = std::set<std::uint32_t>;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-using Sample = std::optional<wkv::Drawn> (*)(std::span<const float>, const Sampling&, const TokenCounts&,
-                                             double);
-
-// Both forms of the sampler do what is checked by hand.
-template <class Body>
-void for_both(Body body) {
-  SUBCASE("the naive form") { body(Sample{wkv::reference::sample}); }
-  SUBCASE("the fast form") { body(Sample{wkv::sample}); }
-}
 
 // Everything that can be drawn, if it has a thousandth or more.
 Set reachable(Sample sample, const Logits& logits, const Sampling& sampling) {
   Set tokens;
   for (int i = 0; i < 2000; ++i) tokens.insert(sample(logits, sampling, {}, i / 2000.0).value().token);
   return tokens;
-}
-
-std::uint32_t token(Sample sample, const Logits& logits, const Sampling& sampling, double random,
-                    const TokenCounts& counts = {}) {
-  return sample(logits, sampling, counts, random).value().token;
-}
-
-// Logits of these probabilities.
-Logits logs(std::initializer_list<double> probabilities) {
-  Logits logits;
-  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
-  return logits;
-}
-
-wkv::TokenSet set_of(Ids ids) { return std::make_shared<const Ids>(std::move(ids)); }
-
-std::shared_ptr<const std::vector<wkv::TokenBias>> bias_of(std::vector<wkv::TokenBias> bias) {
-  return std::make_shared<const std::vector<wkv::TokenBias>>(std::move(bias));
 }
 
 // Nothing but what a test is about: every token, as probable as it is.
@@ -79,13 +60,6 @@ std::array<SamplingStep, 5> first_steps() {
 template <class Value>
 Value one_of(std::mt19937& random, std::initializer_list<Value> values) {
   return values.begin()[random() % values.size()];
-}
-
-Logits random_logits(std::mt19937& random, std::size_t size, float deviation, bool ties) {
-  std::normal_distribution<float> normal(0, deviation);
-  Logits logits(size);
-  for (float& logit : logits) logit = ties ? std::round(normal(random)) : normal(random);
-  return logits;
 }
 
 TokenCounts random_counts(std::mt19937& random, std::size_t vocabulary) {
@@ -470,110 +444,5 @@ TEST_SUITE("sampling") {
       const wkv::FlushDenormals flush;
       CHECK(token(wkv::sample, logits, sampling, 0.9) == here);
     }
-  }
-}
-
-TEST_SUITE("log-probabilities") {
-  TEST_CASE("they are those of the model, before any option, and the most probable come first") {
-    for_both([](Sample sample) {
-      const Logits logits = logs({0.1, 0.2, 0.4, 0.2, 0.1});
-      Sampling sampling;
-      sampling.temperature = 0;
-      sampling.logprobs = 4;
-      sampling.bias = bias_of({{3, 10}});
-      const wkv::Drawn drawn = sample(logits, sampling, {}, 0).value();
-      CHECK(drawn.token == 3);
-      // The logits are floats: 2^-24 of 2.3.
-      const auto log = [](double p) { return doctest::Approx(std::log(p)).epsilon(2e-7); };
-      CHECK(drawn.logprob == log(0.2));
-      REQUIRE(drawn.top.size() == 4);
-      CHECK(drawn.top[0].token == 2);
-      CHECK(drawn.top[0].logprob == log(0.4));
-      CHECK(drawn.top[1].token == 1);
-      CHECK(drawn.top[2].token == 3);
-      CHECK(drawn.top[3].token == 0);
-      CHECK(drawn.top[3].logprob == log(0.1));
-    });
-  }
-
-  TEST_CASE("they are left out where nobody asks, and no more than there are tokens") {
-    for_both([](Sample sample) {
-      Sampling sampling;
-      CHECK(sample(Logits{1, 2}, sampling, {}, 0)->top.empty());
-      sampling.logprobs = 1000;
-      CHECK(sample(Logits{1, 2}, sampling, {}, 0)->top.size() == 2);
-    });
-  }
-
-  TEST_CASE("they agree with the naive form, and all probabilities are 1 together") {
-    std::mt19937 random(14);
-    for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 300U, 65536U}) {
-      CAPTURE(size);
-      Sampling sampling;
-      const Logits logits = random_logits(random, size, 3, size == 300);
-      for (const std::uint32_t logprobs : {1U, 5U, 20U, static_cast<std::uint32_t>(size)}) {
-        sampling.logprobs = logprobs;
-        const wkv::Drawn expected = wkv::reference::sample(logits, sampling, {}, 0.5).value();
-        const wkv::Drawn drawn = wkv::sample(logits, sampling, {}, 0.5).value();
-        // The sum of weights in single precision is good to 1e-6.
-        CHECK(std::abs(drawn.logprob - expected.logprob) < 1e-6);
-        REQUIRE(drawn.top.size() == expected.top.size());
-        double sum = 0;
-        int wrong = 0;
-        for (std::size_t i = 0; i < drawn.top.size(); ++i) {
-          sum += std::exp(drawn.top[i].logprob);
-          wrong += drawn.top[i].token != expected.top[i].token ||
-                   std::abs(drawn.top[i].logprob - expected.top[i].logprob) > 1e-6;
-        }
-        CHECK(wrong == 0);
-        if (logprobs == size) CHECK(sum == doctest::Approx(1).epsilon(1e-6));
-      }
-    }
-  }
-}
-
-TEST_SUITE("counts of tokens") {
-  const auto listed = [](const TokenCounts& counts) {
-    std::vector<std::pair<std::uint32_t, double>> list;
-    for (const auto& [id, count] : counts.entries()) list.emplace_back(id, count);
-    return list;
-  };
-  using List = std::vector<std::pair<std::uint32_t, double>>;
-
-  TEST_CASE("each token makes all counts smaller, then its own larger by one") {
-    TokenCounts counts;
-    counts.count(7, 0.5, false);
-    CHECK(listed(counts) == List{{7, 1}});
-    counts.count(3, 0.5, false);
-    CHECK(listed(counts) == List{{3, 1}, {7, 0.5}});
-    counts.count(7, 0.5, false);
-    CHECK(listed(counts) == List{{3, 0.5}, {7, 1.25}});
-    counts.count(3, 0, false);
-    CHECK(listed(counts) == List{{3, 1}, {7, 0}});
-  }
-
-  TEST_CASE("an exempt token is there, and counts nothing: the presence penalty still meets it") {
-    TokenCounts counts;
-    counts.count(1, 1, true);
-    counts.count(1, 1, true);
-    CHECK(listed(counts) == List{{1, 0}});
-    for_both([&](Sample sample) {
-      Sampling sampling;
-      sampling.temperature = 0;
-      sampling.presence_penalty = 1;
-      sampling.frequency_penalty = 100;
-      CHECK(token(sample, {0, 0.9F}, sampling, 0, counts) == 0);
-      CHECK(token(sample, {0, 1.1F}, sampling, 0, counts) == 1);
-    });
-  }
-
-  TEST_CASE("is_exempt finds exactly the exempt tokens") {
-    Sampling sampling;
-    CHECK(!sampling.is_exempt(0));
-    sampling.exempt = set_of({2, 5});
-    CHECK(sampling.is_exempt(2));
-    CHECK(sampling.is_exempt(5));
-    CHECK(!sampling.is_exempt(3));
-    CHECK(!sampling.is_exempt(6));
   }
 }

@@ -1,201 +1,149 @@
-// What the library does with the GPU's memory: pages of sessions, and graphs of steps.
+// Pages of states: how they begin, are copied, packed and read, on the simulated GPU.
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <memory>
+#include <random>
+#include <string>
 #include <vector>
 
-#include "backend/cuda/api.h"
-#include "backend/cpu/thread_pool.h"
-#include "simt/runtime.h"
-#include "test/cuda/random_weights.h"
+#include "test/cuda/library.h"
+#include "test/support/numbers.h"
 
-extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
-
-using wkv::cuda::simt::graphs_in_use;
-using wkv::cuda::simt::set_machine;
+using wkv::test::cuda_api;
+using wkv::test::cuda_model_of;
+using wkv::test::cuda_page_of;
+using wkv::test::CudaModel;
+using wkv::test::CudaPage;
+using wkv::test::Floats;
+using wkv::test::has;
+using wkv::test::small_shape;
+using wkv::test::WithMachine;
 
 namespace {
 
-const WkvCudaApi& api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
-
-constexpr WkvCudaShape kShape{.architecture = WKV_CUDA_RWKV5,
-                              .layers = 1,
-                              .channels = 128,
-                              .heads = 2,
-                              .head_size = 64,
-                              .feed_forward = 30,
-                              .vocabulary = 11,
-                              .max_tokens = 16,
-                              .max_segments = 4,
-                              .group_norm_epsilon = 64e-5F,
-                              .mix_rank = 0,
-                              .decay_rank = 0,
-                              .rate_rank = 0,
-                              .value_rank = 0,
-                              .gate_rank = 0};
-// A state and logits, in whole runs of 64 floats.
-constexpr std::size_t kPageBytes = (2 * 128 + 2 * 64 * 64 + 64) * sizeof(float);
-
-std::size_t free_memory() {
-  WkvCudaDevice device{};
-  REQUIRE(api().describe_device(0, &device, nullptr) == WKV_CUDA_OK);
-  return device.free_memory;
-}
-
-struct Model {
-  Model() { REQUIRE(api().create_model(0, &kShape, 0, &model, nullptr) == WKV_CUDA_OK); }
-  ~Model() { api().destroy_model(model); }
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
-
-  WkvCudaModel* model = nullptr;
-};
-
-// Pages of a model, all of which are destroyed at the end.
-class Pages {
- public:
-  ~Pages() { shrink(0); }
-
-  // Null where there is no memory.
-  WkvCudaPage* create(const Model& of) { return keep(api().create_page(of.model, &created_, nullptr)); }
-  WkvCudaPage* copy(const WkvCudaPage* page, WkvCudaType type) {
-    return keep(api().copy_page(page, type, &created_, nullptr));
-  }
-  void shrink(std::size_t count) {
-    while (pages_.size() > count) {
-      api().destroy_page(pages_.back());
-      pages_.pop_back();
-    }
-  }
-  std::size_t count() const { return pages_.size(); }
-  WkvCudaPage* first() const { return pages_.front(); }
-
- private:
-  WkvCudaPage* keep(int code) {
-    if (code == WKV_CUDA_MEMORY) return nullptr;
-    REQUIRE(code == WKV_CUDA_OK);
-    pages_.push_back(created_);
-    return created_;
-  }
-
-  WkvCudaPage* created_ = nullptr;
-  std::vector<WkvCudaPage*> pages_;
-};
-
-// Machine with memory for a model of kShape and so many pages, and what stays free.
-std::size_t memory_for(std::size_t pages) {
-  const std::size_t before = free_memory();
-  const Model model;
-  return (before - free_memory() + pages * kPageBytes) * 32 / 31 + 64;
-}
+constexpr WkvCudaShape kShape = small_shape(20, 2, 8);
+constexpr std::size_t kPageFloats = 2 * 20 + 2 * 8 * 8;
 
 }  // namespace
 
-TEST_SUITE("CUDA memory") {
-  TEST_CASE("a page that outlives its model keeps little of what the others had") {
-    const std::size_t all = free_memory();
-    Pages pages;
-    {
-      const Model model;
-      for (int i = 0; i < 200; ++i) pages.create(model);
-      pages.shrink(1);
-      // They are kept for the next sessions.
-      CHECK(all - free_memory() > 200 * kPageBytes);
-    }
-    CHECK(all - free_memory() == kPageBytes);
-    pages.shrink(0);
-    CHECK(free_memory() == all);
+TEST_SUITE("CUDA pages") {
+  TEST_CASE("pages begin as zeros, are written, copied and read, and are used again") {
+    CudaModel model = cuda_model_of(kShape);
+    std::mt19937 random(1);
+    const Floats numbers = wkv::test::random_floats(random, kPageFloats);
+    Floats read(kPageFloats, 5);
+    std::vector<CudaPage> pages;
+    for (int i = 0; i < 9; ++i) pages.push_back(cuda_page_of(model));
+    CHECK(cuda_api().read_page(pages[4].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    CHECK(cuda_api().write_page(pages[4].get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    WkvCudaPage* copied = nullptr;
+    CHECK(cuda_api().copy_page(pages[4].get(), WKV_CUDA_F32, &copied, nullptr) == WKV_CUDA_OK);
+    const CudaPage copy(copied);
+    CHECK(cuda_api().write_page(pages[4].get(), Floats(kPageFloats, 1).data(), nullptr) == WKV_CUDA_OK);
+    CHECK(cuda_api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == numbers);
+    CHECK(cuda_api().read_page(pages[5].get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    const std::size_t blocks = wkv::cuda::simt::blocks_in_use();
+    pages.erase(pages.begin() + 4);
+    const CudaPage again = cuda_page_of(model);
+    CHECK(cuda_api().read_page(again.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == Floats(kPageFloats));
+    CHECK(wkv::cuda::simt::blocks_in_use() == blocks);
+    CHECK(cuda_api().read_page(nullptr, read.data(), nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(cuda_api().copy_page(again.get(), WKV_CUDA_F32, nullptr, nullptr) == WKV_CUDA_ARGUMENT);
+    CHECK(cuda_api().copy_page(nullptr, WKV_CUDA_F32, &copied, nullptr) == WKV_CUDA_ARGUMENT);
+    // A state can be read when its model is gone.
+    model = nullptr;
+    CHECK(cuda_api().read_page(copy.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == numbers);
   }
 
-  TEST_CASE("packed pages get the memory of others that are gone, and the other way round") {
-    set_machine({.memory = memory_for(100)});
-    {
-      const Model model;
-      Pages unpacked;
-      while (unpacked.create(model) != nullptr) {
-      }
-      const std::size_t most = unpacked.count();
-      CHECK(most == 100);
-      unpacked.shrink(1);
-      Pages packed;
-      while (packed.copy(unpacked.first(), WKV_CUDA_F16) != nullptr) {
-      }
-      // Half of the memory, in pages of half the size and some bytes.
-      CHECK(packed.count() > 80);
-      CHECK(packed.count() <= 105);
-      packed.shrink(0);
-      while (unpacked.create(model) != nullptr) {
-      }
-      CHECK(unpacked.count() == most);
-    }
-    set_machine({});
+  TEST_CASE("a packed page has half as many bytes, and is for copies and reading alone") {
+    constexpr std::size_t kHalves = 2 * (20 + 2) + 2 * (8 * 8 + 2);
+    CudaModel model = cuda_model_of(kShape);
+    const CudaPage unpacked = cuda_page_of(model);
+    Floats numbers(kPageFloats);
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) + 0x1p-14F;
+    CHECK(cuda_api().write_page(unpacked.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    const auto copy_of = [](const CudaPage& page, WkvCudaType type) {
+      WkvCudaPage* copied = nullptr;
+      REQUIRE(cuda_api().copy_page(page.get(), type, &copied, nullptr) == WKV_CUDA_OK);
+      return CudaPage(copied);
+    };
+    const CudaPage packed = copy_of(unpacked, WKV_CUDA_F16);
+    const CudaPage unpacked_again = copy_of(copy_of(packed, WKV_CUDA_F16), WKV_CUDA_F32);
+    Floats rounded(kPageFloats);
+    for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = static_cast<float>(i);
+    rounded[0] = 0x1p-14F;
+    Floats read(kPageFloats);
+    CHECK(cuda_api().read_page(unpacked_again.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(read == rounded);
+    std::vector<std::uint16_t> halves(kHalves + 1, 0xabcd);
+    CHECK(cuda_api().read_page(packed.get(), halves.data(), nullptr) == WKV_CUDA_OK);
+    CHECK(halves.back() == 0xabcd);
+    // The last head's scale is 2^-7, its first number 104.
+    CHECK(halves[kHalves - 8 * 8 - 1] == 0x3c00);
+    CHECK(halves[kHalves - 8 * 8] == 0x7280);
+
+    WkvCudaFailure failure{};
+    CHECK(cuda_api().write_page(packed.get(), numbers.data(), &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("the page to write to is packed"));
+    const std::uint32_t token = 1;
+    const WkvCudaSegment segment{packed.get(), &token, 1, WKV_CUDA_LOGITS_NONE, nullptr};
+    CHECK(cuda_api().step(model.get(), &segment, 1, nullptr, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("a segment's page is packed"));
+    WkvCudaPage* none = nullptr;
+    CHECK(cuda_api().copy_page(unpacked.get(), WKV_CUDA_BF16, &none, &failure) == WKV_CUDA_ARGUMENT);
+    CHECK(failure.text == std::string("a page has no type 2"));
+    CHECK(none == nullptr);
   }
 
-  TEST_CASE("some memory stays free for what CUDA needs later") {
-    const std::size_t memory = memory_for(50);
-    set_machine({.memory = memory});
-    {
-      const Model model;
-      std::uint64_t fitting = 0;
-      CHECK(api().pages_that_fit(model.model, &fitting, nullptr) == WKV_CUDA_OK);
-      CHECK(fitting == 50);
-      Pages pages;
-      while (pages.create(model) != nullptr) {
-      }
-      CHECK(pages.count() == 50);
-      CHECK(free_memory() >= memory / 32);
+  TEST_CASE("the logarithms of RWKV-4 stay exact when they are packed") {
+    constexpr std::size_t kChannels = 16;
+    WkvCudaShape shape = kShape;
+    shape.architecture = WKV_CUDA_RWKV4;
+    shape.heads = kChannels;
+    shape.head_size = 1;
+    CudaModel model = cuda_model_of(shape);
+    CudaPage page = cuda_page_of(model);
+    const Floats numbers(2 * 20 + 3 * kChannels, 1.0F / 3);
+    CHECK(cuda_api().write_page(page.get(), numbers.data(), nullptr) == WKV_CUDA_OK);
+    for (const WkvCudaType type : {WKV_CUDA_F16, WKV_CUDA_F32}) {
+      WkvCudaPage* copied = nullptr;
+      REQUIRE(cuda_api().copy_page(page.get(), type, &copied, nullptr) == WKV_CUDA_OK);
+      page.reset(copied);
     }
-    set_machine({});
+    Floats read(numbers.size());
+    CHECK(cuda_api().read_page(page.get(), read.data(), nullptr) == WKV_CUDA_OK);
+    for (std::size_t i = 0; i < read.size(); ++i) {
+      CAPTURE(i);
+      CHECK((read[i] == numbers[i]) == (i >= read.size() - kChannels));
+    }
   }
 
-  TEST_CASE("graphs are made for steps that come again, and the oldest goes") {
-    const wkv::test::RandomWeights random({}, 1);
-    {
-      const auto network = wkv::test::on_gpu(random, api(), 64e-5F);
-      const auto workspace = network->create_workspace(1);
-      std::vector<std::shared_ptr<wkv::DeviceNumbers>> states;
-      for (int i = 0; i < 66; ++i) states.push_back(network->create_numbers());
-      const std::uint32_t token = 3;
-      const auto step = [&](std::size_t sessions) {
-        std::vector<wkv::Segment> segments;
-        for (std::size_t i = 0; i < sessions; ++i) {
-          segments.push_back({{&token, 1}, nullptr, wkv::Logits::kNone, states[i].get(), nullptr});
-        }
-        static_cast<void>(
-            network->step(segments, *workspace, wkv::ThreadPool::process(), 1, {}, [] { return false; }));
-        return graphs_in_use();
-      };
-      CHECK(step(1) == 0);
-      CHECK(step(1) == 1);
-      CHECK(step(1) == 1);
-      for (std::size_t sessions = 2; sessions <= 66; ++sessions) {
-        step(sessions);
-        step(sessions);
-      }
-      CHECK(graphs_in_use() == 64);
-      // Those of 1 and 2 sessions are gone. Both come back, and then none is made any more.
-      CHECK(step(1) == 63);
-      CHECK(step(2) == 62);
-      CHECK(step(1) == 63);
-      CHECK(step(2) == 64);
-      CHECK(step(1) == 64);
-      CHECK(step(2) == 64);
+  TEST_CASE("packed pages leave half of the memory to the others") {
+    const WithMachine with({.memory = std::size_t{1} << 20});
+    CudaModel model = cuda_model_of(kShape);
+    const CudaPage unpacked = cuda_page_of(model);
+    std::vector<CudaPage> packed;
+    WkvCudaFailure failure{};
+    for (;;) {
+      WkvCudaPage* copied = nullptr;
+      if (cuda_api().copy_page(unpacked.get(), WKV_CUDA_F16, &copied, &failure) != WKV_CUDA_OK) break;
+      packed.emplace_back(copied);
     }
-    CHECK(graphs_in_use() == 0);
-  }
-
-  TEST_CASE("an error that the thread still has is not that of a model") {
-    const Model model;
-    const std::vector<float> ones(128, 1);
-    void* memory = nullptr;
-    CHECK(cudaMalloc(&memory, std::size_t{1} << 50) == cudaErrorMemoryAllocation);
-    Pages pages;
-    WkvCudaPage* const page = pages.create(model);
-    CHECK(cudaMalloc(&memory, std::size_t{1} << 50) == cudaErrorMemoryAllocation);
-    // It looks whether its kernel began.
-    CHECK(pages.copy(page, WKV_CUDA_F16) != nullptr);
-    CHECK(api().put_vector(model.model, WKV_CUDA_LN1_BIAS, 0, ones.data(), 128, nullptr) == WKV_CUDA_OK);
+    CHECK(failure.code == WKV_CUDA_MEMORY);
+    CHECK(failure.text == std::string("packed states have all the memory of the GPU that they may have"));
+    // [20 + 2, twice], [2 heads of 64 + 2], in halves, and 11 logits, in whole 256 bytes.
+    CHECK(packed.size() * 512 <= (std::size_t{1} << 19));
+    CHECK(packed.size() * 512 > (std::size_t{1} << 18));
+    packed.pop_back();
+    WkvCudaPage* copied = nullptr;
+    CHECK(cuda_api().copy_page(unpacked.get(), WKV_CUDA_F16, &copied, nullptr) == WKV_CUDA_OK);
+    packed.emplace_back(copied);
+    CHECK(cuda_page_of(model) != nullptr);
   }
 }
