@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <string>
 #include <vector>
 
 #include "gpu_check/checks.h"
@@ -17,29 +17,60 @@ namespace {
 
 constexpr int kRounds = 3;
 
+// What is used while this lives.
+class Use {
+ public:
+  Use(const Library& library, WkvCandidate candidate, bool use) : library_(library), candidate_(candidate) {
+    library_.use(candidate_, use ? 1 : 0);
+  }
+  ~Use() { library_.use(candidate_, 0); }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+
+ private:
+  const Library& library_;
+  WkvCandidate candidate_;
+};
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
 // The bits of the others.
-void check_clusters(const Library& tested, bool small, Report& report) {
-  std::string problem;
+std::string problem_of_clusters(const Library& tested, bool small) {
+  const int before = tested.launches(WKV_CLUSTERS);
+  int products = 0;
   for (const auto& [tokens, rows, columns, group] : {std::array{512, 4096, 1024, 256},
                                                      {384, 3900, 2048, 128},
                                                      {1024, 2000, 2304, 256},
                                                      {640, 4096, 256, 256}}) {
-    if (!problem.empty()) break;
     const int part = small ? 4 : 1;
     const auto product = [&](bool clusters) {
-      tested.use(WKV_CLUSTERS, clusters ? 1 : 0);
+      const Use use(tested, WKV_CLUSTERS, clusters);
       return gemm_int8_alone(tested, tokens / part, rows / part, columns, group);
     };
     const std::vector<float> expected = product(false);
-    problem = difference(product(true), expected);
+    const std::string problem = difference(product(true), expected);
+    if (!problem.empty()) return problem;
+    ++products;
   }
-  tested.use(WKV_CLUSTERS, 0);
-  report.check("products by clusters", problem);
+  return tested.launches(WKV_CLUSTERS) - before == products ? "" : "they did not do all products";
+}
+
+// Those of many prompts, as something may be early or late once in a thousand times only.
+std::string problem_of_prompts(const Library& tested, const RandomModel& model) {
+  constexpr int kPrompts = 20;
+  Sessions blocks_alone(tested, model, 1);
+  Sessions clusters(tested, model, 1);
+  for (int i = 0; i < kPrompts; ++i) {
+    const std::vector<float>& expected = blocks_alone.step({model.shape().max_tokens}, WKV_CUDA_LOGITS_LAST);
+    const Use use(tested, WKV_CLUSTERS, true);
+    const std::vector<float>& actual = clusters.step({model.shape().max_tokens}, WKV_CUDA_LOGITS_LAST);
+    const std::string problem = difference(actual, expected);
+    if (!problem.empty()) return "prompt " + std::to_string(i) + ": " + problem;
+  }
+  return difference(clusters.state(0), blocks_alone.state(0));
 }
 
 // How fast prompts are with each.
@@ -50,74 +81,75 @@ void measure_clusters(const Library& tested, const WkvCudaShape& shape, const st
   for (const int tokens : {shape.max_tokens / 2, shape.max_tokens}) {
     std::array<std::vector<double>, 2> speeds;
     for (int round = 0; round < 2 * kRounds; ++round) {
-      const int use = round % 2;
-      tested.use(WKV_CLUSTERS, use);
-      speeds[static_cast<std::size_t>(use)].push_back(
-          tokens / mean_seconds([&] { one.step({tokens}, WKV_CUDA_LOGITS_NONE); }));
+      const bool clusters = round % 2 == 1;
+      const Use use(tested, WKV_CLUSTERS, clusters);
+      speeds[clusters ? 1 : 0].push_back(tokens /
+                                         mean_seconds([&] { one.step({tokens}, WKV_CUDA_LOGITS_NONE); }));
     }
-    tested.use(WKV_CLUSTERS, 0);
     const std::string prompt = name + ", a prompt by " + std::to_string(tokens);
     report.speed(prompt + ", blocks alone", median(speeds[0]), "tokens/s", 0);
     report.speed(prompt + ", clusters", median(speeds[1]), "tokens/s", 0);
   }
+  report.check(name + ", prompts by clusters", [&] { return problem_of_prompts(tested, model); });
 }
 
-// A session of a model that uses the kernel where it suits, or does not.
-class OneSession {
+// The same model twice: the one uses the kernel where it suits, the other does not.
+class Pair {
  public:
-  OneSession(const Library& tested, const WkvCudaShape& shape, bool layers_kernel)
-      : model_(made(tested, shape, layers_kernel)), session_(tested, model_, 1) {
-    tested.use(WKV_LAYERS_KERNEL, 0);
-  }
+  Pair(const Library& tested, const WkvCudaShape& shape)
+      : apart(made(tested, shape, false)), together(made(tested, shape, true)) {}
 
-  const RandomModel& model() const { return model_; }
-  Sessions& session() { return session_; }
+  const RandomModel apart;
+  const RandomModel together;
 
  private:
   static RandomModel made(const Library& tested, const WkvCudaShape& shape, bool layers_kernel) {
-    tested.use(WKV_LAYERS_KERNEL, layers_kernel ? 1 : 0);
+    const Use use(tested, WKV_LAYERS_KERNEL, layers_kernel);
     return RandomModel(tested, shape, true);
   }
-
-  RandomModel model_;
-  Sessions session_;
 };
 
-// The bits of the kernels one after another: after a prompt, and as a graph, too.
-void check_layers_kernel(const Library& tested, const WkvCudaShape& shape, const std::string& name,
-                         Report& report) {
-  OneSession alone(tested, shape, false);
-  OneSession together(tested, shape, true);
-  std::string problem;
-  const int before = tested.layers_kernel_launches();
-  for (const int tokens : {1, 1, 1, 9, 1, 1, 1, 1}) {
-    const std::vector<float>& expected = alone.session().step({tokens}, WKV_CUDA_LOGITS_LAST);
-    const std::vector<float>& actual = together.session().step({tokens}, WKV_CUDA_LOGITS_LAST);
-    if (problem.empty()) problem = difference(actual, expected);
+// The bits of the kernels one after another, in steps of so many tokens. A step of one comes from a graph
+// when there was one before.
+std::string problem_of_layers_kernel(const Library& tested, const Pair& pair, const std::vector<int>& steps) {
+  Sessions apart(tested, pair.apart, 1);
+  Sessions together(tested, pair.together, 1);
+  const int before = tested.launches(WKV_LAYERS_KERNEL);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const std::vector<float>& expected = apart.step({steps[i]}, WKV_CUDA_LOGITS_LAST);
+    const std::vector<float>& actual = together.step({steps[i]}, WKV_CUDA_LOGITS_LAST);
+    const std::string problem = difference(actual, expected);
+    if (!problem.empty()) return "step " + std::to_string(i) + ": " + problem;
   }
-  if (problem.empty()) problem = difference(together.session().state(0), alone.session().state(0));
-  if (tested.layers_kernel_launches() == before) problem = "it has not run";
-  report.check("all layers in one kernel, " + name, problem);
+  if (tested.launches(WKV_LAYERS_KERNEL) == before) return "it has not run";
+  return difference(together.state(0), apart.state(0));
 }
 
-// How fast one session is with each.
+void check_layers_kernel(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                         Report& report) {
+  report.check("all layers in one kernel, " + name, [&] {
+    return problem_of_layers_kernel(tested, Pair(tested, shape), {1, 1, 1, 9, 1, 1, 1, 1});
+  });
+}
+
+// How fast one session is with each, and many tokens bit by bit, as something may be early or late once in a
+// thousand times only.
 void measure_layers_kernel(const Library& tested, const WkvCudaShape& shape, const std::string& name,
                            const WkvCeilings& ceilings, Report& report) {
-  OneSession alone(tested, shape, false);
-  OneSession together(tested, shape, true);
+  constexpr int kTokens = 500;
+  const Pair pair(tested, shape);
+  report.check(name + ", all layers in one kernel, " + std::to_string(kTokens) + " tokens",
+               [&] { return problem_of_layers_kernel(tested, pair, std::vector<int>(kTokens, 1)); });
+  Sessions apart(tested, pair.apart, 1);
+  Sessions together(tested, pair.together, 1);
   std::array<std::vector<double>, 2> speeds;
-  const int before = tested.layers_kernel_launches();
   for (int round = 0; round < kRounds; ++round) {
-    for (const int use : {0, 1}) {
-      Sessions& session = (use == 0 ? alone : together).session();
-      speeds[static_cast<std::size_t>(use)].push_back(
-          1 / mean_seconds([&] { session.step({1}, WKV_CUDA_LOGITS_NONE); }));
+    for (const std::size_t use : {0U, 1U}) {
+      Sessions& session = use == 0 ? apart : together;
+      speeds[use].push_back(1 / mean_seconds([&] { session.step({1}, WKV_CUDA_LOGITS_NONE); }));
     }
   }
-  // Once alone, once into a graph.
-  report.check(name + ", one session, uses it",
-               tested.layers_kernel_launches() == before + 2 ? "" : "it does not");
-  const double ceiling = tokens_at_most(alone.model(), ceilings, 1, WKV_CUDA_LOGITS_NONE);
+  const double ceiling = tokens_at_most(pair.apart, ceilings, 1, WKV_CUDA_LOGITS_NONE);
   report.speed(name + ", one session, kernels one after another", median(speeds[0]), "tokens/s", ceiling);
   report.speed(name + ", one session, all layers in one kernel", median(speeds[1]), "tokens/s", ceiling);
 }
@@ -125,21 +157,21 @@ void measure_layers_kernel(const Library& tested, const WkvCudaShape& shape, con
 }  // namespace
 
 void try_clusters(const Library& tested, bool small, Report& report) {
-  if (tested.has_wide_products() == 0) {
-    std::printf("This GPU has no clusters.\n");
+  if (tested.can_use(WKV_CLUSTERS) == 0) {
+    report.skip("clusters", "this GPU has none");
     return;
   }
-  check_clusters(tested, small, report);
+  report.check("products by clusters", [&] { return problem_of_clusters(tested, small); });
   if (small) return;
   for (auto [name, shape] : published_shapes()) {
     shape.max_tokens = 1024;
-    measure_clusters(tested, shape, name, report);
+    report.measure(name, [&, name = name, shape = shape] { measure_clusters(tested, shape, name, report); });
   }
 }
 
 void try_layers_kernel(const Library& tested, bool small, Report& report) {
-  if (tested.has_layers_kernel() == 0) {
-    std::printf("This GPU has no room for it.\n");
+  if (tested.can_use(WKV_LAYERS_KERNEL) == 0) {
+    report.skip("all layers in one kernel", "this GPU has no room for it");
     return;
   }
   check_layers_kernel(tested, shape_of(2, 512, 8, 64, 768, 101, 16), "512 channels", report);
@@ -149,7 +181,9 @@ void try_layers_kernel(const Library& tested, bool small, Report& report) {
   check_layers_kernel(tested, shape_of(3, 4096, 64, 64, 14'336, 1000, 16), "4,096 channels", report);
   const WkvCeilings ceilings = measure_ceilings(tested, report);
   for (const auto& [name, shape] : published_shapes()) {
-    measure_layers_kernel(tested, shape, name, ceilings, report);
+    report.measure(name, [&, name = name, shape = shape] {
+      measure_layers_kernel(tested, shape, name, ceilings, report);
+    });
   }
 }
 

@@ -9,6 +9,16 @@
 
 namespace wkv::gpu_check {
 
+std::string difference(const std::vector<float>& actual, const std::vector<float>& expected) {
+  if (actual.size() != expected.size()) return "sizes differ";
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (std::bit_cast<std::uint32_t>(actual[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
+    return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", expected " +
+           std::to_string(expected[i]);
+  }
+  return "";
+}
+
 namespace {
 
 const char* name_of_output(int word) {
@@ -37,20 +47,14 @@ const char* name_of_output(int word) {
   return "";
 }
 
-}  // namespace
-
-void check_instructions(const Library& tested, const Library& simulated, bool small, Report& report) {
-  const int cases = small ? 64 : 4096;
+std::string problem_of_instructions(const Library& tested, const Library& simulated, int cases) {
   Random random(3);
   std::vector<std::uint32_t> input(static_cast<std::size_t>(cases) * kLaneCount * kInputWords);
   for (std::uint32_t& word : input) word = random.word();
   std::vector<std::uint32_t> actual(static_cast<std::size_t>(cases) * kLaneCount * kOutputWords);
   std::vector<std::uint32_t> expected(actual.size());
   const int error = tested.run_instructions(input.data(), actual.data(), cases);
-  if (error != 0) {
-    report.check("instructions", "CUDA error " + std::to_string(error));
-    return;
-  }
+  if (error != 0) return "CUDA error " + std::to_string(error);
   static_cast<void>(simulated.run_instructions(input.data(), expected.data(), cases));
   std::string problem;
   for (int word = 0; word < kOutputWords; ++word) {
@@ -62,40 +66,30 @@ void check_instructions(const Library& tested, const Library& simulated, bool sm
     if (wrong > 0)
       problem += std::string(name_of_output(word)) + " differs " + std::to_string(wrong) + " times; ";
   }
-  report.check("instructions, " + std::to_string(cases * kLaneCount) + " lanes", problem);
+  return problem;
 }
 
-std::string difference(const std::vector<float>& actual, const std::vector<float>& expected) {
-  if (actual.size() != expected.size()) return "sizes differ";
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (std::bit_cast<std::uint32_t>(actual[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
-    return "at " + std::to_string(i) + ": " + std::to_string(actual[i]) + ", simulated " +
-           std::to_string(expected[i]);
+std::string problem_of_wkv5(const Library& tested, const Library& simulated) {
+  for (const auto& [batch, tokens, heads, size] :
+       {std::array{3, 1, 2, 64}, {2, 40, 2, 64}, {2, 9, 3, 20}, {1, 2, 1, 300}}) {
+    const std::string problem = difference(wkv5_alone(tested, batch, tokens, heads, size),
+                                           wkv5_alone(simulated, batch, tokens, heads, size));
+    if (!problem.empty()) return problem;
   }
   return "";
 }
 
-void check_kernels(const Library& tested, const Library& simulated, Report& report) {
-  std::string problem;
-  for (const auto& [batch, tokens, heads, size] :
-       {std::array{3, 1, 2, 64}, {2, 40, 2, 64}, {2, 9, 3, 20}, {1, 2, 1, 300}}) {
-    if (!problem.empty()) break;
-    problem = difference(wkv5_alone(tested, batch, tokens, heads, size),
-                         wkv5_alone(simulated, batch, tokens, heads, size));
-  }
-  report.check("wkv5 alone", problem);
-  problem.clear();
+std::string problem_of_gemm_int8(const Library& tested, const Library& simulated) {
   for (const auto& [tokens, rows, columns, group] :
        {std::array{1, 33, 64, 64}, {7, 5, 112, 32}, {40, 64, 256, 64}, {200, 130, 512, 128}}) {
-    if (!problem.empty()) break;
-    problem = difference(gemm_int8_alone(tested, tokens, rows, columns, group),
-                         gemm_int8_alone(simulated, tokens, rows, columns, group));
+    const std::string problem = difference(gemm_int8_alone(tested, tokens, rows, columns, group),
+                                           gemm_int8_alone(simulated, tokens, rows, columns, group));
+    if (!problem.empty()) return problem;
   }
-  report.check("gemm_int8 alone", problem);
+  return "";
 }
 
-void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
-                 const std::string& name, Report& report) {
+std::string problem_of_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape) {
   const RandomModel on_gpu(tested, shape, false);
   const RandomModel on_cpu(simulated, shape, false);
   Sessions of_gpu(tested, on_gpu, 3);
@@ -136,13 +130,11 @@ void check_model(const Library& tested, const Library& simulated, const WkvCudaS
   const std::vector<float>& after = of_gpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL);
   if (problem.empty()) problem = difference(after, of_cpu.step({1, 9, 1}, WKV_CUDA_LOGITS_ALL));
   compare_states("state that was packed ");
-  report.check(name, problem);
+  return problem;
 }
 
-void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
-                   Report& report) {
+std::string problem_of_batches(const Library& tested, const WkvCudaShape& shape, int others) {
   const RandomModel model(tested, shape, true);
-  const int others = shape.max_segments - 1;
   std::string problem;
   std::vector<float> alone;
   for (const int beside : {0, 1, 7, 8, others / 2, others}) {
@@ -155,10 +147,10 @@ void check_batches(const Library& tested, const WkvCudaShape& shape, const std::
       problem = difference({begin, begin + shape.vocabulary}, alone);
     }
   }
-  report.check(name + ", a session alone and beside up to " + std::to_string(others) + " others", problem);
+  return problem;
 }
 
-void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report) {
+std::string problem_of_pieces(const Library& tested, const WkvCudaShape& shape) {
   constexpr int kPiece = 8;
   const RandomModel model(tested, shape, true);
   Sessions at_once(tested, model, 1);
@@ -169,7 +161,37 @@ void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::s
   }
   std::string problem = difference(logits, in_pieces.logits());
   if (problem.empty()) problem = difference(at_once.state(0), in_pieces.state(0));
-  report.check(name + ", " + std::to_string(shape.max_tokens) + " tokens at once and by eights", problem);
+  return problem;
+}
+
+}  // namespace
+
+void check_instructions(const Library& tested, const Library& simulated, bool small, Report& report) {
+  const int cases = small ? 64 : 4096;
+  report.check("instructions, " + std::to_string(cases * kLaneCount) + " lanes",
+               [&] { return problem_of_instructions(tested, simulated, cases); });
+}
+
+void check_kernels(const Library& tested, const Library& simulated, Report& report) {
+  report.check("wkv5 alone", [&] { return problem_of_wkv5(tested, simulated); });
+  report.check("gemm_int8 alone", [&] { return problem_of_gemm_int8(tested, simulated); });
+}
+
+void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
+                 const std::string& name, Report& report) {
+  report.check(name, [&] { return problem_of_model(tested, simulated, shape); });
+}
+
+void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
+                   Report& report) {
+  const int others = shape.max_segments - 1;
+  report.check(name + ", a session alone and beside up to " + std::to_string(others) + " others",
+               [&] { return problem_of_batches(tested, shape, others); });
+}
+
+void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report) {
+  report.check(name + ", " + std::to_string(shape.max_tokens) + " tokens at once and by eights",
+               [&] { return problem_of_pieces(tested, shape); });
 }
 
 }  // namespace wkv::gpu_check

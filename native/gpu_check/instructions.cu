@@ -177,10 +177,10 @@ extern "C" __attribute__((visibility("default"))) void wkv_use(WkvCandidate cand
   if (candidate == WKV_LAYERS_KERNEL) wkv::cuda::use_rwkv5_layers(use != 0);
 }
 
-extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_layers_kernel() {
-  return wkv::cuda::has_rwkv5_layers() ? 1 : 0;
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_can_use(WkvCandidate candidate) {
+  return (candidate == WKV_CLUSTERS ? wkv::cuda::has_wide_products() : wkv::cuda::has_rwkv5_layers()) ? 1 : 0;
 }
 
-extern "C" __attribute__((visibility("default"))) std::int32_t wkv_layers_kernel_launches() {
-  return wkv::cuda::rwkv5_layers_launches();
+extern "C" __attribute__((visibility("default"))) std::int32_t wkv_launches(WkvCandidate candidate) {
+  return candidate == WKV_CLUSTERS ? wkv::cuda::cluster_launches() : wkv::cuda::rwkv5_layers_launches();
 }

@@ -56,10 +56,10 @@ enum WkvCandidate : std::int32_t {
 };
 using WkvUse = void (*)(WkvCandidate candidate, std::int32_t use);
 #define WKV_USE "wkv_use"
-// Whether the GPU has room for the latter.
-using WkvHasLayersKernel = std::int32_t (*)();
-#define WKV_HAS_LAYERS_KERNEL "wkv_has_layers_kernel"
+// Whether the GPU has what it needs.
+using WkvCanUse = std::int32_t (*)(WkvCandidate candidate);
+#define WKV_CAN_USE "wkv_can_use"
 // How often it has been launched, or put into a graph.
-using WkvLayersKernelLaunches = std::int32_t (*)();
-#define WKV_LAYERS_KERNEL_LAUNCHES "wkv_layers_kernel_launches"
+using WkvLaunches = std::int32_t (*)(WkvCandidate candidate);
+#define WKV_LAUNCHES "wkv_launches"
 }

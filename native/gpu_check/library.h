@@ -21,13 +21,12 @@ struct Library {
     run_instructions = reinterpret_cast<WkvRunInstructions>(dlsym(module, WKV_RUN_INSTRUCTIONS));
     has_wide_products = reinterpret_cast<WkvHasWideProducts>(dlsym(module, WKV_HAS_WIDE_PRODUCTS));
     use = reinterpret_cast<WkvUse>(dlsym(module, WKV_USE));
-    has_layers_kernel = reinterpret_cast<WkvHasLayersKernel>(dlsym(module, WKV_HAS_LAYERS_KERNEL));
-    layers_kernel_launches =
-        reinterpret_cast<WkvLayersKernelLaunches>(dlsym(module, WKV_LAYERS_KERNEL_LAUNCHES));
+    can_use = reinterpret_cast<WkvCanUse>(dlsym(module, WKV_CAN_USE));
+    launches = reinterpret_cast<WkvLaunches>(dlsym(module, WKV_LAUNCHES));
     measure_ceilings = reinterpret_cast<WkvMeasureCeilings>(dlsym(module, WKV_MEASURE_CEILINGS));
     api = entry == nullptr ? nullptr : entry(WKV_CUDA_API_VERSION);
     if (api == nullptr || run_instructions == nullptr || has_wide_products == nullptr || use == nullptr ||
-        has_layers_kernel == nullptr || layers_kernel_launches == nullptr)
+        can_use == nullptr || launches == nullptr)
       throw std::runtime_error(path + " is another library");
   }
 
@@ -35,14 +34,21 @@ struct Library {
   WkvRunInstructions run_instructions;
   WkvHasWideProducts has_wide_products;
   WkvUse use;
-  WkvHasLayersKernel has_layers_kernel;
-  WkvLayersKernelLaunches layers_kernel_launches;
+  WkvCanUse can_use;
+  WkvLaunches launches;
   WkvMeasureCeilings measure_ceilings;  // null in the simulated one
 };
 
-// A call of the table that must succeed.
+// What a function of the table answered instead of OK.
+struct Refused : std::runtime_error {
+  Refused(std::int32_t with, const char* text) : std::runtime_error(text), code(with) {}
+
+  std::int32_t code;
+};
+
+// A call of the table that must succeed. Throws Refused.
 inline void must(std::int32_t code, const WkvCudaFailure& failure) {
-  if (code != WKV_CUDA_OK) throw std::runtime_error(failure.text);
+  if (code != WKV_CUDA_OK) throw Refused(code, failure.text);
 }
 
 }  // namespace wkv::gpu_check

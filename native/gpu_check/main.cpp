@@ -87,11 +87,8 @@ void check_all(const Library& tested, const Library& simulated, bool small, Repo
 void measure_all(const Library& tested, Report& report) {
   const WkvCeilings ceilings = measure_ceilings(tested, report);
   for (const auto& [name, shape] : published_shapes()) {
-    try {
-      measure_model(tested, shape, name, ceilings, report);
-    } catch (const std::exception& error) {
-      std::printf("%s: not measured, because %s\n", name, error.what());
-    }
+    report.measure(name,
+                   [&, name = name, shape = shape] { measure_model(tested, shape, name, ceilings, report); });
   }
 }
 
@@ -117,7 +114,7 @@ int run(const Options& options) {
   const Library simulated(options.simulated);
   std::printf("%s, compute capability %d.%d, %.1f GiB\n\n", device.name, device.major, device.minor,
               static_cast<double>(device.memory) / (1 << 30));
-  Report report;
+  Report report(options.report, device);
   if (options.candidate == "clusters") {
     try_clusters(tested, options.small, report);
   } else if (options.candidate == "layers") {
@@ -126,7 +123,6 @@ int run(const Options& options) {
     check_all(tested, simulated, options.small, report);
     if (!options.small) measure_all(tested, report);
   }
-  report.save(options.report, device);
   std::printf("\n%s; %s\n", report.failed() == 0 ? "All checks passed" : "SOME CHECKS FAILED",
               options.report.c_str());
   return report.failed() == 0 ? 0 : 1;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <exception>
 
 #include "gpu_check/sessions.h"
 
@@ -19,6 +18,16 @@ double seconds_since(Clock::time_point begin) {
 
 double head_numbers(const WkvCudaShape& shape) {
   return static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels);
+}
+
+// How long it takes to pack a state into f16, and to unpack it, by the bytes that are read and written.
+void measure_packing(const Library& tested, const RandomModel& model, const std::string& name,
+                     const WkvCeilings& ceilings, Report& report) {
+  Sessions one(tested, model, 1);
+  const double seconds = mean_seconds([&] { one.pack_and_unpack(); });
+  // Each is four bytes a number and two, and there are both.
+  const double bytes = 12.0 * static_cast<double>(model.page_floats());
+  report.speed(name + ", a state packed and unpacked", bytes / seconds, "bytes/s", ceilings.copy);
 }
 
 }  // namespace
@@ -49,7 +58,7 @@ WkvCeilings measure_ceilings(const Library& tested, Report& report) {
   WkvCeilings ceilings{};
   if (tested.measure_ceilings == nullptr) return ceilings;
   const int error = tested.measure_ceilings(&ceilings);
-  report.check("ceilings", error == 0 ? "" : "CUDA error " + std::to_string(error));
+  report.check("ceilings", [&] { return error == 0 ? "" : "CUDA error " + std::to_string(error); });
   std::printf("\n");
   report.speed("ceiling: reading memory", ceilings.read, "bytes/s", 0);
   report.speed("ceiling: reading and writing memory", ceilings.copy, "bytes/s", 0);
@@ -66,10 +75,10 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
   report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
   for (const int sessions : {1, 8, 32, 128, 256, 512}) {
     if (sessions > shape.max_segments) break;
-    try {
+    const std::string decoding = name + ", decoding " + std::to_string(sessions);
+    report.measure(decoding, [&] {
       Sessions all(tested, model, sessions);
       const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
-      const std::string decoding = name + ", decoding " + std::to_string(sessions);
       for (const WkvCudaLogits logits : {WKV_CUDA_LOGITS_NONE, WKV_CUDA_LOGITS_LAST}) {
         const std::string what = logits == WKV_CUDA_LOGITS_NONE ? ", without logits" : ", logits to the host";
         const double seconds = mean_seconds([&] { all.step(counts, logits); });
@@ -81,11 +90,10 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
       options.top_p = 0.85;
       const double seconds = mean_seconds([&] { all.draw(counts, options); });
       report.speed(decoding + ", tokens drawn", sessions / seconds, "tokens/s", 0);
-    } catch (const std::exception& error) {
-      std::printf("%s, decoding %d: not measured, because %s\n", name.c_str(), sessions, error.what());
-    }
+    });
   }
-  try {
+  const std::string live = name + ", decoding 500 of 2,000 live sessions in turn";
+  report.measure(live, [&] {
     constexpr int kLive = 2'000;
     constexpr int kTogether = 500;
     Sessions all(tested, model, kLive);
@@ -96,10 +104,9 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
       next = (next + kTogether) % kLive;
       all.step(counts, WKV_CUDA_LOGITS_NONE);
     });
-    report.speed(name + ", decoding 500 of 2,000 live sessions in turn", kTogether / seconds, "tokens/s", 0);
-  } catch (const std::exception& error) {
-    std::printf("%s, 2,000 live sessions: not measured, because %s\n", name.c_str(), error.what());
-  }
+    report.speed(live, kTogether / seconds, "tokens/s", 0);
+  });
+  measure_packing(tested, model, name, ceilings, report);
   Sessions one(tested, model, 1);
   const double seconds = mean_seconds([&] { one.step({shape.max_tokens}, WKV_CUDA_LOGITS_NONE); });
   const double operations = 2 * (weights - head_numbers(shape)) * shape.max_tokens;

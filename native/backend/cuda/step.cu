@@ -12,6 +12,8 @@ namespace {
 constexpr int kLogitsTokens = 64;
 // A kernel's arguments are kept some hundred times in each.
 constexpr std::size_t kMaxGraphs = 64;
+// Until a graph that found no memory is tried again: to make one takes as long as some steps.
+constexpr std::uint64_t kStepsBetweenTries = 1000;
 constexpr const char* kComputing = "computing a step";
 
 }  // namespace
@@ -76,11 +78,12 @@ const Graph* Step::graph_of(const Call& call, const Stream& stream) {
   }
   Kept& kept = found->second;
   kept.used = steps_;
-  if (kept.graph == nullptr) {
+  if (kept.graph == nullptr && steps_ >= kept.next_try) {
     try {
       kept.graph = std::make_unique<const Graph>(stream, kComputing, [&] { put_layers(call); });
     } catch (const Failed& failed) {
       if (failed.code != WKV_CUDA_MEMORY) throw;
+      kept.next_try = steps_ + kStepsBetweenTries;
     }
   }
   return kept.graph.get();
@@ -143,8 +146,12 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   // done: those that begin early may read weights and states.
   input_.copy(stream);
   if (call.tokens == 1 && looks_for_kernel_) {
-    layers_kernel_ = LayersKernel::of(call, stream);
     looks_for_kernel_ = false;
+    try {
+      layers_kernel_ = LayersKernel::of(call, stream);
+    } catch (const Failed& failed) {
+      if (failed.code != WKV_CUDA_MEMORY) throw;
+    }
   }
   const Graph* const graph = graph_of(call, stream);
   try {

@@ -73,6 +73,7 @@ class Step {
   struct Kept {
     std::unique_ptr<const Graph> graph;
     std::uint64_t used = 0;
+    std::uint64_t next_try = 0;  // after one that found no memory
   };
   std::map<int, Kept> graphs_;
   std::uint64_t steps_ = 0;

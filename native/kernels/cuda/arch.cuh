@@ -253,6 +253,16 @@ WKV_DEVICE void begin_next_kernel() { asm volatile("griddepcontrol.launch_depend
 WKV_DEVICE void await_previous_kernel() {}
 WKV_DEVICE void begin_next_kernel() {}
 #endif
+// Stores neighbouring numbers at once, to a place that is aligned to all of them: nvcc may store those of a
+// struct one by one.
+WKV_DEVICE void store_together(float* place, const float (&numbers)[2]) {
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(place), "f"(numbers[0]), "f"(numbers[1]) : "memory");
+}
+WKV_DEVICE void store_together(float* place, const float (&numbers)[4]) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(place), "f"(numbers[0]), "f"(numbers[1]),
+               "f"(numbers[2]), "f"(numbers[3])
+               : "memory");
+}
 // Begins to bring the 32 bytes around an address to the second-level cache.
 WKV_DEVICE void expect_read(const float* place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
 
@@ -302,7 +312,8 @@ inline std::size_t shared_bytes_of(const Grid& grid) {
 class LaunchConfig {
  public:
   template <class Arguments>
-  LaunchConfig(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream) {
+  LaunchConfig(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream,
+               bool overlap = kernels_overlap()) {
     constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
     config_.gridDim = dim3(grid.x, grid.y);
     config_.blockDim = grid.threads;
@@ -317,7 +328,7 @@ class LaunchConfig {
     }
     if (grid.together) {
       add(cudaLaunchAttributeCooperative).cooperative = 1;
-    } else if (kernels_overlap()) {
+    } else if (overlap) {
       add(cudaLaunchAttributeProgrammaticStreamSerialization).programmaticStreamSerializationAllowed = 1;
     }
     if (grid.cluster_x * grid.cluster_y > 1) {
@@ -352,8 +363,12 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
 template <class Arguments>
 int clusters_at_once(void (*kernel)(Arguments), const Grid& grid) {
   int count = 0;
-  cudaOccupancyMaxActiveClusters(&count, kernel, LaunchConfig(kernel, grid, nullptr).get());
-  return count > 0 ? count : 1;  // as after an error, which the launch reports
+  const bool failed_before = cudaPeekAtLastError() != cudaSuccess;
+  const LaunchConfig config(kernel, grid, nullptr, false);
+  if (cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) != cudaSuccess && !failed_before) {
+    static_cast<void>(cudaGetLastError());  // nothing was launched
+  }
+  return count > 0 ? count : 1;
 }
 
 #else
@@ -433,6 +448,13 @@ inline Words4 load_rows(const Words4* row, int line = __builtin_LINE()) {
 
 inline void await_previous_kernel() {}
 inline void begin_next_kernel() {}
+
+inline void store_together(float* place, const float (&numbers)[2]) {
+  *reinterpret_cast<Floats2*>(place) = {numbers[0], numbers[1]};
+}
+inline void store_together(float* place, const float (&numbers)[4]) {
+  *reinterpret_cast<Floats4*>(place) = {numbers[0], numbers[1], numbers[2], numbers[3]};
+}
 
 inline std::int32_t add_products(const Words4& weights, const Words4& codes, std::int32_t sum) {
   const auto add = [&](std::uint32_t a, std::uint32_t b) {

@@ -14,6 +14,7 @@ constexpr int kFewTokens = 32;
 constexpr int kMaxBlocks = 65'535;
 
 bool may_use_clusters = false;
+int launches_of_clusters = 0;
 
 int ceil_div(int value, int step) { return (value + step - 1) / step; }
 
@@ -116,6 +117,7 @@ void launch_clusters(GemmLaunch& all, cudaStream_t stream) {
   };
   const unsigned width = tokens % 2 == 0 && rounds(2) <= rounds(1) ? 2 : 1;
   launch(kernel, grid(tokens, rows, width), stream, all);
+  ++launches_of_clusters;
 }
 
 // Whether there are blocks for so many eighths of the processors.
@@ -131,6 +133,8 @@ bool suits_128_tokens(int blocks_of_64, int blocks_of_128) {
 }  // namespace
 
 void use_clusters(bool use) { may_use_clusters = use; }
+
+int cluster_launches() { return launches_of_clusters; }
 
 void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};

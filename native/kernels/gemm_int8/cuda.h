@@ -47,5 +47,7 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream);
 // Whether clusters of blocks multiply where the GPU has them (cuda_clusters.cuh). They do not before that has
 // been measured on one: tests and gpu-check ask for it, while nothing else runs.
 void use_clusters(bool use);
+// How many products they have done.
+int cluster_launches();
 
 }  // namespace wkv::cuda

@@ -156,7 +156,7 @@ WKV_DEVICE void put_whole_rows(const Int8Product& product, int token, int tokens
           rows.of[i] = finished<kEpilogue>(sums[begin + tile][which].of[i], before[tile][which].of[i],
                                            gates[tile][which].of[i]);
         }
-        *reinterpret_cast<Rows*>(product.output + place_of(begin + tile, which)) = rows;
+        store_together(product.output + place_of(begin + tile, which), rows.of);
       }
     }
   }
