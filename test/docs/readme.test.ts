@@ -118,6 +118,7 @@ describe('README.zh-CN.md', () => {
 test.each([
   'README.md',
   'README.zh-CN.md',
+  'docs/api.md',
   'docs/decisions.md',
   'docs/decisions-kernels.md',
   'docs/state-format.md',
