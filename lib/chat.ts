@@ -118,7 +118,7 @@ export class Chat {
   }
 
   /**
-   * Says something like {@link Chat.send}, and returns the reply at once. One that is aborted stays in `messages`, as far
+   * Says something like {@link Chat.send}, and returns the reply as a whole. One that is aborted stays in `messages`, as far
    * as it came, here too.
    *
    * @throws as {@link Chat.send}; everything rejects
@@ -135,7 +135,8 @@ export class Chat {
    * Replies once more to what was said last, in place of the reply that there is: with other random numbers, unless a
    * seed is given. If that cannot begin, the conversation is as it was; see {@link Chat.send} for the rest.
    *
-   * @throws {WkvError} `ERR_WKV_STATE`, at the first `next()`, where nothing has been said
+   * @throws {TypeError} or {RangeError} for wrong options
+   * @throws {WkvError} at a `next()`: `ERR_WKV_STATE` where nothing has been said, and as {@link Chat.send}
    */
   regenerate(options?: GenerateOptions): AsyncGenerator<ChatPart, void, undefined> {
     const checked = this.#check(options);
@@ -149,7 +150,9 @@ export class Chat {
    * evaluated again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
    * the conversation is as it was.
    *
-   * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
+   * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`,
+   *   `ERR_WKV_DEVICE` where a GPU was lost
+   * @throws {TypeError} for wrong options
    */
   async undo(options?: { signal?: AbortSignal | undefined }): Promise<void> {
     const checked = checkOptions<{ signal?: AbortSignal }>(options, { signal: abortSignal });
@@ -170,7 +173,8 @@ export class Chat {
    * An independent conversation that has come as far as this one; it shares the memory of what both remember. With a
    * seed it goes on with random numbers of its own, without one with the same.
    *
-   * @throws {WkvError} `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`
+   * @throws {WkvError} `ERR_WKV_BUSY` while a call has not ended, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`
+   * @throws {TypeError} or {RangeError} for a wrong seed
    */
   fork(options?: ForkOptions): Chat {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
@@ -189,7 +193,8 @@ export class Chat {
    * The conversation as bytes, in the format of docs/chat-format.md: `createChat({ saved })` of a model with the same
    * weights goes on with it, exactly. A template of the caller's own is not saved.
    *
-   * @throws {WkvError} `ERR_WKV_BUSY` while a reply is iterated or a call on the session is pending, `ERR_WKV_DISPOSED`
+   * @throws {WkvError} `ERR_WKV_BUSY` while a call of the chat or on its session has not ended, `ERR_WKV_DISPOSED`,
+   *   `ERR_WKV_MEMORY`
    */
   serialize(): Uint8Array {
     this.#requireIdle();

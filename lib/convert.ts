@@ -55,7 +55,7 @@ export interface Conversion {
   /** Absolute path of the file. */
   path: string;
   weights: ElementType | QuantizedPrecision;
-  /** Size of the file. */
+  /** Size of the file, in bytes. */
   bytes: number;
   /** Of packed weights: that of the model they were made from, so that states of one fit the other. */
   fingerprint?: string;

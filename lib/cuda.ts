@@ -8,11 +8,13 @@ import { unpacked } from './unpacked';
 export interface CudaDevice {
   /** What `loadModel` calls it: 'cuda:0' and so on. */
   readonly device: string;
+  /** What its driver calls it. */
   readonly name: string;
   /** As NVIDIA numbers architectures, for example '9.0'. */
   readonly computeCapability: string;
   /** In bytes. */
   readonly memory: number;
+  /** How much of it was free when it was asked for, in bytes. */
   readonly freeMemory: number;
 }
 

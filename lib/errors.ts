@@ -1,20 +1,29 @@
 /** What went wrong, in a form that programs can compare. */
 export type WkvErrorCode =
-  /** A file is truncated, corrupt, or not what it says. */
+  /** A file is missing, truncated, corrupt, or not what it says. */
   | 'ERR_WKV_FORMAT'
-  /** A readable file of an architecture, data type or pickle opcode that is not supported. */
+  /**
+   * A readable file of an architecture, data type or pickle opcode that is not supported; or weights that the type asked
+   * for cannot be made of.
+   */
   | 'ERR_WKV_UNSUPPORTED'
   /** Tensors are missing, or their shapes do not fit together. */
   | 'ERR_WKV_SHAPE'
-  /** A state of another model, of another version, or damaged. */
+  /**
+   * A state or a saved chat is of other weights, of another version, or damaged; or what is asked for is not there: logits
+   * of a session that has seen nothing, an exchange to undo, a token that may be drawn.
+   */
   | 'ERR_WKV_STATE'
   /** A token id outside the model, or text without a tokenizer. */
   | 'ERR_WKV_TOKEN'
   /** A device that was asked for cannot be used, or there is no binary that this system can load. */
   | 'ERR_WKV_DEVICE'
-  /** Not enough memory. */
+  /** Not enough memory, or room on the disk. */
   | 'ERR_WKV_MEMORY'
-  /** A session is used while its own generation is being iterated. */
+  /**
+   * A session is used while its own generation is being iterated, or its state is read while a call is pending; or a chat is
+   * used before its last call has ended.
+   */
   | 'ERR_WKV_BUSY'
   /** An object is used after it was disposed. */
   | 'ERR_WKV_DISPOSED';
@@ -34,8 +43,9 @@ export interface WkvErrorDetails {
 }
 
 /**
- * Every failure that is not a wrong argument (those are `TypeError` or `RangeError` with Node's own codes)
- * and not a cancellation (that is `signal.reason`).
+ * Every failure that is not a wrong argument (those are `TypeError` or `RangeError` with Node's own codes), not a
+ * cancellation (that is `signal.reason`), and not the system's refusal of a file that {@link convertModel} writes or
+ * {@link Tokenizer.fromVocabulary} reads (an `Error` with the system's code, such as `ENOENT`).
  */
 export class WkvError extends Error {
   override readonly name = 'WkvError';

@@ -34,7 +34,10 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Why a generation ended: at a stop string or token, at the end of the text, or at `maxTokens`. */
+/**
+ * Why a generation ended: 'endOfText' at the tokenizer's end of text, 'stop' at a stop string or another of `stopTokens`,
+ * 'length' at `maxTokens`.
+ */
 export type FinishReason = 'stop' | 'endOfText' | 'length';
 
 export interface Usage {
@@ -50,7 +53,7 @@ export interface TokenLogprobs {
   token: number;
   /** Its own. */
   logprob: number;
-  /** The most probable tokens, the first one first. */
+  /** The most probable tokens, the first one first; the one that was drawn may be among them. */
   top: { token: number; logprob: number }[];
 }
 
@@ -64,7 +67,7 @@ export interface GeneratedPart {
    * session has evaluated.
    */
   tokens: number[];
-  /** Of those of `tokens` that were drawn. */
+  /** Of those of `tokens` that were drawn, where the option `logprobs` is not 0. */
   logprobs?: TokenLogprobs[];
   /** In the last part. */
   finishReason?: FinishReason;

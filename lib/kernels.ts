@@ -82,6 +82,7 @@ export const kernels = Object.freeze({
    * Rounds a matrix [rows][columns] to 8 bits. A group's scale is that of its largest magnitude / 127, 126, ... 121,
    * whichever loses least in the squares; a group below 1e-30 becomes zeros.
    *
+   * @returns codes [rows][columns] and scales [rows][groups], for {@link kernels.gemmInt8}
    * @throws {TypeError} or {RangeError} for arguments that do not fit together, or a number that is not finite
    */
   quantizeInt8(matrix: Float32Array, options: QuantizeInt8Options): Int8Matrix {

@@ -18,11 +18,13 @@ export interface ModelInfo {
   readonly architecture: string;
   /** '4', '5.0', '5.1', '5.2' (Eagle), '6' (Finch) or '7' (Goose) */
   readonly version: string;
+  /** Blocks of time mixing and channel mixing. */
   readonly layers: number;
   /** Channels of the residual stream. */
   readonly embedding: number;
   /** In RWKV-4 every channel of the recurrence is one, of size 1. */
   readonly heads: number;
+  /** Channels of a head. */
   readonly headSize: number;
   /** Channels inside channel mixing. */
   readonly feedForward: number;
@@ -34,8 +36,12 @@ export interface ModelInfo {
   readonly weights: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
   /** Memory that the weights take, in bytes. */
   readonly weightBytes: number;
-  /** Memory that a session's state takes, in bytes, whatever the session has seen. */
+  /**
+   * Memory that a session's state takes, in bytes, whatever the session has seen; with `statePrecision: 'f16'` between
+   * calls.
+   */
   readonly stateBytes: number;
+  /** Where it is: the processor, or a GPU by its number. */
   readonly device: 'cpu' | `cuda:${number}`;
   /**
    * On a GPU: how many states of sessions fit into what the weights left free of its memory when they had been loaded.
@@ -49,7 +55,7 @@ export interface ModelInfo {
    * Results do not depend on it. On a GPU: its name and compute capability.
    */
   readonly isa: string;
-  /** Identifies the weights, whatever file they came from. */
+  /** Identifies the weights, whatever file they came from: 32 hexadecimal digits. */
   readonly fingerprint: string;
   /**
    * What the model's file says of how conversations are written (`tokenizer.chat_template` of a GGUF), as it is: a name
@@ -71,7 +77,7 @@ export interface ModelStatistics {
 }
 
 export interface SessionOptions {
-  /** Where the session continues; without it, it has seen nothing. */
+  /** Where the session continues; without it, it has seen nothing. The state may be of any file of the same weights. */
   state?: State | undefined;
 }
 
@@ -119,6 +125,7 @@ export class Model {
    *
    * @throws {WkvError} `ERR_WKV_STATE` where the state belongs to other weights; `ERR_WKV_MEMORY`;
    *   `ERR_WKV_DISPOSED`
+   * @throws {TypeError} for wrong options
    */
   createSession(options?: SessionOptions): Session {
     const { state } = checkOptions<SessionOptions>(options, {
@@ -146,7 +153,9 @@ export class Model {
    * A state of this model as another program lays it out: for 'rwkv.cpp' and 'web-rwkv' (and ai00) as one array, for
    * 'ChatRWKV' as its list of tensors. The logits after the last token, and how many tokens there were, stay behind.
    *
-   * @throws {WkvError} `ERR_WKV_STATE` where the state belongs to other weights
+   * @throws {WkvError} `ERR_WKV_STATE` where the state belongs to other weights, or web-rwkv has no layout for the model's
+   *   heads; `ERR_WKV_MEMORY`; `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
+   * @throws {TypeError} for wrong arguments
    */
   exportState(state: State, options: { layout: 'ChatRWKV' }): StateTensor[];
   exportState(state: State, options: { layout: 'rwkv.cpp' | 'web-rwkv' }): Float32Array;
@@ -167,8 +176,8 @@ export class Model {
    * seen, and the logits after the last of them, are not known: a session that begins with it has to evaluate at least
    * one token before it generates. Whether it is of the same weights, nobody can tell.
    *
-   * @throws {WkvError} `ERR_WKV_STATE` for a state of another size, or with a number that is not finite;
-   *   `ERR_WKV_MEMORY`, `ERR_WKV_DISPOSED`
+   * @throws {WkvError} `ERR_WKV_STATE` for a state of another size, with a number that is not finite, or in a layout that
+   *   the model does not have; `ERR_WKV_MEMORY`, `ERR_WKV_DISPOSED`
    * @throws {TypeError} for wrong arguments
    */
   importState(values: readonly StateTensor[], options: { layout: 'ChatRWKV' }): State;
@@ -183,8 +192,8 @@ export class Model {
    * `blocks.N.att.time_state` [heads, headSize, headSize] for each layer. A session that begins with it has seen nothing.
    *
    * @throws {WkvError} `ERR_WKV_STATE` or `ERR_WKV_SHAPE` for a state of another model, or no tuned state;
-   *   `ERR_WKV_FORMAT` or `ERR_WKV_UNSUPPORTED` for a file that is damaged or not supported; `ERR_WKV_MEMORY`,
-   *   `ERR_WKV_DISPOSED`
+   *   `ERR_WKV_FORMAT` or `ERR_WKV_UNSUPPORTED` for a file that is damaged or not supported, or a model of RWKV-4, whose
+   *   states are not tuned; `ERR_WKV_MEMORY`, `ERR_WKV_DISPOSED`
    * @throws {TypeError} for wrong arguments
    */
   async loadTunedState(path: string | URL, options?: TunedStateOptions): Promise<State> {

@@ -80,6 +80,8 @@ export class Sampler {
   /**
    * An independent copy, counts included. Without a seed both draw the same random numbers from here on; a seed starts
    * the copy's anew.
+   *
+   * @throws {TypeError} or {RangeError} for a wrong seed
    */
   fork(options?: ForkOptions): Sampler {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
@@ -123,6 +125,7 @@ export class Sampler {
    * The sampler that {@link Sampler.serialize} made bytes of: it draws what that one would have drawn.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where the bytes are damaged, of another version, or no sampler
+   * @throws {TypeError} where they are no Uint8Array
    */
   static deserialize(bytes: Uint8Array): Sampler {
     if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);

@@ -102,6 +102,7 @@ export class Session {
     return typeof value === 'object' && value !== null && #model in value;
   }
 
+  /** The model that the session belongs to. */
   get model(): Model {
     return this.#model;
   }
@@ -119,11 +120,13 @@ export class Session {
 
   /**
    * Evaluates the input, and returns logits. All or nothing: if it fails or is aborted, the session is as it was.
-   * Nothing is put in front of the input; of an empty one, it returns the last logits again.
+   * Nothing is put in front of the input; of an empty one, it returns the last logits again (with 'all', none).
    *
-   * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text without a tokenizer; `ERR_WKV_STATE` for
-   *   an empty input to a session that has seen nothing; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`
-   * @throws {RangeError} `ERR_OUT_OF_RANGE` where 'all' logits would take more than 1 GiB
+   * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text without a tokenizer; `ERR_WKV_STATE` for the last
+   *   logits of a session that has seen nothing; `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`,
+   *   `ERR_WKV_MEMORY`, `ERR_WKV_DEVICE` where a GPU was lost
+   * @throws {TypeError} for wrong options, or an input that is neither text nor ids
+   * @throws {RangeError} `ERR_OUT_OF_RANGE` where 'all' logits would take more than 1 GiB, or an id is no integer
    */
   evaluate(input: Input, options: EvaluateOptions & { logits: 'none' }): Promise<undefined>;
   evaluate(
@@ -150,9 +153,10 @@ export class Session {
 
   /**
    * Evaluates the tokens, and returns the natural logarithm of the probability of each, given all before it: a
-   * Float32Array [tokens]. In a session that has seen nothing the first has none: its value is NaN.
+   * Float32Array [tokens]. In a session that has seen nothing the first has none: its value is NaN. All or nothing, like
+   * {@link Session.evaluate}.
    *
-   * @throws as {@link Session.evaluate}
+   * @throws as {@link Session.evaluate}, but for an empty input: of that it returns an empty array
    */
   async score(input: Input, options?: { signal?: AbortSignal | undefined }): Promise<Float32Array> {
     const { signal } = checkOptions<{ signal?: AbortSignal | undefined }>(options, { signal: abortSignal });
@@ -214,7 +218,8 @@ export class Session {
    * An independent copy: of the state, the last logits and the random numbers. Returns at once; it is queued behind
    * the session's pending calls, and the branch's calls wait for it.
    *
-   * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`
+   * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`
+   * @throws {TypeError} or {RangeError} for a wrong seed
    */
   fork(options?: ForkOptions): Session {
     // The seed that a fork was given counts for forks of it, too: the state that these wait for is that of its parent.

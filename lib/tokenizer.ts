@@ -123,7 +123,7 @@ export class Tokenizer implements TokenizerLike {
    * The tokenizer of a vocabulary file in the format of the RWKV World models.
    *
    * @param path a path or a `file:` URL
-   * @throws {WkvError} `ERR_WKV_FORMAT` where the file is no vocabulary, with the line
+   * @throws {WkvError} `ERR_WKV_FORMAT` where the file is no vocabulary, with the line, or has more than 16 MiB
    * @throws {TypeError} where the path is neither, or empty
    * @throws the file system's own error where the file cannot be read
    */

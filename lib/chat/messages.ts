@@ -5,6 +5,7 @@ import { checkOptions, oneOf, text, wrongType, wrongValue } from '../options';
 /** A message of a conversation. */
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
+  /** The text, without what the template writes around it. */
   readonly content: string;
   /** What the model thought before its answer, in an assistant's message of a template with thoughts. */
   readonly thinking?: string | undefined;

@@ -12,6 +12,7 @@ export interface ChatPart extends GeneratedPart {
 
 /** A reply as a whole. */
 export interface ChatCompletion extends Completion {
+  /** All that the model thought before it answered, for templates with thoughts. */
   thinking?: string;
 }
 
