@@ -45,7 +45,7 @@ export interface LoadOptions {
   /**
    * What to keep matrices in. 'auto' (the default) is what a packed file has, which cannot be loaded as anything else, else
    * 'int8' from 100 million parameters on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to 8 bits per group of channels and
-   * token (docs/quantization.md). 'int4' takes half of the memory of 'int8', and loses some quality.
+   * token (docs/quantization.md). 'int4' takes little more than half of the memory of 'int8', and loses some quality.
    */
   weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
