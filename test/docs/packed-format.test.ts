@@ -82,6 +82,61 @@ test('a block holds the weights of the original, to half a step of its codes', (
   }
 });
 
+test('a block of int4 holds them too, to half a step of each code that is not the last', async () => {
+  const path = join(folder, 'packed-int4.safetensors');
+  const original = randomModel({
+    ...{ layers: 1, embedding: 64, headSize: 16, feedForward: 296, vocabulary: 50, type: 'f32', seed: 9 },
+  });
+  await convertModel(await writeTensors(folder, 'source-int4', 'safetensors', original), path, {
+    weights: 'int4',
+  });
+  const file = readFileSync(path);
+  const begin = 8 + Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString('utf8', 8, begin)) as Record<string, Entry> & {
+    __metadata__: Record<string, string>;
+  };
+  const at = (name: string): number => begin + header[name]!.data_offsets[0];
+  const half = (byte: number, low: boolean): number => (low ? byte % 16 : Math.floor(byte / 16));
+  const magnitudes = [19, 38, 51, 61, 74, 89, 107, 127];
+  const multipliers = [...magnitudes, ...magnitudes.map((magnitude) => -magnitude)];
+  const forms = JSON.parse(header.__metadata__['wkv.matrices']!) as Record<
+    string,
+    { rows: number; columns: number; group: number; weights: string }
+  >;
+  const packed = Object.entries(forms).filter(([, { weights }]) => weights === 'int4');
+  expect(packed.length).toBeGreaterThanOrEqual(8);
+  for (const [name, { rows, columns, group }] of packed) {
+    const { data } = original.find((tensor) => tensor.name === name)!;
+    const padded = Math.ceil(columns / 16) * 16;
+    const width = group === 0 ? padded : group;
+    const scalesAt = 16 * padded + 32 * Math.ceil(padded / 32);
+    const panelBytes = scalesAt + 32 * Math.ceil(padded / width);
+    expect(header[name]!.shape).toEqual([Math.ceil((Math.ceil(rows / 32) * panelBytes) / 64) * 64]);
+    let inside = 0;
+    let largestMiss = 0;
+    for (let row = 0; row < rows; row++) {
+      const panel = at(name) + Math.floor(row / 32) * panelBytes;
+      const r = row % 32;
+      for (let c = 0; c < columns; c++) {
+        const codes = file[panel + (Math.floor(c / 8) * 32 + r) * 4 + (c % 4)]!;
+        const code = half(codes, c % 8 < 4) - 8;
+        const b = Math.floor(c / 16);
+        const multiplier =
+          multipliers[half(file[panel + 16 * padded + Math.floor(b / 2) * 32 + r]!, b % 2 === 0)]!;
+        const byte = file[panel + scalesAt + Math.floor(c / width) * 32 + r]!;
+        const scale = 2 ** (Math.floor(byte / 16) - 20) * (1 + (byte % 16) / 16);
+        const step = multiplier * scale * file.readFloatLE(at(`${name}.input_scales`) + 4 * c);
+        if (code === -8 || code === 7) continue; // these may stand for larger weights
+        inside += 1;
+        largestMiss = Math.max(largestMiss, Math.abs(data[row * columns + c]! / step - code));
+      }
+    }
+    // The quotient is rounded in f32.
+    expect(largestMiss).toBeLessThan(0.5 + 1e-4);
+    expect(inside).toBeGreaterThan(0.5 * rows * columns);
+  }
+});
+
 test('everything else is as it was in the original', () => {
   for (const { name, type, shape, data } of tensors) {
     const entry = entries[name]!;
