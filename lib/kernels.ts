@@ -103,7 +103,8 @@ export const kernels = Object.freeze({
 
   /**
    * `output[t][r]`, the sum over columns of `weights[r][c] * activations[t][c]`, with 8-bit products: activations are
-   * quantized per token and group, sums are exact in 32 bits per group and scaled in float32.
+   * quantized per token and group, sums are exact in 32 bits per group and scaled in float32. A NaN or an infinity among a
+   * token's activations makes all of its outputs NaN.
    *
    * @returns [tokens][rows]
    * @throws {TypeError} or {RangeError} for arguments that do not fit together; {WkvError} `ERR_WKV_DEVICE`, or
