@@ -59,7 +59,10 @@ export interface TokenLogprobs {
 
 /** What a generation delivers at a time. */
 export interface GeneratedPart {
-  /** Whole characters only: what is incomplete is delivered with the token that completes it. */
+  /**
+   * Whole characters only: what is incomplete is delivered with the token that completes it. Empty where the model has no
+   * tokenizer.
+   */
   text: string;
   /**
    * The tokens that the text so far is complete with. Where a stop string began inside a token, the last part has the
