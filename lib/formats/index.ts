@@ -39,7 +39,7 @@ export async function openTensorDirectory(
   signal?.throwIfAborted();
   const text = pathText('the path of a model', path);
   refuseAddress(text);
-  const absolute = unpacked(resolve(text));
+  const absolute = resolve(text);
   const context = { signal, headersOnly };
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, context)
@@ -67,7 +67,7 @@ function withOwnProperties(directory: TensorDirectory): TensorDirectory {
 
 async function isDirectory(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory();
+    return (await stat(unpacked(path))).isDirectory();
   } catch (cause) {
     throw cannotOpen(path, cause);
   }

@@ -1,5 +1,6 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { unpacked } from '../unpacked';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import type { ReadContext } from './reader';
@@ -200,7 +201,7 @@ async function readJson(source: Source, maxBytes: number, what: string): Promise
 
 async function exists(path: string): Promise<boolean> {
   try {
-    await stat(path);
+    await stat(unpacked(path));
     return true;
   } catch (cause) {
     if (errorCode(cause) !== 'ENOENT') throw cannotOpen(path, cause);
@@ -219,7 +220,7 @@ async function isLink(path: string): Promise<boolean> {
 
 /** Names weight files that are there under other names. */
 async function hint(path: string): Promise<string> {
-  const names = await readdir(path).catch((cause: unknown) => {
+  const names = await readdir(unpacked(path)).catch((cause: unknown) => {
     throw cannotOpen(path, cause);
   });
   const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();

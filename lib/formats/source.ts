@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { types } from 'node:util';
-import { archiveHint } from '../unpacked';
+import { archiveHint, unpacked } from '../unpacked';
 import { corrupt } from './failures';
 import type { SourceFile } from './tensor-directory';
 
@@ -17,7 +17,7 @@ export class Source {
   ) {}
 
   /**
-   * Opens `path` (absolute).
+   * Opens `path` (absolute), or what was unpacked of it from an Electron archive.
    *
    * @throws WkvError `ERR_WKV_FORMAT` where there is no such file, or it is not a regular file or not readable
    */
@@ -25,14 +25,15 @@ export class Source {
     signal?.throwIfAborted();
     // Without O_NONBLOCK, opening a named pipe would wait for a writer. Windows has no such flag.
     const nonBlocking = process.platform === 'win32' ? 0 : constants.O_NONBLOCK;
+    const file = unpacked(path);
     let handle: FileHandle;
     try {
-      handle = await open(path, constants.O_RDONLY | nonBlocking);
+      handle = await open(file, constants.O_RDONLY | nonBlocking);
     } catch (cause) {
       throw cannotOpen(path, cause);
     }
     try {
-      return new Source(handle, await describeFile(handle, path), signal);
+      return new Source(handle, await describeFile(handle, file), signal);
     } catch (error) {
       await handle.close();
       throw error;

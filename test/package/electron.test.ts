@@ -1,9 +1,12 @@
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { demoModel } from '../../lib/index';
 import { fromNative } from '../../lib/native';
 import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 import { archiveHint, unpacked } from '../../lib/unpacked';
+import { smallShape } from '../model/support';
+import { randomModel } from '../support/random-model';
+import { writeHuggingFaceDirectory } from '../support/safetensors-writer';
 import { builtAddon, copyPart, layOut, run, temporaryFolder, unless } from './support';
 
 const folder = temporaryFolder();
@@ -94,6 +97,23 @@ describe('an application in an archive', () => {
     const program = `wkv.loadModel(require('node:path').join(__dirname, 'models/own.pth'))
       .then((model) => console.log(model.info.layers));`;
     expect(inArchive(program)).toBeGreaterThan(0);
+  });
+
+  there('loads a model in several files of which the large ones were unpacked', async () => {
+    const inside = join(archive, 'models/sharded');
+    await writeHuggingFaceDirectory(inside, randomModel(smallShape), {
+      shards: 2,
+      config: { model_type: 'rwkv5' },
+    });
+    const shards = readdirSync(inside).filter((name) => name.endsWith('.safetensors'));
+    for (const name of shards) {
+      cpSync(join(inside, name), join(application, 'app.asar.unpacked/models/sharded', name));
+      rmSync(join(inside, name));
+    }
+    expect(shards).toHaveLength(2);
+    const program = `wkv.loadModel(require('node:path').join(__dirname, 'models/sharded'))
+      .then((model) => console.log(model.info.layers));`;
+    expect(inArchive(program)).toBe(smallShape.layers);
   });
 
   there('is told to unpack a model that only JavaScript can see', () => {
