@@ -7,7 +7,7 @@ import { unpacked } from './unpacked';
 /** An NVIDIA GPU that models can be on. */
 export interface CudaDevice {
   /** What `loadModel` calls it: 'cuda:0' and so on. */
-  readonly device: string;
+  readonly device: `cuda:${number}`;
   /** What its driver calls it. */
   readonly name: string;
   /** As NVIDIA numbers architectures, for example '9.0'. */
@@ -20,7 +20,7 @@ export interface CudaDevice {
 
 /** One that they cannot be on, as the backend has no code for it or it does not answer. */
 export interface UnusableCudaDevice {
-  readonly device: string;
+  readonly device: `cuda:${number}`;
   readonly reason: string;
 }
 
@@ -62,7 +62,7 @@ function* foundDevices(name?: string): Generator<CudaDevice | UnusableCudaDevice
   const library = cudaLibrary();
   const count = callNative(() => native.cudaDeviceCount(library));
   for (let index = 0; index < count; index++) {
-    const device = `cuda:${index}`;
+    const device: CudaDevice['device'] = `cuda:${index}`;
     if (name !== undefined && name !== device) continue;
     yield { device, ...callNative(() => native.cudaDevice(library, index)) };
   }

@@ -95,8 +95,8 @@ export class Tokenizer implements TokenizerLike {
       if (!isMissing(cause)) throw cause;
       throw new WkvError(
         'ERR_WKV_TOKEN',
-        `The vocabulary of the RWKV World models is not at ${path}: run "npm run vocabulary" in the package's ` +
-          `directory, or pass the path of a ${WORLD_VOCABULARY_NAME} to Tokenizer.fromVocabulary().`,
+        `The vocabulary of the RWKV World models is not at ${path}: run "npm run vocabulary" if this is a ` +
+          `checkout, or pass the path of a ${WORLD_VOCABULARY_NAME} to Tokenizer.fromVocabulary().`,
         { path, cause },
       );
     }

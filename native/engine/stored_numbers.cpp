@@ -141,7 +141,7 @@ void refuse_numbers(const TensorEntry& tensor, Precision precision, const std::s
   } else if (precision == Precision::kInt8) {
     most = "numbers below 1e36";
   } else if (precision == Precision::kInt4) {
-    most = "numbers up to 61";
+    most = "numbers up to 61.5";
     instead = "'int8'";
   }
   throw Error("ERR_WKV_UNSUPPORTED", "the tensor " + tensor.name + " holds numbers that " +
