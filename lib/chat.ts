@@ -36,16 +36,28 @@ interface ChatParts {
   template: Template;
   beginning: Beginning;
   history: History;
+  /** Whether the session is in the state after the history's last turn. */
+  isAtEnd: boolean;
 }
 
 /** Where a reply begins. */
 interface Start {
   before: State;
+  /** The same, unless it is the state after the turn before. */
+  base: State | undefined;
   random: NativeRandom;
   user: string;
   prompt: Uint32Array;
   /** Whether the session has evaluated the prompt. */
   evaluated: boolean;
+}
+
+/** A call that has not ended. */
+interface Call {
+  /** Ends it. */
+  readonly controller: AbortController;
+  /** Whether whoever iterated has ended that. */
+  left: boolean;
 }
 
 /** Makes a reply, with options whose signal ends it. */
@@ -62,17 +74,20 @@ export class Chat {
   readonly #template: Template;
   readonly #beginning: Beginning;
   #history: History;
-  /** The calls that have not ended, by what ends them: all but the last have been aborted. */
-  readonly #calls = new Set<AbortController>();
+  /** The session's revision when it is in the state after the last turn. */
+  #end: number | undefined;
+  /** The calls that have not ended: all but the last have been aborted or left. */
+  readonly #calls = new Set<Call>();
   #disposed = false;
 
   /** Made by `model.createChat()`. */
-  private constructor({ session, owned, template, beginning, history }: ChatParts) {
+  private constructor({ session, owned, template, beginning, history, isAtEnd }: ChatParts) {
     this.#session = session;
     this.#owned = owned;
     this.#template = template;
     this.#beginning = beginning;
     this.#history = history;
+    this.#setEnd(isAtEnd);
   }
 
   /** @internal */
@@ -106,7 +121,7 @@ export class Chat {
    *
    * If the text could not be evaluated (an abort, an error), the conversation is as it was. A reply that is left
    * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are
-   * `ERR_WKV_BUSY`; from the moment of an abort on those that return promises wait for its end instead.
+   * `ERR_WKV_BUSY`; from the moment that it is left or aborted on, those that return promises wait for its end instead.
    *
    * @throws {TypeError} or {RangeError} for wrong options, or a text that is blank
    * @throws {WkvError} at a `next()`: `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, and as {@link Session.generate}
@@ -163,6 +178,7 @@ export class Chat {
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
       signal.throwIfAborted();
       this.#session.restore(before);
+      this.#setEnd(history.turns.at(-1)?.base === undefined);
       this.#history = withoutLastTurn(history);
     } finally {
       hold.release();
@@ -179,6 +195,7 @@ export class Chat {
   fork(options?: ForkOptions): Chat {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireIdle();
+    const isAtEnd = this.#isAtEnd && this.#session.isIdle;
     const session = this.#session.fork(seed === undefined ? {} : { seed });
     return new Chat({
       session,
@@ -186,6 +203,7 @@ export class Chat {
       template: this.#template,
       beginning: this.#beginning,
       history: this.#history,
+      isAtEnd,
     });
   }
 
@@ -214,7 +232,7 @@ export class Chat {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const call of this.#calls) call.abort(disposed());
+    for (const { controller } of this.#calls) controller.abort(disposed());
     this.#history = withoutStates(this.#history);
     if (this.#owned) this.#session.dispose();
   }
@@ -230,13 +248,14 @@ export class Chat {
 
   async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const state = this.#session.snapshot();
+    const base = this.#isAtEnd ? undefined : state;
     const random = this.#session.generationAccess().native().random();
     const { system } = this.#beginning;
     const { turns } = this.#history;
     const before =
       turns.length === 0 ? beginningText(this.#template, this.#beginning) : this.#template.separator;
     const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
-    const start = { before: state, random, user, prompt, evaluated: false };
+    const start = { before: state, base, random, user, prompt, evaluated: false };
     return yield* this.#reply(start, this.#history, options);
   }
 
@@ -244,14 +263,18 @@ export class Chat {
     const last = this.#history.turns.at(-1);
     if (last === undefined) throw nothingSaid();
     const after = this.#session.snapshot();
+    const wasAtEnd = this.#isAtEnd;
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
     this.#session.restore(before);
-    const { user, prompt, random } = last;
-    const start = { before, random, user, prompt, evaluated: false };
+    const { user, prompt, random, base } = last;
+    const start = { before, base, random, user, prompt, evaluated: false };
     try {
       return yield* this.#reply(start, withoutLastTurn(history), options);
     } finally {
-      if (!start.evaluated && !this.#session.generationAccess().isDisposed()) this.#session.restore(after);
+      if (!start.evaluated && !this.#session.generationAccess().isDisposed()) {
+        this.#session.restore(after);
+        this.#setEnd(wasAtEnd);
+      }
     }
   }
 
@@ -261,7 +284,7 @@ export class Chat {
     history: History,
     options: CheckedOptions,
   ): AsyncGenerator<ChatPart, ChatPart, undefined> {
-    const { before, random, user, prompt } = start;
+    const { before, base, random, user, prompt } = start;
     const { signal } = options;
     const reply = new Reply(this.#template);
     const generation = generate(this.#session.generationAccess(), prompt, options, () => {
@@ -274,7 +297,6 @@ export class Chat {
       throw error;
     } finally {
       if (start.evaluated) {
-        const follows = before.tokens === history.turns.at(-1)?.end;
         const content = reply.content();
         const turn: Turn = {
           user,
@@ -282,13 +304,22 @@ export class Chat {
           prompt,
           random,
           counting: countingOf(options),
-          ...(follows ? {} : { base: before }),
+          base,
           end: before.tokens + prompt.length + content.tokens.length,
         };
         const longer = withTurn(history, turn, before);
         this.#history = this.#disposed ? withoutStates(longer) : longer;
+        this.#setEnd(true);
       }
     }
+  }
+
+  get #isAtEnd(): boolean {
+    return this.#history.turns.length > 0 && this.#end === this.#session.revision;
+  }
+
+  #setEnd(isAtEnd: boolean): void {
+    this.#end = isAtEnd ? this.#session.revision : undefined;
   }
 
   get #isDisposed(): boolean {
@@ -301,10 +332,10 @@ export class Chat {
     if (this.#calls.size > 0) throw busy();
   }
 
-  /** For what can wait for calls that have been aborted. */
+  /** For what can wait for calls that have been aborted or left. */
   #requireUsable(): void {
     if (this.#isDisposed) throw disposed();
-    if ([...this.#calls].some(({ signal }) => !signal.aborted)) throw busy();
+    if ([...this.#calls].some(({ controller, left }) => !left && !controller.signal.aborted)) throw busy();
   }
 
   /**
@@ -313,20 +344,28 @@ export class Chat {
    */
   #begin(signal: AbortSignal | undefined, isIterated: boolean): { hold: Hold; signal: AbortSignal } {
     this.#requireUsable();
-    const call = new AbortController();
+    const call: Call = { controller: new AbortController(), left: false };
+    const own = call.controller.signal;
     const abort = (): void => {
-      call.abort(signal?.reason);
+      call.controller.abort(signal?.reason);
     };
     if (signal?.aborted === true) abort();
-    const { turn, release } = this.#session.hold(call.signal, isIterated);
+    const { turn, leave, release } = this.#session.hold(own, isIterated);
     const unlink = onAbort(signal, abort);
     this.#calls.add(call);
-    const end = (): void => {
-      unlink();
-      this.#calls.delete(call);
-      release();
+    const hold: Hold = {
+      turn,
+      leave: () => {
+        call.left = true;
+        leave();
+      },
+      release: () => {
+        unlink();
+        this.#calls.delete(call);
+        release();
+      },
     };
-    return { hold: { turn, release: end }, signal: call.signal };
+    return { hold, signal: own };
   }
 
   /** The parts of a reply that has the chat for itself from its first next() to its end. */

@@ -13,7 +13,13 @@ export class StreamingDecoder {
   /** The beginning of a character: none or up to three bytes. */
   private held = new Uint8Array(0);
 
-  constructor(private readonly tokenizer: Pick<TokenizerLike, 'decodeBytes'>) {}
+  /** @throws {TypeError} `ERR_INVALID_ARG_TYPE` where the tokenizer has no `decodeBytes` */
+  constructor(private readonly tokenizer: Pick<TokenizerLike, 'decodeBytes'>) {
+    const given: unknown = tokenizer;
+    if (typeof given !== 'object' || given === null || typeof tokenizer.decodeBytes !== 'function') {
+      throw wrongType('tokenizer', 'an object with decodeBytes', given);
+    }
+  }
 
   /** How many bytes are held back, from 0 to 3. */
   get pending(): number {

@@ -1,7 +1,15 @@
 import { Delivery, type Delivered } from './generation/delivery';
 import { WkvError } from './errors';
 import type { NativeDrawn } from './native';
-import { abortSignal, checkOptions, integer, oneOf, seed as checkSeed, wrongType } from './options';
+import {
+  abortSignal,
+  checkOptions,
+  integer,
+  oneOf,
+  seed as checkSeed,
+  withoutPrototype,
+  wrongType,
+} from './options';
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
 import { stopBytes, StopStrings } from './generation/stop-strings';
 import { EvaluatedTokens, type GenerationAccess } from './generation/evaluated-tokens';
@@ -67,7 +75,8 @@ export interface GeneratedPart {
   /**
    * The tokens that the text so far is complete with. Where a stop string began inside a token, the last part has the
    * encoding of what was delivered of that token, if the tokenizer can encode it. So all parts' tokens are what the
-   * session has evaluated.
+   * session has evaluated, unless the loop is left or aborted while a part of a token has been delivered: then it has
+   * evaluated the encoding of that, too.
    */
   tokens: number[];
   /** Of those of `tokens` that were drawn, where the option `logprobs` is not 0. */
@@ -249,7 +258,7 @@ export async function complete(
 ): Promise<Completion> {
   const all: GeneratedPart[] = [];
   for (let next = await parts.next(); ; next = await parts.next()) {
-    all.push(next.value);
+    all.push(withoutPrototype(next.value));
     if (next.done === true) break;
   }
   const last = all.at(-1);

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { onAbort } from './abort';
 import type { NativeJob, NativeProgress } from './native';
 
@@ -19,14 +20,16 @@ export async function runJob<Result>(
   signal?.throwIfAborted();
   let reported = -1;
   const thrown: unknown[] = [];
+  // With the caller's AsyncLocalStorage.
+  const tell = onProgress && AsyncResource.bind(onProgress);
   const report: NativeProgress =
-    onProgress &&
+    tell &&
     ((completed, total) => {
       // Reports of several threads may overtake each other.
       if (completed <= reported) return;
       reported = completed;
       try {
-        onProgress(completed, total);
+        tell(completed, total);
       } catch (error) {
         thrown.push(error);
         cancel();

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { isNativeError } from 'node:util/types';
 import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
@@ -97,7 +98,7 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const { device = 'auto', signal } = checked;
   const gpu = chooseGpu(device);
   const directory = await openTensorDirectory(path, { signal });
-  const name = pathText('path', path);
+  const name = resolve(pathText('path', path));
   try {
     const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
     const onGpu = automatic && (await tryOn(automatic, directory, name, checked));

@@ -219,7 +219,7 @@ export class Model {
 
   /** A session that begins where `state` is, with its random numbers or those of the seed. @internal */
   fork(state: State | Promise<State>, seed: bigint | undefined): Session {
-    const begin = state instanceof Promise ? { state, seed } : this.createNative(state, seed);
+    const begin = State.is(state) ? this.createNative(state, seed) : { state, seed };
     return this.#adopt(Session.of(this, begin));
   }
 

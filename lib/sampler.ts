@@ -1,7 +1,16 @@
 import { isFloat32Array, isUint8Array } from 'node:util/types';
 import { WkvError } from './errors';
 import { callNative, native, type NativeSampler, type NativeSamplerState } from './native';
-import { checkOptions, integer, lengthOf, number, outOfRange, seed as checkSeed, wrongType } from './options';
+import {
+  checkOptions,
+  integer,
+  lengthOf,
+  number,
+  outOfRange,
+  seed as checkSeed,
+  withoutPrototype,
+  wrongType,
+} from './options';
 import { randomSeed } from './random';
 import { samplingChecks, toNativeSampling, type Drawing, type SamplingOptions } from './sampling';
 import type { ForkOptions } from './session';
@@ -98,7 +107,7 @@ export class Sampler {
   /** Options, counts and random numbers as bytes (UTF-8 JSON): what {@link Sampler.deserialize} continues exactly. */
   serialize(): Uint8Array {
     const { seed, draws, tokens, counts } = this.#native.state();
-    const { logitBias, penaltyExempt, bannedTokens, ...options } = this.#options;
+    const { logitBias, penaltyExempt, bannedTokens, ...options } = withoutPrototype(this.#options);
     // JSON has no infinity.
     const bias = [...((logitBias ?? new Map()) as Map<number, number>)].map(([token, value]) => [
       token,

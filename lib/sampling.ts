@@ -45,7 +45,7 @@ export interface SamplingOptions {
    * Session and chat take ChatRWKV's by default: digits and white space, the tokens whose text stands in ' \t0123456789'.
    */
   penaltyExempt?: readonly number[] | Uint32Array | undefined;
-  /** Added to the logits of single tokens, by id: numbers up to 1e30; -Infinity forbids a token. */
+  /** Added to the logits of single tokens, by id: numbers from -1e30 to 1e30; -Infinity forbids a token. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   /** Tokens that are never drawn. */
   bannedTokens?: readonly number[] | Uint32Array | undefined;
@@ -112,8 +112,8 @@ function biases(name: string, value: unknown, size: number): Map<number, number>
     const id: unknown = typeof key === 'string' && /^\d+$/.test(key) ? Number(key) : key;
     const [token = 0] = copyTokens([id as number], size, `${name}: key`);
     if (typeof bias !== 'number') throw wrongType(`${name}[${token}]`, 'a number', bias);
-    if (Number.isNaN(bias) || bias > 1e30) {
-      throw outOfRange(`${name}[${token}]`, 'a number up to 1e30, or -Infinity', bias);
+    if (!(Math.abs(bias) <= 1e30 || bias === -Infinity)) {
+      throw outOfRange(`${name}[${token}]`, 'a number from -1e30 to 1e30, or -Infinity', bias);
     }
     checked.set(token, bias);
   }
@@ -127,7 +127,7 @@ export function toNativeSampling(
 ): NativeSampling {
   const options = withoutPrototype(given);
   const bias = [...((options.logitBias ?? new Map()) as Map<number, number>)];
-  const { logprobs = 0, forbidden = new Uint32Array(0), penalty = 0.2 } = rest;
+  const { logprobs = 0, forbidden = new Uint32Array(0), penalty = 0.2 } = withoutPrototype(rest);
   return {
     temperature: options.temperature ?? 1,
     topP: options.topP ?? 0.85,

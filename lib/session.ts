@@ -71,13 +71,14 @@ export class Session {
   /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
   #beginning: Beginning | undefined;
   #disposed = false;
+  #revision = 0;
   /** What is iterated, and has the session for itself until it is aborted. */
   #iterated: { readonly signal: AbortSignal | undefined } | undefined;
 
   /** Made by `model.createSession()` and `session.fork()`. */
   private constructor(model: Model, begin: NativeSession | Beginning) {
     this.#model = model;
-    if ('seed' in begin) {
+    if (isBeginning(begin)) {
       this.#beginning = begin;
       this.#queue
         .run(async () => {
@@ -174,7 +175,8 @@ export class Session {
    * exception, an abort), the session is then in the state after the text that was delivered, sampler included; where
    * that ends inside a token and a tokenizer of the caller's own cannot encode the beginning of the token, in the state
    * after the token before. While it is iterated, other calls on the session are `ERR_WKV_BUSY`; from the moment of an
-   * abort on they wait for its end instead, which comes even if nobody asks for another part.
+   * abort on, or of the iterator's `return()`, which a `break` calls, they wait for its end instead, which comes even if
+   * nobody asks for another part.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text or `stop` without a tokenizer. At a `next()`:
@@ -235,6 +237,16 @@ export class Session {
     return this.#model.fork(state, seed);
   }
 
+  /** Another number whenever the state may have become another one. @internal */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Whether no call is pending. @internal */
+  get isIdle(): boolean {
+    return this.#queue.isIdle;
+  }
+
   /** What the session remembers now, for what has it for itself. @internal */
   snapshot(): State {
     return State.of(this.#live().snapshot());
@@ -244,12 +256,13 @@ export class Session {
   restore(state: State): void {
     const before = this.#live();
     this.#native = this.#model.createNative(state);
+    this.#revision += 1;
     before.dispose();
   }
 
   /**
    * Takes a turn like any call, which lasts until the release. Calls that come meanwhile wait for that, or are
-   * `ERR_WKV_BUSY` where it depends on somebody who iterates; after an abort it no longer does. @internal
+   * `ERR_WKV_BUSY` where it depends on somebody who iterates; once that is left or aborted it no longer does. @internal
    */
   hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
     this.#requireUsable();
@@ -268,15 +281,18 @@ export class Session {
       leave = queued.leave;
       queued.result.catch(aborted);
     });
-    const release = (): void => {
+    const letWait = (): void => {
       if (this.#iterated === holder) this.#iterated = undefined;
+    };
+    const release = (): void => {
+      letWait();
       leave();
       end();
     };
-    return { turn, release };
+    return { turn, leave: letWait, release };
   }
 
-  /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`; forks live on. */
+  /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`, and so do forks that wait for them; others live on. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -375,9 +391,12 @@ export class Session {
       // These may fail when the tokens have been evaluated: the draw after a prompt, and packing after a call.
       const mayFail = !request.generated && (request.draw || pack);
       const abandonable = signal !== undefined || request.tokens.length > 1 || mayFail;
+      if (request.generated) this.#revision += 1;
       const pending = native.evaluate({ ...request, pack, abandonable });
       beginAfterThisTurn();
       const result = await pending;
+      // Others leave the session as it was, where they are called off or fail.
+      if (!request.generated && !result.cancelled) this.#revision += 1;
       this.#live();
       if (result.cancelled) {
         signal?.throwIfAborted();
@@ -408,4 +427,9 @@ export class Session {
 
 function disposed(what = 'the session'): WkvError {
   return new WkvError('ERR_WKV_DISPOSED', `${what} has been disposed`);
+}
+
+/** Whether a session waits for its parent; its own keys alone tell, whatever Object.prototype has. */
+function isBeginning(begin: NativeSession | Beginning): begin is Beginning {
+  return Object.hasOwn(begin, 'state');
 }

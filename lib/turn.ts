@@ -1,7 +1,8 @@
-import { setImmediate } from 'node:timers';
+import * as timers from 'node:timers';
 import { native } from './native';
 
-// Taken from the module and not from the globals, so that fake timers of a test do not hold up a model.
+/** What the module had when this was loaded: fake timers of a test, which take its place later, would hold up a model. */
+const { setImmediate: whenTurnIsOver } = timers;
 
 let scheduled = false;
 
@@ -12,7 +13,7 @@ let scheduled = false;
 export function beginAfterThisTurn(): void {
   if (scheduled) return;
   scheduled = true;
-  setImmediate(() => {
+  whenTurnIsOver(() => {
     scheduled = false;
     native.flush();
   });

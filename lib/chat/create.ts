@@ -12,7 +12,7 @@ import {
 } from './templates';
 import { WkvError } from '../errors';
 import type { Model } from '../model';
-import { checkOptions, oneOf, text, wrongType, wrongValue } from '../options';
+import { checkOptions, oneOf, text, withoutPrototype, wrongType, wrongValue } from '../options';
 import { Session } from '../session';
 
 export interface ChatOptions {
@@ -66,7 +66,9 @@ export function createChat(model: Model, options: unknown): Chat {
   }
   if (checked.saved !== undefined) return restore(model, checked.saved, checked);
   const { system, messages = [], session } = checked;
-  const template = resolve(checked.template ?? recognizedTemplate(model.info.chatTemplate) ?? 'world');
+  const template = resolve(
+    checked.template ?? recognizedTemplate(withoutPrototype(model.info).chatTemplate) ?? 'world',
+  );
   const beginning = checkBeginning(system, messages, template);
   return Chat.of({
     session: session ?? model.createSession(),
@@ -74,6 +76,7 @@ export function createChat(model: Model, options: unknown): Chat {
     template,
     beginning,
     history: noHistory,
+    isAtEnd: false,
   });
 }
 
@@ -86,7 +89,8 @@ function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): 
   const template = savedTemplate(found.template, options.template);
   const session = model.createSession({ state: found.state });
   const history = { ...noHistory, turns: found.turns };
-  return Chat.of({ session, owned: true, template, beginning: found.beginning, history });
+  const isAtEnd = found.turns.at(-1)?.end === found.state.tokens;
+  return Chat.of({ session, owned: true, template, beginning: found.beginning, history, isAtEnd });
 }
 
 /** The template of a saved conversation: the one that it names, or the caller's own, which is not saved. */

@@ -67,7 +67,7 @@ export function decodeChat(model: Model, saved: Uint8Array): SavedChat {
   const turns = header.turns.map((turn, i): Turn => {
     const base = baseOf(header.places[i], i, known);
     end = (base?.tokens ?? end) + turn.prompt.length + turn.tokens.length;
-    return { ...turn, ...(base === undefined ? {} : { base }), end };
+    return { ...turn, base, end };
   });
   return { template: header.template, beginning: header.beginning, turns, state };
 }

@@ -2,6 +2,7 @@ import { Field, refused } from './field';
 import type { Turn } from './history';
 import type { Beginning, Exchange } from './messages';
 import { isTemplateName, type TemplateName } from './templates';
+import { withoutPrototype } from '../options';
 
 /** Where the state before a turn is: it follows from the turn before, has seen nothing, or is one that is saved. */
 type Place = 'previous' | 'empty' | number;
@@ -26,9 +27,7 @@ export function writeHeader({ template, beginning, turns, places, states }: Chat
       prompt: Array.from(prompt),
       tokens: Array.from(tokens),
       random: { seed: String(random.seed), draws: String(random.draws) },
-      penalties: counting.sessionCounts ? 'session' : 'generation',
-      penaltyDecay: counting.penaltyDecay ?? null,
-      penaltyExempt: counting.penaltyExempt === undefined ? null : Array.from(counting.penaltyExempt),
+      ...writeCounting(withoutPrototype(counting)),
       base: places[i],
     })),
     states,
@@ -37,6 +36,14 @@ export function writeHeader({ template, beginning, turns, places, states }: Chat
 
 function writeExchange({ user, thinking, reply }: Exchange): object {
   return { user, thinking: thinking ?? null, reply };
+}
+
+function writeCounting({ sessionCounts, penaltyDecay, penaltyExempt }: Turn['counting']): object {
+  return {
+    penalties: sessionCounts ? 'session' : 'generation',
+    penaltyDecay: penaltyDecay ?? null,
+    penaltyExempt: penaltyExempt === undefined ? null : Array.from(penaltyExempt),
+  };
 }
 
 /** @throws {WkvError} `ERR_WKV_STATE` for whatever {@link writeHeader} does not write */
@@ -74,8 +81,7 @@ const turnKeys = [
 
 function readExchange(fields: Readonly<Record<'user' | 'thinking' | 'reply', Field>>): Exchange {
   const thinking = fields.thinking.orNull()?.text();
-  const exchange = { user: fields.user.text(), reply: fields.reply.text() };
-  return thinking === undefined ? exchange : { ...exchange, thinking };
+  return { user: fields.user.text(), reply: fields.reply.text(), thinking };
 }
 
 function readTurn(field: Field, vocabulary: number): ChatHeader['turns'][number] {

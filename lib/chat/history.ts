@@ -2,6 +2,7 @@ import type { Exchange } from './messages';
 import type { CheckedOptions } from '../generate';
 import type { Model } from '../model';
 import type { NativeRandom } from '../native';
+import { withoutPrototype } from '../options';
 import type { Drawing } from '../sampling';
 import type { Session } from '../session';
 import type { State } from '../state';
@@ -21,7 +22,7 @@ export interface Turn extends Exchange {
   readonly random: NativeRandom;
   readonly counting: Counting;
   /** The state before the turn, where it is not the one after the turn before. */
-  readonly base?: State;
+  readonly base: State | undefined;
   /** How many tokens the session had seen after the turn. */
   readonly end: number;
 }
@@ -48,12 +49,12 @@ export function withoutLastTurn({ turns, recent }: History): History {
 
 /** What there is to show of a history: nothing can be taken back any more. */
 export function withoutStates({ turns }: History): History {
-  return { turns: turns.map(({ base: _, ...turn }) => turn), recent: [] };
+  return { turns: turns.map((turn) => ({ ...turn, base: undefined })), recent: [] };
 }
 
 /** What a session has to remember of the options of a generation to do it again. */
 export function countingOf({ drawing, sessionCounts }: CheckedOptions): Counting {
-  const { penaltyDecay, penaltyExempt } = drawing;
+  const { penaltyDecay, penaltyExempt } = withoutPrototype(drawing);
   return {
     sessionCounts,
     ...(penaltyDecay === undefined ? {} : { penaltyDecay }),

@@ -15,7 +15,7 @@ export interface ChatMessage {
 export interface Exchange {
   readonly user: string;
   readonly reply: string;
-  readonly thinking?: string;
+  readonly thinking: string | undefined;
 }
 
 /** What a conversation begins with, cleaned as its template wants it. */
@@ -44,7 +44,7 @@ export function checkBeginning(
     exchanges.push({
       user: cleanedUser(template, user.content, `options.messages[${i}].content`),
       reply: trimmed(cleanedReply(template, content)),
-      ...(thinking === undefined ? {} : { thinking: cleanedReply(template, thinking) }),
+      thinking: thinking === undefined ? undefined : cleanedReply(template, thinking),
     });
   }
   const clean = said === undefined ? '' : cleaned(template, said);
@@ -85,7 +85,7 @@ export function checkMessages(name: string, value: unknown): ChatMessage[] {
       called,
       ['role', 'content'],
     );
-    return { role, content, ...(thinking === undefined ? {} : { thinking }) };
+    return { role, content, thinking };
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Template } from './templates';
 import type { Completion, GeneratedPart, TokenLogprobs } from '../generate';
+import { withoutPrototype } from '../options';
 import { ReplyReader, type ReplyPiece } from './reply-reader';
 
 /** What a reply delivers at a time. */
@@ -34,7 +35,8 @@ export class Reply {
   async *read(
     generation: AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
   ): AsyncGenerator<ChatPart, ChatPart, undefined> {
-    for await (const part of withLast(generation)) {
+    for await (const each of withLast(generation)) {
+      const part = withoutPrototype(each);
       for (const token of part.tokens) this.#evaluated.push(token);
       const piece = this.#add(this.#reader.push(part.text));
       if (part.finishReason !== undefined)
@@ -47,12 +49,13 @@ export class Reply {
   }
 
   /** What has come of the reply, and been evaluated by the session; to be asked for once, at the end. */
-  content(): { reply: string; thinking?: string; tokens: Uint32Array } {
+  content(): { reply: string; thinking: string | undefined; tokens: Uint32Array } {
     this.#add(this.#reader.end());
-    const tokens = Uint32Array.from(this.#evaluated);
-    return this.#thinking.trim() === ''
-      ? { reply: this.#text, tokens }
-      : { reply: this.#text, thinking: this.#thinking, tokens };
+    return {
+      reply: this.#text,
+      thinking: this.#thinking.trim() === '' ? undefined : this.#thinking,
+      tokens: Uint32Array.from(this.#evaluated),
+    };
   }
 
   #add(piece: ReplyPiece): ReplyPiece {
@@ -87,16 +90,17 @@ function joined(a: ReplyPiece, b: ReplyPiece): ReplyPiece {
 
 /** All parts of a reply as one. */
 export function asCompletion(parts: readonly ChatPart[], seed: bigint | undefined): ChatCompletion {
-  const last = parts.at(-1);
+  const all = parts.map(withoutPrototype);
+  const last = all.at(-1);
   if (last?.finishReason === undefined || last.usage === undefined || seed === undefined) {
     throw new Error('a reply ended without its last part');
   }
-  const thinking = parts.map((part) => part.thinking ?? '').join('');
+  const thinking = all.map((part) => part.thinking ?? '').join('');
   return {
-    text: parts.map(({ text }) => text).join(''),
+    text: all.map(({ text }) => text).join(''),
     ...(thinking.trim() === '' ? {} : { thinking }),
-    tokens: parts.flatMap(({ tokens }) => tokens),
-    ...(last.logprobs === undefined ? {} : { logprobs: parts.flatMap(({ logprobs = [] }) => logprobs) }),
+    tokens: all.flatMap(({ tokens }) => tokens),
+    ...(last.logprobs === undefined ? {} : { logprobs: all.flatMap(({ logprobs = [] }) => logprobs) }),
     finishReason: last.finishReason,
     seed,
     usage: last.usage,

@@ -1,6 +1,6 @@
 import { withoutBlankLines, withoutTurns } from './text';
 import { stopBytes } from '../generation/stop-strings';
-import { checkOptions, text, wrongType } from '../options';
+import { checkOptions, text, withoutPrototype, wrongType } from '../options';
 
 /**
  * How a conversation is written down for a model: it has to be as the model was trained. A conversation is the
@@ -35,39 +35,39 @@ export interface Template {
 }
 
 /** Conversations as ChatRWKV writes them for World models, Eagle among them. */
-const world: Template = {
+const world = withoutPrototype<Template>({
   system: (said) => `System: ${said}\n\n`,
   user: (said) => `User: ${said}\n\n`,
   label: 'Assistant:',
   separator: '\n\n',
   stop: ['\n\n'],
-};
+});
 
-const instruction: Template = {
+const instruction = withoutPrototype<Template>({
   system: (said) => `Instruction: ${said}\n\n`,
   user: (said, { system }) => `${system ? 'Input' : 'Instruction'}: ${said}\n\n`,
   label: 'Response:',
   separator: '\n\n',
   stop: ['\n\n'],
-};
+});
 
 /** RWKV-4 Raven. It has no name for the system, whose text describes what follows. */
-const raven: Template = {
+const raven = withoutPrototype<Template>({
   system: (said) => `${said}\n\n`,
   user: (said) => `Bob: ${said}\n\n`,
   label: 'Alice:',
   separator: '\n\n',
   stop: ['\n\n'],
-};
+});
 
 /** RWKV-7 G1: the prompt ends before the `>`, so that the model goes on with the token that it was trained with. */
-const g1: Template = {
+const g1 = withoutPrototype<Template>({
   ...world,
   stop: ['\n\nUser:'],
   opening: ' <think',
   thinking: { begin: '<think>', end: '</think>' },
   cleanReply: withoutTurns('User', 'Assistant', 'System'),
-};
+});
 
 export const templates = {
   world,
@@ -75,7 +75,7 @@ export const templates = {
   raven,
   g1,
   /** The same without thoughts. */
-  'g1-fast': { ...g1, opening: ' <think>\n</think' },
+  'g1-fast': withoutPrototype<Template>({ ...g1, opening: ' <think>\n</think' }),
 } satisfies Record<string, Template>;
 
 export type TemplateName = keyof typeof templates;

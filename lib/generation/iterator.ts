@@ -3,15 +3,17 @@ import { onAbort } from '../abort';
 type Parts<Part> = AsyncGenerator<Part, void, undefined>;
 
 /** Ends generations whose iterators nobody has any more. */
-const abandoned = new FinalizationRegistry<Parts<unknown>>((parts) => {
+const abandoned = new FinalizationRegistry<Iteration<unknown>>((iteration) => {
   // Whoever could hear of an error has gone.
-  parts.return(undefined).catch(() => undefined);
+  iteration.end().catch(() => undefined);
 });
 
 /** What has something for itself. */
 export interface Hold {
   /** Resolves when it has it, and rejects where that is aborted before. */
   readonly turn: Promise<void>;
+  /** Nobody iterates any more: whoever wants it waits for the release, instead of being refused. */
+  readonly leave: () => void;
   /** Gives it back; does so once. */
   readonly release: () => void;
 }
@@ -30,18 +32,45 @@ interface Held<Part> {
  * generation is ended when the garbage collector finds out.
  */
 export function iterateHeld<Part>(begin: () => Held<Part>): Parts<Part> {
-  const parts = partsOf(begin);
+  const iteration = new Iteration(begin);
   const iterator: Parts<Part> = {
-    next: () => parts.next(),
-    return: () => parts.return(undefined),
-    throw: (error: unknown) => parts.throw(error),
+    next: () => iteration.parts.next(),
+    return: () => iteration.end(),
+    throw: (error: unknown) => {
+      iteration.leave();
+      return iteration.parts.throw(error);
+    },
     [Symbol.asyncIterator]: () => iterator,
     [Symbol.asyncDispose]: async () => {
-      await parts.return(undefined);
+      await iteration.end();
     },
   };
-  abandoned.register(iterator, parts);
+  abandoned.register(iterator, iteration);
   return iterator;
+}
+
+/** What is behind the iterator, which may be gone before. */
+class Iteration<Part> {
+  readonly parts: Parts<Part>;
+  #hold: Hold | undefined;
+
+  constructor(begin: () => Held<Part>) {
+    this.parts = partsOf(() => {
+      const held = begin();
+      this.#hold = held.hold;
+      return held;
+    });
+  }
+
+  /** To be called with what ends it: that may be waited for, or not, as streams do it. */
+  leave(): void {
+    this.#hold?.leave();
+  }
+
+  end(): Promise<IteratorResult<Part, void>> {
+    this.leave();
+    return this.parts.return(undefined);
+  }
 }
 
 async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {

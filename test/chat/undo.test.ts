@@ -63,6 +63,24 @@ describe('undo', () => {
     await expectUndone(chat, before);
   });
 
+  test('does so where another chat of the session took back as many tokens as were seen besides', async () => {
+    const session = model().createSession();
+    const [chat, other] = [model().createChat({ session }), model().createChat({ session })];
+    const few = { maxTokens: 3 };
+    await other.complete('b', few);
+    await chat.complete('a', few);
+    const { tokens } = session.state;
+    await other.undo();
+    await session.evaluate('q'.repeat(tokens - session.state.tokens), { logits: 'none' });
+    const before = everything(chat);
+    await chat.complete('c', few);
+    const saved = model().createChat({ saved: chat.serialize() });
+    await saved.undo();
+    expect(Buffer.compare(everything(saved), before)).toBe(0);
+    await chat.undo();
+    expect(Buffer.compare(everything(chat), before)).toBe(0);
+  });
+
   test('does so in a session that was given, which stays the same object', async () => {
     const session = await sessionAfter(model(), 'A manual.');
     const chat = model().createChat({ session });

@@ -227,6 +227,52 @@ describe('What options do not hold', () => {
     expect(found).toEqual(['f32', 'f32', 3, token]);
   });
 
+  test.each<[string, unknown]>([
+    ['seed', 'no seed'],
+    ['state', 'no state'],
+    ['penalty', 9],
+    ['logprobs', 3],
+    ['finishReason', 'stop'],
+    ['usage', 'none'],
+    ['clean', 'no function'],
+    ['cleanReply', 'no function'],
+    ['opening', ' <think'],
+    ['chatTemplate', 1],
+    ['thinking', 3],
+    ['penaltyDecay', 'no number'],
+    ['penaltyExempt', 'none'],
+    ['logitBias', 'none'],
+    ['bannedTokens', 'none'],
+    ['base', 'no state'],
+  ])('nor does %s come into sessions, chats, samplers, or what is saved of them', async (key, value) => {
+    const use = async (): Promise<unknown> => {
+      const session = model().createSession();
+      const { tokens, text } = await session.complete('a', { maxTokens: 9, seed: 1 });
+      const chat = model().createChat();
+      const first = await chat.complete('hi', { maxTokens: 9, seed: 2 });
+      await chat.complete('you', { maxTokens: 9, seed: 3 });
+      const saved = model().createChat({ saved: chat.serialize() });
+      await saved.undo();
+      const sampler = Sampler.deserialize(new Sampler({ seed: 4 }).serialize());
+      return {
+        tokens,
+        text,
+        first: { ...first },
+        messages: saved.messages.map(({ role, content }) => ({ role, content })),
+        state: saved.session.state.values(),
+        sampled: sampler.sample(new Float32Array(9).fill(1)),
+      };
+    };
+    let found: unknown;
+    try {
+      add(key, value);
+      found = await use();
+    } finally {
+      Reflect.deleteProperty(prototype, key);
+    }
+    expect(found).toEqual(await use());
+  });
+
   test('nor does what tensors and calls do not have', async () => {
     const others = { scale: 2, applied: 'exp', generated: true, draw: true, pack: true };
     const [file, converted] = [await writeRandomModel(folder, 'plain'), join(folder, 'plain.safetensors')];

@@ -173,3 +173,9 @@ describe('Two models in one process', () => {
     }
   });
 });
+
+test('Fake timers hold up no model, neither while they are there nor later', async () => {
+  const ended = await runChild('child-fake-timers.ts', [path], { timeout: 20_000 });
+  // Node warns that its own fake timers are experimental.
+  expect(ended).toMatchObject({ code: 0, stdout: '0' });
+});

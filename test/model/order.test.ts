@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { Readable } from 'node:stream';
 import { WkvError, type GenerateOptions, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection, thrown } from '../support/failure';
@@ -153,6 +154,29 @@ describe('While a generation is iterated', () => {
     await expect(next(session)).resolves.toHaveLength(smallShape.vocabulary);
   });
 
+  test.each<[string, (generation: AsyncGenerator<unknown, void, undefined>) => Promise<unknown>]>([
+    ['ended', (generation) => generation.return(undefined)],
+    ['given an error', (generation) => rejection(() => generation.throw(new Error('no more')))],
+    ['disposed', (generation) => Promise.resolve(generation[Symbol.asyncDispose]())],
+    [
+      'ended by a stream that is destroyed',
+      (generation) => {
+        const stream = Readable.from(generation).destroy();
+        return new Promise((closed) => stream.once('close', closed));
+      },
+    ],
+  ])('and has been %s, calls wait for that without being told to', async (_how, end) => {
+    const [session, expected] = [model().createSession(), model().createSession()];
+    const generation = session.generate('Once', { ...drawing, seed: 1 });
+    const { value } = await generation.next();
+    const ended = end(generation);
+    const after = session.evaluate([1]);
+    await expect(session.complete('x', { maxTokens: 0 })).resolves.toMatchObject({ text: '' });
+    await ended;
+    await expected.complete('Once', { ...drawing, seed: 1, maxTokens: value?.tokens.length });
+    expect(sameBits(await after, await expected.evaluate([1]))).toBe(true);
+  });
+
   test('another session of the model does what it likes', async () => {
     const generation = model().createSession().generate('Once', drawing);
     await generation.next();
@@ -177,6 +201,21 @@ describe('While a generation is iterated', () => {
 });
 
 describe('A fork', () => {
+  test('waits for its parent where Promise is that of a library, too', async () => {
+    const session = model().createSession();
+    const original = globalThis.Promise;
+    let fork: Session;
+    try {
+      globalThis.Promise = class Other<Value> extends original<Value> {};
+      void session.evaluate([1, 2]);
+      fork = session.fork();
+    } finally {
+      globalThis.Promise = original;
+    }
+    await next(fork);
+    expect(fork.state.tokens).toBe(2);
+  });
+
   test('is there at once, and is the state after the calls before it, whatever those were', async () => {
     const parent = model().createSession();
     const early = [

@@ -158,6 +158,18 @@ describe('a streaming decoder', () => {
     expect(decoder.push(0xa9)).toBe('é');
   });
 
+  test.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['an object that decodes nothing', {}],
+    ['a text', 'World'],
+  ])('is not made of %s', (_what, tokenizer) => {
+    expect(thrownBy(() => new StreamingDecoder(tokenizer as never))).toMatchObject({
+      ...{ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' },
+      message: expect.stringMatching(/^tokenizer: expected an object with decodeBytes, found/) as string,
+    });
+  });
+
   test('refuses an object that decodes tokens to something else', () => {
     const decoder = new StreamingDecoder({ decodeBytes: () => 'a' as never });
     expect(thrownBy(() => decoder.push(97))).toMatchObject({
