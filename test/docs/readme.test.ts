@@ -33,7 +33,12 @@ beforeAll(() => {
 
 function runExample(name: string, code: string): Promise<Ended> {
   writeFileSync(join(folder, name), code);
-  const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [name], {
+    cwd: folder,
+    // jest sets it at a terminal.
+    env: { ...process.env, FORCE_COLOR: undefined },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

@@ -13,6 +13,9 @@ export interface Outcome {
   readonly output: string;
 }
 
+/** An environment without what jest sets at a terminal, for which Node prints values in color into pipes, too. */
+const withoutColor = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ ...env, FORCE_COLOR: undefined });
+
 /** Runs a program without standard input, in this environment or the one given; `output` is all that it wrote. */
 export function run(
   program: string,
@@ -21,7 +24,7 @@ export function run(
 ): Outcome {
   const result = spawnSync(program, args, {
     cwd: options.cwd ?? root,
-    env: options.env ?? process.env,
+    env: withoutColor(options.env ?? process.env),
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
     maxBuffer: 1 << 26,
@@ -33,9 +36,10 @@ export function run(
 export function runAsync(
   program: string,
   args: readonly string[],
-  options: { cwd: string; env: NodeJS.ProcessEnv },
+  { cwd, env }: { cwd: string; env: NodeJS.ProcessEnv },
 ): Promise<Outcome> {
   return new Promise((resolved, rejected) => {
+    const options = { cwd, env: withoutColor(env) };
     const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     for (const stream of [child.stdout, child.stderr])
