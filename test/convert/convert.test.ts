@@ -14,6 +14,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
@@ -287,10 +288,16 @@ describe('convertModel', () => {
     const huge = join(folder, 'huge.safetensors');
     writeEmptyModel(huge, { layers: 1, embedding: 4096, feedForward: 64, vocabulary: 2 ** 24 });
     const { place, path } = output();
-    expectFailure(await rejection(() => convertModel(huge, path, int8)), {
+    // A disk of which 5 GiB are free; this one may be larger than any model.
+    const disk = await promises.statfs(place);
+    const free = Object.assign(disk, { bavail: (5 * 2 ** 30) / disk.bsize });
+    const statfs = jest.spyOn(promises, 'statfs').mockResolvedValue(free);
+    const error = await rejection(() => convertModel(huge, path, int8));
+    statfs.mockRestore();
+    expectFailure(error, {
       ...{
         code: 'ERR_WKV_MEMORY',
-        message: /takes \d+\.\d\d GiB, but the disk has only \d+\.\d\d [GM]iB free/,
+        message: /takes \d+\.\d\d GiB, but the disk has only 5\.00 GiB free/,
         path,
       },
     });
@@ -370,23 +377,41 @@ describe('convertModel', () => {
   test('keeps what comes to its place meanwhile, unless it is to be replaced', async () => {
     for (const weights of ['int8', 'f32'] as const) {
       const { place, path } = output();
-      // The last call may come when the file has its name.
+      let came = 0;
       const conversion = (options: Partial<ConvertOptions>): Promise<unknown> =>
         convertModel(source, path, {
           weights,
           ...options,
-          onProgress: ({ completed, total }) => {
-            if (completed < total / 2) writeFileSync(path, 'precious');
+          onProgress: () => {
+            try {
+              writeFileSync(path, 'precious', { flag: 'wx' });
+              came += 1;
+            } catch (error) {
+              // It came before, or the file has its name already.
+              expectFailure(error, { code: 'EEXIST' });
+            }
           },
         });
-      const during = await rejection(() => conversion({}));
+      /** Where all reports came when it was over, it is tried again. */
+      const meanwhile = async (options: Partial<ConvertOptions>): Promise<unknown> => {
+        const before = came;
+        for (;;) {
+          const error: unknown = await conversion(options).then(
+            () => undefined,
+            (reason: unknown) => reason,
+          );
+          if (came > before) return error;
+          unlinkSync(path);
+        }
+      };
+      const during = await meanwhile({});
       expectFailure(during, { code: 'EEXIST', message: /exists; the option overwrite/, path });
       const atTheBeginning = await rejection(() => conversion({}));
       expect((during as Error).message).toBe((atTheBeginning as Error).message);
       expect(readFileSync(path, 'utf8')).toBe('precious');
       expect(readdirSync(place)).toEqual(['packed.safetensors']);
       unlinkSync(path);
-      await conversion({ overwrite: true });
+      expect(await meanwhile({ overwrite: true })).toBeUndefined();
       expect(statSync(path).size).toBeGreaterThan(1000);
     }
   });
