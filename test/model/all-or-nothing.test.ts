@@ -33,19 +33,23 @@ async function expectUnchanged(session: Session, call: () => Promise<unknown>): 
 
 const reason = new Error('no longer wanted');
 
-/** Starts a call with a signal that is aborted later: at once, in the same turn, or after milliseconds. */
+/** Starts a call with a signal that is aborted in the same turn, in the next, or after so many steps of the model. */
 function abortedAfter(
-  delay: number | undefined,
+  steps: number | undefined,
   call: (signal: AbortSignal) => Promise<unknown>,
 ): () => Promise<unknown> {
   return () => {
     const controller = new AbortController();
+    const { steps: before } = model().statistics;
     const promise = call(controller.signal);
-    if (delay === undefined) controller.abort(reason);
-    else
-      void setTimeout(delay).then(() => {
-        controller.abort(reason);
-      });
+    const abort = async (): Promise<void> => {
+      if (steps !== undefined) {
+        do await setImmediate();
+        while (model().statistics.steps < before + steps);
+      }
+      controller.abort(reason);
+    };
+    void abort();
     return promise;
   };
 }
@@ -65,23 +69,24 @@ describe('A session is as it was, to the last bit, after', () => {
     test.each([
       ['in the same turn', undefined],
       ['in the next', 0],
-      ['after 3 ms', 3],
-      ['after 15 ms', 15],
-    ])('that is aborted %s', async (_when, delay) => {
+      // It takes hundreds.
+      ['after 2 steps', 2],
+      ['after 30 steps', 30],
+    ])('that is aborted %s', async (_when, steps) => {
       const session = await usedSession();
       const error = await expectUnchanged(
         session,
-        abortedAfter(delay, (signal) => call(session, long, signal)),
+        abortedAfter(steps, (signal) => call(session, long, signal)),
       );
       expect(error).toBe(reason);
     });
 
     test('that is aborted in a text that is tokenized on another thread', async () => {
       const session = await usedSession();
-      for (const delay of [undefined, 0, 2]) {
+      for (const steps of [undefined, 0, 2]) {
         const error = await expectUnchanged(
           session,
-          abortedAfter(delay, (signal) => call(session, longText, signal)),
+          abortedAfter(steps, (signal) => call(session, longText, signal)),
         );
         expect(error).toBe(reason);
       }
