@@ -161,9 +161,9 @@ describe('wkv chat without a terminal', () => {
 
 /** A command line whose output, but not always its input, is a terminal. */
 function atTerminal(commandLine: string, columns = 80) {
-  const environment = { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', NO_COLOR: '1' };
   const child = spawn('script', ['-qec', `stty cols ${columns} rows 24; ${commandLine}`, '/dev/null'], {
-    env: environment,
+    // With FORCE_COLOR, which jest sets at a terminal, Node would warn that it ignores NO_COLOR.
+    env: { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', NO_COLOR: '1', FORCE_COLOR: undefined },
     timeout: 60_000,
     killSignal: 'SIGKILL',
   });
@@ -318,8 +318,7 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(prompt);
     terminal.type('/undo\r');
     await terminal.until(/\/undo\n/);
-    // To read it again takes about a second.
-    await wait(100);
+    // To read it again takes about a second, and has begun.
     terminal.type('\u0003');
     await terminal.until(/\[stopped: nothing was taken back\]\n/);
     await terminal.until(prompt);
