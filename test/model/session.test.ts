@@ -205,11 +205,11 @@ describe('An aborted evaluate', () => {
     const endless = new Uint32Array(3_000_000);
     const call = rejection(() => session.evaluate(endless, { signal: controller.signal, logits: 'none' }));
     await new Promise((resolve) => setTimeout(resolve, 20));
-    const start = performance.now();
+    const { tokens } = model().statistics;
     controller.abort();
     await call;
-    // 100 ms are promised; a busy machine gets some more.
-    expect(performance.now() - start).toBeLessThan(500);
+    // Of three million, which take seconds; 100 ms are promised. In milliseconds a busy machine has its share.
+    expect(model().statistics.tokens - tokens).toBeLessThan(30_000);
   });
 
   test('leaves no listener, nor do a thousand that ended well', async () => {
