@@ -78,7 +78,9 @@ function ensureModules() {
   if (installed !== 0 && installed >= modified('package-lock.json')) return;
   console.log('Installing node_modules (npm ci)');
   const npm = path.join(path.dirname(process.execPath), '../lib/node_modules/npm/bin/npm-cli.js');
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+  // With NODE_ENV=production, or as npm may be set up, it would leave out most of it.
+  const all = ['--include=dev', '--include=optional'];
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', ...all];
   if (process.env.npm_execpath) run(process.execPath, [process.env.npm_execpath, ...args]);
   else if (fs.existsSync(npm)) run(process.execPath, [npm, ...args]);
   else run('npm', args);
