@@ -43,8 +43,9 @@ export function pack(directories: readonly string[], folder: string): Packed[] {
 }
 
 /** The directories of what the package depends on when it runs, directly or not. */
-function runtimeDependencies(): string[] {
-  const { status, output } = run('npm', ['ls', '--omit=dev', '--all', '--parseable']);
+function runtimeDependencies(folder: string): string[] {
+  const env = npmEnvironment(folder, 'http://127.0.0.1:9');
+  const { status, output } = run('npm', ['ls', '--omit=dev', '--all', '--parseable'], { env });
   if (status !== 0) throw new Error(output);
   return output.trim().split('\n').slice(1);
 }
@@ -65,7 +66,7 @@ export class Registry {
   static async start(folder: string, requests: string[]): Promise<Registry> {
     const registry = new Registry(requests);
     await new Promise<void>((listening) => registry.server.listen(0, '127.0.0.1', listening));
-    const directories = runtimeDependencies();
+    const directories = runtimeDependencies(folder);
     pack(directories, folder).forEach((packed, i) => registry.serve(packed, directories[i] ?? '', folder));
     return registry;
   }
