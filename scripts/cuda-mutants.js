@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { buildCudaSimulated, cudaPrograms } = require('./lib/native');
-const { root } = require('./lib/run');
+const { root, shellWord } = require('./lib/run');
 
 const help = `Usage: npm run test:mutants [-- NAME...]
 
@@ -71,17 +71,20 @@ function link({ build, target, objects, sources }) {
     const own = fs.existsSync(planted) ? planted : path.join(root, 'native', source);
     must(
       compile.command
-        .replace(`-o ${object} `, `-o ${mutated} `)
-        .replace(compile.file, own)
-        .replace(' -I', ` -I${path.join(folder, 'native')} -I`)
+        .replace(`-o ${object} `, () => `-o ${shellWord(mutated)} `)
+        .replace(compile.file, () => own)
+        .replace(' -I', () => ` -I${shellWord(path.join(folder, 'native'))} -I`)
         // A bug may leave a variable that nothing uses.
         .concat(' -Wno-error'),
       build,
     );
-    command = command.replace(object, mutated);
+    command = command.replace(object, () => shellWord(mutated));
   }
   const program = path.join(folder, target);
-  must(command.replace(`-o ${target} `, `-o ${program} `), build);
+  must(
+    command.replace(`-o ${target} `, () => `-o ${shellWord(program)} `),
+    build,
+  );
   return program;
 }
 
@@ -96,7 +99,7 @@ function noticed(mutant, build) {
   plant(mutant);
   return builds.filter(({ target, objects }) => {
     const program = link({ build, target, objects, sources: mutant.compiled ?? [mutant.file] });
-    const { status } = shell(`${program} ${mutant.tests}`, build, 300_000);
+    const { status } = shell(`${shellWord(program)} ${mutant.tests}`, build, 300_000);
     if (status === null) throw new Error(`${mutant.name}: the tests ran out of time`);
     return status !== 0;
   });

@@ -20,6 +20,9 @@ function describe(command, args) {
     .join(' ');
 }
 
+/** A path or another text as one word of a shell's command. */
+const shellWord = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
 /**
  * Runs a command at the top of the checkout (or in `cwd`), without standard input. Throws when it fails.
  * With `capture`, its output is returned instead of shown (and shown only when it fails).
@@ -59,4 +62,4 @@ function runNode(script, args, options) {
   return run(process.execPath, [path.join(root, script), ...args], options);
 }
 
-module.exports = { root, run, runAsync, runNode };
+module.exports = { root, run, runAsync, runNode, shellWord };

@@ -7,7 +7,7 @@ const { runJest } = require('./jest');
 const { plainTests } = require('./plain-tests');
 const { targets } = require('./prebuild');
 const { fetchPackage } = require('./registry');
-const { root } = require('./run');
+const { root, shellWord } = require('./run');
 const { ensureTools, responds } = require('./setup');
 const { testUnderWine, wineTools } = require('./wine');
 
@@ -127,7 +127,7 @@ function testUnderQemu({ quick, name: runner, target, isa, emulator, quickTests:
   // Tests start processes of their own with process.execPath: the emulator, too.
   fs.writeFileSync(
     node,
-    `#!/bin/sh\nexec ${[...emulator, nodeOf(target, versions.node22)].map((part) => `'${part}'`).join(' ')} "$@"\n`,
+    `#!/bin/sh\nexec ${[...emulator, nodeOf(target, versions.node22)].map(shellWord).join(' ')} "$@"\n`,
     {
       mode: 0o755,
     },
@@ -146,7 +146,7 @@ function testUnderQemu({ quick, name: runner, target, isa, emulator, quickTests:
       PREBUILDS_ONLY: '1',
       WKV_EMULATED: '1',
       WKV_TEST_ISA: isa,
-      NODE_OPTIONS: `--require=${prelude}`,
+      NODE_OPTIONS: `--require=${JSON.stringify(prelude)}`,
       NAPI_RS_NATIVE_LIBRARY_PATH: path.join(tree, 'resolver.js'),
     },
     { node, cwd: tree },
