@@ -1,12 +1,12 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { loadModel, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
-import { onWindows, unless } from '../support/unless';
-import { expectFailure, start, testOnLinux, testWithDemoModel, wkv, writeEndlessModel } from './support';
+import { notOnLinux, onWindows, unless } from '../support/unless';
+import { expectFailure, start, testWithDemoModel, wkv, writeEndlessModel } from './support';
 
 const folder = temporaryFolder();
 let path: string;
@@ -159,11 +159,25 @@ describe('wkv chat without a terminal', () => {
   });
 });
 
+/** With FORCE_COLOR, which jest sets at a terminal, Node would warn that it ignores NO_COLOR. */
+const environment = {
+  ...process.env,
+  SHELL: '/bin/sh',
+  TERM: 'xterm',
+  NO_COLOR: '1',
+  FORCE_COLOR: undefined,
+};
+
+const testAtTerminal = unless(
+  notOnLinux("there is no script of Linux' kind") ||
+    (spawnSync('script', ['-qec', 'stty', '/dev/null'], { env: environment }).status !== 0 &&
+      'there is no script of util-linux, or no stty'),
+);
+
 /** A command line whose output, but not always its input, is a terminal. */
 function atTerminal(commandLine: string, columns = 80) {
   const child = spawn('script', ['-qec', `stty cols ${columns} rows 24; ${commandLine}`, '/dev/null'], {
-    // With FORCE_COLOR, which jest sets at a terminal, Node would warn that it ignores NO_COLOR.
-    env: { ...process.env, SHELL: '/bin/sh', TERM: 'xterm', NO_COLOR: '1', FORCE_COLOR: undefined },
+    env: environment,
     timeout: 60_000,
     killSignal: 'SIGKILL',
   });
@@ -219,7 +233,7 @@ class Terminal {
 const prompt = /(^|\n)> $/;
 
 describe('wkv chat on a terminal', () => {
-  testOnLinux(
+  testAtTerminal(
     'writes what the model says without commands to the terminal, where lines are piped too',
     async () => {
       const wild = ['--temperature', '100', '--top-p', '1', '--stop', 'never', '--ban', '0', '--seed', '1'];
@@ -232,7 +246,7 @@ describe('wkv chat on a terminal', () => {
     },
   );
 
-  testOnLinux('replies and obeys commands; one that fails changes nothing', async () => {
+  testAtTerminal('replies and obeys commands; one that fails changes nothing', async () => {
     const [first] = await replies('User: hi\n\nAssistant:');
     // Wide enough for the paths below.
     const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'), '', 400);
@@ -282,7 +296,7 @@ describe('wkv chat on a terminal', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  testOnLinux('stops a reply at Ctrl-C, keeps what there is of it, and goes on', async () => {
+  testAtTerminal('stops a reply at Ctrl-C, keeps what there is of it, and goes on', async () => {
     const endless = ['--stop', 'never', '--ban', '0', '--max-tokens', '1000000000'];
     const terminal = new Terminal(['chat', '-m', path, '--temperature', '0', ...endless]);
     await terminal.until(prompt);
@@ -307,7 +321,7 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testOnLinux('stops at Ctrl-C what /undo reads again, and takes nothing back', async () => {
+  testAtTerminal('stops at Ctrl-C what /undo reads again, and takes nothing back', async () => {
     const long = model.createChat();
     for (const text of ['fox '.repeat(120_000), 'hi']) {
       await long.complete(text, { temperature: 0, maxTokens: 3 });
@@ -328,7 +342,7 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testOnLinux('goes on after Ctrl-Z and fg', async () => {
+  testAtTerminal('goes on after Ctrl-Z and fg', async () => {
     const terminal = new Terminal(chat(), 'echo in the shell; fg');
     await terminal.until(prompt);
     terminal.type('\u001a');
@@ -341,7 +355,7 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testOnLinux('takes lines that are pasted together as one message, which may be edited', async () => {
+  testAtTerminal('takes lines that are pasted together as one message, which may be edited', async () => {
     const terminal = new Terminal(chat('--stop', 'never', '--ban', '0'));
     await terminal.until(prompt);
     terminal.type('\u001b[200~thrown away\rthis too\u001b[201~');
@@ -362,7 +376,7 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testOnLinux('breaks the lines of what it says itself between words', async () => {
+  testAtTerminal('breaks the lines of what it says itself between words', async () => {
     const terminal = new Terminal(chat(), '', 40);
     await terminal.until(prompt);
     terminal.type('/help\r');
@@ -374,7 +388,7 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testOnLinux('ends at Ctrl-D', async () => {
+  testAtTerminal('ends at Ctrl-D', async () => {
     const terminal = new Terminal(chat());
     await terminal.until(prompt);
     terminal.type('\u0004');
