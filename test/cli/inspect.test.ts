@@ -54,6 +54,8 @@ describe('wkv inspect', () => {
     const path = join(folder, 'compressed.pth');
     await writePth(path, tensors, { compression: 'deflated' });
     const nowhere = { TMPDIR: join(folder, 'absent'), TEMP: join(folder, 'absent') };
+    // What TypeScript is translated to is written before: the translator itself needs such a folder.
+    await wkv(['inspect', '--json', path]);
     const report = json(await wkv(['inspect', '--json', path], { environment: nowhere }));
     expect(report).toMatchObject({ parameters, files: [{ path, bytes: statSync(path).size }] });
   });
