@@ -20,6 +20,19 @@ function translate(source, filename) {
   }).code;
 }
 
+/** Whole or not at all: others may be reading. */
+function keep(path, code) {
+  const unfinished = `${path}.${process.pid}-${threadId}`;
+  try {
+    mkdirSync(kept, { recursive: true });
+    writeFileSync(unfinished, code);
+    renameSync(unfinished, path);
+  } catch (error) {
+    // Where a checkout may not be written to, every process translates for itself.
+    if (!['EACCES', 'EROFS'].includes(error.code)) throw error;
+  }
+}
+
 require.extensions['.ts'] = (module, filename) => {
   const source = readFileSync(filename, 'utf8');
   const hash = createHash('sha256')
@@ -31,11 +44,7 @@ require.extensions['.ts'] = (module, filename) => {
     code = readFileSync(path, 'utf8');
   } catch {
     code = translate(source, filename);
-    // Written whole or not at all: others may be reading.
-    const unfinished = `${path}.${process.pid}-${threadId}`;
-    mkdirSync(kept, { recursive: true });
-    writeFileSync(unfinished, code);
-    renameSync(unfinished, path);
+    keep(path, code);
   }
   module._compile(code, filename);
 };
