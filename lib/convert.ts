@@ -32,10 +32,9 @@ export interface ConvertProgress {
 export interface ConvertOptions {
   /**
    * 'int8' or 'int4': matrices are packed as that, for {@link loadModel} to use where they lie. 'f32', 'f16' or 'bf16':
-   * a plain `.safetensors` of all tensors in that type; another type than the original's has another fingerprint. To
-   * 'f32', everything is exact; to 'f16' and 'bf16', numbers are
-   * rounded to the nearest, ties to even, unless they have that type already, and those that would become infinite are
-   * refused.
+   * a plain `.safetensors` of all tensors in that type, with a fingerprint of its own if the original had another type. To
+   * 'f32', everything is exact; to 'f16' and 'bf16', numbers are rounded to the nearest, ties to even, unless they have
+   * that type already, and those that would become infinite are refused.
    */
   weights: ElementType | QuantizedPrecision;
   /**
