@@ -1,9 +1,8 @@
 import type { BigIntStats } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { findOutput, requireRoom } from './convert/output';
 import { planConversion } from './convert/plan';
 import { WkvError } from './errors';
-import { openTensorDirectory, type TensorDirectory } from './formats';
+import { modelPath, openTensorDirectory, type TensorDirectory } from './formats';
 import { runJob } from './job';
 import { fromNative } from './native';
 import {
@@ -92,8 +91,9 @@ export async function convertModel(
   const { weights, signal, onProgress, overwrite = false } = checked;
   if (weights === undefined) throw wrongType('options.weights', names, weights);
   signal?.throwIfAborted();
+  const source = modelPath(input);
   const { path, existing } = await findOutput(output, overwrite);
-  const directory = await openTensorDirectory(input, { signal });
+  const directory = await openTensorDirectory(source, { signal });
   try {
     refuseInput(directory, existing, path);
     const { bytes, write } = planConversion(directory, weights);
@@ -108,7 +108,7 @@ export async function convertModel(
     }).finally(isOver);
     return { path, weights, bytes, ...(fingerprint === true ? {} : { fingerprint }) };
   } catch (error) {
-    throw fromNative(error, { path: input instanceof URL ? fileURLToPath(input) : input });
+    throw fromNative(error, { path: source });
   } finally {
     await directory.close();
   }

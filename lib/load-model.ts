@@ -1,24 +1,14 @@
-import { resolve } from 'node:path';
 import { isNativeError } from 'node:util/types';
 import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
-import { bytesOfNumbers, openTensorDirectory, type TensorDirectory } from './formats';
+import { bytesOfNumbers, modelPath, openTensorDirectory, type TensorDirectory } from './formats';
 import { elementsOf } from './formats/views';
 import { runJob } from './job';
+import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
-import {
-  abortSignal,
-  boolean,
-  callback,
-  checkOptions,
-  integer,
-  number,
-  oneOf,
-  pathText,
-  wrongType,
-} from './options';
+import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
 import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
@@ -97,8 +87,8 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const checked = checkLoadOptions(options);
   const { device = 'auto', signal } = checked;
   const gpu = chooseGpu(device);
-  const directory = await openTensorDirectory(path, { signal });
-  const name = resolve(pathText('path', path));
+  const name = modelPath(path);
+  const directory = await openTensorDirectory(name, { signal });
   try {
     const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
     const onGpu = automatic && (await tryOn(automatic, directory, name, checked));
@@ -248,11 +238,4 @@ function requireMemory(directory: TensorDirectory, options: NativeLoadOptions, p
     );
   }
   return info;
-}
-
-/** Memory that the process may still take, in bytes: what the system has, within its cgroup's limit. */
-export function usableMemory(): number {
-  const limit = process.constrainedMemory();
-  const within = limit > 0 && limit < 2 ** 60 ? limit - process.memoryUsage.rss() : Infinity;
-  return Math.min(process.availableMemory(), within);
 }

@@ -208,6 +208,9 @@ export interface NativeBinding {
     file: NativeElementsFile,
     onProgress: NativeProgress,
   ): NativeJob<true>;
+  /** Has a file or an empty directory removed when the thread ends, however it does; a directory before what is in it. */
+  addTemporaryPath(path: string): void;
+  forgetTemporaryPath(path: string): void;
   /** The elements of all tensors, one after the other in the directory's order. */
   readElements(directory: TensorDirectory): Promise<Float32Array>;
   /** Passes on to the engines what sessions were asked to evaluate; see lib/turn.ts. */

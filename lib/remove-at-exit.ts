@@ -1,13 +1,20 @@
 import { rmSync } from 'node:fs';
+import { native } from './native';
 
 const pending = new Set<string>();
 
-/** Has a file or directory removed when the process (or worker) exits, until the function that this returns is called. */
+/**
+ * Has a file or an empty directory removed when the process or worker ends, until the function that this returns is called;
+ * of a directory and what is in it the directory has to come first.
+ */
 export function removeAtExit(path: string): () => void {
   if (pending.size === 0) process.on('exit', removePending);
   pending.add(path);
+  // For workers that are terminated.
+  native.addTemporaryPath(path);
   return () => {
     pending.delete(path);
+    native.forgetTemporaryPath(path);
     if (pending.size === 0) process.off('exit', removePending);
   };
 }

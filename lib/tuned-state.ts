@@ -1,10 +1,10 @@
 import { WkvError } from './errors';
-import { openTensorDirectory, type StoredTensor, type TensorDirectory } from './formats';
+import { modelPath, openTensorDirectory, type StoredTensor, type TensorDirectory } from './formats';
 import { quoted } from './formats/failures';
 import { shapeText } from './formats/layout';
 import { transposed } from './formats/views';
 import { fromNative, native } from './native';
-import { abortSignal, checkOptions, oneOf, pathText } from './options';
+import { abortSignal, checkOptions, oneOf } from './options';
 import { layerNumbers, type StateDimensions } from './state-layouts';
 
 export interface TunedStateOptions {
@@ -30,8 +30,8 @@ export async function readTunedState(
   if (dimensions.architecture === 'rwkv4') {
     throw new WkvError('ERR_WKV_UNSUPPORTED', 'states of RWKV-4 are not tuned');
   }
-  const directory = await openTensorDirectory(path, { signal });
-  const name = pathText('path', path);
+  const name = modelPath(path);
+  const directory = await openTensorDirectory(name, { signal });
   try {
     const layers = findLayers(directory, dimensions, name);
     const isValueFirst = (layout ?? (/\.(?:st|state)$/i.test(name) ? 'web-rwkv' : 'BlinkDL')) === 'BlinkDL';

@@ -1,5 +1,6 @@
 import type { ElementType } from '../quantized';
 import { quoted, unsupported } from './failures';
+import { canonicalMark } from './namings/canonical';
 import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
 
@@ -37,7 +38,7 @@ export function layOutElements(type: ElementType, { tensors, files }: TensorDire
     begins.push([name, begin]);
   }
   const header = withLength(
-    JSON.stringify({ __metadata__: { format: 'pt' }, ...Object.fromEntries(entries) }),
+    JSON.stringify({ __metadata__: { format: 'pt', ...canonicalMark }, ...Object.fromEntries(entries) }),
   );
   return {
     header,

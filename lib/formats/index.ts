@@ -37,9 +37,7 @@ export async function openTensorDirectory(
   { signal, headersOnly = false }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
-  const text = pathText('the path of a model', path);
-  refuseAddress(text);
-  const absolute = resolve(text);
+  const absolute = modelPath(path);
   const context = { signal, headersOnly };
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, context)
@@ -51,6 +49,19 @@ export async function openTensorDirectory(
     await directory.close();
     throw error;
   }
+}
+
+/**
+ * The absolute path of a model that a caller names: to be asked for before anything is awaited, as the process may move to
+ * another directory meanwhile.
+ *
+ * @throws WkvError `ERR_WKV_FORMAT` for an address
+ * @throws TypeError for a path that is neither text nor a `file:` URL
+ */
+export function modelPath(path: string | URL): string {
+  const text = pathText('the path of a model', path);
+  refuseAddress(text);
+  return resolve(text);
 }
 
 /** What is not there is `undefined`, whatever Object.prototype has: native code would look for it there. */

@@ -110,6 +110,7 @@ export async function describeFile(handle: FileHandle, path: string): Promise<So
     device: stat.dev,
     inode: stat.ino,
     modifiedNs: stat.mtimeNs,
+    temporary: false,
   };
 }
 

@@ -17,7 +17,7 @@ export class TemporaryFile {
     private readonly directory: string,
     readonly path: string,
     private readonly handle: FileHandle,
-    private readonly removed: () => void,
+    private readonly isGone: () => void,
   ) {}
 
   /** @throws WkvError `ERR_WKV_MEMORY` where the disk has not `bytes` free, or cannot be written to */
@@ -25,13 +25,16 @@ export class TemporaryFile {
     const free = await explained(freeBytes());
     if (bytes > free) throw noRoom(`it needs ${bytes} bytes and has ${free} free`);
     const directory = await explained(mkdtemp(join(tmpdir(), `wkv-${process.pid}-`)));
-    const removed = removeAtExit(directory);
     const path = join(directory, 'storages');
+    const gone = [directory, path].map(removeAtExit);
+    const isGone = (): void => {
+      for (const each of gone) each();
+    };
     try {
-      return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)), removed);
+      return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)), isGone);
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
-      removed();
+      isGone();
       throw error;
     }
   }
@@ -56,14 +59,14 @@ export class TemporaryFile {
   async finish(): Promise<SourceFile> {
     const file = await describeFile(this.handle, this.path);
     await this.handle.close();
-    return file;
+    return { ...file, temporary: true };
   }
 
   /** Closes and deletes the file, whatever was done to it before. */
   async remove(): Promise<void> {
     await this.handle.close();
     await rm(this.directory, { recursive: true, force: true });
-    this.removed();
+    this.isGone();
   }
 }
 

@@ -47,6 +47,8 @@ export interface SourceFile {
   device: bigint;
   inode: bigint;
   modifiedNs: bigint;
+  /** Whether it was made while the model was opened, of what another of its files holds. */
+  temporary: boolean;
 }
 
 interface TensorPlace {

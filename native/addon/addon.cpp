@@ -9,6 +9,7 @@
 #include "addon/sampler.h"
 #include "addon/session.h"
 #include "addon/state.h"
+#include "addon/temporary_paths.h"
 #include "addon/vocabulary.h"
 
 namespace {
@@ -30,6 +31,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   init_kernels(env, exports);
   init_loading(env, exports);
   init_converting(env, exports);
+  init_temporary_paths(env, exports);
   return exports;
 }
 

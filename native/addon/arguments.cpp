@@ -232,6 +232,7 @@ TensorDirectory to_directory(const Napi::Value& value) {
         .device = require_bigint(file.Get("device"), "device"),
         .inode = require_bigint(file.Get("inode"), "inode"),
         .modified_ns = static_cast<std::int64_t>(require_bigint(file.Get("modifiedNs"), "modifiedNs")),
+        .temporary = file.Get("temporary").ToBoolean(),
     });
   }
   const Napi::Array tensors = require_array(object.Get("tensors"), "tensors");

@@ -73,8 +73,8 @@ void Environment::run_tasks(Napi::Env env) {
 
 void Environment::run_in_background(std::function<void()> cancel, std::function<void()> work) {
   Background& entry = background_.emplace_back();
-  entry.cancel = std::move(cancel);
   try {
+    entry.cancel = std::move(cancel);
     entry.end.emplace_back([this, &entry](Napi::Env env) {
       if (env == nullptr) return;
       entry.thread.join();
@@ -100,7 +100,7 @@ void Environment::run_in_turn(std::function<void()> work) {
   }
   try {
     run_in_background([] {}, [this] { work_off_queue(); });
-  } catch (const Error&) {
+  } catch (...) {
     const std::lock_guard lock{mutex_};
     --workers_;
     // Other workers come to it, or have come already.
@@ -138,6 +138,7 @@ void Environment::close() {
   for (Engine* engine : *engines_) engine->wait();
   engines_->clear();
   run_tasks(nullptr);
+  temporary_paths.remove_all();
 }
 
 }  // namespace wkv::addon

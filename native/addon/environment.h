@@ -13,6 +13,7 @@
 
 #include "addon/arrays.h"
 #include "addon/reported_numbers.h"
+#include "addon/temporary_paths.h"
 #include "engine/engine.h"
 
 namespace wkv::addon {
@@ -69,6 +70,8 @@ class Environment {
   Napi::FunctionReference session_constructor;
   Napi::FunctionReference state_constructor;
   Napi::FunctionReference model_constructor;
+
+  TemporaryPaths temporary_paths;
 
  private:
   struct Background {

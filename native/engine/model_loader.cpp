@@ -16,6 +16,7 @@ namespace {
 std::string key_of(const TensorDirectory& directory, const LoadOptions& options) {
   std::string key;
   for (const SourceFile& file : directory.files) {
+    if (file.temporary) continue;
     for (const std::uint64_t part :
          {file.device, file.inode, file.size, static_cast<std::uint64_t>(file.modified_ns)}) {
       key += std::to_string(part) + ":";

@@ -66,6 +66,7 @@ struct SourceFile {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::int64_t modified_ns = 0;
+  bool temporary = false;  // made anew at each opening, of what another of the files holds
 };
 
 enum class Precision : std::uint8_t;

@@ -1,6 +1,7 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -110,6 +111,36 @@ describe('convertModel', () => {
     for (const mmap of [true, false]) {
       expect((await resultsOf(path, { mmap }, tokens)).logits.equals(expected.logits)).toBe(true);
     }
+  });
+
+  test('a gated RWKV-5 with time_first stays what it is, in every kind of weights', async () => {
+    const own = { layers: 2, embedding: 32, headSize: 8, feedForward: 64, vocabulary: 300 };
+    const tensors = randomModel({ ...own, version: '5.1', timeFirst: true, type: 'f32', seed: 2 });
+    const original = await writeTensors(folder, 'first', 'pth', tensors);
+    const tokens = randomTokens(30, 300, 5);
+    for (const weights of ['f32', 'int8', 'int4'] as const) {
+      const { path } = output();
+      await convertModel(original, path, { weights });
+      const expected = await resultsOf(original, { weights }, tokens);
+      expect((await resultsOf(path, { weights }, tokens)).logits.equals(expected.logits)).toBe(true);
+    }
+  });
+
+  test('takes relative paths as they are when it is called, and so does loadModel', async () => {
+    const before = process.cwd();
+    const { place, path } = output();
+    cpSync(demoModel, join(place, 'relative.pth'));
+    try {
+      process.chdir(place);
+      const conversion = convertModel('relative.pth', 'packed.safetensors', int8);
+      const loading = loadModel('relative.pth');
+      process.chdir(before);
+      await conversion;
+      await (await loading).dispose();
+    } finally {
+      process.chdir(before);
+    }
+    expect(existsSync(path)).toBe(true);
   });
 
   test.each(['f32', 'bf16', 'mixed'] as const)(

@@ -67,7 +67,9 @@ describe('a .pth file', () => {
     await writePth(path, smallModel);
     const { files } = await openTensorDirectory(path);
     const { size, dev, ino, mtimeNs } = statSync(path, { bigint: true });
-    expect(files).toEqual([{ path, size: Number(size), device: dev, inode: ino, modifiedNs: mtimeNs }]);
+    expect(files).toEqual([
+      { path, size: Number(size), device: dev, inode: ino, modifiedNs: mtimeNs, temporary: false },
+    ]);
   });
 
   test('may hold plain values beside its tensors', async () => {

@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { join } from 'node:path';
 import { convertModel, kernels, loadModel, type LoadOptions, type LoadProgress } from '../../lib/index';
 import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
@@ -48,7 +49,7 @@ describe('Loading a model on a (simulated) GPU', () => {
   });
 
   testOnGpu('does not ask for memory that the weights will not take', async () => {
-    jest.spyOn(process, 'availableMemory').mockImplementation(() => 1000);
+    jest.spyOn(os, 'freemem').mockImplementation(() => 1000);
     const model = await load(path);
     expect(model.info.weightBytes).toBeGreaterThan(1000);
     await model.dispose();

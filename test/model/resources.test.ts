@@ -1,24 +1,26 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import os, { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { loadModel } from '../../lib/index';
+import { usableMemory } from '../../lib/memory';
 import { usableThreads } from '../../lib/threads';
 import { expectFailure, rejection } from '../support/failure';
 import { notOnLinux, unless } from '../support/unless';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
 
-/** What the cgroup's limit of processor time reads as; null where there is none, undefined for the system's own. */
-let mockCpuMax: string | null | undefined;
+/** What files of the system read as; null where there is none. */
+const mockFiles = new Map<unknown, string | null>();
 jest.mock('node:fs', () => {
   const fs = jest.requireActual<typeof import('node:fs')>('node:fs');
   return {
     ...fs,
     readFileSync: (...parameters: Parameters<typeof fs.readFileSync>) => {
-      if (parameters[0] !== '/sys/fs/cgroup/cpu.max' || mockCpuMax === undefined)
-        return fs.readFileSync(...parameters);
-      if (mockCpuMax === null) throw new Error('no such file');
-      return mockCpuMax;
+      const isOfSystem = /^\/(?:proc|sys)\//.test(String(parameters[0]));
+      const text = isOfSystem ? mockFiles.get(parameters[0]) : undefined;
+      if (text === undefined) return fs.readFileSync(...parameters);
+      if (text === null) throw new Error('no such file');
+      return text;
     },
   };
 });
@@ -61,11 +63,11 @@ describe('By default a model computes with', () => {
   unless(notLinux)('what the cgroup allows of them', () => {
     try {
       for (const [limit, expected] of limits) {
-        mockCpuMax = limit;
+        mockFiles.set('/sys/fs/cgroup/cpu.max', limit);
         expect({ limit, usable: usableThreads() }).toEqual({ limit, usable: expected });
       }
     } finally {
-      mockCpuMax = undefined;
+      mockFiles.clear();
     }
   });
 });
@@ -76,17 +78,75 @@ function resident(): number {
   return now;
 }
 
+const withoutCgroup = (): unknown => mockFiles.set('/proc/self/cgroup', null);
+
+describe('Usable memory', () => {
+  afterEach(() => {
+    jest.restoreAllMocks();
+    mockFiles.clear();
+  });
+
+  const gib = 2 ** 30;
+  const second = `anon 1\nfile 9\ninactive_anon 5\ninactive_file ${2 * gib}\nactive_file ${gib}\n`;
+  const first = `cache 9\ninactive_file 7\ntotal_inactive_file ${2 * gib}\ntotal_active_file ${gib}\n`;
+  test.each([
+    ['version 2', '0::/a/b\n', '/sys/fs/cgroup/a/b', 'memory.current', second],
+    ['version 2, seen from inside', '0::/a/b\n', '/sys/fs/cgroup', 'memory.current', second],
+    [
+      'version 1',
+      '4:cpu:/x\n3:hugetlb,memory:/a\n',
+      '/sys/fs/cgroup/memory/a',
+      'memory.usage_in_bytes',
+      first,
+    ],
+    ['version 1, seen from inside', '3:memory:/a\n', '/sys/fs/cgroup/memory', 'memory.usage_in_bytes', first],
+  ])(
+    'of a cgroup of %s is what it may have and has not, but for cached files',
+    (_which, own, folder, file, stat) => {
+      jest.spyOn(os, 'freemem').mockReturnValue(100 * gib);
+      jest.spyOn(process, 'constrainedMemory').mockReturnValue(8 * gib);
+      mockFiles.set('/proc/self/cgroup', own);
+      mockFiles.set(join(folder, file), `${7 * gib}\n`);
+      mockFiles.set(join(folder, 'memory.stat'), stat);
+      expect(usableMemory()).toBe(4 * gib);
+      // More than the limit, for a moment.
+      mockFiles.set(join(folder, file), `${12 * gib}\n`);
+      expect(usableMemory()).toBe(0);
+    },
+  );
+
+  test('is no more than the system has', () => {
+    jest.spyOn(os, 'freemem').mockReturnValue(gib);
+    jest.spyOn(process, 'constrainedMemory').mockReturnValue(8 * gib);
+    withoutCgroup();
+    expect(usableMemory()).toBe(gib);
+  });
+
+  test('is what the system has where nothing is known of a cgroup', () => {
+    jest.spyOn(os, 'freemem').mockReturnValue(3 * gib);
+    jest.spyOn(process, 'constrainedMemory').mockReturnValue(0);
+    jest.spyOn(process, 'availableMemory').mockReturnValue(0);
+    withoutCgroup();
+    expect(usableMemory()).toBe(3 * gib);
+  });
+});
+
 describe('A model that would not fit into', () => {
   afterEach(() => {
     jest.restoreAllMocks();
+    mockFiles.clear();
   });
 
   test.each([
-    ['what the system has left', 'availableMemory', (): number => 100_000],
-    // What the process has stays as it is meanwhile.
-    ["the process's own limit", 'constrainedMemory', (): number => resident() + 100_000],
-  ] as const)('%s is refused, and nothing of it is read', async (_what, name, bytes) => {
-    jest.spyOn(process, name).mockImplementation(bytes);
+    ['what the system has left', (): unknown => jest.spyOn(os, 'freemem').mockReturnValue(100_000)],
+    [
+      "the process's own limit",
+      // What the process has stays as it is meanwhile.
+      (): unknown => jest.spyOn(process, 'constrainedMemory').mockReturnValue(resident() + 100_000),
+    ],
+  ])('%s is refused, and nothing of it is read', async (_what, limit) => {
+    withoutCgroup();
+    limit();
     const onProgress = jest.fn();
     const error = await rejection(() => loadModel(path, { onProgress }));
     expectFailure(error, { code: 'ERR_WKV_MEMORY', path, expected: /\d+ bytes/, found: /\d+ bytes/ });
@@ -104,7 +164,7 @@ describe('A model that would not fit into', () => {
 
   test('memory is loaded where the process has it already', async () => {
     await withModel(path, {}, async (first) => {
-      jest.spyOn(process, 'availableMemory').mockImplementation(() => 100_000);
+      jest.spyOn(os, 'freemem').mockReturnValue(100_000);
       await withModel(path, {}, (second) => {
         expect(second.info).toEqual(first.info);
       });

@@ -1,3 +1,7 @@
+import { join } from 'node:path';
+import { loadModel } from '../../lib/index';
+import { writePth } from '../support/pth-writer';
+import { randomModel } from '../support/random-model';
 import { unless, withoutMemory } from '../support/unless';
 import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
 
@@ -40,4 +44,15 @@ describe('The weights of a file', () => {
     // A worker with its own copy of the modules takes memory too: what counts is that it is not twice as much.
     expect(grown.inWorker).toBeLessThan(grown.otherWeights);
   });
+});
+
+test('The weights of a compressed file are shared, too', async () => {
+  const path = join(folder, 'compressed.pth');
+  await writePth(path, randomModel(smallShape), { compression: 'deflated' });
+  const first = await loadModel(path);
+  const onProgress = jest.fn();
+  const second = await loadModel(path, { onProgress });
+  expect(onProgress).toHaveBeenCalledTimes(1);
+  await first.dispose();
+  await second.dispose();
 });

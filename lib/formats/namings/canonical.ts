@@ -8,13 +8,18 @@ import { webRwkv } from './web-rwkv';
 /** Every naming but BlinkDL's; the first that a directory is in counts. */
 const namings: readonly Naming[] = [huggingFace, flashLinearAttention, webRwkv];
 
+/** Metadata of files that have BlinkDL's names, although they may look like another program's. */
+export const canonicalMark = { 'wkv.names': 'BlinkDL' } as const;
+
 /**
- * The directory with the names, shapes and strides that BlinkDL gives its tensors. Packed files have his names already.
+ * The directory with the names, shapes and strides that BlinkDL gives its tensors. Files that wkv has written have them already.
  *
  * @throws WkvError `ERR_WKV_FORMAT` where two tensors come out with the same name
  */
 export function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
-  if (directory.packed !== undefined) return directory;
+  if (directory.packed !== undefined || directory.metadata['wkv.names'] === canonicalMark['wkv.names']) {
+    return directory;
+  }
   for (const naming of namings) {
     const translate = naming(directory);
     if (translate === undefined) continue;
