@@ -34,9 +34,10 @@ export interface LoadOptions {
    */
   device?: Device | undefined;
   /**
-   * What to keep matrices in. 'auto' (the default) is what a packed file has, which cannot be loaded as anything else, else
-   * 'int8' from 100 million parameters on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to 8 bits per group of channels and
-   * token (docs/quantization.md). 'int4' takes little more than half of the memory of 'int8', and loses some quality.
+   * What to keep matrices in. 'auto' (the default) is what a packed file has, which cannot be loaded as anything else,
+   * else 'int8' from 100 million parameters on, and 'f32' below. With 'int8' and 'int4', activations are quantized too, to
+   * 8 bits per group of channels and token (docs/quantization.md). 'int4' takes little more than half of the memory of
+   * 'int8', and loses some quality.
    */
   weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
@@ -74,8 +75,8 @@ export interface LoadOptions {
 /**
  * Loads a model from an official file as it is: BlinkDL's `.pth`, `.safetensors`, or a directory as Hugging Face
  * lays it out; from a `.st` of web-rwkv; from a GGUF of llama.cpp or a `.bin` of rwkv.cpp, whose blocks are dequantized;
- * or from a packed file, which {@link convertModel} makes of these. Nothing of the file is executed. A process holds one copy of the weights
- * per file and options.
+ * or from a packed file, which {@link convertModel} makes of these. Nothing of the file is executed. A process holds one
+ * copy of the weights per file and options.
  *
  * @param path a path or `file:` URL of a file, a directory, or an index of shards
  * @throws {WkvError} `ERR_WKV_FORMAT`, `ERR_WKV_UNSUPPORTED` or `ERR_WKV_SHAPE` for a file that is damaged, not

@@ -36,7 +36,7 @@ function cgroupUsage(): number | undefined {
   return undefined;
 }
 
-/** Where the files of the process's cgroup may be: of version 2, then 1, whose paths are often not those inside of a container. */
+/** Where the files of its cgroup may be, of version 2, then 1; inside of a container they are often at the root. */
 function cgroups(): { folder: string; usage: string; cached: string[] }[] {
   if (process.platform !== 'linux') return [];
   let text: string;

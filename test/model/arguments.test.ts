@@ -134,6 +134,8 @@ describe('What options hold is of its type and in its range:', () => {
     ),
     [{ logitBias: { 1: NaN } }, range('logitBias\\[1\\]')],
     [{ logitBias: { 1: Infinity } }, range('logitBias\\[1\\]')],
+    // A float would make it -Infinity, which forbids the token.
+    [{ logitBias: { 1: -1e308 } }, range('logitBias\\[1\\]')],
     [{ logitBias: { x: 1 } }, type('logitBias')],
     [{ logitBias: new Map([[vocabulary, 1]]) }, token],
     [{ logprobs: 1001 }, range('logprobs')],

@@ -12,7 +12,8 @@ const namings: readonly Naming[] = [huggingFace, flashLinearAttention, webRwkv];
 export const canonicalMark = { 'wkv.names': 'BlinkDL' } as const;
 
 /**
- * The directory with the names, shapes and strides that BlinkDL gives its tensors. Files that wkv has written have them already.
+ * The directory with the names, shapes and strides that BlinkDL gives its tensors. Files that wkv has written have them
+ * already.
  *
  * @throws WkvError `ERR_WKV_FORMAT` where two tensors come out with the same name
  */
