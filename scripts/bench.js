@@ -2,15 +2,15 @@
 
 require('./lib/require-node').requireNode();
 
-const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
+const { modelFile } = require('./bench/models');
 const { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn } = require('./bench/peers');
 const { shapes: knownShapes } = require('./bench/shapes');
 const { jobs } = require('./lib/build');
 const { buildNative } = require('./lib/native');
-const { root, run, runNode } = require('./lib/run');
+const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run bench [-- SHAPE... --weights TYPE,... --rounds N --json]
@@ -57,16 +57,6 @@ function buildBench() {
   return path.join(build, 'wkv_bench');
 }
 
-function modelFile(shape) {
-  const file = path.join(root, 'out/bench', `${shape}.safetensors`);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  if (!fs.existsSync(file)) {
-    runNode('scripts/bench/synthetic-model.js', [shape, `${file}.part`]);
-    fs.renameSync(`${file}.part`, file);
-  }
-  return file;
-}
-
 /** A measurement with its ceilings, those of the same minute. */
 function withCeilings(found, ceilings) {
   return {
@@ -97,9 +87,8 @@ function measureModels({ shapes, weights, rounds, threads, bench, llama }) {
       }
       if (llama !== undefined) {
         const args = ['--threads', threads, '--prompt', promptTokens];
-        const file = path.join(root, 'out/bench', `${shape}.gguf`);
         add(`${shape} node-llama-cpp ${llama.version}, RWKV-6 in Q8_0`, () =>
-          runNodeLlamaCpp(llama, shape, file, args),
+          runNodeLlamaCpp(llama, shape, args),
         );
       }
     }

@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const { jobs } = require('../lib/build');
 const { run, runNode } = require('../lib/run');
+const { ggufFile } = require('./models');
 
 /** Matrices of 7B, and how many tokens are multiplied with them. */
 const products = [
@@ -31,17 +32,13 @@ function findNodeLlamaCpp(folder = process.env.INIT_CWD ?? process.cwd()) {
   return { module, version };
 }
 
-/** Measures one model; the file is written where it is not there yet. */
-function runNodeLlamaCpp({ module }, shape, file, args) {
-  if (!fs.existsSync(file)) {
-    runNode('scripts/bench/synthetic-gguf.js', [shape, `${file}.part`]);
-    fs.renameSync(`${file}.part`, file);
-  }
-  const output = runNode('scripts/bench/run-node-llama-cpp.js', [module, shape, file, ...args], {
-    capture: true,
-  });
-  // llama.cpp may write lines of its own.
-  return JSON.parse(output.trim().split('\n').at(-1));
+/** The last line of an output: llama.cpp may write lines of its own. */
+const lastLine = (output) => output.trim().split('\n').at(-1);
+
+/** Measures an RWKV-6 of one shape. */
+function runNodeLlamaCpp({ module }, shape, args) {
+  const all = [module, shape, ggufFile(shape), ...args];
+  return JSON.parse(lastLine(runNode('scripts/bench/run-node-llama-cpp.js', all, { capture: true })));
 }
 
 /** Builds the comparison with oneDNN in the folder of a CMake build; undefined where it is not installed. */
@@ -67,4 +64,4 @@ function runOneDnn(program, threads) {
   });
 }
 
-module.exports = { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn };
+module.exports = { buildOneDnn, findNodeLlamaCpp, lastLine, runNodeLlamaCpp, runOneDnn };

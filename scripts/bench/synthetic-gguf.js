@@ -1,64 +1,110 @@
 'use strict';
 
-// Writes a GGUF of RWKV-6 ("Finch") with random weights in Q8_0, of the shape of an RWKV-5.2 model: llama.cpp knows no
-// RWKV-5. Finch has the same matrices and some small ones more. No two pages are alike.
-//
-// The format is that of ggml's docs/gguf.md, version 3; names and shapes are those that llama.cpp loads for `rwkv6`.
-// What is two-dimensional and small is not quantized there either.
-const { closeSync, openSync, writeSync } = require('node:fs');
-const { randomFillSync } = require('node:crypto');
-const { feedForward, headSize, shapes, vocabulary } = require('./shapes');
+// Models for llama.cpp with random weights in Q8_0: RWKV-6 ("Finch") in the shape of an RWKV-5.2 model, as llama.cpp
+// knows no RWKV-5, and Transformers in published shapes. Names and dimensions are those that llama.cpp loads. What is
+// two-dimensional and small is not quantized there either.
+const { writeGguf } = require('./gguf');
+const { feedForward, headSize, shapes, transformers, vocabulary } = require('./shapes');
 
 const help = `Usage: node scripts/bench/synthetic-gguf.js SHAPE FILE
 
-Writes FILE (.gguf) of RWKV-6 with random weights in Q8_0 and the shape 0.4B, 1.5B, 3B or 7B (8 GB).`;
+Writes FILE (.gguf) with random weights in Q8_0: for the shape 0.4B, 1.5B, 3B or 7B (8 GB) an RWKV-6, for
+${Object.keys(transformers).join(' or ')} a Transformer, with the vocabulary of RWKV.`;
 
-const alignment = 32;
-const types = { f32: 0, q8: 8 }; // of ggml
-const values = { uint32: 4, float32: 6, string: 8, array: 9 }; // of metadata
-/** Q8_0: 32 numbers share a scale in f16, which stands before them. */
-const blockNumbers = 32;
-const blockBytes = 2 + blockNumbers;
+const q8 = (name, ...dimensions) => ({ name: `${name}.weight`, type: 'q8', dimensions });
+const f32 = (name, [from, to], ...dimensions) => ({ name, type: 'f32', dimensions, from, to });
+const scale = (name, width) => f32(`${name}.weight`, [0.9, 1.1], width);
+const norm = (name, width) => [scale(name, width), f32(`${name}.bias`, [-0.1, 0.1], width)];
 
 /** Ranks of the LoRA matrices that make the token shift and the decay depend on the token, as published. */
 const extra = (embedding) => ({ mix: embedding < 4096 ? 32 : 64, decay: embedding < 4096 ? 64 : 128 });
 
-/** Names, types and dimensions of all tensors, innermost first, and how the f32 ones are filled: from .. to. */
-function tensors({ layers, embedding: d }) {
+/** Finch has the same matrices as Eagle, and some small ones more. */
+function rwkv6Tensors({ layers, embedding: d }) {
   const f = feedForward(d);
   const { mix, decay } = extra(d);
-  const list = [];
-  const matrix = (name, ...dimensions) => list.push({ name: `${name}.weight`, type: 'q8', dimensions });
-  const numbers = (name, [from, to], ...dimensions) => list.push({ name, type: 'f32', dimensions, from, to });
-  const norm = (name) => {
-    numbers(`${name}.weight`, [0.9, 1.1], d);
-    numbers(`${name}.bias`, [-0.1, 0.1], d);
-  };
-  matrix('token_embd', d, vocabulary);
-  norm('token_embd_norm');
-  for (let i = 0; i < layers; i++) {
+  const layer = (_, i) => {
     const at = (name) => `blk.${i}.${name}`;
-    norm(at('attn_norm'));
-    norm(at('attn_norm_2'));
-    numbers(at('time_mix_w1.weight'), [-0.01, 0.01], d, 5 * mix);
-    numbers(at('time_mix_w2.weight'), [-0.01, 0.01], mix, d, 5);
-    numbers(at('time_mix_lerp_x.weight'), [0, 1], d, 1, 1);
-    numbers(at('time_mix_lerp_fused.weight'), [0, 1], d, 1, 1, 5);
-    numbers(at('time_mix_first.weight'), [-1, 1], headSize, d / headSize);
-    numbers(at('time_mix_decay.weight'), [-6, 1], d);
-    numbers(at('time_mix_decay_w1.weight'), [-0.01, 0.01], d, decay);
-    numbers(at('time_mix_decay_w2.weight'), [-0.01, 0.01], decay, d);
-    for (const name of ['key', 'value', 'receptance', 'gate', 'output']) matrix(at(`time_mix_${name}`), d, d);
-    norm(at('time_mix_ln'));
-    numbers(at('channel_mix_lerp_k.weight'), [0, 1], d, 1, 1);
-    numbers(at('channel_mix_lerp_r.weight'), [0, 1], d, 1, 1);
-    matrix(at('channel_mix_key'), d, f);
-    matrix(at('channel_mix_value'), f, d);
-    matrix(at('channel_mix_receptance'), d, d);
-  }
-  norm('output_norm');
-  matrix('output', d, vocabulary);
-  return list;
+    return [
+      ...norm(at('attn_norm'), d),
+      ...norm(at('attn_norm_2'), d),
+      f32(at('time_mix_w1.weight'), [-0.01, 0.01], d, 5 * mix),
+      f32(at('time_mix_w2.weight'), [-0.01, 0.01], mix, d, 5),
+      f32(at('time_mix_lerp_x.weight'), [0, 1], d, 1, 1),
+      f32(at('time_mix_lerp_fused.weight'), [0, 1], d, 1, 1, 5),
+      f32(at('time_mix_first.weight'), [-1, 1], headSize, d / headSize),
+      f32(at('time_mix_decay.weight'), [-6, 1], d),
+      f32(at('time_mix_decay_w1.weight'), [-0.01, 0.01], d, decay),
+      f32(at('time_mix_decay_w2.weight'), [-0.01, 0.01], decay, d),
+      ...['key', 'value', 'receptance', 'gate', 'output'].map((name) => q8(at(`time_mix_${name}`), d, d)),
+      ...norm(at('time_mix_ln'), d),
+      f32(at('channel_mix_lerp_k.weight'), [0, 1], d, 1, 1),
+      f32(at('channel_mix_lerp_r.weight'), [0, 1], d, 1, 1),
+      q8(at('channel_mix_key'), d, f),
+      q8(at('channel_mix_value'), f, d),
+      q8(at('channel_mix_receptance'), d, d),
+    ];
+  };
+  return [
+    q8('token_embd', d, vocabulary),
+    ...norm('token_embd_norm', d),
+    ...Array.from({ length: layers }, layer).flat(),
+    ...norm('output_norm', d),
+    q8('output', d, vocabulary),
+  ];
+}
+
+function rwkv6Metadata({ layers, embedding }) {
+  const { mix, decay } = extra(embedding);
+  return {
+    'rwkv6.context_length': ['uint32', 1 << 20],
+    'rwkv6.embedding_length': ['uint32', embedding],
+    'rwkv6.block_count': ['uint32', layers],
+    'rwkv6.feed_forward_length': ['uint32', feedForward(embedding)],
+    'rwkv6.attention.head_count': ['uint32', 0],
+    'rwkv6.attention.layer_norm_epsilon': ['float32', 1e-5],
+    'rwkv6.rescale_every_n_layers': ['uint32', 0],
+    'rwkv6.wkv.head_size': ['uint32', headSize],
+    'rwkv6.time_mix_extra_dim': ['uint32', mix],
+    'rwkv6.time_decay_extra_dim': ['uint32', decay],
+  };
+}
+
+/** Llama's tensors. The embedding is the output's matrix, too, as in models of this size. */
+function llamaTensors({ layers, embedding: d, keyHeads, feedForward: f }) {
+  const layer = (_, i) => {
+    const at = (name) => `blk.${i}.${name}`;
+    return [
+      scale(at('attn_norm'), d),
+      q8(at('attn_q'), d, d),
+      q8(at('attn_k'), d, keyHeads * headSize),
+      q8(at('attn_v'), d, keyHeads * headSize),
+      q8(at('attn_output'), d, d),
+      scale(at('ffn_norm'), d),
+      q8(at('ffn_gate'), d, f),
+      q8(at('ffn_up'), d, f),
+      q8(at('ffn_down'), f, d),
+    ];
+  };
+  return [
+    q8('token_embd', d, vocabulary),
+    ...Array.from({ length: layers }, layer).flat(),
+    scale('output_norm', d),
+  ];
+}
+
+function llamaMetadata({ layers, embedding, keyHeads, feedForward }) {
+  return {
+    'llama.context_length': ['uint32', 1 << 17],
+    'llama.embedding_length': ['uint32', embedding],
+    'llama.block_count': ['uint32', layers],
+    'llama.feed_forward_length': ['uint32', feedForward],
+    'llama.attention.head_count': ['uint32', embedding / headSize],
+    'llama.attention.head_count_kv': ['uint32', keyHeads],
+    'llama.attention.layer_norm_rms_epsilon': ['float32', 1e-5],
+    'llama.rope.dimension_count': ['uint32', headSize],
+    'llama.rope.freq_base': ['float32', 500_000],
+  };
 }
 
 /**
@@ -72,127 +118,32 @@ function tokenTexts() {
   );
 }
 
-function metadata({ layers, embedding }) {
-  const { mix, decay } = extra(embedding);
-  const integer = (value) => ['uint32', value];
-  return {
-    'general.architecture': ['string', 'rwkv6'],
+function write(path, architecture, metadata, tensors) {
+  const all = {
+    'general.architecture': ['string', architecture],
     'general.name': ['string', 'random weights'],
-    'general.alignment': integer(alignment),
-    'general.file_type': integer(7), // mostly Q8_0
-    'rwkv6.context_length': integer(1 << 20),
-    'rwkv6.embedding_length': integer(embedding),
-    'rwkv6.block_count': integer(layers),
-    'rwkv6.feed_forward_length': integer(feedForward(embedding)),
-    'rwkv6.attention.head_count': integer(0),
-    'rwkv6.attention.layer_norm_epsilon': ['float32', 1e-5],
-    'rwkv6.rescale_every_n_layers': integer(0),
-    'rwkv6.wkv.head_size': integer(headSize),
-    'rwkv6.time_mix_extra_dim': integer(mix),
-    'rwkv6.time_decay_extra_dim': integer(decay),
+    'general.file_type': ['uint32', 7], // mostly Q8_0
+    ...metadata,
     'tokenizer.ggml.model': ['string', 'rwkv'],
     'tokenizer.ggml.tokens': ['strings', tokenTexts()],
   };
+  writeGguf(path, all, tensors);
 }
 
-const uint32 = (value) => {
-  const buffer = Buffer.alloc(4);
-  buffer.writeUInt32LE(value);
-  return buffer;
-};
-const uint64 = (value) => {
-  const buffer = Buffer.alloc(8);
-  buffer.writeBigUInt64LE(BigInt(value));
-  return buffer;
-};
-const float32 = (value) => {
-  const buffer = Buffer.alloc(4);
-  buffer.writeFloatLE(value);
-  return buffer;
-};
-const string = (text) => Buffer.concat([uint64(Buffer.byteLength(text)), Buffer.from(text)]);
-
-function metadataEntry([key, [type, value]]) {
-  const written = {
-    uint32: () => [uint32(values.uint32), uint32(value)],
-    float32: () => [uint32(values.float32), float32(value)],
-    string: () => [uint32(values.string), string(value)],
-    strings: () => [
-      uint32(values.array),
-      uint32(values.string),
-      uint64(value.length),
-      Buffer.concat(value.map(string)),
-    ],
-  }[type]();
-  return Buffer.concat([string(key), ...written]);
-}
-
-const count = ({ dimensions }) => dimensions.reduce((a, b) => a * b);
-const bytesOf = (tensor) =>
-  tensor.type === 'q8' ? (count(tensor) / blockNumbers) * blockBytes : 4 * count(tensor);
-const aligned = (bytes) => Math.ceil(bytes / alignment) * alignment;
-
-/** Everything before the data, which begins at a multiple of the alignment. */
-function header(shape, list) {
-  const entries = Object.entries(metadata(shape)).map(metadataEntry);
-  let offset = 0;
-  const places = list.map((tensor) => {
-    const { name, dimensions, type } = tensor;
-    const place = [string(name), uint32(dimensions.length), ...dimensions.map(uint64), uint32(types[type])];
-    place.push(uint64(offset));
-    offset += aligned(bytesOf(tensor));
-    return Buffer.concat(place);
-  });
-  const counts = [uint32(3), uint64(list.length), uint64(entries.length)];
-  const text = Buffer.concat([Buffer.from('GGUF'), ...counts, ...entries, ...places]);
-  return Buffer.concat([text, Buffer.alloc(aligned(text.length) - text.length)]);
-}
-
-/** Random blocks of Q8_0: any codes, and scales of 2^-13 to 2^-12, so that activations neither grow nor vanish. */
-function fillBlocks(buffer) {
-  randomFillSync(buffer);
-  for (let i = 0; i < buffer.length; i += blockBytes) buffer[i + 1] = 0x08 | (buffer[i + 1] & 0x03);
-}
-
-function fillNumbers(buffer, { from, to }) {
-  randomFillSync(buffer);
-  for (let i = 0; i < buffer.length; i += 4) {
-    buffer.writeFloatLE(from + (to - from) * (buffer.readUInt32LE(i) / 2 ** 32), i);
-  }
-}
-
-function writeAll(file, buffer) {
-  for (let done = 0; done < buffer.length;) done += writeSync(file, buffer, done);
-}
-
-function writeModel(shape, path) {
-  const list = tensors(shape);
-  const file = openSync(path, 'w');
-  writeAll(file, header(shape, list));
-  for (const tensor of list) {
-    // A multiple of a block, of an f32 and of the alignment.
-    const most = blockBytes * (1 << 19);
-    const bytes = bytesOf(tensor);
-    for (let done = 0; done < bytes; done += most) {
-      const chunk = Buffer.alloc(Math.min(most, bytes - done));
-      if (tensor.type === 'q8') fillBlocks(chunk);
-      else fillNumbers(chunk, tensor);
-      writeAll(file, chunk);
-    }
-    writeAll(file, Buffer.alloc(aligned(bytes) - bytes));
-  }
-  closeSync(file);
-}
+const writeRwkv6 = (shape, path) => write(path, 'rwkv6', rwkv6Metadata(shape), rwkv6Tensors(shape));
+const writeTransformer = (shape, path) => write(path, 'llama', llamaMetadata(shape), llamaTensors(shape));
 
 function main([shape, path]) {
-  if (shape === '--help' || !Object.hasOwn(shapes, shape ?? '') || path === undefined) {
+  const known = Object.hasOwn(shapes, shape ?? '');
+  if (shape === '--help' || path === undefined || !(known || Object.hasOwn(transformers, shape))) {
     console.log(help);
     process.exitCode = shape === '--help' ? 0 : 2;
     return;
   }
-  writeModel(shapes[shape], path);
+  if (known) writeRwkv6(shapes[shape], path);
+  else writeTransformer(transformers[shape], path);
 }
 
 if (require.main === module) main(process.argv.slice(2));
 
-module.exports = { writeModel };
+module.exports = { writeRwkv6, writeTransformer };

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeModel } from '../../scripts/bench/synthetic-gguf';
+import { writeRwkv6, writeTransformer } from '../../scripts/bench/synthetic-gguf';
 import { temporaryFolder } from '../model/support';
 
 const folder = temporaryFolder();
@@ -53,13 +53,13 @@ const bytesOf = ({ dimensions, type }: Tensor): number => {
   return type === 0 ? 4 * numbers : (numbers / 32) * 34;
 };
 
-describe('a synthetic GGUF', () => {
+describe('a synthetic GGUF of RWKV-6', () => {
   const path = join(folder, 'model.gguf');
   let bytes: Buffer;
   let file: ReturnType<typeof readGguf>;
 
   beforeAll(() => {
-    writeModel({ layers: 2, embedding }, path);
+    writeRwkv6({ layers: 2, embedding }, path);
     bytes = readFileSync(path);
     file = readGguf(bytes);
   });
@@ -130,4 +130,25 @@ describe('a synthetic GGUF', () => {
     expect([...scales]).toEqual([2]);
     expect(seen.size).toBe((2 * (6 * embedding ** 2 + 2 * embedding * feedForward)) / 32);
   });
+});
+
+test('a synthetic GGUF of a Transformer has what llama.cpp loads, heads that share keys, and all of its data', () => {
+  const path = join(folder, 'transformer.gguf');
+  writeTransformer({ layers: 2, embedding: 128, keyHeads: 1, feedForward: 512 }, path);
+  const bytes = readFileSync(path);
+  const { metadata, tensors, data } = readGguf(bytes);
+  expect(Object.fromEntries(metadata)).toMatchObject({
+    'general.architecture': 'llama',
+    'llama.block_count': 2,
+    'llama.attention.head_count': 2,
+    'llama.attention.head_count_kv': 1,
+    'llama.rope.dimension_count': 64,
+  });
+  expect(tensors.get('blk.1.attn_q.weight')?.dimensions).toEqual([128, 128]);
+  expect(tensors.get('blk.1.attn_k.weight')?.dimensions).toEqual([128, 64]);
+  expect(tensors.get('blk.1.ffn_down.weight')?.dimensions).toEqual([512, 128]);
+  // Of each layer nine; embedding, which is the output's matrix as well, and the last norm.
+  expect(tensors.size).toBe(2 * 9 + 2);
+  const last = tensors.get('output_norm.weight');
+  expect(bytes).toHaveLength(data + (last?.offset ?? 0) + 4 * 128);
 });

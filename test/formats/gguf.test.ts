@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeModel } from '../../scripts/bench/synthetic-gguf';
+import { writeRwkv6 } from '../../scripts/bench/synthetic-gguf';
 import { openTensorDirectory } from '../../lib/formats';
 import { blockTypes, decodeBlocks, encodeBlocks } from '../support/ggml-blocks';
 import {
@@ -143,7 +143,7 @@ test.each(blockTypes)('matrices of %s are read, in rows and transposed', async (
 
 test('a file of the benchmark is read', async () => {
   const path = scratch('synthetic.gguf');
-  writeModel({ layers: 2, embedding: 64 }, path);
+  writeRwkv6({ layers: 2, embedding: 64 }, path);
   const directory = await openTensorDirectory(path);
   expect(directory.format).toBe('gguf');
   const shapes = Object.fromEntries(
