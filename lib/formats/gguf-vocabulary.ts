@@ -49,7 +49,7 @@ export function readGgufVocabulary(
     if (isText(id)) length = unescape(text, data, length, id, path);
     offsets[id + 1] = length;
   }
-  const endOfText = endOf(metadata.get('tokenizer.ggml.eos_token_id'), tokens.count, path);
+  const endOfText = endOf(metadata.get('tokenizer.ggml.eos_token_id'), tokens.count, isText, path);
   return { bytes: data.slice(0, length), offsets, size: tokens.count, endOfText };
 }
 
@@ -68,10 +68,22 @@ function textTokens(
   return (id) => textTypes.has(bytes.readInt32LE(types.offset + 4 * id));
 }
 
-function endOf(id: GgufValue | undefined, count: number, path: string): number {
+/**
+ * The token that ends a text. Until May 2025 llama.cpp's converter took it from config.json, where the models of
+ * flash-linear-attention have fla's default, 2: a byte of text (ggml-org/llama.cpp, pull request 13844). Of World models it
+ * is id 0, so that one counts where the file names a text and id 0 is none.
+ */
+function endOf(
+  id: GgufValue | undefined,
+  count: number,
+  isText: (id: number) => boolean,
+  path: string,
+): number {
   if (id === undefined) return 0;
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < count) return id;
-  throw corrupt(path, 'tokenizer.ggml.eos_token_id is no token', { expected: `an id below ${count}` });
+  if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= count) {
+    throw corrupt(path, 'tokenizer.ggml.eos_token_id is no token', { expected: `an id below ${count}` });
+  }
+  return isText(id) && !isText(0) ? 0 : id;
 }
 
 /** Puts the bytes of a token at `start`, and returns where they end. What is not escaped stands for itself. */

@@ -57,6 +57,16 @@ test('controls and ids that are not used have no bytes, and no text becomes one'
   expect(tokenizer?.endOfText).toBe(4);
 });
 
+test('an end of text that is text, as early converters wrote it, is not taken for it where the first id is a control', async () => {
+  const tokens = strings('<s>', String.raw`\x00`, String.raw`\x01`, 'a');
+  const end = { 'tokenizer.ggml.tokens': tokens, 'tokenizer.ggml.eos_token_id': ['uint32', 2] } as const;
+  const types = (first: number): GgufEntry => ['array', 'int32', [first, normal, normal, normal]];
+  const withTypes = (first: number) => tokenizerOf({ ...end, 'tokenizer.ggml.token_type': types(first) });
+  expect((await withTypes(control))?.endOfText).toBe(0);
+  expect((await tokenizerOf(end))?.endOfText).toBe(0);
+  expect((await withTypes(normal))?.endOfText).toBe(2);
+});
+
 test('without types the first id alone has no bytes', async () => {
   const tokenizer = await tokenizerOf({ 'tokenizer.ggml.tokens': strings('<s>', '<s>', 'x') });
   expect([...tokenizer!.encode('<s>x')]).toEqual([1, 2]);
