@@ -16,6 +16,46 @@ const TensorEntry* find(const TensorDirectory& directory, std::string_view name)
   return found == directory.tensors.end() ? nullptr : &*found;
 }
 
+// What stands behind the number of a layer in the name of a tensor; nothing in other names.
+std::string_view part_of_layer(std::string_view name) {
+  for (const std::string_view prefix : {"blocks.", "model.layers."}) {
+    if (!name.starts_with(prefix)) continue;
+    const std::size_t end = name.find_first_not_of("0123456789", prefix.size());
+    if (end != std::string_view::npos && end > prefix.size() && name[end] == '.') return name.substr(end + 1);
+  }
+  return {};
+}
+
+struct Stranger {
+  std::string_view part;  // that the part of a layer begins with
+  const char* what;
+};
+
+// Models that are like the ones read here. The names are those of RWKV-LM (RWKV-v7/rwkv_v7a_demo.py,
+// rwkv_v7b_demo.py and rwkv_v8_rc00_demo.py, RWKV-v8/260222_rosa4bitLM_L12.py), of flash-linear-attention
+// (utils/convert_from_rwkv6.py) and of Qwen2, whose attention QRWKV and ARWKV replace. RWKV-7b has DeepEmbed
+// too, so it comes first.
+constexpr Stranger kStrangers[] = {
+    {"qkv.", "RWKV-7b or RWKV-8 (deep embedding attention)"},
+    {"ffn.s_emb", "RWKV-7a (DeepEmbed)"},
+    {"ffn.enn.", "RWKV-8 (DeepEmbed)"},
+    {"rosa.", "RWKV-8 (ROSA)"},
+    {"attn.x_proj.", "RWKV-6 as flash-linear-attention lays it out"},
+    {"self_attn.", "a transformer, maybe with RWKV for its attention (QRWKV, ARWKV)"},
+};
+
+void refuse_strangers(const TensorDirectory& directory) {
+  for (const Stranger& stranger : kStrangers) {
+    for (const TensorEntry& tensor : directory.tensors) {
+      if (!part_of_layer(tensor.name).starts_with(stranger.part)) continue;
+      const std::string what = stranger.what;
+      throw Error("ERR_WKV_UNSUPPORTED",
+                  "the tensor " + tensor.name + " is one of " + what + ", which is not supported")
+          .about(tensor.name, "RWKV 4 to 7", what);
+    }
+  }
+}
+
 }  // namespace
 
 std::string detect_version(const TensorDirectory& directory) {
@@ -39,12 +79,7 @@ std::string detect_version(const TensorDirectory& directory) {
 }
 
 std::unique_ptr<Blueprint> make_blueprint(const TensorDirectory& directory, const TensorNames& names) {
-  for (const TensorEntry& tensor : directory.tensors) {
-    if (tensor.name.find(".ffn.s_emb") == std::string::npos) continue;
-    throw Error("ERR_WKV_UNSUPPORTED",
-                "the tensor " + tensor.name + " is one of RWKV-8 (DeepEmbed), which is not supported")
-        .about(tensor.name, "RWKV 4 to 7", "RWKV-8");
-  }
+  refuse_strangers(directory);
   const std::string version = detect_version(directory);
   if (version == "7") return rwkv7_blueprint(names);
   if (version == "6") return rwkv6_blueprint(names);

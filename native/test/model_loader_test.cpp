@@ -191,7 +191,7 @@ TEST_SUITE("model loader") {
     next.tensors.push_back({.name = "blocks.0.ffn.s_emb.weight", .shape = {1}, .strides = {1}});
     const wkv::Error error = refusal([&] { load(next); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
-    CHECK(error.found == "RWKV-8");
+    CHECK(error.found == "RWKV-7a (DeepEmbed)");
     CHECK(refusal([&] { wkv::inspect_model(next, {}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(refusal([&] { load({}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(wkv::inspect_model(file.directory, {}).parameters > 0);

@@ -212,12 +212,42 @@ TEST_SUITE("reading weights") {
     };
     CHECK(added("blocks.0.att.time_maa_z").code == "ERR_WKV_UNSUPPORTED");
     CHECK(added("blocks.0.att.time_maa_z").tensor == "blocks.0.att.time_maa_z");
-    CHECK(added("blocks.0.ffn.s_emb.weight").code == "ERR_WKV_UNSUPPORTED");
-    CHECK(added("blocks.0.ffn.s_emb.weight").message.find("RWKV-8") != std::string::npos);
     CHECK(added("__proto__").code == "ERR_WKV_UNSUPPORTED");
     CHECK(added("blocks.00.ln1.weight").code == "ERR_WKV_UNSUPPORTED");
     // A tuned state belongs, but not with such a shape.
     CHECK(added("blocks.0.att.time_state").code == "ERR_WKV_SHAPE");
+  }
+
+  TEST_CASE("variants of RWKV and other programs' layouts are refused by what they are") {
+    const auto found = [](const std::string& name) {
+      const wkv::Error error = inspecting(
+          [&](TensorDirectory& d) { d.tensors.push_back({.name = name, .shape = {1}, .strides = {1}}); });
+      CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+      CHECK(error.tensor == name);
+      return error.message;
+    };
+    const auto has = [](const std::string& text, const char* part) {
+      return text.find(part) != std::string::npos;
+    };
+    CHECK(has(found("blocks.0.ffn.s_emb.weight"), "RWKV-7a (DeepEmbed)"));
+    CHECK(has(found("blocks.11.qkv.k_emb_x.weight"), "RWKV-7b"));
+    CHECK(has(found("blocks.3.ffn.enn.weight"), "RWKV-8 (DeepEmbed)"));
+    CHECK(has(found("blocks.0.rosa.rosa_qkv.emb"), "RWKV-8 (ROSA)"));
+    CHECK(has(found("model.layers.0.attn.x_proj.0.mu"), "flash-linear-attention"));
+    CHECK(has(found("model.layers.27.self_attn.time_maa_w1"), "QRWKV"));
+    CHECK(has(found("model.layers.0.self_attn.time_mixer.r_k"), "ARWKV"));
+    // A variant is told by the part of a layer, not by parts of names anywhere.
+    CHECK(has(found("blocks.0.attn.qkv.weight"), "does not belong"));
+    CHECK(has(found("blocks..ffn.s_emb"), "does not belong"));
+    CHECK(has(found("rosa.weight"), "does not belong"));
+  }
+
+  TEST_CASE("a model that has parts of several variants is called by the one that has them all") {
+    const wkv::Error error = inspecting([](TensorDirectory& d) {
+      d.tensors.push_back({.name = "blocks.0.ffn.s_emb.weight", .shape = {1}, .strides = {1}});
+      d.tensors.push_back({.name = "blocks.0.qkv.qq.weight", .shape = {1}, .strides = {1}});
+    });
+    CHECK(error.tensor == "blocks.0.qkv.qq.weight");
   }
 
   TEST_CASE("vectors may carry leading dimensions of 1, matrices may not") {

@@ -63,7 +63,7 @@ const strangers: [version: Version, name: string, dimensions: number[]][] = [
   ['7', 'blocks.1.ffn.receptance.weight', [16, 16]],
   ['7', 'blocks.1.att.time_decay', [4, 4]],
   ['7', 'blocks.1.att.gate.weight', [16, 16]],
-  // RWKV-8 adds embeddings to the channel mix of version 7.
+  // RWKV-7a adds embeddings to the channel mix of version 7.
   ['7', 'blocks.0.ffn.s_emb.weight', [12, 16]],
   ['7', 'blocks.1.ffn.s_emb_x.weight', [12, 16]],
 ];
