@@ -17,5 +17,5 @@ export function unpacked(path: string): string {
 /** What to add to the error about a file that cannot be opened, where that may be because it is in an archive. */
 export function archiveHint(path: string): string {
   if (path.search(archive) < 0 || unpacked(path) !== path) return '';
-  return '; if it is in an Electron archive, name it in asarUnpack, because native code cannot read inside of one';
+  return '; if it is in an Electron archive, unpack it (asarUnpack or asar.unpack), because native code cannot read inside';
 }

@@ -193,7 +193,11 @@ describe('a GGUF file with wrong tensors is refused:', () => {
     ['I8', 24],
     ['F64', 28],
     ['TQ1_0', 34],
-    ['type 36', 36],
+    ['IQ4_NL_4_4', 36],
+    ['MXFP4', 39],
+    ['NVFP4', 40],
+    ['Q2_0', 42],
+    ['type 43', 43],
     ['type 4294967295', 0xffffffff],
   ])('elements of %s (not supported)', async (found, type) => {
     expect(await refuse(described(ggufTensor(name, [16], type, 0)))).toMatchObject({
