@@ -3,6 +3,7 @@ import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { bytesOfNumbers, modelPath, openTensorDirectory, type TensorDirectory } from './formats';
+import { chatTemplateOf } from './formats/chat-template';
 import { elementsOf } from './formats/views';
 import { runJob } from './job';
 import { usableMemory } from './memory';
@@ -136,7 +137,7 @@ async function loadOn(
     signal,
     discard: (unwanted) => unwanted.dispose(),
   });
-  const chatTemplate = directory.metadata['tokenizer.chat_template'];
+  const chatTemplate = chatTemplateOf(directory.metadata);
   const info: ModelInfo = {
     ...model.info(),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),

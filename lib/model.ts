@@ -58,8 +58,8 @@ export interface ModelInfo {
   /** Identifies the weights, whatever file they came from: 32 hexadecimal digits. */
   readonly fingerprint: string;
   /**
-   * What the model's file says of how conversations are written (`tokenizer.chat_template` of a GGUF), as it is: a name
-   * or a program for a template engine. `createChat` takes the template that is like it.
+   * What the model's file says of how conversations are written (`tokenizer.chat_template` of a GGUF,
+   * `chat_template.jinja` of a directory), as it is: a name or a program for a template engine. `createChat` takes the template that is like it.
    */
   readonly chatTemplate?: string;
 }

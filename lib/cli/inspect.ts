@@ -7,6 +7,7 @@ import { library } from './library';
 import { modelFiles, precisions } from './model-options';
 import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory, commonType, storedBytes } from './weights';
+import { chatTemplateOf } from '../formats/chat-template';
 import type { StoredType, TensorDirectory } from '../formats';
 import type { NativeModelInfo, Precision } from '../native';
 import { recognizedTemplate } from '../chat/templates';
@@ -72,7 +73,7 @@ async function inspect(path: string, signal: AbortSignal) {
       stored,
       auto: model.weights,
       tokenizer: tokenizerOf(path, model.vocabulary, directory.vocabulary),
-      chatTemplate: directory.metadata['tokenizer.chat_template'] ?? null,
+      chatTemplate: chatTemplateOf(directory.metadata) ?? null,
       memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
       choices,
     };

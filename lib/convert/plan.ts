@@ -1,4 +1,5 @@
 import type { TensorDirectory } from '../formats';
+import { chatTemplateOf } from '../formats/chat-template';
 import { layOutElements } from '../formats/elements';
 import { layOutPacked } from '../formats/packed';
 import { native, type NativeJob, type NativeProgress } from '../native';
@@ -28,7 +29,8 @@ export function planConversion(directory: TensorDirectory, weights: ElementType 
 
 function planPacked(directory: TensorDirectory, weights: QuantizedPrecision): Plan {
   const matrices = native.planConversion(directory, weights);
-  const { bytes, ...layout } = layOutPacked(weights, matrices, othersThan(matrices, directory));
+  const others = othersThan(matrices, directory);
+  const { bytes, ...layout } = layOutPacked(weights, matrices, others, chatTemplateOf(directory.metadata));
   return {
     bytes,
     write: (destination, onProgress) =>

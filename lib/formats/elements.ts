@@ -1,5 +1,6 @@
 import type { ElementType } from '../quantized';
 import { quoted, unsupported } from './failures';
+import { chatTemplateEntry, chatTemplateOf } from './chat-template';
 import { canonicalMark } from './namings/canonical';
 import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
@@ -17,12 +18,15 @@ interface ElementsLayout {
 const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\./;
 
 /**
- * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights give the
- * same file, whatever held them.
+ * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights (and
+ * chat template) give the same file, whatever held them.
  *
  * @throws WkvError `ERR_WKV_UNSUPPORTED` for a tensor that no RWKV model has
  */
-export function layOutElements(type: ElementType, { tensors, files }: TensorDirectory): ElementsLayout {
+export function layOutElements(
+  type: ElementType,
+  { tensors, files, metadata }: TensorDirectory,
+): ElementsLayout {
   const entries = new Map<string, unknown>();
   const begins: [string, number][] = [];
   let end = 0;
@@ -37,9 +41,8 @@ export function layOutElements(type: ElementType, { tensors, files }: TensorDire
     entries.set(name, { dtype: type.toUpperCase(), shape, data_offsets: [begin, end] });
     begins.push([name, begin]);
   }
-  const header = withLength(
-    JSON.stringify({ __metadata__: { format: 'pt', ...canonicalMark }, ...Object.fromEntries(entries) }),
-  );
+  const said = { format: 'pt', ...canonicalMark, ...chatTemplateEntry(chatTemplateOf(metadata)) };
+  const header = withLength(JSON.stringify({ __metadata__: said, ...Object.fromEntries(entries) }));
   return {
     header,
     places: Object.fromEntries(begins.map(([name, begin]) => [name, header.length + begin])),

@@ -1,6 +1,7 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { unpacked } from '../unpacked';
+import { chatTemplateEntry } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import type { ReadContext } from './reader';
@@ -10,6 +11,7 @@ import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import type { TensorDirectory, TensorEntry } from './tensor-directory';
 
 const configBytes = 1 << 20;
+const templateBytes = 1 << 20;
 const indexBytes = 1 << 24;
 const maxShards = 1_000;
 
@@ -45,15 +47,17 @@ export async function openModelFile(path: string, context: ReadContext): Promise
   });
 }
 
-/** Adds the settings of `config.json`, which is read first, to what `open` finds. */
+/** Adds the settings of `config.json` and the chat template, which are read first, to what `open` finds. */
 async function withConfig(
   path: string,
   context: ReadContext,
   open: () => Promise<TensorDirectory>,
 ): Promise<TensorDirectory> {
   const config = await readConfig(path, context);
+  const template = await readTemplate(path, context);
   const directory = await open();
-  return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, config) };
+  const said = { ...config, ...chatTemplateEntry(template) };
+  return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, said) };
 }
 
 /** Reads the shards that an index names and merges what they say. */
@@ -166,6 +170,16 @@ async function readConfig(directory: string, context: ReadContext): Promise<Reco
   return metadata;
 }
 
+/** The text of `chat_template.jinja` in a directory, where transformers keeps it; nothing without the file. */
+async function readTemplate(directory: string, context: ReadContext): Promise<string | undefined> {
+  const path = join(directory, 'chat_template.jinja');
+  if (!(await exists(path))) return undefined;
+  return await withSource(path, context, async (source) => {
+    const bytes = await readAll(source, templateBytes, 'the chat template');
+    return bytes.toString();
+  });
+}
+
 /** Text as it is, everything else as JSON. */
 function settingText(value: JsonValue): string {
   return typeof value === 'string' ? value : JSON.stringify(plain(value));
@@ -180,7 +194,7 @@ function plain(value: JsonValue): unknown {
   return object;
 }
 
-async function readJson(source: Source, maxBytes: number, what: string): Promise<JsonObject> {
+async function readAll(source: Source, maxBytes: number, what: string): Promise<Buffer> {
   const { path, size } = source;
   if (size > maxBytes) {
     throw corrupt(path, `${what} is too large`, {
@@ -188,7 +202,12 @@ async function readJson(source: Source, maxBytes: number, what: string): Promise
       found: `${size} bytes`,
     });
   }
-  const bytes = await source.read(0, size, what);
+  return await source.read(0, size, what);
+}
+
+async function readJson(source: Source, maxBytes: number, what: string): Promise<JsonObject> {
+  const { path } = source;
+  const bytes = await readAll(source, maxBytes, what);
   let value: JsonValue;
   try {
     value = parseJson(bytes);

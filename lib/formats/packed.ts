@@ -1,4 +1,5 @@
 import { isQuantized, quantizedPrecisions, type QuantizedPrecision } from '../quantized';
+import { chatTemplateEntry } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { messageOf } from './source';
 import { type JsonValue, parseJson } from './strict-json';
@@ -106,7 +107,8 @@ interface PackedLayout {
 
 /**
  * Lays out a packed file: blocks first, each a multiple of 64 bytes, then elements, the widest first; so everything
- * is aligned although the format allows no gaps. The same weights give the same file, whatever held them.
+ * is aligned although the format allows no gaps. The same weights (and chat template) give the same file, whatever held
+ * them.
  *
  * @param others the tensors that are not packed
  */
@@ -114,6 +116,7 @@ export function layOutPacked(
   weights: QuantizedPrecision,
   matrices: readonly PlannedMatrix[],
   others: readonly StoredTensor[],
+  chatTemplate: string | undefined,
 ): PackedLayout {
   const scales = matrices.map(({ name, columns }) => ({
     ...{ name: `${name}.input_scales`, dtype: 'F32', shape: [columns] as readonly number[] },
@@ -148,6 +151,8 @@ export function layOutPacked(
     'wkv.weights': weights,
     'wkv.fingerprint': unknownFingerprint,
     'wkv.matrices': JSON.stringify(Object.fromEntries(forms)),
+    // Last: its text may be anything, and the fingerprint's place is looked for.
+    ...chatTemplateEntry(chatTemplate),
   };
   const text = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) });
   const header = withLength(text);

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { recognizedTemplate } from '../../lib/chat/templates';
-import { loadModel, Tokenizer, type ChatOptions, type Model } from '../../lib/index';
+import { convertModel, loadModel, Tokenizer, type ChatOptions, type Model } from '../../lib/index';
 import { json, wkv } from '../cli/support';
 import { temporaryFolder } from '../model/support';
 import { ggufMetadata, ggufShape, ggufTensors, rwkv7 } from '../support/gguf-models';
@@ -72,6 +72,25 @@ describe("The chat template of a model's file", () => {
       expect(model.info.chatTemplate).toBe(chatTemplate);
       expect('chatTemplate' in model.info).toBe(chatTemplate !== undefined);
       await expectWritten(model, {}, 'User: hi\n\nAssistant:');
+    });
+  });
+
+  test.each(['int8', 'f32'] as const)('goes with it into a file of %s', async (weights) => {
+    const path = join(folder, `raven.${weights}.safetensors`);
+    await convertModel(writeGguf('converted', raven), path, { weights });
+    await withGguf(path, async (model) => {
+      expect(model.info.chatTemplate).toBe(raven);
+      await expectWritten(model, {}, 'Bob: hi\n\nAlice:');
+    });
+  });
+
+  test("that is full of zeros does not take the place of a packed file's fingerprint", async () => {
+    const template = `Bob: Alice: ${'0'.repeat(100)}`;
+    const path = join(folder, 'zeros.int8.safetensors');
+    const { fingerprint } = await convertModel(writeGguf('zeros', template), path, { weights: 'int8' });
+    await withGguf(path, (model) => {
+      expect(model.info).toMatchObject({ chatTemplate: template, fingerprint });
+      return Promise.resolve();
     });
   });
 

@@ -81,6 +81,23 @@ describe('a Hugging Face directory', () => {
     });
   });
 
+  test('tells the chat template that lies in it', async () => {
+    const directory = scratch('chat');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards: 2 });
+    const template = "{{ 'User: ' + message.content + '\\n\\nAssistant: <think' }} 你好\n";
+    writeFileSync(join(directory, 'chat_template.jinja'), template);
+    for (const path of [directory, join(directory, 'model.safetensors.index.json')]) {
+      const { metadata } = await openTensorDirectory(path);
+      expect(metadata['tokenizer.chat_template']).toBe(template);
+    }
+    writeFileSync(join(directory, 'chat_template.jinja'), 'x'.repeat((1 << 20) + 1));
+    expect(await refusal(directory)).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      path: join(directory, 'chat_template.jinja'),
+      expected: 'at most 1048576 bytes',
+    });
+  });
+
   test('is read without a configuration', async () => {
     const directory = scratch('bare');
     await writeHuggingFaceDirectory(directory, smallModel);

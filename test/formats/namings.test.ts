@@ -86,6 +86,32 @@ describe('names of transformers', () => {
   );
 });
 
+describe("names of transformers' RWKV-7", () => {
+  // huggingface.co/RWKV/RWKV7-1.5B-20260805 has `rwkv7.`, rwkv-rs/transformers-rwkv writes `model.`.
+  test.each(['rwkv7.', 'model.'])(
+    "are BlinkDL's with %s in front, in one file and in several",
+    async (prefix) => {
+      const model = smallModelOf('7');
+      const theirs = model.map((tensor) => ({
+        ...tensor,
+        name: tensor.name === 'head.weight' ? tensor.name : `${prefix}${tensor.name}`,
+      }));
+      expect(await found(await written(`hf-7-${prefix}`, theirs))).toEqual(expected(model));
+      expect(await found(await writtenInShards(`hf-7-${prefix}shards`, theirs))).toEqual(expected(model));
+    },
+  );
+
+  test('may not be mixed with others', async () => {
+    const model = smallModelOf('7');
+    const theirs = model.map((tensor) => ({ ...tensor, name: `rwkv7.${tensor.name}` }));
+    const mixed = [...theirs, ...model.filter(({ name }) => name === 'blocks.1.att.w1')];
+    expect(await refusal(await written('hf-7-mixed', mixed))).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      tensor: 'blocks.1.att.w1',
+    });
+  });
+});
+
 describe('names of flash-linear-attention', () => {
   const model = smallModelOf('7');
   const theirs = asFlashLinearAttention(model);

@@ -60,6 +60,15 @@ test.each(['4', '5.0', '5.1', '5.2', '6'] as const)("RWKV-%s under Hugging Face'
   await check(await written(`hf-${version}`, renamed), tensors);
 });
 
+test("RWKV-7 under transformers' names", async () => {
+  const tensors = randomModel(shapeOf('7'));
+  const renamed = tensors.map((tensor) => ({
+    ...tensor,
+    name: tensor.name === 'head.weight' ? tensor.name : `rwkv7.${tensor.name}`,
+  }));
+  await check(await written('hf-7', renamed), tensors);
+});
+
 test("RWKV-7 under flash-linear-attention's names", async () => {
   const tensors = randomModel(shapeOf('7'));
   await check(await written('fla', asFlashLinearAttention(tensors)), tensors);

@@ -15,16 +15,18 @@ const modules: ReadonlyMap<string, string> = new Map([
   ['time_mix_gate', 'time_mix_g'],
 ]);
 
-const prefix = 'rwkv.';
-
-/** Of transformers: everything but the head begins with `rwkv.` there. */
+/**
+ * Of transformers: everything but the head has `rwkv.` in front there, and with RWKV-7, whose names are BlinkDL's, `rwkv7.`
+ * (transformers' models/rwkv7; the files RWKV/RWKV7-*) or `model.` (rwkv-rs/transformers-rwkv).
+ */
 export const huggingFace: Naming = ({ tensors }) => {
-  if (!tensors.some(({ name }) => name.startsWith(`${prefix}blocks.`))) return undefined;
-  return (tensor) => [{ ...tensor, name: canonicalName(tensor.name) }];
+  const [prefix] = tensors.flatMap(({ name }) => /^(?:rwkv7?|model)\.(?=blocks\.)/.exec(name) ?? []);
+  if (prefix === undefined) return undefined;
+  return (tensor) => [{ ...tensor, name: canonicalName(tensor.name, prefix) }];
 };
 
 /** `rwkv.blocks.0.attention.time_mix_key` -> `blocks.0.att.time_mix_k`. */
-function canonicalName(name: string): string {
+function canonicalName(name: string, prefix: string): string {
   if (!name.startsWith(prefix)) return name;
   return name
     .slice(prefix.length)
