@@ -15,7 +15,8 @@ interface ElementsLayout {
   bytes: number;
 }
 
-const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\./;
+// Printable ASCII: native code would take names of lone surrogates for one name, and ends others at a NUL.
+const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\.[ -~]+$/;
 
 /**
  * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights (and

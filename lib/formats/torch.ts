@@ -60,6 +60,9 @@ class Irrelevant extends PickleObject {
   }
 }
 
+/** The most items that OrderedDicts are made of; those of RWKV-5 7B have about 1,000. */
+const maxItems = 1_000_000;
+
 /** [class, dtype, bytes of an element, type here] */
 const storageTypes: readonly (readonly [string, string, number, StoredType?])[] = [
   ['FloatStorage', 'float32', 4, 'f32'],
@@ -80,6 +83,8 @@ const storageTypes: readonly (readonly [string, string, number, StoredType?])[] 
 export class TorchWorld implements PickleWorld {
   /** Every storage that the pickle mentions, by key. */
   readonly storages = new Map<string, Storage>();
+  /** How many items all OrderedDicts were made of. */
+  private items = 0;
   private readonly globals: ReadonlyMap<string, PickleValue>;
 
   constructor(private readonly path: string) {
@@ -157,6 +162,9 @@ export class TorchWorld implements PickleWorld {
     if (items === undefined) return dict;
     if (args.length !== 1 || !(items instanceof PickleList))
       throw this.corrupt('makes an OrderedDict of nonsense');
+    // One list, which the memo has, may be copied by every few bytes.
+    this.items += items.items.length;
+    if (this.items > maxItems) throw this.corrupt('needs more memory than any model does');
     for (const item of items.items) {
       const pair = item instanceof PickleList || item instanceof PickleTuple ? item.items : [];
       const [key, value] = pair;

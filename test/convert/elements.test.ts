@@ -227,6 +227,14 @@ describe('convertModel to f32, f16 or bf16', () => {
     );
   });
 
+  test.each(['blocks.0.att.a\0b', 'blocks.0.att.\ud800', 'emb.'])('refuses a tensor %j', async (name) => {
+    const path = join(folder, 'misnamed.safetensors');
+    await writeSafetensors(path, [{ name, type: 'f32', shape: [1], data: [1] }]);
+    expectFailure(await rejection(() => convertModel(path, output().path, { weights: 'f32' })), {
+      ...{ code: 'ERR_WKV_UNSUPPORTED', message: /no RWKV model/, tensor: name, path },
+    });
+  });
+
   test('refuses what is no RWKV model, and what is packed', async () => {
     const other = await one('other', { name: 'model.layers.0.self_attn.q_proj.weight' });
     expectFailure(await rejection(() => convertModel(other, output().path, { weights: 'f32' })), {

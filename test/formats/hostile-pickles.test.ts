@@ -214,6 +214,17 @@ describe('a pickle that is made to exhaust memory or time is refused:', () => {
         return opcodes('N', puts, '.');
       },
     ],
+    [
+      'a hundred OrderedDicts of one list of 20,000 pairs',
+      () => {
+        const pairs = Array.from(
+          { length: 20_000 },
+          (_, i) => raw('U', 5, String(10_000 + i), 'N', 0x86).raw,
+        );
+        const copies = Array.from({ length: 100 }, () => raw('h', 0, 'h', 1, 0x85, 'R').raw);
+        return opcodes('ccollections\nOrderedDict\nq', 0, '0]q', 1, '(', ...pairs, 'e0', ...copies, '.');
+      },
+    ],
   ])('%s', async (_, bytes) => {
     const error = await refuse(bytes());
     expect(error.code).toBe('ERR_WKV_FORMAT');
