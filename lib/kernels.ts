@@ -244,5 +244,7 @@ function codes(name: string, value: unknown, count: number): Int8Array {
 
 function anyWeights(name: string, value: unknown): GemmInt8Arguments['weights'] {
   if (typeof value !== 'object' || value === null) throw wrongType(name, 'what quantizeInt8 returns', value);
-  return value as GemmInt8Arguments['weights'];
+  // Read once: what is checked later is what is used.
+  const { values, scales, group } = value as GemmInt8Arguments['weights'];
+  return { values, scales, group };
 }

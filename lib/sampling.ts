@@ -92,7 +92,8 @@ export function samplingChecks(size: number): Checks<Drawing> {
 
 function order(name: string, value: unknown): SamplerStep[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array', value);
-  const found: unknown[] = Array.from(value);
+  // One too many says enough, however many there are.
+  const found: unknown[] = value.slice(0, steps.length + 1);
   if (found.length !== steps.length || !steps.every((step) => found.includes(step))) {
     throw wrongValue(
       `${name}: expected each of ${steps.join(', ')} once, found ${found.map(show).join(', ')}`,

@@ -1,6 +1,6 @@
 import { isUint32Array } from 'node:util/types';
 import { WkvError } from './errors';
-import { outOfRange, wrongType } from './options';
+import { integer, lengthOf, outOfRange, wrongType } from './options';
 
 /**
  * A fresh copy of `tokens`, checked against a vocabulary of `size` ids. Messages call it `name`, and what it is to be
@@ -19,7 +19,9 @@ export function copyTokens(
   if (!isUint32Array(tokens) && !Array.isArray(tokens)) {
     throw wrongType(name, expected, tokens);
   }
-  const copy = new Uint32Array(tokens.length);
+  // The length of a proxy may be anything.
+  const length: unknown = isUint32Array(tokens) ? lengthOf(tokens) : tokens.length;
+  const copy = new Uint32Array(integer(0, 2 ** 32 - 1)(`${name}.length`, length));
   for (let i = 0; i < copy.length; i++) copy[i] = checkToken(tokens[i], size, name, i);
   return copy;
 }

@@ -253,6 +253,38 @@ describe('Arguments of kernels that do not fit', () => {
       'ERR_OUT_OF_RANGE',
       /weights\.values\[5\]: expected a code from -127 to 127, found -128/,
     ],
+    [
+      'a code of -128 that comes while the scales are read',
+      () => {
+        const values = weights.values.slice();
+        const lazy = {
+          values,
+          get scales() {
+            values[5] = -128;
+            return weights.scales;
+          },
+        };
+        kernels.gemmInt8({ ...gemm, weights: lazy });
+      },
+      'ERR_OUT_OF_RANGE',
+      /weights\.values\[5\]: expected a code from -127 to 127, found -128/,
+    ],
+    [
+      'values that are gone when the scales have been read',
+      () => {
+        const values = weights.values.slice();
+        const lazy = {
+          values,
+          get scales() {
+            structuredClone(values, { transfer: [values.buffer] });
+            return weights.scales;
+          },
+        };
+        kernels.gemmInt8({ ...gemm, weights: lazy });
+      },
+      'ERR_OUT_OF_RANGE',
+      /weights\.values\.length: expected 64, found 0/,
+    ],
     ['a state', () => kernels.wkv5({ ...wkv, state: f }), 'ERR_OUT_OF_RANGE', /state.length.*16/],
     ['heads', () => kernels.wkv5({ ...wkv, heads: 2 }), 'ERR_OUT_OF_RANGE', /r.length.*8/],
     [

@@ -104,6 +104,23 @@ describe('what a tokenizer returns and takes', () => {
     });
   });
 
+  test.each([2 ** 32, -1, 0.5])('has no such length: %p', (length) => {
+    const proxy = new Proxy([5], { get: (_, key) => (key === 'length' ? length : 5) });
+    expect(thrownBy(() => tokenizer.decode(proxy))).toMatchObject({
+      code: 'ERR_OUT_OF_RANGE',
+      message: expect.stringContaining('tokens.length') as string,
+    });
+  });
+
+  test('may be of a class that has a length of its own', () => {
+    class Long extends Uint32Array {
+      override get length(): number {
+        return 2 ** 40;
+      }
+    }
+    expect(tokenizer.decode(Long.of(97, 98))).toBe('ab');
+  });
+
   test.each([[256], [-1], [2 ** 32], [2 ** 53]])('is no id of the vocabulary: %p', (token) => {
     expect(thrownBy(() => tokenizer.decode([0, token]))).toMatchObject({
       name: 'WkvError',
