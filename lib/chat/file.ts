@@ -61,6 +61,8 @@ export function decodeChat(model: Model, saved: Uint8Array): SavedChat {
   const states = readStates(content.subarray(headerEnd), header.states);
   const [state] = states;
   if (state === undefined) throw refused('they have no state');
+  // Each has to fit the model, although most are needed only when exchanges are taken back.
+  for (const each of states) model.createSession({ state: each }).dispose();
   let nothing: State | undefined;
   const known: Known = { states, empty: () => (nothing ??= emptyState(model)) };
   let end = 0;

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, quoted, shortened, unsupported } from './failures';
 import { ggufType, readTypeNames } from './ggml-types';
 import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader } from './gguf-header';
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
@@ -84,7 +84,7 @@ class Facts {
     if (known !== undefined) return known;
     throw unsupported(this.path, `is a GGUF file of the architecture ${quoted(found)}`, {
       expected: ggufArchitectures.join(' or '),
-      found,
+      found: shortened(found),
     });
   }
 

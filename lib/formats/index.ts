@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { pathText } from '../options';
 import { unpacked } from '../unpacked';
 import { openModelDirectory, openModelFile } from './model-directory';
-import { corrupt } from './failures';
+import { corrupt, quoted } from './failures';
 import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { TensorDirectory } from './tensor-directory';
@@ -44,6 +44,7 @@ export async function openTensorDirectory(
     : await openModelFile(absolute, context);
   try {
     signal?.throwIfAborted();
+    requireNames(directory, absolute);
     return withOwnProperties(withCanonicalNames(directory, absolute));
   } catch (error) {
     await directory.close();
@@ -62,6 +63,19 @@ export function modelPath(path: string | URL): string {
   const text = pathText('the path of a model', path);
   refuseAddress(text);
   return resolve(text);
+}
+
+/** Neither control characters nor halves of characters, nor so long that no message should have it. */
+const readableName = /^\P{C}{0,1000}$/u;
+
+/** Refuses names that native code, which has them in its messages and as UTF-8, would take for others. */
+function requireNames({ tensors }: TensorDirectory, path: string): void {
+  const bad = tensors.find(({ name }) => !readableName.test(name));
+  if (bad === undefined) return;
+  throw corrupt(path, `a tensor is called ${quoted(bad.name)}`, {
+    expected: 'a name of at most 1000 printable characters',
+    found: quoted(bad.name),
+  });
 }
 
 /** What is not there is `undefined`, whatever Object.prototype has: native code would look for it there. */

@@ -3,7 +3,14 @@ import { maxDimensions } from './limits';
 
 /** The shape as a message shows it: `[2, 3]`. */
 export function shapeText(shape: readonly unknown[]): string {
-  return `[${shape.slice(0, 2 * maxDimensions).join(', ')}${shape.length > 2 * maxDimensions ? ', ...' : ''}]`;
+  const sizes = shape.slice(0, 2 * maxDimensions).map(sizeText);
+  return `[${sizes.join(', ')}${shape.length > 2 * maxDimensions ? ', ...' : ''}]`;
+}
+
+/** A dimension, or what a file has in place of one. */
+function sizeText(size: unknown): string {
+  if (typeof size === 'string') return quoted(size);
+  return typeof size === 'object' && size !== null ? 'an object' : String(size);
 }
 
 /**

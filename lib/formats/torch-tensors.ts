@@ -70,7 +70,7 @@ function checkTensor(name: string, tensor: TorchTensor, path: string): NamedTens
   if (strides.length !== tensor.strides.length || strides.length !== shape.length) {
     throw corrupt(
       path,
-      `the tensor ${quoted(name)} of shape ${shapeText(shape)} has impossible strides ${shapeText(tensor.strides.map(show))}`,
+      `the tensor ${quoted(name)} of shape ${shapeText(shape)} has impossible strides ${shapeText(tensor.strides)}`,
       { tensor: name },
     );
   }
@@ -84,10 +84,6 @@ function checkTensor(name: string, tensor: TorchTensor, path: string): NamedTens
     });
   }
   return { name, type: stored, shape, strides, storage, offset: storage.viewOffset + tensor.offset };
-}
-
-function show(value: PickleValue): string {
-  return typeof value === 'number' ? String(value) : describeValue(value);
 }
 
 /** Adds the place of the storage to a tensor. */

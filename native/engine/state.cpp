@@ -20,6 +20,8 @@ constexpr std::size_t kNameBytes = 16;
 constexpr std::size_t kFingerprintBytes = 32;
 constexpr std::size_t kMaxParts = 8;
 constexpr std::uint64_t kMaxNumbers = std::uint64_t{1} << 36;
+// What JavaScript's numbers count exactly.
+constexpr std::uint64_t kMaxTokens = (std::uint64_t{1} << 53) - 1;
 
 class Writer {
  public:
@@ -391,6 +393,8 @@ SessionState deserialize(std::span<const unsigned char> bytes) {
   SessionState state;
   state.fingerprint = reader.text(kFingerprintBytes);
   state.tokens = reader.number<std::uint64_t>();
+  if (state.tokens > kMaxTokens)
+    refuse("they claim too many tokens", "at most 2^53 - 1", std::to_string(state.tokens));
   state.seed = reader.number<std::uint64_t>();
   state.draws = reader.number<std::uint64_t>();
   state.vocabulary = reader.number<std::uint32_t>();

@@ -11,6 +11,7 @@ import { templates } from '../../lib/chat/templates';
 import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
 import { sameBits } from '../support/compare';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
+import { xxh64 } from '../support/xxh64';
 import { receive, say } from './support';
 
 const { model } = useRandomModel();
@@ -247,5 +248,14 @@ describe('bytes that are no saved conversation', () => {
     const content = Buffer.from(bytes.subarray(0, -32));
     content[content.length - 1000]! ^= 1;
     refuse(sealed(content), /damaged/);
+  });
+
+  test('are refused with a state of other weights that only undo() would need', () => {
+    const content = Buffer.from(bytes.subarray(0, -32));
+    const start = content.lastIndexOf('WKVSTATE');
+    expect(start).toBeGreaterThan(content.indexOf('WKVSTATE'));
+    content.fill('0', start + 16, start + 48);
+    content.writeBigUInt64LE(xxh64(content.subarray(start, -8)), content.length - 8);
+    refuse(sealed(content), /other weights/);
   });
 });

@@ -91,6 +91,15 @@ describe('a .safetensors file with a wrong header is refused:', () => {
     });
   });
 
+  test.each<[string, string]>([
+    ['["4"]', '["4"]'],
+    ['[[4], {}, null]', '[an object, an object, null]'],
+    [`["${'x'.repeat(1000)}"]`, `["${'x'.repeat(117)}..."]`],
+  ])('a shape of no numbers, which the message shows: %s', async (shape, shown) => {
+    const error = await refuse(file(`{"a":${tensor('F32', shape, '[0,16]')}}`));
+    expect(error.message).toContain(`impossible shape ${shown}`);
+  });
+
   test('text that is not UTF-8', async () => {
     const header = Buffer.from('{"a\xff":1}', 'latin1');
     expect((await refuse(Buffer.concat([uint64(header.length), header]))).code).toBe('ERR_WKV_FORMAT');

@@ -233,6 +233,21 @@ describe('A state with a checksum that fits, made by somebody who means harm,', 
   });
 });
 
+test('A state that claims more tokens than can be counted is refused', () => {
+  const bytes = model().createSession().state.serialize();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const claim = (tokens: bigint): Uint8Array => {
+    view.setBigUint64(48, tokens, true);
+    view.setBigUint64(bytes.length - 8, xxh64(bytes.subarray(0, bytes.length - 8)), true);
+    return bytes;
+  };
+  expect(State.deserialize(claim(2n ** 53n - 1n)).tokens).toBe(2 ** 53 - 1);
+  for (const tokens of [2n ** 53n, 2n ** 64n - 1n]) {
+    const error = thrown(() => State.deserialize(claim(tokens)));
+    expectFailure(error, { type: WkvError, code: 'ERR_WKV_STATE', found: new RegExp(`^found: ${tokens}$`) });
+  }
+});
+
 test('A state without logits that claims another vocabulary is refused by the model', () => {
   const bytes = model().createSession().state.serialize();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
