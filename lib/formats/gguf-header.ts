@@ -78,9 +78,10 @@ export class Cursor {
     public position = 0,
   ) {}
 
-  /** The next `length` bytes. */
-  take(length: number, what: string): Buffer {
-    const end = this.position + length;
+  /** Passes over the next `length` bytes, and returns where they begin. */
+  skip(length: number, what: string): number {
+    const begin = this.position;
+    const end = begin + length;
     if (end > this.size) {
       throw corrupt(this.path, `the file ends inside ${what}`, {
         expected: `at least ${end} bytes`,
@@ -91,20 +92,27 @@ export class Cursor {
       throw corrupt(this.path, 'the header is too long', { expected: `at most ${maxHeaderBytes} bytes` });
     }
     if (end > this.bytes.length) throw new MoreBytes(end);
-    const taken = this.bytes.subarray(this.position, end);
     this.position = end;
-    return taken;
+    return begin;
+  }
+
+  /** The next `length` bytes. */
+  take(length: number, what: string): Buffer {
+    const begin = this.skip(length, what);
+    return this.bytes.subarray(begin, begin + length);
   }
 
   uint32(what: string): number {
-    return this.take(4, what).readUInt32LE(0);
+    return this.bytes.readUInt32LE(this.skip(4, what));
   }
 
   /** An unsigned number of 64 bits that counts something. */
   count(what: string): number {
-    const value = this.take(8, what).readBigUInt64LE(0);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw corrupt(this.path, `${what} is impossible: ${value}`);
-    return Number(value);
+    const begin = this.skip(8, what);
+    // Not as a bigint, nor as bytes of their own: there may be millions of them.
+    const value = this.bytes.readUInt32LE(begin) + this.bytes.readUInt32LE(begin + 4) * 2 ** 32;
+    if (Number.isSafeInteger(value)) return value;
+    throw corrupt(this.path, `${what} is impossible: ${this.bytes.readBigUInt64LE(begin)}`);
   }
 
   /** The bytes of a string, behind their number. */
@@ -131,7 +139,8 @@ class Parser {
     for (let i = 0; i < entryCount; i++) {
       const key = this.name('a key of the metadata');
       if (metadata.has(key)) throw corrupt(this.path, `the metadata has ${quoted(key)} twice`);
-      metadata.set(key, this.value(this.type(key), key));
+      const what = `the metadata ${quoted(key)}`;
+      metadata.set(key, this.value(this.type(what), what));
     }
     const tensors = Array.from({ length: tensorCount }, () => this.tensor());
     return { metadata, tensors, end: cursor.position };
@@ -156,17 +165,16 @@ class Parser {
     }
   }
 
-  private type(key: string): ValueType {
-    const code = this.cursor.uint32(`the type of ${quoted(key)}`);
+  private type(what: string): ValueType {
+    const code = this.cursor.uint32(`the type of ${what}`);
     const type = valueTypes[code];
-    if (type === undefined) throw corrupt(this.path, `the metadata ${quoted(key)} is of the type ${code}`);
+    if (type === undefined) throw corrupt(this.path, `${what} is of the type ${code}`);
     return type;
   }
 
-  private value(type: ValueType, key: string): GgufValue {
-    const what = `the metadata ${quoted(key)}`;
+  private value(type: ValueType, what: string): GgufValue {
     if (type === 'string') return this.cursor.text(what).toString('utf8');
-    if (type === 'array') return this.array(key, 1);
+    if (type === 'array') return this.array(what, 1);
     const bytes = this.cursor.take(valueBytes[type], what);
     switch (type) {
       case 'bool': {
@@ -192,19 +200,19 @@ class Parser {
   }
 
   /** Passes over an array: nothing is made of its elements here, however many it claims to have. */
-  private array(key: string, depth: number): GgufArray {
+  private array(what: string, depth: number): GgufArray {
     const { cursor } = this;
-    const what = `the metadata ${quoted(key)}`;
     if (depth > maxDepth) throw corrupt(this.path, `${what} is nested deeper than ${maxDepth}`);
-    const elements = this.type(key);
+    const elements = this.type(what);
     const count = cursor.count(`the number of elements of ${what}`);
     const begin = cursor.position;
     if (elements === 'string') {
-      for (let i = 0; i < count; i++) cursor.text(what);
+      const length = `the length of ${what}`;
+      for (let i = 0; i < count; i++) cursor.skip(cursor.count(length), what);
     } else if (elements === 'array') {
-      for (let i = 0; i < count; i++) this.array(key, depth + 1);
+      for (let i = 0; i < count; i++) this.array(what, depth + 1);
     } else {
-      cursor.take(count * valueBytes[elements], what);
+      cursor.skip(count * valueBytes[elements], what);
     }
     return new GgufArray(elements, count, begin, cursor.position);
   }
