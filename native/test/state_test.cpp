@@ -36,7 +36,7 @@ SessionState some_state(std::mt19937& random, bool with_logits = true) {
     state.logits =
         std::make_shared<const std::vector<float>>(wkv::test::random_floats(random, state.vocabulary, -9, 9));
   }
-  state.tokens = 0x123456789abcdef0U;
+  state.tokens = 0x123456789abcdU;
   state.seed = 0xfedcba9876543210U;
   state.draws = 77;
   state.counts = wkv::TokenCounts::from({{2, 0.0}, {3, 1.25}, {10, 1e-9}});
