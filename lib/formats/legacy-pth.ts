@@ -1,5 +1,5 @@
 import { corrupt, quoted, unsupported } from './failures';
-import { maxHeaderBytes } from './limits';
+import { maxHeaderBytes, maxTensors } from './limits';
 import { PickleEnd, type PickleWorld, readPickle } from './pickle';
 import { PickleDict, PickleList, type PickleValue } from './pickle-values';
 import type { FormatReader } from './reader';
@@ -108,6 +108,8 @@ function storageKeys(value: PickleValue, path: string): string[] {
   ) {
     throw corrupt(path, 'the list of storages is damaged');
   }
+  // Each is read by itself.
+  if (keys.length > maxTensors) throw corrupt(path, `holds more than ${maxTensors} storages`);
   return keys;
 }
 

@@ -141,6 +141,11 @@ describe('a torch file of before 1.6', () => {
     expect((await refuse(file(parts))).code).toBe('ERR_WKV_UNSUPPORTED');
   });
 
+  test('is refused with more storages than a model can have, before they are looked for', async () => {
+    const keys = { list: Array.from({ length: 100_001 }, (_, i) => String(i)) };
+    expect((await refuse(file({ keys }))).message).toContain('holds more than 100000 storages');
+  });
+
   test('is refused where a pickle never ends', async () => {
     const pickles = pthBytes(smallModel, { container: 'legacy' }).subarray(0, 40);
     const endless = Buffer.concat([pickles.subarray(0, 15), Buffer.of(0x80, 2), Buffer.alloc(5 << 20, 'N0')]);
