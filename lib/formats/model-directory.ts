@@ -60,12 +60,11 @@ async function withConfig(
   return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, said) };
 }
 
+/** What an index says: name of a file beside it -> names of the tensors in there. */
+type Index = ReadonlyMap<string, ReadonlySet<string>>;
+
 /** Reads the shards that an index names and merges what they say. */
-async function openShards(
-  path: string,
-  index: ReadonlyMap<string, string>,
-  context: ReadContext,
-): Promise<TensorDirectory> {
+async function openShards(path: string, index: Index, context: ReadContext): Promise<TensorDirectory> {
   const shards: TensorDirectory[] = [];
   const close = async (): Promise<void> => {
     for (const shard of shards) await shard.close();
@@ -74,10 +73,10 @@ async function openShards(
     const files: TensorDirectory['files'][number][] = [];
     const tensors: TensorEntry[] = [];
     const metadata = emptyMetadata();
-    for (const name of new Set(index.values())) {
+    for (const [name, expected] of index) {
       const shard = await openShard(path, name, context);
       shards.push(shard);
-      checkShard(shard, name, index, path);
+      checkShard(shard, name, expected, path);
       if (shard.format !== 'pth' && shard.format !== 'safetensors') {
         const kind = shard.packed === undefined ? shard.format : 'packed';
         throw unsupported(path, `the index names ${quoted(name)}, but a ${kind} file is a model of its own`);
@@ -104,15 +103,10 @@ async function openShard(path: string, name: string, context: ReadContext): Prom
 }
 
 /** Index and shard have to agree on what is in the shard. */
-function checkShard(
-  shard: TensorDirectory,
-  name: string,
-  index: ReadonlyMap<string, string>,
-  path: string,
-): void {
+function checkShard(shard: TensorDirectory, name: string, expected: ReadonlySet<string>, path: string): void {
   const present = new Set(shard.tensors.map((tensor) => tensor.name));
   for (const tensor of present) {
-    if (index.get(tensor) !== name) {
+    if (!expected.has(tensor)) {
       throw corrupt(
         path,
         `${quoted(name)} holds the tensor ${quoted(tensor)}, but the index does not say so`,
@@ -122,15 +116,15 @@ function checkShard(
       );
     }
   }
-  for (const [tensor, file] of index) {
-    if (file === name && !present.has(tensor)) {
+  for (const tensor of expected) {
+    if (!present.has(tensor)) {
       throw corrupt(path, `the tensor ${quoted(tensor)} is missing from ${quoted(name)}`, { tensor });
     }
   }
 }
 
-/** `weight_map` of an index: name of a tensor -> name of a file beside the index. */
-async function readIndex(source: Source): Promise<ReadonlyMap<string, string>> {
+/** Reads `weight_map` of an index: name of a tensor -> name of a file beside the index. */
+async function readIndex(source: Source): Promise<Index> {
   const { path } = source;
   const weightMap = (await readJson(source, indexBytes, 'the index')).get('weight_map');
   if (!(weightMap instanceof Map)) {
@@ -138,7 +132,7 @@ async function readIndex(source: Source): Promise<ReadonlyMap<string, string>> {
       expected: 'an object "weight_map"',
     });
   }
-  const index = new Map<string, string>();
+  const index = new Map<string, Set<string>>();
   for (const [tensor, file] of weightMap) {
     if (typeof file !== 'string' || !/^[^/\\\0]+$/.test(file) || file === '.' || file === '..') {
       throw corrupt(
@@ -151,10 +145,9 @@ async function readIndex(source: Source): Promise<ReadonlyMap<string, string>> {
         },
       );
     }
-    index.set(tensor, file);
+    index.set(file, (index.get(file) ?? new Set()).add(tensor));
   }
-  if (new Set(index.values()).size > maxShards)
-    throw corrupt(path, `the index names more than ${maxShards} files`);
+  if (index.size > maxShards) throw corrupt(path, `the index names more than ${maxShards} files`);
   return index;
 }
 
