@@ -287,9 +287,13 @@ export class Chat {
     const { before, base, random, user, prompt } = start;
     const { signal } = options;
     const reply = new Reply(this.#template);
-    const generation = generate(this.#session.generationAccess(), prompt, options, () => {
+    const onPrompt = (): void => {
       start.evaluated = true;
-    });
+    };
+    const onRest = (tokens: Uint32Array): void => {
+      reply.pushRest(tokens);
+    };
+    const generation = generate(this.#session.generationAccess(), prompt, options, onPrompt, onRest);
     try {
       return yield* reply.read(generation);
     } catch (error) {

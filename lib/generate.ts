@@ -171,12 +171,14 @@ function stopStrings(name: string, value: unknown): Uint8Array[] {
  * it. However it ends, the session is then in the state after the text that was delivered, sampler included.
  *
  * @param onPrompt called when the prompt has been evaluated
+ * @param onRest called where it was left or aborted inside a token, with the encoding of what was delivered of that
  */
 export async function* generate(
   session: GenerationAccess,
   prompt: Uint32Array | Promise<Uint32Array>,
   { maxTokens, stops, stopTokens, drawing, logprobs, sessionCounts, seed, signal }: CheckedOptions,
   onPrompt: () => void = () => undefined,
+  onRest: (tokens: Uint32Array) => void = () => undefined,
 ): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> {
   const { tokenizer } = session;
   const tokens = await prompt;
@@ -224,7 +226,7 @@ export async function* generate(
       signal?.throwIfAborted();
     }
   } finally {
-    if (!session.isDisposed()) await evaluated.settle();
+    if (!session.isDisposed()) onRest(await evaluated.settle());
   }
 }
 

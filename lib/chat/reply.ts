@@ -48,6 +48,11 @@ export class Reply {
     throw new Error('a generation ended without its last part');
   }
 
+  /** Takes what the session has evaluated beside the tokens of the parts. */
+  pushRest(tokens: Uint32Array): void {
+    for (const token of tokens) this.#evaluated.push(token);
+  }
+
   /** What has come of the reply, and been evaluated by the session; to be asked for once, at the end. */
   content(): { reply: string; thinking: string | undefined; tokens: Uint32Array } {
     this.#add(this.#reader.end());

@@ -2,8 +2,18 @@ import { loadModel, Tokenizer, type Chat, type GenerateOptions } from '../../lib
 import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { receive, sameState, say, sessionAfter, type Received } from './support';
+import {
+  receive,
+  sameState,
+  say,
+  scripted,
+  sessionAfter,
+  useScripts,
+  withScriptedModel,
+  type Received,
+} from './support';
 
+useScripts();
 const { model } = useRandomModel();
 const folder = temporaryFolder();
 
@@ -100,6 +110,24 @@ describe('undo', () => {
       }
     }
     await expectUndone(chat, before);
+  });
+
+  test('goes back after a reply that was left inside a token, also long after, and once it was saved', async () => {
+    const prompt = 'User: hi\n\nAssistant:';
+    await withScriptedModel(prompt, ['a\n', 'b'], async (scriptedModel) => {
+      const chat = scriptedModel.createChat();
+      const before = [everything(chat)];
+      for await (const { text } of chat.send('hi', scripted)) {
+        // The line break is held back: it could begin the stop string.
+        expect(text).toBe('a');
+        break;
+      }
+      expect(chat.session.state.tokens).toBe(prompt.length + 1);
+      before.push(...(await converse(chat, 10)));
+      const resumed = scriptedModel.createChat({ saved: chat.serialize() });
+      await expectUndone(chat, before);
+      await expectUndone(resumed, before);
+    });
   });
 
   test('leaves a conversation that goes on as if nothing had happened', async () => {
