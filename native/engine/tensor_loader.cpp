@@ -71,38 +71,32 @@ Flat flatten(const TensorEntry& tensor) {
 
 void TensorLoader::then(std::function<void()> prepare) { phases_.push_back(std::move(prepare)); }
 
-TensorLoader::Item& TensorLoader::add_item(Item item) {
+void TensorLoader::add_item(Item item) {
   static_cast<void>(checked_extent(directory_, *item.tensor));
   item.phase = phases_.size() - 1;
   items_.push_back(std::make_unique<Item>(std::move(item)));
-  return *items_.back();
 }
 
-void TensorLoader::add(const TensorEntry& tensor, Matrix& destination) { add(tensor, destination, {}); }
+TensorLoader::Item TensorLoader::item_of_matrix(const TensorEntry& tensor, Done done) {
+  return {.tensor = &tensor,
+          .rows = tensor.shape[0],
+          .columns = tensor.shape[1],
+          .row_stride = tensor.strides[0],
+          .column_stride = tensor.strides[1],
+          .done = std::move(done)};
+}
 
 void TensorLoader::add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, Done done) {
-  add_item({.tensor = &tensor,
-            .rows = destination.rows,
-            .columns = destination.columns,
-            .row_stride = tensor.strides[0],
-            .column_stride = tensor.strides[1],
-            .matrix = &destination,
-            .visit = std::move(visit),
-            .done = std::move(done)});
+  Item item = item_of_matrix(tensor, std::move(done));
+  item.matrix = &destination;
+  item.visit = std::move(visit);
+  add_item(std::move(item));
 }
 
 void TensorLoader::add(const TensorEntry& tensor, RowMatrix& destination, Done done) {
-  add_item({.tensor = &tensor,
-            .rows = destination.rows,
-            .columns = destination.columns,
-            .row_stride = tensor.strides[0],
-            .column_stride = tensor.strides[1],
-            .row_matrix = &destination,
-            .done = std::move(done)});
-}
-
-void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination) {
-  add(tensor, destination, {});
+  Item item = item_of_matrix(tensor, std::move(done));
+  item.row_matrix = &destination;
+  add_item(std::move(item));
 }
 
 void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show,
@@ -121,29 +115,24 @@ void TensorLoader::add(const TensorEntry& tensor, std::vector<float>& destinatio
 }
 
 void TensorLoader::show(const TensorEntry& matrix, StoredType type, BytesVisitor show) {
-  add_item({.tensor = &matrix,
-            .rows = matrix.shape[0],
-            .columns = matrix.shape[1],
-            .row_stride = matrix.strides[0],
-            .column_stride = matrix.strides[1],
-            .shown = type,
-            .show = std::move(show)});
+  Item item = item_of_matrix(matrix, {});
+  item.shown = type;
+  item.show = std::move(show);
+  add_item(std::move(item));
 }
 
-std::shared_ptr<const unsigned char> TensorLoader::mapping(std::uint32_t file) {
-  const auto [place, is_new] = mappings_.try_emplace(file);
-  if (is_new) place->second = readers_[file]->map();
-  return place->second;
+bool TensorLoader::map(const TensorEntry& tensor, Memory& destination, std::size_t bytes) {
+  const auto [place, is_new] = mappings_.try_emplace(tensor.file);
+  const std::shared_ptr<const unsigned char>& file = place->second;
+  if (is_new) place->second = readers_[tensor.file]->map();
+  if (file == nullptr) return false;
+  destination = Memory(file, file.get() + tensor.offset, bytes);
+  return true;
 }
 
 void TensorLoader::keep(const TensorEntry& tensor, Matrix& destination, bool mapped, Done done) {
   const std::size_t bytes = destination.size_in_bytes();
-  const auto file = mapped ? mapping(tensor.file) : nullptr;
-  if (file != nullptr) {
-    destination.data = Memory(file, file.get() + tensor.offset, bytes);
-  } else if (!done) {
-    destination.data = Memory(bytes);
-  }
+  if (!(mapped && map(tensor, destination.data, bytes)) && !done) destination.data = Memory(bytes);
   add_item({.tensor = &tensor,
             .rows = destination.rows,
             .columns = destination.columns,
@@ -153,23 +142,14 @@ void TensorLoader::keep(const TensorEntry& tensor, Matrix& destination, bool map
 }
 
 void TensorLoader::keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped, Done done) {
-  const std::size_t bytes = RowMatrix::size_in_bytes(tensor.type, destination.rows, destination.columns);
+  const std::size_t bytes = destination.size_in_bytes();
   const bool is_dense =
       is_plain(tensor) && tensor.strides == std::vector<std::int64_t>{destination.columns, 1};
-  const auto file = mapped && is_dense ? mapping(tensor.file) : nullptr;
-  if (file != nullptr) {
-    destination.data = Memory(file, file.get() + tensor.offset, bytes);
-  } else if (!done) {
-    destination.data = Memory(bytes);
-  }
-  add_item({.tensor = &tensor,
-            .rows = destination.rows,
-            .columns = destination.columns,
-            .row_stride = tensor.strides[0],
-            .column_stride = tensor.strides[1],
-            .row_matrix = &destination,
-            .kept = file != nullptr,
-            .done = std::move(done)});
+  Item item = item_of_matrix(tensor, std::move(done));
+  item.row_matrix = &destination;
+  item.kept = mapped && is_dense && map(tensor, destination.data, bytes);
+  if (!item.kept && !item.done) destination.data = Memory(bytes);
+  add_item(std::move(item));
 }
 
 void TensorLoader::run() {

@@ -36,25 +36,25 @@ class TensorLoader {
   // Called, on any thread, when a destination is complete. One that was added with it has its memory only
   // from its first piece on until then.
   using Done = std::function<void()>;
-
-  // Destinations must outlive run(). The shapes must have been checked against the tensor's.
-  void add(const TensorEntry& tensor, Matrix& destination);
-  // Also shows each row's numbers, in any order and on any thread.
+  // Is shown each row's numbers, in any order and on any thread.
   using RowVisitor = std::function<void(std::int64_t row, std::span<const float> numbers)>;
-  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit, Done done = {});
+  // Is shown stored elements, and where in the tensor's bytes they belong; in any order and on any thread.
+  using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
+
+  // Destinations must outlive run(). The shapes must have been checked against the tensor's. A vector's
+  // elements are shown as shown_type.
+  void add(const TensorEntry& tensor, Matrix& destination, RowVisitor visit = {}, Done done = {});
   void add(const TensorEntry& tensor, RowMatrix& destination, Done done = {});
-  void add(const TensorEntry& tensor, std::vector<float>& destination);
+  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show = {},
+           Done done = {});
+
+  // Only shows a matrix, with elements of this type.
+  void show(const TensorEntry& matrix, StoredType type, BytesVisitor show);
 
   // Of packed files, whose bytes are what is kept: a matrix as packed_form() gives it, or rows without gaps.
   // With `mapped` the destination becomes a part of the file, if the system can map it, else a copy.
   void keep(const TensorEntry& tensor, Matrix& destination, bool mapped, Done done = {});
   void keep(const TensorEntry& tensor, RowMatrix& destination, bool mapped, Done done = {});
-
-  // For conversions: shows the elements, of a vector as shown_type, of a matrix as a type that the caller
-  // says; where in the tensor's bytes each run of them belongs, in any order and on any thread.
-  using BytesVisitor = std::function<void(std::uint64_t offset, std::span<const unsigned char> elements)>;
-  void add(const TensorEntry& tensor, std::vector<float>& destination, BytesVisitor show, Done done = {});
-  void show(const TensorEntry& matrix, StoredType type, BytesVisitor show);
 
   // What is added from now on is read only when everything that was added before has been, and after
   // `prepare` has run.
@@ -74,9 +74,11 @@ class TensorLoader {
   struct Buffers;
   struct Elements;
 
-  Item& add_item(Item item);
+  static Item item_of_matrix(const TensorEntry& tensor, Done done);
+  void add_item(Item item);
+  // Makes the destination a part of the file; false where the system cannot map it.
+  bool map(const TensorEntry& tensor, Memory& destination, std::size_t bytes);
   void cut(Item& item);
-  std::shared_ptr<const unsigned char> mapping(std::uint32_t file);
   void begin(Item& item);
   void finish(Item& item);
   void load(const Piece& piece, Buffers& buffers);
