@@ -1,23 +1,8 @@
 #include "engine/lora_matrix.h"
 
-#include <cstring>
-
-#include "kernels/simd/half.h"
+#include "engine/stored_numbers.h"
 
 namespace wkv {
-
-namespace {
-
-void store(StoredType type, float number, unsigned char* place) {
-  if (type == StoredType::kF32) {
-    std::memcpy(place, &number, sizeof number);
-    return;
-  }
-  const std::uint16_t half = type == StoredType::kF16 ? f32_to_f16(number) : f32_to_bf16(number);
-  std::memcpy(place, &half, sizeof half);
-}
-
-}  // namespace
 
 void LoraMatrix::pack() {
   const StoredType type = stored_type_of(precision);
@@ -29,7 +14,7 @@ void LoraMatrix::pack() {
       for (int output = 0; output < outputs; ++output) {
         const float number =
             numbers[row * static_cast<std::size_t>(outputs) + static_cast<std::size_t>(output)];
-        store(type, number, matrix.place_of(output, input));
+        narrow({&number, 1}, type, matrix.place_of(output, input));
       }
     }
     parts.push_back(std::move(matrix));
