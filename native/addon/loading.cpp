@@ -65,7 +65,7 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
 Napi::Value inspect_model_call(const Napi::CallbackInfo& info) {
   const TensorDirectory directory = to_directory(info[0]);
   const LoadOptions options = to_load_options(info[1]);
-  const ModelInfo model = inspect_model(directory, options);
+  const ModelInfo model = inspect_weights(directory, options);
   Napi::Object result = to_javascript(info.Env(), model);
   result.Set("stateBytes", static_cast<double>(model.state.numbers() * sizeof(float)));
   result.Set("loaded", is_loaded(directory, options));

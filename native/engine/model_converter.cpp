@@ -7,7 +7,7 @@
 #include "engine/error.h"
 #include "engine/file_writer.h"
 #include "engine/fingerprint.h"
-#include "engine/model_loader.h"
+#include "engine/weights_reader.h"
 
 namespace wkv {
 
@@ -73,7 +73,7 @@ std::vector<PlannedMatrix> plan_conversion(const TensorDirectory& directory, Pre
 std::string convert_model(const TensorDirectory& directory, PackedFile file, unsigned threads,
                           const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   require_convertible(directory, file.weights);
-  const ModelInfo info = inspect_model(directory, {.weights = file.weights});
+  const ModelInfo info = inspect_weights(directory, {.weights = file.weights});
   FileWriter writer(file.temporary, file.path);
   FileSink sink(writer, file.places);
   const auto hashes = pack_weights(directory, file.weights, threads, cancelled, progress, sink);

@@ -42,14 +42,14 @@ std::string key_of(const TensorDirectory& directory, const LoadOptions& options)
 // With the weights that are kept where the options leave it open: they may have been asked for by name
 // before.
 LoadOptions resolved(const TensorDirectory& directory, LoadOptions options) {
-  options.weights = inspect_model(directory, options).weights;
+  options.weights = inspect_weights(directory, options).weights;
   return options;
 }
 
 // The loaded models of the process, and which are being loaded.
 class Registry {
  public:
-  // The shared model, or null with the duty to call finish() or fail().
+  // The shared model, or null with the duty to call finish(), with null where loading fails.
   std::shared_ptr<const LoadedModel> get_or_begin(const std::string& key,
                                                   const std::atomic<bool>& cancelled) {
     for (;;) {
@@ -94,10 +94,6 @@ Registry& registry() {
 }
 
 }  // namespace
-
-ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options) {
-  return inspect_weights(directory, options);
-}
 
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options) {
   return registry().has(key_of(directory, resolved(directory, options)));

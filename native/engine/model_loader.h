@@ -17,9 +17,6 @@ struct LoadedModel {
   std::string fingerprint;
 };
 
-// What the directory's tensors are, without reading them. Throws Error.
-ModelInfo inspect_model(const TensorDirectory& directory, const LoadOptions& options);
-
 // Whether the process has this model already, or is loading it.
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options);
 

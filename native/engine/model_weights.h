@@ -68,7 +68,7 @@ class Blueprint {
 
   // Where the matrices are to go while they are read, for a network on a device: throws ERR_WKV_DEVICE. Null:
   // they stay in their places.
-  virtual Uploader* begin_upload(const LoadOptions&) { return nullptr; }
+  virtual Uploader* begin_upload(const LoadOptions& options) = 0;
 
   // The network, when everything has been read; takes the weights along, or to the device what is not there.
   virtual std::shared_ptr<const Network> build(ModelInfo complete, const LoadOptions& options) = 0;

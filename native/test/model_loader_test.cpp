@@ -192,8 +192,8 @@ TEST_SUITE("model loader") {
     const wkv::Error error = refusal([&] { load(next); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
     CHECK(error.found == "RWKV-7a (DeepEmbed)");
-    CHECK(refusal([&] { wkv::inspect_model(next, {}); }).code == "ERR_WKV_UNSUPPORTED");
+    CHECK(refusal([&] { wkv::inspect_weights(next, {}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(refusal([&] { load({}); }).code == "ERR_WKV_UNSUPPORTED");
-    CHECK(wkv::inspect_model(file.directory, {}).parameters > 0);
+    CHECK(wkv::inspect_weights(file.directory, {}).parameters > 0);
   }
 }
