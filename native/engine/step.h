@@ -15,8 +15,6 @@
 
 namespace wkv {
 
-// Added to the variance in layer norms, in all published models.
-inline constexpr float kLayerNormEpsilon = 1e-5F;
 // Tokens whose logits are computed together; bounds the memory for logits.
 inline constexpr std::size_t kLogitsTokens = 32;
 

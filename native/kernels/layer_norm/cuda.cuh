@@ -10,7 +10,6 @@
 namespace wkv::cuda {
 
 constexpr int kNormThreads = 512;
-constexpr float kLayerNormEpsilon = 1e-5F;
 
 // A row's sums of 32 lanes each, of x and of squared distances.
 struct NormSums {

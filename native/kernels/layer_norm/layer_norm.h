@@ -10,6 +10,8 @@ namespace wkv {
 // another; 32 neighbouring lanes are summed as a tree, (l, l + 16), (l, l + 8), (l, l + 4), (l, l + 2),
 // (l, l + 1), and their 32 sums likewise, 0 where there are no numbers.
 constexpr int kNormLanes = 1024;
+// Of layer norms, in all published models; group norms have one that models differ in.
+constexpr float kLayerNormEpsilon = 1e-5F;
 using LayerNorm = void (*)(const float* x, const float* weight, const float* bias, float epsilon, int size,
                            float* output);
 
