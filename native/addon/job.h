@@ -75,13 +75,12 @@ Napi::Object start_job(Napi::Env env, const Napi::Value& on_progress, Work work,
     settle(js, *shared);
   }};
   environment.begin(env);
-  // The closures below pass `job` on to the JavaScript thread, which drops the last reference.
+  // Only the JavaScript thread holds the job, so that it is the one that frees it: `cancel` keeps it until
+  // the work has ended.
   try {
     environment.run_in_background(
         [job] { job->cancelled.store(true); },
-        [&environment, weak, attempt, end = std::move(end)]() mutable {
-          Job<Result>* raw = nullptr;
-          if (const auto shared = weak.lock()) raw = shared.get();
+        [&environment, weak, raw = job.get(), attempt, end = std::move(end)]() mutable {
           attempt(*raw, [&environment, raw, weak](std::uint64_t completed, std::uint64_t total) {
             if (!raw->is_due(completed, total)) return;
             Environment::Tasks report{[weak, completed, total](Napi::Env js) {
