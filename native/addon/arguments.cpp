@@ -7,11 +7,14 @@
 #include <memory>
 #include <utility>
 
+#include "addon/arrays.h"
 #include "engine/cuda_library.h"
 
 namespace wkv::addon {
 
 namespace {
+
+constexpr double kMaxExact = 9007199254740991.0;  // up to here doubles have all whole numbers
 
 [[noreturn]] void refuse(Napi::Env env, const std::string& what) {
   Napi::TypeError error = Napi::TypeError::New(env, what);
@@ -25,7 +28,7 @@ Napi::Array require_array(const Napi::Value& value, const char* name) {
 }
 
 std::int64_t require_integer(const Napi::Value& value, const char* name) {
-  const double number = require_number(value, name, -9007199254740991.0, 9007199254740991.0);
+  const double number = require_number(value, name, -kMaxExact, kMaxExact);
   if (std::trunc(number) != number) refuse(value.Env(), std::string(name) + " must be an integer");
   return static_cast<std::int64_t>(number);
 }
@@ -43,16 +46,6 @@ Applied require_applied(const Napi::Value& value, const char* name) {
     if (text == name_of(applied)) return applied;
   }
   refuse(value.Env(), std::string(name) + " must be 'exp', '-exp' or 'exp(-exp)'");
-}
-
-template <class Element>
-std::vector<Element> copy_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    refuse(value.Env(), std::string(name) + " must be a typed array of the right kind");
-  }
-  const auto array = value.As<Napi::TypedArrayOf<Element>>();
-  const Element* data = array.Data();
-  return data == nullptr ? std::vector<Element>{} : std::vector<Element>(data, data + array.ElementLength());
 }
 
 }  // namespace
@@ -107,32 +100,37 @@ double require_number(const Napi::Value& value, const char* name, double lowest,
   return number;
 }
 
+std::uint64_t require_size(const Napi::Value& value, const char* name) {
+  return static_cast<std::uint64_t>(require_number(value, name, 0, kMaxExact));
+}
+
 std::uint64_t require_bigint(const Napi::Value& value, const char* name) {
   if (!value.IsBigInt()) refuse(value.Env(), std::string(name) + " must be a bigint");
   bool lossless = false;
   return value.As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
-std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name) {
-  return copy_array<std::uint32_t>(value, name, napi_uint32_array);
+template <class Element>
+std::span<Element> elements_of(const Napi::Value& value, const char* name) {
+  constexpr ArrayType kType = array_type<Element>();
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != kType.type) {
+    refuse(value.Env(), std::string(name) + " must be of the type " + kType.name);
+  }
+  auto array = value.As<Napi::TypedArrayOf<Element>>();
+  return array.ElementLength() == 0 ? std::span<Element>{}
+                                    : std::span<Element>{array.Data(), array.ElementLength()};
 }
 
-std::vector<float> copy_float32_array(const Napi::Value& value, const char* name) {
-  return copy_array<float>(value, name, napi_float32_array);
-}
-
-std::vector<double> copy_float64_array(const Napi::Value& value, const char* name) {
-  return copy_array<double>(value, name, napi_float64_array);
-}
-
-std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name) {
-  return copy_array<std::uint8_t>(value, name, napi_uint8_array);
-}
+template std::span<std::int8_t> elements_of(const Napi::Value& value, const char* name);
+template std::span<std::uint8_t> elements_of(const Napi::Value& value, const char* name);
+template std::span<std::uint32_t> elements_of(const Napi::Value& value, const char* name);
+template std::span<float> elements_of(const Napi::Value& value, const char* name);
+template std::span<double> elements_of(const Napi::Value& value, const char* name);
 
 namespace {
 
 TokenSet to_token_set(const Napi::Value& value, const char* name) {
-  std::vector<std::uint32_t> ids = copy_uint32_array(value, name);
+  std::vector<std::uint32_t> ids = copy_of<std::uint32_t>(value, name);
   if (ids.empty()) return nullptr;
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
@@ -140,7 +138,7 @@ TokenSet to_token_set(const Napi::Value& value, const char* name) {
 }
 
 std::array<SamplingStep, 5> to_order(const Napi::Value& value) {
-  const std::vector<std::uint32_t> steps = copy_uint32_array(value, "order");
+  const std::vector<std::uint32_t> steps = copy_of<std::uint32_t>(value, "order");
   std::array<SamplingStep, 5> order{};
   std::array<bool, 5> seen{};
   if (steps.size() != order.size()) refuse(value.Env(), "order must have five steps");
@@ -153,8 +151,8 @@ std::array<SamplingStep, 5> to_order(const Napi::Value& value) {
 }
 
 std::shared_ptr<const std::vector<TokenBias>> to_bias(const Napi::Object& object) {
-  const std::vector<std::uint32_t> tokens = copy_uint32_array(object.Get("biasTokens"), "biasTokens");
-  const std::vector<float> values = copy_float32_array(object.Get("biasValues"), "biasValues");
+  const std::vector<std::uint32_t> tokens = copy_of<std::uint32_t>(object.Get("biasTokens"), "biasTokens");
+  const std::vector<float> values = copy_of<float>(object.Get("biasValues"), "biasValues");
   if (tokens.size() != values.size()) refuse(object.Env(), "biasTokens and biasValues must be equally long");
   if (tokens.empty()) return nullptr;
   std::vector<TokenBias> bias;
@@ -195,8 +193,7 @@ TensorEntry to_tensor(const Napi::Object& object) {
       .name = require_string(object.Get("name"), "name"),
       .shape = require_integers(object.Get("shape"), "shape"),
       .file = static_cast<std::uint32_t>(require_number(object.Get("file"), "file", 0, 1e6)),
-      .offset =
-          static_cast<std::uint64_t>(require_number(object.Get("offset"), "offset", 0, 9007199254740991.0)),
+      .offset = require_size(object.Get("offset"), "offset"),
   };
   if (require_string(object.Get("type"), "type") != "packed") {
     tensor.type = require_type(object.Get("type"), "type");
@@ -209,8 +206,7 @@ TensorEntry to_tensor(const Napi::Object& object) {
       tensor.scale = static_cast<float>(require_number(scale, "scale", 0, kMax));
     }
   } else {
-    tensor.packed = {.bytes = static_cast<std::uint64_t>(
-                         require_number(object.Get("bytes"), "bytes", 0, 9007199254740991.0)),
+    tensor.packed = {.bytes = require_size(object.Get("bytes"), "bytes"),
                      .group = static_cast<int>(require_number(object.Get("group"), "group", 0, 1 << 30)),
                      .precision = require_precision(object.Get("weights"), "weights")};
   }
@@ -228,7 +224,7 @@ TensorDirectory to_directory(const Napi::Value& value) {
     const Napi::Object file = require_object(files.Get(i), "file");
     directory.files.push_back({
         .path = require_string(file.Get("path"), "path"),
-        .size = static_cast<std::uint64_t>(require_number(file.Get("size"), "size", 0, 9007199254740991.0)),
+        .size = require_size(file.Get("size"), "size"),
         .device = require_bigint(file.Get("device"), "device"),
         .inode = require_bigint(file.Get("inode"), "inode"),
         .modified_ns = static_cast<std::int64_t>(require_bigint(file.Get("modifiedNs"), "modifiedNs")),

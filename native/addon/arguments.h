@@ -5,6 +5,8 @@
 
 #include <napi.h>
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,13 +25,20 @@ StoredType require_type(const Napi::Value& value, const char* name);
 Precision require_precision(const Napi::Value& value, const char* name);
 Napi::Object require_object(const Napi::Value& value, const char* name);
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest);
+// A count or a place: from 0 to 2^53 - 1.
+std::uint64_t require_size(const Napi::Value& value, const char* name);
 std::uint64_t require_bigint(const Napi::Value& value, const char* name);
 
-// A copy of a typed array's elements.
-std::vector<std::uint32_t> copy_uint32_array(const Napi::Value& value, const char* name);
-std::vector<float> copy_float32_array(const Napi::Value& value, const char* name);
-std::vector<double> copy_float64_array(const Napi::Value& value, const char* name);
-std::vector<unsigned char> copy_uint8_array(const Napi::Value& value, const char* name);
+// The elements of a typed array, of int8, uint8, uint32, float or double: valid during the call, and where
+// the array's memory is shared, another thread may change them meanwhile.
+template <class Element>
+std::span<Element> elements_of(const Napi::Value& value, const char* name);
+// A copy of them.
+template <class Element>
+std::vector<Element> copy_of(const Napi::Value& value, const char* name) {
+  const std::span<Element> elements = elements_of<Element>(value, name);
+  return {elements.begin(), elements.end()};
+}
 
 TensorDirectory to_directory(const Napi::Value& value);
 Sampling to_sampling(const Napi::Value& value);

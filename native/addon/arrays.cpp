@@ -8,13 +8,10 @@
 namespace wkv::addon {
 
 ArrayConstructors::ArrayConstructors(Napi::Env env) {
-  const auto keep = [&](napi_typedarray_type type, const char* name) {
-    constructors_[type] = Napi::Persistent(env.Global().Get(name).As<Napi::Function>());
-  };
-  keep(napi_uint8_array, "Uint8Array");
-  keep(napi_uint32_array, "Uint32Array");
-  keep(napi_float32_array, "Float32Array");
-  keep(napi_float64_array, "Float64Array");
+  for (const ArrayType& of :
+       {array_type<std::uint8_t>(), array_type<std::uint32_t>(), array_type<float>(), array_type<double>()}) {
+    constructors_[of.type] = Napi::Persistent(env.Global().Get(of.name).As<Napi::Function>());
+  }
 }
 
 Napi::Value ArrayConstructors::create(Napi::Env env, napi_typedarray_type type, std::size_t size) const {
@@ -26,26 +23,14 @@ Napi::Value ArrayConstructors::create(Napi::Env env, napi_typedarray_type type, 
   }
 }
 
-namespace {
-
-template <class Element>
-constexpr napi_typedarray_type kType = napi_uint8_array;
-template <>
-constexpr napi_typedarray_type kType<std::uint32_t> = napi_uint32_array;
-template <>
-constexpr napi_typedarray_type kType<float> = napi_float32_array;
-template <>
-constexpr napi_typedarray_type kType<double> = napi_float64_array;
-
-}  // namespace
-
 template <class Element>
 Napi::TypedArrayOf<Element> new_array(Napi::Env env, std::size_t size) {
-  const Napi::Value value = Environment::of(env).arrays.create(env, kType<Element>, size);
+  constexpr napi_typedarray_type kType = array_type<Element>().type;
+  const Napi::Value value = Environment::of(env).arrays.create(env, kType, size);
   // A constructor that was another's already when the addon was loaded may give anything.
   if (value.IsTypedArray()) {
     const auto array = value.As<Napi::TypedArrayOf<Element>>();
-    if (array.TypedArrayType() == kType<Element> && array.ElementLength() == size) return array;
+    if (array.TypedArrayType() == kType && array.ElementLength() == size) return array;
   }
   throw Napi::TypeError::New(env, "the global constructors of typed arrays have been replaced");
 }

@@ -20,16 +20,13 @@ namespace wkv::addon {
 
 namespace {
 
-constexpr double kMaxExact = 9007199254740991.0;
-
 std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
   std::map<std::string, std::uint64_t> result;
   const Napi::Array names = places.GetPropertyNames();
   for (std::uint32_t i = 0; i < names.Length(); ++i) {
     const Napi::HandleScope scope(places.Env());
     const std::string name = require_string(names.Get(i), "name");
-    const double place = require_number(places.Get(name), "place", 0, kMaxExact);
-    result[name] = static_cast<std::uint64_t>(place);
+    result[name] = require_size(places.Get(name), "place");
   }
   return result;
 }
@@ -39,7 +36,7 @@ PackedFile to_packed_file(const Napi::Object& object) {
                   .path = require_string(object.Get("path"), "path"),
                   .overwrite = object.Get("overwrite").ToBoolean(),
                   .weights = require_precision(object.Get("weights"), "weights"),
-                  .header = copy_uint8_array(object.Get("header"), "header")};
+                  .header = copy_of<std::uint8_t>(object.Get("header"), "header")};
   const double last = static_cast<double>(file.header.size()) - 32;
   file.fingerprint_at =
       static_cast<std::size_t>(require_number(object.Get("fingerprintAt"), "fingerprintAt", 0, last));
@@ -52,7 +49,7 @@ ElementsFile to_elements_file(const Napi::Object& object) {
           .path = require_string(object.Get("path"), "path"),
           .overwrite = object.Get("overwrite").ToBoolean(),
           .type = require_type(object.Get("type"), "type"),
-          .header = copy_uint8_array(object.Get("header"), "header"),
+          .header = copy_of<std::uint8_t>(object.Get("header"), "header"),
           .places = to_places(require_object(object.Get("places"), "places"))};
 }
 

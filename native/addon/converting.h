@@ -4,7 +4,8 @@
 
 namespace wkv::addon {
 
-// Adds `planConversion(directory, weights)` and `convertModel(directory, file, onProgress)`.
+// Adds `planConversion(directory, weights)`, `convertModel(directory, file, onProgress)`,
+// `convertElements(directory, file, onProgress)` and `readElements(directory)`.
 void init_converting(Napi::Env env, Napi::Object exports);
 
 }  // namespace wkv::addon

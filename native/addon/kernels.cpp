@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,20 +22,13 @@ namespace {
 
 constexpr double kMaxRows = 1 << 24;
 
-// A view of a typed array of exactly `size` elements; valid during the call.
+// The elements of a typed array that has exactly `size`; valid during the call.
 template <class Element>
-std::span<Element> view(const Napi::Value& value, const char* name, napi_typedarray_type type,
-                        std::size_t size) {
-  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type) {
-    auto array = value.As<Napi::TypedArrayOf<Element>>();
-    if (array.ElementLength() == size && size > 0) return {array.Data(), size};
-  }
-  throw Napi::TypeError::New(
-      value.Env(), std::string(name) + " must have " + std::to_string(size) + " elements of the right type");
-}
-
-std::span<float> floats(const Napi::Object& object, const char* name, std::size_t size) {
-  return view<float>(object.Get(name), name, napi_float32_array, size);
+std::span<Element> view(const Napi::Object& object, const char* name, std::size_t size) {
+  const std::span<Element> elements = elements_of<Element>(object.Get(name), name);
+  if (elements.size() == size) return elements;
+  throw Napi::TypeError::New(object.Env(), std::string(name) + " must have " + std::to_string(size) +
+                                               " elements, not " + std::to_string(elements.size()));
 }
 
 int dimension(const Napi::Object& object, const char* name) {
@@ -47,6 +42,13 @@ int group_of(const Napi::Object& object) {
 
 std::size_t product(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
+// The same of more dimensions; a size that no array has where it would overflow.
+std::size_t product(std::initializer_list<int> dimensions) {
+  double exact = 1;
+  for (const int dimension : dimensions) exact *= dimension;
+  return exact < 0x1p53 ? static_cast<std::size_t>(exact) : SIZE_MAX;
+}
+
 // quantizeInt8({ matrix, rows, columns, group, values, scales }): fills values and scales.
 Napi::Value quantize_int8(const Napi::CallbackInfo& info) {
   const Napi::Object object = require_object(info[0], "arguments");
@@ -54,10 +56,9 @@ Napi::Value quantize_int8(const Napi::CallbackInfo& info) {
   const int columns = dimension(object, "columns");
   const int group = group_of(object);
   const int groups = (columns + group - 1) / group;
-  const std::span<float> matrix = floats(object, "matrix", product(rows, columns));
-  const auto values =
-      view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
-  const std::span<float> scales = floats(object, "scales", product(rows, groups));
+  const std::span<float> matrix = view<float>(object, "matrix", product(rows, columns));
+  const auto values = view<std::int8_t>(object, "values", product(rows, columns));
+  const std::span<float> scales = view<float>(object, "scales", product(rows, groups));
   const KernelTable& kernels = selected_kernels();
   std::vector<unsigned char> codes(static_cast<std::size_t>(group));
   for (int row = 0; row < rows; ++row) {
@@ -144,13 +145,11 @@ Napi::Value gemm_int8(const Napi::CallbackInfo& info) {
   const int columns = dimension(object, "columns");
   const int group = group_of(object);
   const int groups = (columns + group - 1) / group;
-  const std::span<float> activations = floats(object, "activations", product(tokens, columns));
-  const auto values =
-      view<std::int8_t>(object.Get("values"), "values", napi_int8_array, product(rows, columns));
-  const std::span<float> scales = floats(object, "scales", product(rows, groups));
-  const std::span<float> output = floats(object, "output", product(tokens, rows));
-  const auto threads =
-      static_cast<unsigned>(require_number(object.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
+  const std::span<float> activations = view<float>(object, "activations", product(tokens, columns));
+  const auto values = view<std::int8_t>(object, "values", product(rows, columns));
+  const std::span<float> scales = view<float>(object, "scales", product(rows, groups));
+  const std::span<float> output = view<float>(object, "output", product(tokens, rows));
+  const unsigned threads = to_threads(object);
   const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   const Matrix weights = packed(values, scales, rows, columns, group);
   if (gpu.api == nullptr) {
@@ -169,15 +168,15 @@ Napi::Value wkv5(const Napi::CallbackInfo& info) {
   const int heads = dimension(object, "heads");
   const int head_size = static_cast<int>(require_number(object.Get("headSize"), "headSize", 1, 4096));
   const std::size_t channels = product(heads, head_size);
-  const std::size_t numbers = product(batch, tokens) * channels;
-  const std::span<float> r = floats(object, "r", numbers);
-  const std::span<float> k = floats(object, "k", numbers);
-  const std::span<float> v = floats(object, "v", numbers);
-  const std::span<float> w = floats(object, "w", channels);
-  const std::span<float> u = floats(object, "u", channels);
+  const std::size_t numbers = product({batch, tokens, heads, head_size});
+  const std::span<float> r = view<float>(object, "r", numbers);
+  const std::span<float> k = view<float>(object, "k", numbers);
+  const std::span<float> v = view<float>(object, "v", numbers);
+  const std::span<float> w = view<float>(object, "w", channels);
+  const std::span<float> u = view<float>(object, "u", channels);
   const std::size_t head_state = product(head_size, head_size);
-  const std::span<float> state = floats(object, "state", product(batch, heads) * head_state);
-  const std::span<float> y = floats(object, "y", numbers);
+  const std::span<float> state = view<float>(object, "state", product({batch, heads, head_size, head_size}));
+  const std::span<float> y = view<float>(object, "y", numbers);
   const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   std::vector<float> forget(w.begin(), w.end());
   for (float& decay : forget) decay = 1.0F - decay;

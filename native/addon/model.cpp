@@ -122,7 +122,7 @@ Napi::Value Model::statistics(const Napi::CallbackInfo& info) {
 Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
   if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
   SessionState state = handle_->blank_state(require_bigint(info[1], "seed"));
-  import_numbers(state, copy_float32_array(info[0], "values"));
+  import_numbers(state, copy_of<float>(info[0], "values"));
   return State::create(info.Env(), std::move(state));
 }
 

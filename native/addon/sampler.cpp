@@ -39,14 +39,14 @@ Sampler::Sampler(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Sampler>(inf
     const Napi::Object state = require_object(info[1], "state");
     seed_ = require_bigint(state.Get("seed"), "seed");
     draws_ = require_bigint(state.Get("draws"), "draws");
-    counts_ = to_counts(info.Env(), copy_uint32_array(state.Get("tokens"), "tokens"),
-                        copy_float64_array(state.Get("counts"), "counts"));
+    counts_ = to_counts(info.Env(), copy_of<std::uint32_t>(state.Get("tokens"), "tokens"),
+                        copy_of<double>(state.Get("counts"), "counts"));
   });
 }
 
 Napi::Value Sampler::sample(const Napi::CallbackInfo& info) {
   // Copied, because the array's memory may be shared with a thread that changes it.
-  const std::vector<float> logits = copy_float32_array(info[0], "logits");
+  const std::vector<float> logits = copy_of<float>(info[0], "logits");
   if (logits.size() > std::numeric_limits<std::int32_t>::max()) {
     throw Napi::RangeError::New(info.Env(), "too many logits");
   }

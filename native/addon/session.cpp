@@ -94,7 +94,7 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   require_idle(env);
   const Napi::Object options = require_object(info[0], "options");
   auto evaluation = std::make_shared<Evaluation>();
-  evaluation->tokens = copy_uint32_array(options.Get("tokens"), "tokens");
+  evaluation->tokens = copy_of<std::uint32_t>(options.Get("tokens"), "tokens");
   const auto vocabulary = static_cast<std::uint32_t>(model_->info.vocabulary);
   for (std::size_t i = 0; i < evaluation->tokens.size(); ++i) {
     if (evaluation->tokens[i] < vocabulary) continue;

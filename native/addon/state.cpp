@@ -58,11 +58,11 @@ State::State(const Napi::CallbackInfo& info) : Napi::ObjectWrap<State>(info) {
 void State::Finalize(Napi::BasicEnv env) { reported_.reset(env); }
 
 Napi::Value State::deserialize(const Napi::CallbackInfo& info) {
-  return create(info.Env(), wkv::deserialize(copy_uint8_array(info[0], "bytes")));
+  return create(info.Env(), wkv::deserialize(copy_of<std::uint8_t>(info[0], "bytes")));
 }
 
 Napi::Value State::deserialize_async(const Napi::CallbackInfo& info) {
-  auto bytes = std::make_shared<const std::vector<unsigned char>>(copy_uint8_array(info[0], "bytes"));
+  auto bytes = std::make_shared<const std::vector<unsigned char>>(copy_of<std::uint8_t>(info[0], "bytes"));
   return in_background(
       info.Env(), [bytes] { return wkv::deserialize(*bytes); },
       [](Napi::Env env, SessionState state) { return create(env, std::move(state)); });

@@ -15,20 +15,14 @@ class Vocabulary : public Napi::ObjectWrap<Vocabulary> {
  public:
   static Napi::Function constructor(Napi::Env env);
 
-  // The vocabulary behind a value from JavaScript, or nullptr where the value is anything else.
-  static Vocabulary* from(const Napi::Value& value);
-
   explicit Vocabulary(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
-
-  // Shared with whoever tokenizes on another thread: it outlives this object as long as it is held.
-  [[nodiscard]] std::shared_ptr<const Trie> trie() const { return trie_; }
 
  private:
   Napi::Value encode(const Napi::CallbackInfo& info);
   Napi::Value encode_async(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<const Trie> trie_;
+  std::shared_ptr<const Trie> trie_;  // shared with whoever encodes on another thread
 };
 
 // Adds the class `Vocabulary` to the addon's exports.
