@@ -1,6 +1,8 @@
 #pragma once
 
 #include <exception>
+#include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -35,5 +37,37 @@ class Error : public std::exception {
 
 // Thrown inside work that its caller has called off; never shown to anyone.
 struct Cancelled {};
+
+// What one thread has caught, for another. (Copies of std::exception_ptr need a newer C++ library than what
+// is built otherwise.)
+class Caught {
+ public:
+  // To be called where it is caught. Without memory for a copy of it, it is lack of memory.
+  void note() noexcept {
+    try {
+      try {
+        throw;
+      } catch (const Error& error) {
+        error_ = error;
+      } catch (const std::bad_alloc&) {
+        no_memory_ = true;
+      } catch (const std::exception& other) {
+        error_ = Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + other.what());
+      }
+    } catch (const std::bad_alloc&) {
+      no_memory_ = true;
+    }
+  }
+
+  // Returns where nothing was caught.
+  void throw_again() const {
+    if (error_) throw Error(*error_);
+    if (no_memory_) throw std::bad_alloc{};
+  }
+
+ private:
+  std::optional<Error> error_;
+  bool no_memory_ = false;
+};
 
 }  // namespace wkv

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <utility>
 
@@ -213,8 +212,7 @@ void TensorLoader::run_phase(std::size_t phase) {
   work();
   for (std::thread& worker : workers) worker.join();
   if (cancelled_.load()) throw Cancelled{};
-  if (failure_) throw *failure_;
-  if (failed_.load()) throw std::bad_alloc{};
+  failure_.throw_again();
 }
 
 void TensorLoader::work() {
@@ -229,10 +227,8 @@ void TensorLoader::work() {
       // A piece that was called off may be half there.
       if (cancelled_.load()) return;
       if (item.done) finish(item);
-    } catch (const Error& error) {
-      fail(index, error);
     } catch (const std::exception&) {
-      fail(index, std::nullopt);
+      fail(index);
     }
   }
 }
@@ -242,11 +238,13 @@ void TensorLoader::advance(std::uint64_t bytes) {
   if (progress_) progress_(completed, total_);
 }
 
-void TensorLoader::fail(std::size_t piece, std::optional<Error> error) {
+// Notes what is being caught.
+void TensorLoader::fail(std::size_t piece) {
   const std::lock_guard lock{failure_mutex_};
   if (piece < failed_piece_) {
     failed_piece_ = piece;
-    failure_ = std::move(error);
+    failure_ = {};
+    failure_.note();
   }
   failed_.store(true);
 }

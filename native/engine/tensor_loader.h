@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -98,7 +97,7 @@ class TensorLoader {
   void run_phase(std::size_t phase);
   void work();
   void advance(std::uint64_t bytes);
-  void fail(std::size_t piece, std::optional<Error> error);
+  void fail(std::size_t piece);
 
   const TensorDirectory& directory_;
   const unsigned threads_;
@@ -114,7 +113,7 @@ class TensorLoader {
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<bool> failed_{false};
   std::uint64_t total_ = 0;
-  std::optional<Error> failure_;  // of the first piece that failed; none where memory ran out
+  Caught failure_;  // of the first piece that failed
   std::size_t failed_piece_ = SIZE_MAX;
   std::mutex failure_mutex_;
   std::mutex stream_mutex_;  // guards the beginning and the end of what has memory only for a time
