@@ -22,8 +22,7 @@
 namespace {
 
 using wkv::cuda::Failed;
-
-[[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
+using wkv::cuda::refuse;
 
 void require(const void* pointer, const char* name) {
   if (pointer == nullptr) refuse(std::string(name) + " is null");

@@ -12,11 +12,9 @@ constexpr const char* kRoom = "making room for draws";
 
 static_assert(WKV_CUDA_MAX_DRAWN_VOCABULARY == kMaxDrawnVocabulary);
 
-[[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
-
-void require_between(const char* name, double value, double least, double most) {
+void require_between(const char* name, double value, double least, double most, const char* expected) {
   if (value >= least && value <= most) return;
-  refuse("a draw has the " + std::string(name) + " " + std::to_string(value));
+  refuse("a draw has the " + std::string(name) + " " + std::to_string(value) + ", expected " + expected);
 }
 
 // Ids below the vocabulary's size in ascending order; id_of(i) is one of them.
@@ -48,10 +46,11 @@ void require_valid(const WkvCudaDraw& draw, int vocabulary) {
   if (vocabulary > kMaxDrawnVocabulary) {
     refuse("there are no draws from a vocabulary of " + std::to_string(vocabulary));
   }
-  require_between("temperature", draw.temperature, 0, std::numeric_limits<double>::max());
-  require_between("top_p", draw.top_p, 0, 1);
-  require_between("min_p", draw.min_p, 0, 1);
-  require_between("random number", draw.random, 0, 0x1.fffffffffffffp-1);
+  require_between("temperature", draw.temperature, 0, std::numeric_limits<double>::max(),
+                  "a finite number from 0 on");
+  require_between("top_p", draw.top_p, 0, 1, "0 to 1");
+  require_between("min_p", draw.min_p, 0, 1, "0 to 1");
+  require_between("random number", draw.random, 0, 0x1.fffffffffffffp-1, "a number from 0 to below 1");
   require_ids("edits", draw.edits, draw.edit_count, vocabulary,
               [&](std::uint32_t i) { return draw.edits[i].token; });
   require_ids("forbidden tokens", draw.forbidden, draw.forbidden_count, vocabulary,

@@ -14,6 +14,9 @@ struct Failed {
   std::string text;
 };
 
+// Throws Failed: the call makes no sense.
+[[noreturn]] inline void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
+
 // Throws Failed unless it is cudaSuccess; `doing` completes "while ...".
 void check(cudaError_t error, const char* doing);
 

@@ -8,6 +8,7 @@
 namespace {
 
 using wkv::cuda::Failed;
+using wkv::cuda::refuse;
 using wkv::cuda::require_count;
 
 constexpr std::int64_t kMaxRank = 4096;
@@ -15,7 +16,7 @@ constexpr std::int64_t kMaxRank = 4096;
 // Checks everything that kernels count in 32 bits.
 const WkvCudaShape& checked(const WkvCudaShape& shape) {
   if (shape.architecture < WKV_CUDA_RWKV4 || shape.architecture > WKV_CUDA_RWKV7) {
-    throw Failed{WKV_CUDA_ARGUMENT, "there is no architecture " + std::to_string(shape.architecture)};
+    refuse("there is no architecture " + std::to_string(shape.architecture));
   }
   require_count("layers", shape.layers, 1024);
   require_count("channels", shape.channels, wkv::cuda::kMaxChannels);
@@ -29,8 +30,7 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
   require_count("sessions in a step", shape.max_segments, 4096);
   const auto require_rank = [&](const char* of, int rank, bool exists) {
     if (exists) require_count("numbers between the matrices of " + std::string(of), rank, kMaxRank);
-    if (!exists && rank != 0)
-      throw Failed{WKV_CUDA_ARGUMENT, "such a model has no matrices of " + std::string(of)};
+    if (!exists && rank != 0) refuse("such a model has no matrices of " + std::string(of));
   };
   const bool is_6 = shape.architecture == WKV_CUDA_RWKV6;
   const bool is_7 = shape.architecture == WKV_CUDA_RWKV7;

@@ -12,8 +12,6 @@ namespace {
 
 constexpr const char* kLoading = "loading weights";
 
-[[noreturn]] void refuse(const std::string& text) { throw Failed{WKV_CUDA_ARGUMENT, text}; }
-
 void require_name(const char* what, int name, int count) {
   if (name < 0 || name >= count) refuse("there is no " + std::string(what) + " " + std::to_string(name));
 }
@@ -51,7 +49,8 @@ std::size_t round_up(int value, int multiple) {
 
 WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream) {
   if (weights.group < kGroupStep || weights.group > kMaxGroup || weights.group % kGroupStep != 0) {
-    refuse(name + " has groups of " + std::to_string(weights.group) + " columns");
+    refuse(name + " has groups of " + std::to_string(weights.group) + " columns, expected a multiple of " +
+           std::to_string(kGroupStep) + " up to " + std::to_string(kMaxGroup));
   }
   const auto padded = static_cast<int>(round_up(weights.columns, kGroupStep));
   const auto panels = static_cast<std::size_t>((weights.rows + kInt8PanelRows - 1) / kInt8PanelRows);

@@ -134,7 +134,7 @@ TEST_SUITE("CUDA kernels alone") {
     CHECK(answer([](WkvCudaGemmInt8& a) { a.weights.columns = 1 << 21; }).code == WKV_CUDA_UNSUPPORTED);
     const Answer group = answer([](WkvCudaGemmInt8& a) { a.weights.group = 24; });
     CHECK(group.code == WKV_CUDA_ARGUMENT);
-    CHECK(group.text == "the matrix has groups of 24 columns");
+    CHECK(group.text == "the matrix has groups of 24 columns, expected a multiple of 16 up to 65536");
     CHECK(answer([](WkvCudaGemmInt8& a) { a.weights.bytes -= 1; }).text ==
           "the matrix has 1151 bytes, not 1152");
     CHECK(answer([](WkvCudaGemmInt8& a) { a.output = nullptr; }).text == "the output is null");

@@ -162,6 +162,7 @@ TEST_SUITE("CUDA arguments") {
     CHECK(matrix(32 * 40, 31, 16) == WKV_CUDA_ARGUMENT);
     CHECK(matrix(32 * 40, 30, 0) == WKV_CUDA_ARGUMENT);
     CHECK(matrix(32 * 40, 30, 24) == WKV_CUDA_ARGUMENT);
+    CHECK(has(failure.text, "groups of 24 columns, expected a multiple of 16 up to 65536"));
     CHECK(cuda_api().put_embedding(model.get(), WKV_CUDA_BF16, panels.data(), 11 * 20 * 2, &failure) ==
           WKV_CUDA_OK);
     CHECK(cuda_api().put_embedding(model.get(), WKV_CUDA_F32, panels.data(), 11 * 20 * 2, &failure) ==
@@ -239,12 +240,14 @@ TEST_SUITE("CUDA arguments") {
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     CHECK(refused([](WkvCudaDraw&) {}) == "the model has no embedding yet");
     CHECK(refused([](WkvCudaDraw&) {}, WKV_CUDA_LOGITS_LAST) == "a segment wants both logits and a draw");
-    CHECK(refused([](WkvCudaDraw& d) { d.temperature = -1; }) == "a draw has the temperature -1.000000");
-    CHECK(refused([](WkvCudaDraw& d) { d.temperature = kNaN; }) == "a draw has the temperature nan");
+    CHECK(refused([](WkvCudaDraw& d) { d.temperature = -1; }) ==
+          "a draw has the temperature -1.000000, expected a finite number from 0 on");
+    CHECK(has(refused([](WkvCudaDraw& d) { d.temperature = kNaN; }), "the temperature nan"));
     CHECK(has(refused([](WkvCudaDraw& d) { d.temperature = 1 / 0.0; }), "the temperature inf"));
     CHECK(has(refused([](WkvCudaDraw& d) { d.top_p = 1.5; }), "the top_p 1.5"));
     CHECK(has(refused([](WkvCudaDraw& d) { d.min_p = -0.5; }), "the min_p -0.5"));
-    CHECK(has(refused([](WkvCudaDraw& d) { d.random = 1; }), "the random number 1.0"));
+    CHECK(has(refused([](WkvCudaDraw& d) { d.random = 1; }),
+              "the random number 1.000000, expected a number from 0 to below 1"));
     CHECK(refused([](WkvCudaDraw& d) { d.edits = nullptr; }) == "a draw's edits are null");
     CHECK(refused([](WkvCudaDraw& d) { d.forbidden = nullptr; }) == "a draw's forbidden tokens are null");
     CHECK(refused([](WkvCudaDraw& d) { d.edit_count = 4097; }) ==
