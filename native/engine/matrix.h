@@ -16,8 +16,6 @@
 
 namespace wkv {
 
-inline int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 // Columns that share a scale in int8: a sixteenth of a row, within bounds (docs/quantization.md).
 inline int int8_group(int columns) {
   int group = 16;

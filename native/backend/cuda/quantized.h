@@ -1,9 +1,8 @@
 #pragma once
 
-#include <algorithm>
-
 #include "backend/cuda/memory.h"
 #include "backend/cuda/weights.h"
+#include "kernels/gemm/gemm.h"
 
 namespace wkv::cuda {
 
@@ -29,8 +28,6 @@ class Quantized {
   }
 
  private:
-  static int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
   int stride_;
   DeviceArray<std::int8_t> codes_;
   DeviceArray<float> scales_;

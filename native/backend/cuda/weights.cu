@@ -1,7 +1,5 @@
 #include "backend/cuda/weights.h"
 
-#include <utility>
-
 #include "backend/cuda/tensors.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm_int8/gemm_int8.h"
@@ -41,10 +39,6 @@ std::size_t bytes_of_type(int type) {
   return type == WKV_CUDA_F32 ? 4 : 2;
 }
 
-std::size_t round_up(int value, int multiple) {
-  return static_cast<std::size_t>((value + multiple - 1) / multiple * multiple);
-}
-
 }  // namespace
 
 WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream) {
@@ -52,7 +46,7 @@ WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights
     refuse(name + " has groups of " + std::to_string(weights.group) + " columns, expected a multiple of " +
            std::to_string(kGroupStep) + " up to " + std::to_string(kMaxGroup));
   }
-  const auto padded = static_cast<int>(round_up(weights.columns, kGroupStep));
+  const int padded = round_up(weights.columns, kGroupStep);
   const auto panels = static_cast<std::size_t>((weights.rows + kInt8PanelRows - 1) / kInt8PanelRows);
   const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
   require_bytes(name, weights.bytes, bytes);
@@ -122,8 +116,8 @@ void Weights::put_lora_matrix(int matrix, int layer, const WkvCudaLoraMatrix& we
   if (!form.exists()) refuse_name("LoRA matrix", matrix, layer);
   const std::string name = "the LoRA matrix " + std::to_string(matrix);
   require_form(name, form, weights.rows, weights.columns);
-  const std::size_t bytes =
-      round_up(form.rows, kPanelRows) * round_up(form.columns, kPanelColumns) * bytes_of_type(weights.type);
+  const auto elements = std::int64_t{round_up(form.rows, kPanelRows)} * round_up(form.columns, kPanelColumns);
+  const std::size_t bytes = static_cast<std::size_t>(elements) * bytes_of_type(weights.type);
   require_bytes(name, weights.bytes, bytes);
   layers_[static_cast<std::size_t>(layer)].lora_matrices[static_cast<std::size_t>(matrix)] = {
       .rows = form.rows,

@@ -13,6 +13,11 @@
 
 namespace wkv {
 
+// The multiple of `multiple` at or above a number.
+static constexpr int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
 constexpr int kPanelRows = 4;
 constexpr int kPanelColumns = 16;
 // A block is what one call computes at most: enough rows to use a chunk of activations well, few enough that

@@ -6,11 +6,13 @@
 #include <string>
 
 #include "backend/cpu/memory.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/gemm_int8/cuda.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 #include "test/cuda/on_device.h"
 #include "test/support/numbers.h"
 
+using wkv::round_up;
 using wkv::cuda::Epilogue;
 using wkv::cuda::kTileTokens;
 using wkv::cuda::kTokenStep;
@@ -18,8 +20,6 @@ using wkv::test::Floats;
 using wkv::test::OnDevice;
 
 namespace {
-
-int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 struct Form {
   int rows;

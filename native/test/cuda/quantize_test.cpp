@@ -4,13 +4,12 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/quantize/cuda.h"
-#include "kernels/quantize/quantize.h"
-#include "test/cuda/on_device.h"
-#include "test/support/numbers.h"
+#include "test/cuda/quantized.h"
 
 using wkv::test::Floats;
 using wkv::test::OnDevice;
+using wkv::test::QuantizedNumbers;
+using wkv::test::QuantizedOnDevice;
 
 namespace {
 
@@ -20,51 +19,19 @@ struct Form {
   int group;
 };
 
-struct Result {
-  std::vector<std::int8_t> codes;
-  Floats scales;
-};
-
-int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-Result empty(int tokens, int columns, int group) {
-  const auto stride = static_cast<std::size_t>(round_up(tokens, wkv::cuda::kTokenStep));
-  const auto padded = static_cast<std::size_t>(round_up(columns, 16));
-  const auto groups = static_cast<std::size_t>((columns + group - 1) / group);
-  return {std::vector<std::int8_t>(stride * padded, 99), Floats(stride * groups, -1)};
-}
-
-Result run(const Floats& x, const Floats& input_scales, int tokens, int columns, int group) {
-  const Result before = empty(tokens, columns, group);
+// "" if the tokens x [tokens][columns] become what the naive form makes of them, which it leaves in `naive`.
+std::string difference(const Floats& x, const Floats& input_scales, QuantizedNumbers& naive) {
+  QuantizedOnDevice result(naive);
   OnDevice<float> input(x);
   OnDevice<float> factors(input_scales);
-  OnDevice<std::int8_t> codes(before.codes);
-  OnDevice<float> scales(before.scales);
-  wkv::cuda::quantize({input.data(),
-                       input_scales.empty() ? nullptr : factors.data(),
-                       {codes.data(), scales.data(), round_up(tokens, wkv::cuda::kTokenStep), columns, group},
-                       tokens},
-                      nullptr);
-  return {codes.values(), scales.values()};
-}
-
-Result expected(const Floats& x, const Floats& input_scales, int tokens, int columns, int group) {
-  Result result = empty(tokens, columns, group);
-  std::vector<std::int32_t> offsets(result.scales.size());  // which only the CPU has
-  for (int token = 0; token < tokens; ++token) {
-    wkv::reference::quantize_activations(
-        {.x = x.data() + static_cast<std::ptrdiff_t>(token) * columns,
-         .input_scales = input_scales.empty() ? nullptr : input_scales.data(),
-         .out = {wkv::cuda::kTileTokens, result.codes.data(), result.scales.data(), offsets.data(),
-                 round_up(tokens, wkv::cuda::kTokenStep)},
-         .token = token,
-         // Whole tiles, as if there were more tokens.
-         .tokens = round_up(tokens, wkv::cuda::kTileTokens),
-         .columns = columns,
-         .group = group,
-         .weights = wkv::WeightBits::k8});
+  wkv::cuda::quantize(
+      {input.data(), input_scales.empty() ? nullptr : factors.data(), result.out(), naive.tokens}, nullptr);
+  for (int token = 0; token < naive.tokens; ++token) {
+    naive.quantize(x.data() + static_cast<std::ptrdiff_t>(token) * naive.columns,
+                   input_scales.empty() ? nullptr : input_scales.data(), token,
+                   wkv::reference::quantize_activations);
   }
-  return result;
+  return result.difference(naive);
 }
 
 }  // namespace
@@ -94,10 +61,8 @@ TEST_SUITE("CUDA quantize") {
       for (std::size_t i = x.size() / 2; i < x.size(); i += 7) x[i] = std::nearbyint(x[i]) / 2;
       const Floats factors = wkv::test::random_floats(random, static_cast<std::size_t>(columns), 0.1F, 9);
       for (const Floats& input_scales : {Floats{}, factors}) {
-        const Result result = run(x, input_scales, tokens, columns, group);
-        const Result naive = expected(x, input_scales, tokens, columns, group);
-        CHECK(result.codes == naive.codes);
-        CHECK(wkv::test::bit_difference(result.scales, naive.scales) == "");
+        QuantizedNumbers naive(tokens, columns, group);
+        CHECK(difference(x, input_scales, naive) == "");
       }
     }
   }
@@ -112,12 +77,10 @@ TEST_SUITE("CUDA quantize") {
         const auto columns = static_cast<std::size_t>(form.columns);
         Floats x = wkv::test::random_floats(random, static_cast<std::size_t>(form.tokens) * columns);
         x[columns + 40] = bad;
-        const Result result = run(x, {}, form.tokens, form.columns, form.group);
-        const Result naive = expected(x, {}, form.tokens, form.columns, form.group);
+        QuantizedNumbers naive(form.tokens, form.columns, form.group);
+        CHECK(difference(x, {}, naive) == "");
         const auto group = static_cast<std::size_t>(40 / form.group);
-        CHECK(std::isnan(result.scales[group * wkv::cuda::kTokenStep + 1]));
-        CHECK(wkv::test::bit_difference(result.scales, naive.scales) == "");
-        CHECK(result.codes == naive.codes);
+        CHECK(std::isnan(naive.scales[group * wkv::cuda::kTokenStep + 1]));
       }
     }
   }

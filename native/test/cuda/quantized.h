@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/quantize/cuda.h"
 #include "kernels/quantize/quantize.h"
 #include "test/cuda/on_device.h"
@@ -21,21 +22,19 @@ struct QuantizedNumbers {
         codes(static_cast<std::size_t>(stride * round_up(columns, 16)), 99),
         scales(static_cast<std::size_t>(stride * ((columns + group - 1) / group)), -1) {}
 
-  static int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-  // By the CPU's kernel.
-  void quantize(const float* x, const float* input_scales, int token) {
+  // By a kernel of the CPU's.
+  void quantize(const float* x, const float* input_scales, int token,
+                QuantizeActivations kernel = selected_kernels().quantize_activations) {
     std::vector<std::int32_t> offsets(scales.size());  // which only the CPU has
-    selected_kernels().quantize_activations(
-        {.x = x,
-         .input_scales = input_scales,
-         .out = {cuda::kTileTokens, codes.data(), scales.data(), offsets.data(), stride},
-         .token = token,
-         // Whole tiles, as if there were more tokens.
-         .tokens = round_up(tokens, cuda::kTileTokens),
-         .columns = columns,
-         .group = group,
-         .weights = WeightBits::k8});
+    kernel({.x = x,
+            .input_scales = input_scales,
+            .out = {cuda::kTileTokens, codes.data(), scales.data(), offsets.data(), stride},
+            .token = token,
+            // Whole tiles, as if there were more tokens.
+            .tokens = round_up(tokens, cuda::kTileTokens),
+            .columns = columns,
+            .group = group,
+            .weights = WeightBits::k8});
   }
 
   int tokens, columns, group, stride;
