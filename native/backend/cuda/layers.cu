@@ -1,8 +1,9 @@
 #include "backend/cuda/layers.h"
 
+#include <algorithm>
+
 #include "kernels/layer_norm/cuda.h"
 #include "kernels/quantize/cuda.h"
-#include "kernels/token_shift/cuda.h"
 
 namespace wkv::cuda {
 
@@ -26,20 +27,24 @@ void Call::embed() const {
               stream);
 }
 
+ShiftQuantizeArguments Call::shift_of(WkvCudaVector norm, std::ptrdiff_t state_offset, int layer) const {
+  return {.x = b.x.data(),
+          .segments = segments_of_step,
+          .segment_count = segments,
+          .segment_of = segment_of,
+          .state_offset = state_offset,
+          .norm = weights.norm(norm, layer),
+          .mixes = {},
+          .count = 0,
+          .tokens = tokens,
+          .channels = shape.channels};
+}
+
 void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, std::initializer_list<MixOf> mixes,
                  int layer) const {
-  ShiftQuantizeArguments arguments{.x = b.x.data(),
-                                   .segments = segments_of_step,
-                                   .segment_count = segments,
-                                   .segment_of = segment_of,
-                                   .state_offset = state_offset,
-                                   .norm = weights.norm(norm, layer),
-                                   .mixes = {},
-                                   .count = 0,
-                                   .tokens = tokens,
-                                   .channels = shape.channels,
-                                   .share_of_before = share_of_before(),
-                                   .moments = b.moments.data()};
+  ShiftQuantizeArguments arguments = shift_of(norm, state_offset, layer);
+  arguments.share_of_before = share_of_before();
+  arguments.moments = b.moments.data();
   for (const MixOf& mix : mixes) {
     const WeightMatrix& matrix = weights.matrix(mix.matrix, layer);
     const auto index = static_cast<std::size_t>(arguments.count);
@@ -51,19 +56,10 @@ void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, std::initializ
 
 void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, const DeviceArray<float>& current,
                  const DeviceArray<float>& previous, int layer) const {
-  shift_quantize({.x = b.x.data(),
-                  .segments = segments_of_step,
-                  .segment_count = segments,
-                  .segment_of = segment_of,
-                  .state_offset = state_offset,
-                  .norm = weights.norm(norm, layer),
-                  .mixes = {},
-                  .count = 0,
-                  .tokens = tokens,
-                  .channels = shape.channels,
-                  .current = current.data(),
-                  .previous = previous.data()},
-                 stream);
+  ShiftQuantizeArguments arguments = shift_of(norm, state_offset, layer);
+  arguments.current = current.data();
+  arguments.previous = previous.data();
+  shift_quantize(arguments, stream);
 }
 
 Int8Product Call::product(WkvCudaMatrixName name, int layer, const Quantized& input,

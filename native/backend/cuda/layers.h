@@ -9,6 +9,7 @@
 #include "kernels/cuda/segment.h"
 #include "kernels/gemm/cuda.h"
 #include "kernels/gemm_int8/cuda.h"
+#include "kernels/token_shift/cuda.h"
 
 namespace wkv::cuda {
 
@@ -72,6 +73,10 @@ struct Call {
 
   // x += sigmoid(R xr) * (V relu(K xk)^2), without the gate in RWKV-7.
   void channel_mixing(int layer) const;
+
+ private:
+  // Yet without mixes, or places for the norms.
+  ShiftQuantizeArguments shift_of(WkvCudaVector norm, std::ptrdiff_t state_offset, int layer) const;
 };
 
 // The time mixing of one architecture, with its buffers. x += time mixing of LN(x; ln1).

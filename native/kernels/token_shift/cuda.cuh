@@ -1,6 +1,6 @@
 #pragma once
 
-// What the kernels for single tokens and for prompts have in common.
+// What the kernels of token shifts have in common.
 
 #include "kernels/token_shift/cuda.h"
 

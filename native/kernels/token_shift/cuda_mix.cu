@@ -5,7 +5,7 @@
 // spans.
 
 #include "kernels/quantize/cuda.cuh"
-#include "kernels/token_shift/cuda.h"
+#include "kernels/token_shift/cuda.cuh"
 
 namespace wkv::cuda {
 
@@ -22,10 +22,6 @@ struct Arguments {
   MixQuantizeArguments mix;
   int shares;  // warps that have a span of a token between them
 };
-
-WKV_DEVICE float mixed(float current, float previous, float share_of_previous) {
-  return fused(previous, share_of_previous, current * (1.0F - share_of_previous));
-}
 
 struct WeightParts {
   Part mix;
@@ -78,7 +74,7 @@ WKV_KERNEL(kThreads) mix_quantize_kernel(WKV_ARGUMENTS Arguments arguments) {
     WKV_UNROLL
     for (int i = 0; i < kPartNumbers; ++i) {
       const float share = depends ? of_token.of[i] + weights.mix.of[i] : weights.mix.of[i];
-      values.of[i] = mixed(now.of[i], before.of[i], share);
+      values.of[i] = mixed(before.of[i], now.of[i], share);
     }
     if (mix.plain != nullptr) store_part(mix.plain + row, span, size, values);
     if (mix.out.codes == nullptr) continue;
@@ -90,7 +86,7 @@ WKV_KERNEL(kThreads) mix_quantize_kernel(WKV_ARGUMENTS Arguments arguments) {
     for (int group = span; group < groups_of(mix.out); group += spans) {
       quantize_group(mix.out, token, group, [&](int column) {
         const float share = depends ? mix.of_token[row + column] + mix.mix[column] : mix.mix[column];
-        const float value = mixed(current[column], previous[column], share);
+        const float value = mixed(previous[column], current[column], share);
         return mix.input_scales == nullptr ? value : value * mix.input_scales[column];
       });
     }

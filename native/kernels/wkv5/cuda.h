@@ -10,8 +10,8 @@ constexpr int kMaxHeadSize = 1024;
 // The recurrence of RWKV-5 and 6 for every head of every segment, with the bits of the CPU's kernels
 // (wkv5.h). The state is f32, [head][key][value].
 struct Wkv5Arguments {
-  const float*
-      r;  // [tokens][heads][head_size], as are k, v and y; where head_size is 64 they begin at 16 bytes
+  // [tokens][heads][head_size], as are k, v and y; where head_size is 64 they begin at 16 bytes.
+  const float* r;
   const float* k;
   const float* v;
   float* y;
