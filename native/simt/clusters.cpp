@@ -1,7 +1,6 @@
 // Barriers that count arrivals and bytes, and copies that arrive at them, of one block or of others in its
 // cluster.
 
-#include <algorithm>
 #include <cstring>
 
 #include "simt/block.h"

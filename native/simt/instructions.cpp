@@ -1,6 +1,5 @@
 // What a warp's instructions compute, and copies in the background.
 
-#include <algorithm>
 #include <cstring>
 #include <span>
 

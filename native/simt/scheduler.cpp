@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cfenv>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -58,21 +57,6 @@ void enter() {
   thread->state = State::kReturned;
   switch_context(thread->context, scheduler);
 }
-
-// While a kernel runs, denormal numbers are zero, as on the GPU; the caller's thread may have it otherwise.
-class FlushedDenormals {
- public:
-  FlushedDenormals() {
-    std::fegetenv(&before_);
-    flush_denormals();
-  }
-  ~FlushedDenormals() { std::fesetenv(&before_); }
-  FlushedDenormals(const FlushedDenormals&) = delete;
-  FlushedDenormals& operator=(const FlushedDenormals&) = delete;
-
- private:
-  std::fenv_t before_{};
-};
 
 std::string text_of(const Thread& who) {
   const std::string where = " at line " + std::to_string(who.line);
@@ -249,7 +233,8 @@ void launch(const Run& run) {
   if (run.shared_bytes > max_shared_bytes()) {
     refuse(std::to_string(run.shared_bytes) + " bytes of shared memory");
   }
-  const FlushedDenormals flushed;
+  // As on the GPU; the caller's thread may have it otherwise.
+  const FlushDenormals flush;
   std::deque<DeviceMemory> shared;
   Cluster own;
   own.run = &run;

@@ -26,7 +26,7 @@ class Failure : public std::runtime_error {
 enum class Order : std::uint8_t { kForward, kBackward, kShuffled };
 void set_order(Order order, unsigned seed = 0);
 
-// 75 or 80: which instructions kernels use.
+// 75, 80 or 90: which instructions kernels use.
 void set_architecture(int architecture);
 int architecture();
 // That a block may have.
