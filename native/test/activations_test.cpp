@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"
@@ -26,7 +25,7 @@ Floats run(wkv::Elementwise kernel, const Floats& input) {
   Guarded<float> x(input);
   kernel(x.data(), static_cast<int>(input.size()));
   CHECK(x.intact());
-  return {x.values().begin(), x.values().end()};
+  return x.copy();
 }
 
 Floats run(wkv::Elementwise2 kernel, const Floats& input, const Floats& other) {
@@ -34,7 +33,7 @@ Floats run(wkv::Elementwise2 kernel, const Floats& input, const Floats& other) {
   Guarded<float> y(other);
   kernel(x.data(), y.data(), static_cast<int>(input.size()));
   CHECK(x.intact());
-  return {x.values().begin(), x.values().end()};
+  return x.copy();
 }
 
 Floats run(wkv::Elementwise3 kernel, const Floats& input, const Floats& first, const Floats& second) {
@@ -43,7 +42,7 @@ Floats run(wkv::Elementwise3 kernel, const Floats& input, const Floats& first, c
   Guarded<float> y(second);
   kernel(x.data(), gate.data(), y.data(), static_cast<int>(input.size()));
   CHECK(x.intact());
-  return {x.values().begin(), x.values().end()};
+  return x.copy();
 }
 
 float log_sum_exp(wkv::LogSumExp kernel, const Floats& input) {

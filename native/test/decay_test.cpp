@@ -20,7 +20,7 @@ Floats run(wkv::Forget kernel, const Floats& input) {
   Guarded<float> x(input);
   kernel(x.data(), static_cast<int>(input.size()));
   CHECK(x.intact());
-  return {x.values().begin(), x.values().end()};
+  return x.copy();
 }
 
 }  // namespace

@@ -1,13 +1,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <vector>
 
-#include "backend/cpu/cpu_features.h"
 #include "test/support/quantized_case.h"
 
-using wkv::KernelTable;
-using wkv::test::Floats;
 using wkv::test::QuantizedCase;
 
 namespace {
@@ -38,36 +34,19 @@ struct Case : QuantizedCase {
   }
 };
 
+constexpr wkv::test::TestedProduct kProduct{
+    &wkv::QuantizedKernels::gemm_int4, &wkv::QuantizedKernels::int4_tile_tokens, &wkv::reference::gemm_int4};
+
 }  // namespace
 
 TEST_CASE("int4 products have the bits of the reference, whatever the instruction set, tile and chunk") {
-  std::mt19937 random(5);
-  for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->quantized.int4_tile_tokens;
-    for (const bool extreme : {false, true}) {
-      for (const int columns : {16, 48, 64, 448, 1040, 4096}) {
-        for (const int group : {16, 48, 64, 256}) {
-          for (const int tokens : {1, 2, 3, 4, 5, 11, 12, 13, 29}) {
-            if (columns == 4096 && tokens > 5) continue;
-            const int rows = tokens % 3 == 0 ? 32 : tokens % 3 == 1 ? 17 : 5;
-            Case c(random, rows, columns, tokens, group, extreme);
-            INFO(table->name);
-            check_product(c, table->quantized.gemm_int4, &wkv::reference::gemm_int4, tile);
-          }
-        }
-      }
-    }
-  }
+  wkv::test::check_products<Case>(kProduct, {16, 48, 64, 448, 1040, 4096}, {16, 48, 64, 256});
 }
 
 TEST_CASE("int4 products of a full block of tokens") {
   std::mt19937 random(6);
   Case c(random, 32, 512, wkv::kInt8BlockTokens, 256, false);
-  for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->quantized.int4_tile_tokens;
-    const Floats expected = c.run(wkv::reference::gemm_int4, tile, 0, c.tokens);
-    CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int4, tile, 0, c.tokens), expected) == "");
-  }
+  check_at_once(kProduct, c);
 }
 
 TEST_CASE("the largest sum of a block of int4 fits") {
@@ -80,11 +59,7 @@ TEST_CASE("the largest sum of a block of int4 fits") {
       for (int block = 0; block < 16; ++block) {
         c.offsets[static_cast<std::size_t>(block * c.stride)] = -8 * 16 * 127 * sign;
       }
-      for (const KernelTable* table : wkv::available_kernels()) {
-        const int tile = table->quantized.int4_tile_tokens;
-        const Floats expected = c.run(wkv::reference::gemm_int4, tile, 0, 1);
-        CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int4, tile, 0, 1), expected) == "");
-      }
+      check_at_once(kProduct, c);
     }
   }
 }

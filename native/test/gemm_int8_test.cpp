@@ -4,10 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "backend/cpu/cpu_features.h"
 #include "test/support/quantized_case.h"
 
-using wkv::KernelTable;
 using wkv::test::Floats;
 using wkv::test::QuantizedCase;
 
@@ -39,36 +37,19 @@ struct Case : QuantizedCase {
   void put_offsets() { QuantizedCase::put_offsets(group, -128); }
 };
 
+constexpr wkv::test::TestedProduct kProduct{
+    &wkv::QuantizedKernels::gemm_int8, &wkv::QuantizedKernels::int8_tile_tokens, &wkv::reference::gemm_int8};
+
 }  // namespace
 
 TEST_CASE("int8 products have the bits of the reference, whatever the instruction set, tile and chunk") {
-  std::mt19937 random(5);
-  for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->quantized.int8_tile_tokens;
-    for (const bool extreme : {false, true}) {
-      for (const int columns : {16, 64, 448, 1040, 4096}) {
-        for (const int group : {16, 64, 256, 65'536}) {
-          for (const int tokens : {1, 2, 3, 4, 5, 11, 12, 13, 29}) {
-            if (columns == 4096 && tokens > 5) continue;
-            const int rows = tokens % 3 == 0 ? 32 : tokens % 3 == 1 ? 17 : 5;
-            Case c(random, rows, columns, tokens, group, extreme);
-            INFO(table->name);
-            check_product(c, table->quantized.gemm_int8, &wkv::reference::gemm_int8, tile);
-          }
-        }
-      }
-    }
-  }
+  wkv::test::check_products<Case>(kProduct, {16, 64, 448, 1040, 4096}, {16, 64, 256, 65'536});
 }
 
 TEST_CASE("int8 products of a full block of tokens") {
   std::mt19937 random(6);
   Case c(random, 32, 256, wkv::kInt8BlockTokens, 128, false);
-  for (const KernelTable* table : wkv::available_kernels()) {
-    const int tile = table->quantized.int8_tile_tokens;
-    const Floats expected = c.run(wkv::reference::gemm_int8, tile, 0, c.tokens);
-    CHECK(wkv::test::bit_difference(c.run(table->quantized.gemm_int8, tile, 0, c.tokens), expected) == "");
-  }
+  check_at_once(kProduct, c);
 }
 
 TEST_CASE("the largest sum of a group fits") {
@@ -79,11 +60,6 @@ TEST_CASE("the largest sum of a group fits") {
     std::fill_n(c.panel.begin(), wkv::kMaxGroup * wkv::kInt8PanelRows,
                 static_cast<unsigned char>(128 + sign * 127));
     c.put_offsets();
-    for (const KernelTable* table : wkv::available_kernels()) {
-      const Floats expected = c.run(wkv::reference::gemm_int8, table->quantized.int8_tile_tokens, 0, 1);
-      CHECK(expected[0] * static_cast<float>(sign) > 0);
-      CHECK(wkv::test::bit_difference(
-                c.run(table->quantized.gemm_int8, table->quantized.int8_tile_tokens, 0, 1), expected) == "");
-    }
+    CHECK(check_at_once(kProduct, c)[0] * static_cast<float>(sign) > 0);
   }
 }

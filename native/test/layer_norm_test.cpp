@@ -38,7 +38,7 @@ Floats run(wkv::LayerNorm kernel, const Case& c, float epsilon) {
   Guarded<float> output(c.x.size());
   kernel(x.data(), weight.data(), bias.data(), epsilon, static_cast<int>(c.x.size()), output.data());
   CHECK((output.intact() && x.intact()));
-  return {output.values().begin(), output.values().end()};
+  return output.copy();
 }
 
 // 32 neighbours, or their sums, as a tree.

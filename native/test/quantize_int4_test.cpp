@@ -35,9 +35,7 @@ Int4 quantize(Kernel kernel, const Floats& weights, const Floats& importance) {
                             .indices = indices.data()});
   CHECK(codes.intact());
   CHECK(indices.intact());
-  return {scale,
-          {codes.values().begin(), codes.values().end()},
-          {indices.values().begin(), indices.values().end()}};
+  return {scale, codes.copy(), indices.copy()};
 }
 
 double value_of(const Int4& int4, std::size_t i) {

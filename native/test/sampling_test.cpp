@@ -35,7 +35,7 @@ Floats maxima(wkv::Maxima kernel, const Floats& input) {
   Guarded<float> y((input.size() + wkv::kMaximaBlock - 1) / wkv::kMaximaBlock * 16);
   kernel(y.data(), x.data(), length(input));
   CHECK(y.intact());
-  return {y.values().begin(), y.values().end()};
+  return y.copy();
 }
 
 struct Weighed {
@@ -49,7 +49,7 @@ Weighed weigh(wkv::Weigh kernel, const Floats& input, float highest, float scale
   const double sum = kernel(y.data(), x.data(), highest, scale, length(input));
   CHECK(x.intact());
   CHECK(y.intact());
-  return {{y.values().begin(), y.values().end()}, sum};
+  return {y.copy(), sum};
 }
 
 double sum_at_least(wkv::SumAtLeast kernel, const Floats& weights, const Floats& input, float lowest) {
@@ -77,7 +77,7 @@ Doubles add_to_buckets(wkv::AddToBuckets kernel, const Floats& weights, const Fl
   Guarded<double> sums(Doubles(wkv::kBuckets, 1));
   kernel(sums.data(), w.data(), x.data(), highest, scale, length(input));
   CHECK(sums.intact());
-  return {sums.values().begin(), sums.values().end()};
+  return sums.copy();
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ Floats run(wkv::TokenShift kernel, const Case& c) {
   Guarded<float> output(c.mix.size());
   kernel(current.data(), previous.data(), mix.data(), static_cast<int>(c.mix.size()), output.data());
   CHECK(output.intact());
-  return {output.values().begin(), output.values().end()};
+  return output.copy();
 }
 
 }  // namespace

@@ -5,22 +5,18 @@
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"
-#include "test/support/guarded.h"
-#include "test/support/numbers.h"
+#include "test/support/recurrence.h"
 
 using wkv::test::Floats;
 using wkv::test::Guarded;
 
 namespace {
 
-constexpr std::size_t kGap = 3;  // floats between the channels of two tokens
-constexpr float kUntouched = 12345;
-
 struct Case {
   Case(std::mt19937& random, int channels, int count)
-      : size(channels), tokens(count), stride(static_cast<std::size_t>(channels) + kGap) {
-    const auto n = static_cast<std::size_t>(channels);
-    const std::size_t numbers = stride * static_cast<std::size_t>(count - 1) + n;
+      : size(channels), shape{static_cast<std::size_t>(channels), count} {
+    const std::size_t n = shape.channels;
+    const std::size_t numbers = shape.numbers();
     r = wkv::test::random_floats(random, numbers, -4, 4);
     // Keys differ so much that one token may outweigh all others.
     k = wkv::test::random_floats(random, numbers, -20, 20);
@@ -34,8 +30,7 @@ struct Case {
   }
 
   int size;
-  int tokens;
-  std::size_t stride;
+  wkv::test::RunShape shape;
   Floats r, k, v, w, u, aa, bb, pp;
 };
 
@@ -52,9 +47,7 @@ Result run(wkv::Wkv4 kernel, const Case& c, const std::vector<int>& pieces) {
   Guarded<float> aa(c.aa);
   Guarded<float> bb(c.bb);
   Guarded<float> pp(c.pp);
-  Guarded<float> y(Floats(c.r.size(), kUntouched));
-  std::size_t at = 0;
-  for (const int piece : pieces) {
+  const Floats all = c.shape.in_pieces(pieces, [&](std::size_t at, int tokens, float* y) {
     kernel({.r = r.data() + at,
             .k = k.data() + at,
             .v = v.data() + at,
@@ -63,25 +56,16 @@ Result run(wkv::Wkv4 kernel, const Case& c, const std::vector<int>& pieces) {
             .aa = aa.data(),
             .bb = bb.data(),
             .pp = pp.data(),
-            .y = y.data() + at,
-            .stride = static_cast<std::ptrdiff_t>(c.stride),
-            .tokens = piece,
+            .y = y,
+            .stride = static_cast<std::ptrdiff_t>(c.shape.stride()),
+            .tokens = tokens,
             .size = c.size});
-    at += c.stride * static_cast<std::size_t>(piece);
-  }
-  CHECK((y.intact() && aa.intact() && bb.intact() && pp.intact()));
-  bool gaps_untouched = true;
-  for (std::size_t i = 0; i < c.r.size(); ++i) {
-    if (i % c.stride >= static_cast<std::size_t>(c.size)) gaps_untouched &= y.data()[i] == kUntouched;
-  }
-  CHECK(gaps_untouched);
-  const auto values = [](Guarded<float>& array) {
-    return Floats(array.values().begin(), array.values().end());
-  };
-  return {values(y), values(aa), values(bb), values(pp)};
+  });
+  CHECK((aa.intact() && bb.intact() && pp.intact()));
+  return {all, aa.copy(), bb.copy(), pp.copy()};
 }
 
-Result run(wkv::Wkv4 kernel, const Case& c) { return run(kernel, c, {c.tokens}); }
+Result run(wkv::Wkv4 kernel, const Case& c) { return run(kernel, c, {c.shape.tokens}); }
 
 void check_same(const Result& actual, const Result& expected) {
   CHECK(wkv::test::bit_difference(actual.y, expected.y) == "");
@@ -141,14 +125,14 @@ TEST_SUITE("wkv4") {
     c.r.assign(c.r.size(), 0);  // the gate is a half
     c.k.assign(c.k.size(), 0);
     c.v[0] = 1;
-    c.v[c.stride] = 3;
+    c.v[c.shape.stride()] = 3;
     c.w = {-std::log(2.0F)};
     c.u = {0};
     for (const wkv::KernelTable* table : wkv::available_kernels()) {
       const Result result = run(table->wkv4, c);
       CHECK(result.y[0] == doctest::Approx(0.5));
       // The first token has not decayed yet: (1 + 3) / 2.
-      CHECK(result.y[c.stride] == doctest::Approx(1));
+      CHECK(result.y[c.shape.stride()] == doctest::Approx(1));
       CHECK(result.aa[0] == doctest::Approx(3.5));
       CHECK(result.bb[0] == doctest::Approx(1.5));
       CHECK(result.pp[0] == 0);
@@ -163,7 +147,7 @@ TEST_SUITE("wkv4") {
       CAPTURE(table->name);
       const Result result = run(table->wkv4, c);
       for (std::size_t i = 0; i < result.y.size(); ++i) {
-        if (result.y[i] != kUntouched) CHECK(std::abs(result.y[i]) <= 1.001F);
+        if (i % c.shape.stride() < c.shape.channels) CHECK(std::abs(result.y[i]) <= 1.001F);
       }
       for (const Floats* part : {&result.aa, &result.bb, &result.pp}) {
         for (const float number : *part) CHECK(std::isfinite(number));

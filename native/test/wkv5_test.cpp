@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"
-#include "test/support/guarded.h"
-#include "test/support/numbers.h"
+#include "test/support/recurrence.h"
 
 using wkv::test::Floats;
 using wkv::test::Guarded;
@@ -14,21 +13,18 @@ using wkv::test::Guarded;
 namespace {
 
 constexpr int kHeadSizes[] = {2, 5, 8, 10, 16, 32, 64, 80, 128};
-constexpr int kGap = 5;  // floats between the channels of two tokens
 
-// One head over some tokens, with the channels of other heads, which nobody may touch, between the tokens.
+// One head over some tokens.
 struct Case {
   // With a decay of its own for each token (RWKV-6), or one for all.
   Case(std::mt19937& random, int head, int count, bool varying = false)
       : head_size(head),
-        tokens(count),
-        stride(static_cast<std::size_t>(head) + kGap),
-        forget_stride(varying ? stride + 2 : 0) {
-    const auto n = static_cast<std::size_t>(head);
-    const std::size_t channels = stride * static_cast<std::size_t>(count - 1) + n;
-    r = wkv::test::random_floats(random, channels);
-    k = wkv::test::random_floats(random, channels);
-    v = wkv::test::random_floats(random, channels);
+        shape{static_cast<std::size_t>(head), count},
+        forget_stride(varying ? shape.stride() + 2 : 0) {
+    const std::size_t n = shape.channels;
+    r = wkv::test::random_floats(random, shape.numbers());
+    k = wkv::test::random_floats(random, shape.numbers());
+    v = wkv::test::random_floats(random, shape.numbers());
     forget = wkv::test::random_floats(random, forget_stride * static_cast<std::size_t>(count - 1) + n, 0, 1);
     // Some channels hardly forget, as in real models; some forget everything.
     for (std::size_t i = 0; i < forget.size(); i += 3) forget[i] *= 1e-4F;
@@ -38,8 +34,7 @@ struct Case {
   }
 
   int head_size;
-  int tokens;
-  std::size_t stride;
+  wkv::test::RunShape shape;
   std::size_t forget_stride;
   Floats r, k, v, forget, u, state;
 };
@@ -47,8 +42,6 @@ struct Case {
 struct Result {
   Floats y, state;
 };
-
-constexpr float kUntouched = 12345;
 
 // Runs the tokens in pieces of these lengths.
 Result run(wkv::Wkv5 kernel, const Case& c, const std::vector<int>& pieces) {
@@ -58,32 +51,24 @@ Result run(wkv::Wkv5 kernel, const Case& c, const std::vector<int>& pieces) {
   Guarded<float> forget(c.forget);
   Guarded<float> u(c.u);
   Guarded<float> state(c.state);
-  Guarded<float> y(Floats(c.r.size(), kUntouched));
-  std::size_t at = 0;
-  for (const int piece : pieces) {
+  const Floats all = c.shape.in_pieces(pieces, [&](std::size_t at, int tokens, float* y) {
     kernel({.r = r.data() + at,
             .k = k.data() + at,
             .v = v.data() + at,
-            .forget = forget.data() + at / c.stride * c.forget_stride,
+            .forget = forget.data() + at / c.shape.stride() * c.forget_stride,
             .u = u.data(),
             .state = state.data(),
-            .y = y.data() + at,
-            .stride = static_cast<std::ptrdiff_t>(c.stride),
+            .y = y,
+            .stride = static_cast<std::ptrdiff_t>(c.shape.stride()),
             .forget_stride = static_cast<std::ptrdiff_t>(c.forget_stride),
-            .tokens = piece,
+            .tokens = tokens,
             .head_size = c.head_size});
-    at += c.stride * static_cast<std::size_t>(piece);
-  }
-  CHECK((y.intact() && state.intact()));
-  bool gaps_untouched = true;
-  for (std::size_t i = 0; i < c.r.size(); ++i) {
-    if (i % c.stride >= static_cast<std::size_t>(c.head_size)) gaps_untouched &= y.data()[i] == kUntouched;
-  }
-  CHECK(gaps_untouched);
-  return {{y.values().begin(), y.values().end()}, {state.values().begin(), state.values().end()}};
+  });
+  CHECK(state.intact());
+  return {all, state.copy()};
 }
 
-Result run(wkv::Wkv5 kernel, const Case& c) { return run(kernel, c, {c.tokens}); }
+Result run(wkv::Wkv5 kernel, const Case& c) { return run(kernel, c, {c.shape.tokens}); }
 
 Floats magnitudes(Floats values) {
   for (float& value : values) value = std::abs(value);

@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"
-#include "test/support/guarded.h"
-#include "test/support/numbers.h"
+#include "test/support/recurrence.h"
 
 using wkv::test::Floats;
 using wkv::test::Guarded;
@@ -14,8 +13,6 @@ using wkv::test::Guarded;
 namespace {
 
 constexpr int kHeadSizes[] = {1, 3, 8, 10, 16, 33, 64, 80};
-constexpr std::size_t kGap = 5;  // floats between the channels of two tokens
-constexpr float kUntouched = 12345;
 
 Floats unit_vector(std::mt19937& random, std::size_t size) {
   Floats vector = wkv::test::random_floats(random, size);
@@ -25,12 +22,12 @@ Floats unit_vector(std::mt19937& random, std::size_t size) {
   return vector;
 }
 
-// One head over some tokens, with the channels of other heads, which nobody may touch, between the tokens.
+// One head over some tokens.
 struct Case {
   Case(std::mt19937& random, int head, int count)
-      : head_size(head), tokens(count), stride(static_cast<std::size_t>(head) + kGap) {
-    const auto n = static_cast<std::size_t>(head);
-    const std::size_t channels = stride * static_cast<std::size_t>(count - 1) + n;
+      : head_size(head), shape{static_cast<std::size_t>(head), count} {
+    const std::size_t n = shape.channels;
+    const std::size_t channels = shape.numbers();
     r = wkv::test::random_floats(random, channels);
     k = wkv::test::random_floats(random, channels);
     v = wkv::test::random_floats(random, channels);
@@ -43,16 +40,15 @@ struct Case {
       const Floats direction = unit_vector(random, n);
       const Floats rate = wkv::test::random_floats(random, n, 0, 1);
       for (std::size_t i = 0; i < n; ++i) {
-        kappa[token * stride + i] = direction[i];
-        b[token * stride + i] = direction[i] * rate[i];
+        kappa[token * shape.stride() + i] = direction[i];
+        b[token * shape.stride() + i] = direction[i] * rate[i];
       }
     }
     state = wkv::test::random_floats(random, n * n);
   }
 
   int head_size;
-  int tokens;
-  std::size_t stride;
+  wkv::test::RunShape shape;
   Floats r, k, v, forget, kappa, b, state;
 };
 
@@ -68,9 +64,7 @@ Result run(wkv::Wkv7 kernel, const Case& c, const std::vector<int>& pieces) {
   Guarded<float> kappa(c.kappa);
   Guarded<float> b(c.b);
   Guarded<float> state(c.state);
-  Guarded<float> y(Floats(c.r.size(), kUntouched));
-  std::size_t at = 0;
-  for (const int piece : pieces) {
+  const Floats all = c.shape.in_pieces(pieces, [&](std::size_t at, int tokens, float* y) {
     kernel({.r = r.data() + at,
             .forget = forget.data() + at,
             .k = k.data() + at,
@@ -78,22 +72,16 @@ Result run(wkv::Wkv7 kernel, const Case& c, const std::vector<int>& pieces) {
             .kappa = kappa.data() + at,
             .b = b.data() + at,
             .state = state.data(),
-            .y = y.data() + at,
-            .stride = static_cast<std::ptrdiff_t>(c.stride),
-            .tokens = piece,
+            .y = y,
+            .stride = static_cast<std::ptrdiff_t>(c.shape.stride()),
+            .tokens = tokens,
             .head_size = c.head_size});
-    at += c.stride * static_cast<std::size_t>(piece);
-  }
-  CHECK((y.intact() && state.intact()));
-  bool gaps_untouched = true;
-  for (std::size_t i = 0; i < c.r.size(); ++i) {
-    if (i % c.stride >= static_cast<std::size_t>(c.head_size)) gaps_untouched &= y.data()[i] == kUntouched;
-  }
-  CHECK(gaps_untouched);
-  return {{y.values().begin(), y.values().end()}, {state.values().begin(), state.values().end()}};
+  });
+  CHECK(state.intact());
+  return {all, state.copy()};
 }
 
-Result run(wkv::Wkv7 kernel, const Case& c) { return run(kernel, c, {c.tokens}); }
+Result run(wkv::Wkv7 kernel, const Case& c) { return run(kernel, c, {c.shape.tokens}); }
 
 struct Keys {
   Floats k, kappa, b;
@@ -115,10 +103,7 @@ Keys run(wkv::Wkv7Keys kernel, const Floats& keys, const Floats& rates, const Fl
           .b = b.data(),
           .head_size = static_cast<int>(keys.size())});
   CHECK((k.intact() && kappa.intact() && b.intact()));
-  const auto values = [](Guarded<float>& array) {
-    return Floats(array.values().begin(), array.values().end());
-  };
-  return {values(k), values(kappa), values(b)};
+  return {k.copy(), kappa.copy(), b.copy()};
 }
 
 }  // namespace
@@ -173,19 +158,19 @@ TEST_SUITE("wkv7") {
     Case c(random, 2, 2);
     c.state.assign(4, 0);
     c.forget.assign(c.forget.size(), 0);
-    for (const std::size_t at : {std::size_t{0}, c.stride}) {
+    for (const std::size_t at : {std::size_t{0}, c.shape.stride()}) {
       c.r[at] = c.k[at] = c.kappa[at] = c.b[at] = 1;
       c.r[at + 1] = c.k[at + 1] = c.kappa[at + 1] = c.b[at + 1] = 0;
     }
     c.v[0] = 5;
     c.v[1] = 7;
-    c.v[c.stride] = 11;
-    c.v[c.stride + 1] = 13;
+    c.v[c.shape.stride()] = 11;
+    c.v[c.shape.stride() + 1] = 13;
     for (const wkv::KernelTable* table : wkv::available_kernels()) {
       const Result result = run(table->wkv7, c);
       CHECK(result.state == Floats{11, 0, 13, 0});  // [value][key]
       CHECK((result.y[0] == 5 && result.y[1] == 7));
-      CHECK((result.y[c.stride] == 11 && result.y[c.stride + 1] == 13));
+      CHECK((result.y[c.shape.stride()] == 11 && result.y[c.shape.stride() + 1] == 13));
     }
   }
 
@@ -223,7 +208,7 @@ TEST_SUITE("wkv7") {
                 .r_k = r_k.data(),
                 .head_size = static_cast<int>(size)});
         CHECK(place.intact());
-        return Floats(place.values().begin(), place.values().end());
+        return place.copy();
       };
       const Floats bonus = add_bonus(wkv::portable_kernels().wkv7_bonus);
       CHECK(wkv::test::beyond(bonus, add_bonus(wkv::reference::wkv7_bonus), [&](std::size_t) {

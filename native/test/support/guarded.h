@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <span>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
@@ -53,6 +55,7 @@ class Guarded {
 
   Element* data() { return data_; }
   std::span<Element> values() { return {data_, size_}; }
+  std::vector<Element> copy() const { return {data_, data_ + size_}; }
 
   // Nothing was written before the array.
   bool intact() const {

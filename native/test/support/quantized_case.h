@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/cpu_features.h"
 #include "backend/cpu/memory.h"
-#include "kernels/gemm_int8/gemm_int8.h"
 #include "test/support/guarded.h"
 #include "test/support/numbers.h"
 
@@ -110,6 +110,48 @@ void check_product(QuantizedCase& c, Kernel kernel, Kernel reference, int tile) 
         std::span(expected).subspan(static_cast<std::size_t>(t) * width, width);
     CHECK(bit_difference(c.run(kernel, tile, t, 1), one) == "");
   }
+}
+
+// The product that is tested: gemm_int8 or gemm_int4 of every table.
+struct TestedProduct {
+  GemmInt8 QuantizedKernels::*kernel;
+  int QuantizedKernels::*tile_tokens;
+  GemmInt8 reference;
+};
+
+// Whatever the instruction set, tile and chunk, for Case(random, rows, columns, tokens, group, extreme).
+template <class Case>
+void check_products(const TestedProduct& product, const std::vector<int>& all_columns,
+                    const std::vector<int>& all_groups) {
+  std::mt19937 random(5);
+  for (const KernelTable* table : available_kernels()) {
+    INFO(table->name);
+    for (const bool extreme : {false, true}) {
+      for (const int columns : all_columns) {
+        for (const int group : all_groups) {
+          for (const int tokens : {1, 2, 3, 4, 5, 11, 12, 13, 29}) {
+            if (columns == 4096 && tokens > 5) continue;
+            const int rows = tokens % 3 == 0 ? 32 : tokens % 3 == 1 ? 17 : 5;
+            Case c(random, rows, columns, tokens, group, extreme);
+            check_product(c, table->quantized.*product.kernel, product.reference,
+                          table->quantized.*product.tile_tokens);
+          }
+        }
+      }
+    }
+  }
+}
+
+// All tokens of a case at once, by every instruction set. Returns the reference's output.
+inline Floats check_at_once(const TestedProduct& product, QuantizedCase& c) {
+  Floats expected;
+  for (const KernelTable* table : available_kernels()) {
+    INFO(table->name);
+    const int tile = table->quantized.*product.tile_tokens;
+    expected = c.run(product.reference, tile, 0, c.tokens);
+    CHECK(bit_difference(c.run(table->quantized.*product.kernel, tile, 0, c.tokens), expected) == "");
+  }
+  return expected;
 }
 
 }  // namespace wkv::test
