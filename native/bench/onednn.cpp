@@ -12,7 +12,6 @@
 #include <dnnl.hpp>
 #include <exception>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "backend/cpu/cpu_features.h"

@@ -1,7 +1,6 @@
 #include "engine/model_converter.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "engine/elements.h"
 #include "engine/error.h"

@@ -1,5 +1,8 @@
 #include "engine/step.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace wkv {
 
 namespace {

@@ -3,7 +3,6 @@
 // What the forward passes of all architectures have in common: a step of up to Network::kMaxTokens tokens of
 // any number of sessions.
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>

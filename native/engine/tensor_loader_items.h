@@ -2,7 +2,6 @@
 
 // What TensorLoader works with: shared by its own files alone.
 
-#include <functional>
 #include <vector>
 
 #include "engine/tensor_loader.h"

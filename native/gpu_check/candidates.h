@@ -4,8 +4,6 @@
 // by bit, and measured beside them, by turns. Nobody has seen them on a GPU: they may hang it, so each is run
 // by a process of its own, with a limit.
 
-#include <string>
-
 #include "gpu_check/library.h"
 #include "gpu_check/report.h"
 

@@ -5,7 +5,6 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
-#include <string>
 #include <vector>
 
 #include "engine/elements.h"

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <memory>
 #include <numeric>
-#include <set>
 #include <thread>
 #include <vector>
 

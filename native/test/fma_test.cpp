@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <initializer_list>
 #include <random>
 
 #include "kernels/simd/fma_in_double.h"

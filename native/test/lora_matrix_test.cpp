@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
-#include <vector>
 
 #include "engine/lora_matrix.h"
 #include "kernels/simd/half.h"

@@ -1,7 +1,5 @@
 // RWKV-7 ("Goose", arXiv 2503.14456).
 
-#include <array>
-
 #include "backend/cuda/layers.h"
 #include "kernels/gated_norm/cuda.h"
 #include "kernels/token_shift/cuda.h"

@@ -3,8 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 #include <string>
 
 #include "backend/cuda/api.h"

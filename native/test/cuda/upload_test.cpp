@@ -5,7 +5,6 @@
 #include <atomic>
 #include <limits>
 #include <memory>
-#include <string>
 
 #include "backend/cuda/api.h"
 #include "engine/model_loader.h"
