@@ -58,7 +58,7 @@ void require_convertible(const TensorDirectory& directory, Precision weights) {
   }
   if (!is_quantized(weights)) {
     throw Error("ERR_WKV_UNSUPPORTED", std::string("files are not packed as ") + name_of(weights))
-        .about({}, "int8", name_of(weights));
+        .about({}, "int8 or int4", name_of(weights));
   }
 }
 

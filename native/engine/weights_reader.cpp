@@ -71,7 +71,7 @@ Precision choose_weights(const TensorDirectory& directory, const LoadOptions& op
   const Precision own = directory.packed->weights;
   if (!is_quantized(own)) {
     throw Error("ERR_WKV_FORMAT", std::string("nothing is packed as ") + name_of(own))
-        .about({}, "int8", name_of(own));
+        .about({}, "int8 or int4", name_of(own));
   }
   if (options.weights.value_or(own) != own) {
     throw Error("ERR_WKV_UNSUPPORTED", std::string("the file is packed as ") + name_of(own) +

@@ -228,7 +228,9 @@ TEST_SUITE("model converter") {
     const Pair pair;
     CHECK(refusal([&] { wkv::plan_conversion(pair.plan.packed, Precision::kInt8); }).code ==
           "ERR_WKV_UNSUPPORTED");
-    CHECK(refusal([&] { wkv::plan_conversion(pair.source, Precision::kF16); }).code == "ERR_WKV_UNSUPPORTED");
+    const wkv::Error error = refusal([&] { wkv::plan_conversion(pair.source, Precision::kF16); });
+    CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+    CHECK(error.expected == "int8 or int4");
   }
 
   TEST_CASE("a packed file is loaded as what it is, and as nothing else") {
