@@ -1,4 +1,4 @@
-import { onAbort } from './abort';
+import { Calls } from './chat/calls';
 import { encodeChat } from './chat/file';
 import {
   countingOf,
@@ -52,14 +52,6 @@ interface Start {
   evaluated: boolean;
 }
 
-/** A call that has not ended. */
-interface Call {
-  /** Ends it. */
-  readonly controller: AbortController;
-  /** Whether whoever iterated has ended that. */
-  left: boolean;
-}
-
 /** Makes a reply, with options whose signal ends it. */
 type ReplyParts = (options: CheckedOptions) => AsyncGenerator<ChatPart, ChatPart, undefined>;
 
@@ -76,8 +68,7 @@ export class Chat {
   #history: History;
   /** The session's revision when it is in the state after the last turn. */
   #end: number | undefined;
-  /** The calls that have not ended: all but the last have been aborted or left. */
-  readonly #calls = new Set<Call>();
+  readonly #calls = new Calls();
   #disposed = false;
 
   /** Made by `model.createChat()`. */
@@ -232,7 +223,7 @@ export class Chat {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { controller } of this.#calls) controller.abort(disposed());
+    this.#calls.abort(disposed());
     this.#history = withoutStates(this.#history);
     if (this.#owned) this.#session.dispose();
   }
@@ -333,43 +324,14 @@ export class Chat {
   /** For what needs the conversation as it is now. */
   #requireIdle(): void {
     if (this.#isDisposed) throw disposed();
-    if (this.#calls.size > 0) throw busy();
+    if (!this.#calls.isIdle) throw busy();
   }
 
-  /** For what can wait for calls that have been aborted or left. */
-  #requireUsable(): void {
-    if (this.#isDisposed) throw disposed();
-    if ([...this.#calls].some(({ controller, left }) => !left && !controller.signal.aborted)) throw busy();
-  }
-
-  /**
-   * Begins a call that has the chat and its session for itself until the release. The signal that it gets is aborted by
-   * the caller's, and when the chat is disposed.
-   */
+  /** Begins a call, which waits for those that have been aborted or left. */
   #begin(signal: AbortSignal | undefined, isIterated: boolean): { hold: Hold; signal: AbortSignal } {
-    this.#requireUsable();
-    const call: Call = { controller: new AbortController(), left: false };
-    const own = call.controller.signal;
-    const abort = (): void => {
-      call.controller.abort(signal?.reason);
-    };
-    if (signal?.aborted === true) abort();
-    const { turn, leave, release } = this.#session.hold(own, isIterated);
-    const unlink = onAbort(signal, abort);
-    this.#calls.add(call);
-    const hold: Hold = {
-      turn,
-      leave: () => {
-        call.left = true;
-        leave();
-      },
-      release: () => {
-        unlink();
-        this.#calls.delete(call);
-        release();
-      },
-    };
-    return { hold, signal: own };
+    if (this.#isDisposed) throw disposed();
+    if (this.#calls.isBusy) throw busy();
+    return this.#calls.begin(this.#session, signal, isIterated);
   }
 
   /** The parts of a reply that has the chat for itself from its first next() to its end. */

@@ -354,6 +354,24 @@ describe('a reply that is aborted', () => {
     expect(chat.fork().messages).toHaveLength(4);
   });
 
+  test('has calls wait for its end that listeners of its signal make', async () => {
+    const chat = model().createChat();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const first = new Promise((resolve) => {
+      // Before the chat listens itself.
+      signal.addEventListener('abort', () => {
+        resolve(chat.complete('bye', { ...few, maxTokens: 0 }));
+      });
+    });
+    const reply = chat.send('hi', { ...endless, signal });
+    const { value } = await reply.next();
+    controller.abort(new Error('enough'));
+    await first;
+    expect(await rejection(() => reply.next())).toBe(signal.reason);
+    expect(chat.messages.map(({ content }) => content)).toEqual(['hi', value!.text, 'bye', '']);
+  });
+
   test('keeps the chat from being forked until it has ended, also if another call is over before', async () => {
     const chat = model().createChat();
     const [first, second] = [new AbortController(), new AbortController()];
