@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { cgroupFolders, read } from './cgroups';
 
 /**
  * Memory that the process may still take, in bytes: what the system has, within its cgroup's limit. What files are cached
@@ -20,41 +20,20 @@ function freeMemory(): number {
 
 /** What the processes of the cgroup have, without cached files; undefined where that is not to be read. */
 function cgroupUsage(): number | undefined {
-  for (const { folder, usage, cached } of cgroups()) {
-    try {
-      const used = Number(readFileSync(join(folder, usage), 'utf8'));
-      const statistics = readFileSync(join(folder, 'memory.stat'), 'utf8');
-      const found = [...statistics.matchAll(/^(\w+) (\d+)$/gm)].filter(([, name = '']) =>
-        cached.includes(name),
-      );
-      const files = found.reduce((sum, [, , bytes]) => sum + Number(bytes), 0);
-      if (used > 0) return Math.max(0, used - files);
-    } catch {
-      continue; // mounted elsewhere, or none
-    }
-  }
-  return undefined;
+  return (
+    usageOf(cgroupFolders(), 'memory.current', ['inactive_file', 'active_file']) ??
+    usageOf(cgroupFolders('memory'), 'memory.usage_in_bytes', ['total_inactive_file', 'total_active_file'])
+  );
 }
 
-/** Where the files of its cgroup may be, of version 2, then 1; inside of a container they are often at the root. */
-function cgroups(): { folder: string; usage: string; cached: string[] }[] {
-  if (process.platform !== 'linux') return [];
-  let text: string;
-  try {
-    text = readFileSync('/proc/self/cgroup', 'utf8');
-  } catch {
-    return [];
+/** The same of the first of the folders that has a file `usage`, less what the statistics call `cached`. */
+function usageOf(folders: readonly string[], usage: string, cached: readonly string[]): number | undefined {
+  for (const folder of folders) {
+    const used = Number(read(join(folder, usage)));
+    if (!(used > 0)) continue;
+    const statistics = read(join(folder, 'memory.stat')).matchAll(/^(\w+) (\d+)$/gm);
+    const files = [...statistics].filter(([, name = '']) => cached.includes(name));
+    return files.reduce((left, [, , bytes]) => left - Number(bytes), used);
   }
-  const root = '/sys/fs/cgroup';
-  const second = { usage: 'memory.current', cached: ['inactive_file', 'active_file'] };
-  const first = { usage: 'memory.usage_in_bytes', cached: ['total_inactive_file', 'total_active_file'] };
-  const [, unified] = /^0::(.*)$/m.exec(text) ?? [];
-  const [, memory] = /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m.exec(text) ?? [];
-  return [
-    ...(unified === undefined ? [] : [unified, '']).map((path) => ({ folder: join(root, path), ...second })),
-    ...(memory === undefined ? [] : [memory, '']).map((path) => ({
-      folder: join(root, 'memory', path),
-      ...first,
-    })),
-  ];
+  return undefined;
 }

@@ -1,22 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { cgroupFolders, read } from './cgroups';
 
-/** How many threads this process may keep busy: its processor affinity, and on Linux its cgroup's share. */
+/** How many threads this process may keep busy: its processor affinity, and on Linux its share by cgroups (version 2). */
 export function usableThreads(): number {
-  return Math.max(1, Math.min(availableParallelism(), cgroupLimit()));
+  const limits = cgroupFolders().map(processorsOf);
+  return Math.max(1, Math.min(availableParallelism(), ...limits));
 }
 
-/** The cgroup's processor time as a number of processors; infinite where there is no limit. */
-function cgroupLimit(): number {
-  if (process.platform !== 'linux') return Infinity;
-  let text: string;
-  try {
-    text = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8');
-  } catch {
-    return Infinity; // another cgroup version, or none
-  }
-  const [quota, period] = text.trim().split(' ').map(Number);
-  return quota !== undefined && period !== undefined && quota > 0 && period > 0
-    ? Math.ceil(quota / period)
-    : Infinity;
+/** A cgroup's processor time as a number of processors, rounded up; infinite where there is no limit. */
+function processorsOf(folder: string): number {
+  const [quota = NaN, period = NaN] = read(join(folder, 'cpu.max')).trim().split(' ').map(Number);
+  return quota > 0 && period > 0 ? Math.ceil(quota / period) : Infinity;
 }

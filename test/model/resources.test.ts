@@ -1,12 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import os, { availableParallelism } from 'node:os';
+import os from 'node:os';
 import { join } from 'node:path';
 import { loadModel } from '../../lib/index';
 import { usableMemory } from '../../lib/memory';
 import { usableThreads } from '../../lib/threads';
 import { expectFailure, rejection } from '../support/failure';
-import { notOnLinux, unless } from '../support/unless';
+import { describeUnless, notOnLinux, unless } from '../support/unless';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
 
 /** What files of the system read as; null where there is none. */
@@ -23,6 +23,13 @@ jest.mock('node:fs', () => {
       return text;
     },
   };
+});
+
+const withoutCgroup = (): unknown => mockFiles.set('/proc/self/cgroup', null);
+
+afterEach(() => {
+  jest.restoreAllMocks();
+  mockFiles.clear();
 });
 
 const folder = temporaryFolder();
@@ -51,24 +58,28 @@ describe('By default a model computes with', () => {
     expect(run()).toEqual({ usable, workers: usable - 1 });
   });
 
-  const limits = [
-    ['max 100000', availableParallelism()],
-    ['50000 100000', 1],
-    ['100000 100000', 1],
-    ['150000 100000', Math.min(2, availableParallelism())],
-    ['100000000 100000', availableParallelism()],
-    ['nonsense', availableParallelism()],
-    [null, availableParallelism()],
-  ] as const;
-  unless(notLinux)('what the cgroup allows of them', () => {
-    try {
-      for (const [limit, expected] of limits) {
-        mockFiles.set('/sys/fs/cgroup/cpu.max', limit);
-        expect({ limit, usable: usableThreads() }).toEqual({ limit, usable: expected });
-      }
-    } finally {
-      mockFiles.clear();
-    }
+  describeUnless(notLinux)('what its cgroup allows of them:', () => {
+    const group = '/sys/fs/cgroup';
+    const inner = `${group}/outer/inner`;
+    const outer = `${group}/outer`;
+    test.each<[string, Record<string, string>, number]>([
+      ['everything', { [inner]: 'max 100000' }, 64],
+      ['half a processor', { [inner]: '50000 100000' }, 1],
+      ['one processor', { [inner]: '100000 100000' }, 1],
+      ['one and a half', { [inner]: '150000 100000' }, 2],
+      ['more than there are', { [inner]: '100000000 100000' }, 64],
+      ['nobody knows what', { [inner]: 'nonsense' }, 64],
+      ['less than the one around it', { [inner]: '200000 100000', [outer]: '300000 100000' }, 2],
+      ['more than the one around it', { [inner]: '300000 100000', [outer]: '200000 100000' }, 2],
+      ['all that the one around it does', { [inner]: 'max 100000', [outer]: '200000 100000' }, 2],
+      ['what the mount says, in a container', { [group]: '200000 100000' }, 2],
+      ['what nobody says', {}, 64],
+    ])('%s', (_what, limits, expected) => {
+      jest.spyOn(os, 'availableParallelism').mockReturnValue(64);
+      mockFiles.set('/proc/self/cgroup', '1:cpu:/other\n0::/outer/inner\n');
+      for (const folder of [inner, outer, group]) mockFiles.set(`${folder}/cpu.max`, limits[folder] ?? null);
+      expect(usableThreads()).toBe(expected);
+    });
   });
 });
 
@@ -78,14 +89,7 @@ function resident(): number {
   return now;
 }
 
-const withoutCgroup = (): unknown => mockFiles.set('/proc/self/cgroup', null);
-
 describe('Usable memory', () => {
-  afterEach(() => {
-    jest.restoreAllMocks();
-    mockFiles.clear();
-  });
-
   const gib = 2 ** 30;
   const second = `anon 1\nfile 9\ninactive_anon 5\ninactive_file ${2 * gib}\nactive_file ${gib}\n`;
   const first = `cache 9\ninactive_file 7\ntotal_inactive_file ${2 * gib}\ntotal_active_file ${gib}\n`;
@@ -132,11 +136,6 @@ describe('Usable memory', () => {
 });
 
 describe('A model that would not fit into', () => {
-  afterEach(() => {
-    jest.restoreAllMocks();
-    mockFiles.clear();
-  });
-
   test.each([
     ['what the system has left', (): unknown => jest.spyOn(os, 'freemem').mockReturnValue(100_000)],
     [
