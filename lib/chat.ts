@@ -17,7 +17,7 @@ import {
   type Beginning,
   type ChatMessage,
 } from './chat/messages';
-import { asCompletion, Reply, type ChatCompletion, type ChatPart } from './chat/reply';
+import { replyOf, Reply, type ChatCompletion, type ChatPart } from './chat/reply';
 import { nameOf, type Template } from './chat/templates';
 import { WkvError } from './errors';
 import { checkGenerateOptions, generate, type CheckedOptions, type GenerateOptions } from './generate';
@@ -134,7 +134,7 @@ export class Chat {
     const checked = this.#check(options);
     const all: ChatPart[] = [];
     for await (const part of this.#held(checked, false, (ending) => this.#say(user, ending))) all.push(part);
-    return asCompletion(all, checked.seed ?? this.lastTurn?.random.seed);
+    return replyOf(all, checked.seed ?? this.lastTurn?.random.seed);
   }
 
   /**

@@ -253,27 +253,26 @@ async function withSeed<Result>(
   }
 }
 
+/** A generation's parts, and the last one like the others. */
+export async function* withLast<Part>(
+  parts: AsyncGenerator<Part, Part, undefined>,
+): AsyncGenerator<Part, void, undefined> {
+  yield yield* parts;
+}
+
 /** All parts of a generation as one. */
-export async function complete(
-  session: GenerationAccess,
-  parts: AsyncGenerator<GeneratedPart, GeneratedPart, undefined>,
-): Promise<Completion> {
-  const all: GeneratedPart[] = [];
-  for (let next = await parts.next(); ; next = await parts.next()) {
-    all.push(withoutPrototype(next.value));
-    if (next.done === true) break;
-  }
-  const last = all.at(-1);
-  if (last?.finishReason === undefined || last.usage === undefined) {
+export function completionOf(parts: readonly GeneratedPart[], seed: bigint | undefined): Completion {
+  const all = parts.map(withoutPrototype);
+  const { logprobs, finishReason, usage } = all.at(-1) ?? {};
+  if (finishReason === undefined || usage === undefined || seed === undefined) {
     throw new Error('a generation ended without its last part');
   }
-  const { finishReason, usage } = last;
   return {
     text: all.map(({ text }) => text).join(''),
     tokens: all.flatMap(({ tokens }) => tokens),
-    ...(last.logprobs ? { logprobs: all.flatMap(({ logprobs = [] }) => logprobs) } : {}),
+    ...(logprobs === undefined ? {} : { logprobs: all.flatMap((part) => part.logprobs ?? []) }),
     finishReason,
-    seed: session.native().random().seed,
+    seed,
     usage,
   };
 }

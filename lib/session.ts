@@ -2,9 +2,10 @@ import { onAbort } from './abort';
 import { WkvError } from './errors';
 import {
   checkGenerateOptions,
-  complete,
+  completionOf,
   generate,
   nothingSeen,
+  withLast,
   type Completion,
   type GeneratedPart,
   type GenerateOptions,
@@ -207,7 +208,9 @@ export class Session {
     return this.#enqueue(checked.signal, async () => {
       const before = this.snapshot();
       try {
-        return await complete(access, generate(access, tokens, checked));
+        const parts: GeneratedPart[] = [];
+        for await (const part of withLast(generate(access, tokens, checked))) parts.push(part);
+        return completionOf(parts, access.native().random().seed);
       } catch (error) {
         // What was generated nobody has got.
         if (!this.#disposed) this.restore(before);

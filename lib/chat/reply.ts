@@ -1,5 +1,5 @@
 import type { Template } from './templates';
-import type { Completion, GeneratedPart, TokenLogprobs } from '../generate';
+import { completionOf, withLast, type Completion, type GeneratedPart, type TokenLogprobs } from '../generate';
 import { withoutPrototype } from '../options';
 import { ReplyReader, type ReplyPiece } from './reply-reader';
 
@@ -84,30 +84,12 @@ export class Reply {
   }
 }
 
-/** The parts, and the last one like the others. */
-async function* withLast<Part>(parts: AsyncGenerator<Part, Part>): AsyncGenerator<Part, void, undefined> {
-  yield yield* parts;
-}
-
 function joined(a: ReplyPiece, b: ReplyPiece): ReplyPiece {
   return { thinking: a.thinking + b.thinking, text: a.text + b.text };
 }
 
 /** All parts of a reply as one. */
-export function asCompletion(parts: readonly ChatPart[], seed: bigint | undefined): ChatCompletion {
-  const all = parts.map(withoutPrototype);
-  const last = all.at(-1);
-  if (last?.finishReason === undefined || last.usage === undefined || seed === undefined) {
-    throw new Error('a reply ended without its last part');
-  }
-  const thinking = all.map((part) => part.thinking ?? '').join('');
-  return {
-    text: all.map(({ text }) => text).join(''),
-    ...(thinking.trim() === '' ? {} : { thinking }),
-    tokens: all.flatMap(({ tokens }) => tokens),
-    ...(last.logprobs === undefined ? {} : { logprobs: all.flatMap(({ logprobs = [] }) => logprobs) }),
-    finishReason: last.finishReason,
-    seed,
-    usage: last.usage,
-  };
+export function replyOf(parts: readonly ChatPart[], seed: bigint | undefined): ChatCompletion {
+  const thinking = parts.map((part) => withoutPrototype(part).thinking ?? '').join('');
+  return { ...completionOf(parts, seed), ...(thinking.trim() === '' ? {} : { thinking }) };
 }
