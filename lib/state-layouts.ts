@@ -73,11 +73,7 @@ export function toLayout(
 ): Float32Array {
   const result = new Float32Array(values.length);
   forEachRun(dimensions, layout, ({ here, there, count, step }) => {
-    if (step === 1) {
-      result.set(values.subarray(here, here + count), there);
-    } else {
-      for (let i = 0; i < count; i++) result[there + i] = values[here + i * step] ?? NaN;
-    }
+    for (let i = 0; i < count; i++) result[there + i] = values[here + i * step] ?? NaN;
   });
   return result;
 }
@@ -90,11 +86,7 @@ export function fromLayout(
 ): Float32Array {
   const result = new Float32Array(values.length);
   forEachRun(dimensions, layout, ({ here, there, count, step }) => {
-    if (step === 1) {
-      result.set(values.subarray(there, there + count), here);
-    } else {
-      for (let i = 0; i < count; i++) result[here + i * step] = values[there + i] ?? NaN;
-    }
+    for (let i = 0; i < count; i++) result[here + i * step] = values[there + i] ?? NaN;
   });
   return result;
 }
