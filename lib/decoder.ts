@@ -1,5 +1,4 @@
-import { isUint8Array } from 'node:util/types';
-import { wrongType } from './options';
+import { uint8Array, wrongType } from './options';
 import type { TokenizerLike } from './tokenizer';
 
 /**
@@ -42,8 +41,7 @@ export class StreamingDecoder {
    * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where they are no Uint8Array
    */
   pushBytes(bytes: Uint8Array): string {
-    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
-    const all = Buffer.concat([this.held, bytes]);
+    const all = Buffer.concat([this.held, uint8Array('bytes', bytes)]);
     const complete = all.length - incompleteTail(all);
     this.held = Uint8Array.from(all.subarray(complete));
     return decodeUtf8(all.subarray(0, complete));
@@ -69,9 +67,7 @@ export function bytesOf(
   tokenizer: Pick<TokenizerLike, 'decodeBytes'>,
   tokens: readonly number[],
 ): Uint8Array {
-  const bytes: unknown = tokenizer.decodeBytes(tokens);
-  if (!isUint8Array(bytes)) throw wrongType('what tokenizer.decodeBytes returned', 'a Uint8Array', bytes);
-  return bytes;
+  return uint8Array('what tokenizer.decodeBytes returned', tokenizer.decodeBytes(tokens));
 }
 
 /** Decodes whole: what is no UTF-8 becomes U+FFFD, a byte order mark is kept. */

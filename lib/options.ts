@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { isProxy } from 'node:util/types';
+import { isProxy, isUint8Array } from 'node:util/types';
 
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
 // Node's code says which is not. Functions here return what they checked; `undefined` stands for "not given".
@@ -77,6 +77,11 @@ export function pathText(name: string, value: unknown): string {
   if (typeof path !== 'string' || path === '')
     throw wrongType(name, 'a non-empty path or a file: URL', value);
   return path;
+}
+
+export function uint8Array(name: string, value: unknown): Uint8Array {
+  if (!isUint8Array(value)) throw wrongType(name, 'a Uint8Array', value);
+  return value;
 }
 
 export function boolean(name: string, value: unknown): boolean {

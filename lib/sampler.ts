@@ -1,4 +1,4 @@
-import { isFloat32Array, isUint8Array } from 'node:util/types';
+import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
 import { callNative, native, type NativeSampler, type NativeSamplerState } from './native';
 import {
@@ -8,6 +8,7 @@ import {
   number,
   outOfRange,
   seed as checkSeed,
+  uint8Array,
   withoutPrototype,
   wrongType,
 } from './options';
@@ -137,9 +138,9 @@ export class Sampler {
    * @throws {TypeError} where they are no Uint8Array
    */
   static deserialize(bytes: Uint8Array): Sampler {
-    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
+    const checked = uint8Array('bytes', bytes);
     try {
-      const saved = fields(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
+      const saved = fields(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(checked)));
       if (saved['format'] !== format) throw new Error('they are of something else');
       if (saved['version'] !== version) throw new Error(`version ${version} is expected`);
       const options = fields(saved['options']);

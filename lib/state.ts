@@ -1,6 +1,5 @@
-import { isUint8Array } from 'node:util/types';
 import { awaitNative, callNative, native, type NativeState } from './native';
-import { checkOptions, oneOf, wrongType } from './options';
+import { checkOptions, oneOf, uint8Array } from './options';
 
 /** The number formats that a state can be saved in. */
 export type StatePrecision = 'f32' | 'f16';
@@ -46,8 +45,8 @@ export class State {
    * @throws {TypeError} where they are no Uint8Array
    */
   static deserialize(bytes: Uint8Array): State {
-    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
-    return new State(callNative(() => native.State.deserialize(bytes)));
+    const checked = uint8Array('bytes', bytes);
+    return new State(callNative(() => native.State.deserialize(checked)));
   }
 
   /**
@@ -56,8 +55,8 @@ export class State {
    * @throws as {@link State.deserialize}; everything rejects
    */
   static async deserializeAsync(bytes: Uint8Array): Promise<State> {
-    if (!isUint8Array(bytes)) throw wrongType('bytes', 'a Uint8Array', bytes);
-    return new State(await awaitNative(() => native.State.deserializeAsync(bytes)));
+    const checked = uint8Array('bytes', bytes);
+    return new State(await awaitNative(() => native.State.deserializeAsync(checked)));
   }
 
   /** Identifies the weights that the state belongs to; equal to `model.info.fingerprint`. */

@@ -12,7 +12,7 @@ import {
 } from './templates';
 import { WkvError } from '../errors';
 import type { Model } from '../model';
-import { checkOptions, oneOf, text, withoutPrototype, wrongType, wrongValue } from '../options';
+import { checkOptions, oneOf, text, uint8Array, withoutPrototype, wrongType, wrongValue } from '../options';
 import { Session } from '../session';
 
 export interface ChatOptions {
@@ -59,7 +59,7 @@ export function createChat(model: Model, options: unknown): Chat {
       if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);
       return value;
     },
-    saved: (_, value) => value as Uint8Array,
+    saved: uint8Array,
   });
   if (model.tokenizer === undefined) {
     throw new WkvError('ERR_WKV_TOKEN', 'the model has no tokenizer: give loadModel the option tokenizer');

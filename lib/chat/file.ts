@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto';
-import { isUint8Array } from 'node:util/types';
 import { refused } from './field';
 import type { Turn } from './history';
 import type { Beginning } from './messages';
 import { readHeader, writeHeader, type ChatHeader } from './header';
 import type { TemplateName } from './templates';
 import type { Model } from '../model';
-import { wrongType } from '../options';
 import { State } from '../state';
 
 // The format is described in docs/chat-format.md.
@@ -51,7 +49,6 @@ export function encodeChat(model: Model, { template, beginning, turns, state }: 
  * @throws {WkvError} `ERR_WKV_STATE`
  */
 export function decodeChat(model: Model, saved: Uint8Array): SavedChat {
-  if (!isUint8Array(saved)) throw wrongType('options.saved', 'a Uint8Array', saved);
   // A copy of what may be shared memory: what is checked is what is read.
   const bytes = Buffer.from(saved);
   const content = checkFrame(bytes);
