@@ -12,11 +12,11 @@ import {
   checkOptions,
   integer,
   oneOf,
-  wrongType,
   wrongValue,
+  type Checks,
 } from './options';
 import { partBeside } from './part-file';
-import { writtenAs, type ElementType, type QuantizedPrecision } from './quantized';
+import { precisions, type Precision } from './quantized';
 import { removeAtExit } from './remove-at-exit';
 import { usableThreads } from './threads';
 
@@ -35,7 +35,7 @@ export interface ConvertOptions {
    * 'f32', everything is exact; to 'f16' and 'bf16', numbers are rounded to the nearest, ties to even, unless they have
    * that type already, and those that would become infinite are refused.
    */
-  weights: ElementType | QuantizedPrecision;
+  weights: Precision;
   /**
    * Whether a file that is already there, or comes there meanwhile, is replaced; by default that is an error with the
    * code `EEXIST`.
@@ -53,7 +53,7 @@ export interface ConvertOptions {
 export interface Conversion {
   /** Absolute path of the file. */
   path: string;
-  weights: ElementType | QuantizedPrecision;
+  weights: Precision;
   /** Size of the file, in bytes. */
   bytes: number;
   /** Of packed weights: that of the model they were made from, so that states of one fit the other. */
@@ -88,8 +88,7 @@ export async function convertModel(
   options: ConvertOptions,
 ): Promise<Conversion> {
   const checked = checkConvertOptions(options);
-  const { weights, signal, onProgress, overwrite = false } = checked;
-  if (weights === undefined) throw wrongType('options.weights', names, weights);
+  const { weights, signal, onProgress, overwrite = false, threads = usableThreads() } = checked;
   signal?.throwIfAborted();
   const source = modelPath(input);
   const { path, existing } = await findOutput(output, overwrite);
@@ -99,7 +98,7 @@ export async function convertModel(
     const { bytes, write } = planConversion(directory, weights);
     await requireRoom(path, bytes);
     const temporary = partBeside(path);
-    const destination = { temporary, path, overwrite, threads: checked.threads ?? usableThreads() };
+    const destination = { temporary, path, overwrite, threads };
     // Native code removes it too, but the process may end without it.
     const isOver = removeAtExit(temporary);
     const fingerprint = await runJob((report) => write(destination, report), {
@@ -114,16 +113,15 @@ export async function convertModel(
   }
 }
 
-const names = writtenAs.map((name) => `'${name}'`).join(' or ');
-
 function checkConvertOptions(options: unknown) {
-  return checkOptions<ConvertOptions>(options, {
-    weights: oneOf(...writtenAs),
+  const checks: Checks<ConvertOptions> = {
+    weights: oneOf(...precisions),
     overwrite: boolean,
     threads: integer(1, 256),
     onProgress: callback,
     signal: abortSignal,
-  });
+  };
+  return checkOptions(options, checks, 'options', ['weights']);
 }
 
 function refuseInput(directory: TensorDirectory, output: BigIntStats | undefined, path: string): void {

@@ -2,6 +2,7 @@ import { isNativeError } from 'node:util/types';
 import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
+import { formatBytes } from './format-bytes';
 import { bytesOfNumbers, modelPath, openTensorDirectory, type TensorDirectory } from './formats';
 import { chatTemplateOf } from './formats/chat-template';
 import { elementsOf } from './formats/views';
@@ -10,6 +11,7 @@ import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
+import { precisions } from './quantized';
 import type { StatePrecision } from './state';
 import { usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
@@ -200,7 +202,7 @@ function isRefusalOfGpu(error: unknown): boolean {
 function checkLoadOptions(options: unknown) {
   return checkOptions<LoadOptions>(options, {
     device: anyDevice,
-    weights: oneOf('auto', 'f32', 'f16', 'bf16', 'int8', 'int4'),
+    weights: oneOf('auto', ...precisions),
     threads: integer(1, 256),
     maxBatch: integer(1, 65_536),
     statePrecision: oneOf('f32', 'f16'),
@@ -232,10 +234,9 @@ function requireMemory(directory: TensorDirectory, options: NativeLoadOptions, p
   const info = native.inspectModel(directory, options);
   const free = usableMemory();
   if (options.cuda === undefined && !info.loaded && info.weightBytes > free) {
-    const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
     throw new WkvError(
       'ERR_WKV_MEMORY',
-      `the weights take ${gib(info.weightBytes)} as ${info.weights}, but only ${gib(free)} of memory are free`,
+      `the weights take ${formatBytes(info.weightBytes)} as ${info.weights}, but only ${formatBytes(free)} of memory are free`,
       { path, expected: `${info.weightBytes} bytes`, found: `${free} bytes` },
     );
   }

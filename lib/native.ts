@@ -1,13 +1,10 @@
 import { isNativeError } from 'node:util/types';
 import { loadAddon } from './addon';
 import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
-import type { StoredType, TensorDirectory } from './formats';
+import type { TensorDirectory } from './formats';
 import type { PlannedMatrix } from './formats/packed';
-import type { ElementType, QuantizedPrecision } from './quantized';
+import type { ElementType, Precision, QuantizedPrecision } from './quantized';
 import { archiveHint } from './unpacked';
-
-/** What weight matrices are kept in. */
-export type Precision = StoredType | QuantizedPrecision;
 
 /** A vocabulary's trie; see native/addon/vocabulary.h. */
 export interface NativeVocabulary {

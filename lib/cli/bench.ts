@@ -5,8 +5,9 @@ import { library } from './library';
 import { measure, promptTokens, spreadOf, type Round, type Spread } from './measurements';
 import { addLoadOptions, load, refuseArguments, type ModelFlags } from './model-options';
 import { RoundsBar } from './progress';
-import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
+import { formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory } from './weights';
+import { formatBytes } from '../format-bytes';
 import type { Model, ModelInfo } from '../model';
 import { isQuantized } from '../quantized';
 

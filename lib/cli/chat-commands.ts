@@ -3,8 +3,9 @@ import { loadChat, saveChat, withHome } from './chat-files';
 import { tokensPerSecond, type Result } from './generation';
 import { Interrupted } from './interruption';
 import { library } from './library';
-import { formatBytes, formatCount, printable, table } from './terminal';
+import { formatCount, printable, table } from './terminal';
 import type { Chat } from '../chat';
+import { formatBytes } from '../format-bytes';
 
 /** What commands work on. */
 export interface CommandContext {

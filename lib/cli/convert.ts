@@ -4,11 +4,12 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles } from './model-options';
 import { LoadingBar } from './progress';
-import { formatBytes, formatJson, printable } from './terminal';
-import { writtenAs, type ElementType, type QuantizedPrecision } from '../quantized';
+import { formatJson, printable } from './terminal';
+import { formatBytes } from '../format-bytes';
+import { precisions, type Precision } from '../quantized';
 
 interface Options {
-  weights: ElementType | QuantizedPrecision;
+  weights: Precision;
   threads?: number;
   force?: true;
   json?: true;
@@ -38,7 +39,9 @@ export function addConvert(program: Command, interruption: Interruption): void {
     .description('Writes a model as one .safetensors file: quantized, to load in a moment, or plain.')
     .argument('<in>', modelFiles, path)
     .argument('<out>', 'the file to write', outputPath)
-    .addOption(new Option('--weights <type>', 'write the weights as this').choices(writtenAs).default('int8'))
+    .addOption(
+      new Option('--weights <type>', 'write the weights as this').choices(precisions).default('int8'),
+    )
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
     .option('--force', 'replace OUT if it is there')
     .option('--json', 'print one JSON object')

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
+import { formatBytes } from '../format-bytes';
 import { cLibrary, describePlatform } from '../platform';
 import { exitCode, messageOf } from './errors';
 import { library } from './library';
 import { testEmbeddedModel } from './self-test';
-import { formatBytes, formatJson, printable, styled } from './terminal';
+import { formatJson, printable, styled } from './terminal';
 
 /** One thing that was looked at. What is `broken` makes the command fail, a `warning` does not. */
 interface Finding {

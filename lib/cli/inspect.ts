@@ -4,12 +4,14 @@ import { path as readPath } from './arguments';
 import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
 import type { Interruption } from './interruption';
 import { library } from './library';
-import { modelFiles, precisions } from './model-options';
-import { formatBytes, formatCount, formatJson, printable, styled, table } from './terminal';
+import { modelFiles } from './model-options';
+import { formatCount, formatJson, printable, styled, table } from './terminal';
 import { bytesOfToken, embeddingType, isSetByMemory, commonType, storedBytes } from './weights';
 import { chatTemplateOf } from '../formats/chat-template';
+import { formatBytes } from '../format-bytes';
 import type { StoredType, TensorDirectory } from '../formats';
-import type { NativeModelInfo, Precision } from '../native';
+import type { NativeModelInfo } from '../native';
+import { precisions, type Precision } from '../quantized';
 import { recognizedTemplate } from '../chat/templates';
 
 const examples = `

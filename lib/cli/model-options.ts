@@ -5,10 +5,8 @@ import { LoadingBar } from './progress';
 import { printable } from './terminal';
 import type { Device } from '../device';
 import type { Model } from '../model';
-import type { Precision } from '../native';
-import { quantizedPrecisions } from '../quantized';
+import { precisions, type Precision } from '../quantized';
 
-export const precisions: readonly Precision[] = ['f32', 'f16', 'bf16', ...quantizedPrecisions];
 const weightTypes: readonly string[] = ['auto', ...precisions];
 
 /** What loadModel takes. */

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { formatBytes, printable } from './terminal';
+import { printable } from './terminal';
+import { formatBytes } from '../format-bytes';
 
 /** What takes less shows no bar. */
 const patienceMilliseconds = 300;

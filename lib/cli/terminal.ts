@@ -59,13 +59,6 @@ export function table(rows: readonly (readonly [label: string, value: string])[]
   return rows.map(([label, value]) => `${styled('dim', label.padEnd(width))}  ${value}\n`).join('');
 }
 
-/** 1536 as '1.5 KiB'. */
-export function formatBytes(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
-  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ''}`;
-}
-
 /** 7518044160 as '7,518,044,160', wherever the computer stands. */
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US');

@@ -1,7 +1,7 @@
 import { library } from './library';
 import type { BlockType, StoredType, TensorDirectory } from '../formats';
-import type { NativeModelInfo, Precision } from '../native';
-import { isQuantized } from '../quantized';
+import type { NativeModelInfo } from '../native';
+import { isQuantized, type Precision } from '../quantized';
 
 /** Less than this may stay in the processor's caches, and then memory is not the limit. */
 const cacheable = 256 * 2 ** 20;

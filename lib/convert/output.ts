@@ -1,19 +1,18 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, realpath, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { getSystemErrorMap } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import { WkvError } from '../errors';
-import { wrongType } from '../options';
+import { formatBytes } from '../format-bytes';
+import { pathText } from '../options';
 
 /** Where the file is to be, and what is there; where that is a link, what it points to. */
 export async function findOutput(
   output: unknown,
   overwrite: boolean,
 ): Promise<{ path: string; existing: BigIntStats | undefined }> {
-  const path = output instanceof URL ? fileURLToPath(output) : output;
-  if (typeof path !== 'string' || path === '') throw wrongType('output', 'a path or a file: URL', output);
+  const path = pathText('output', output);
   const absolute = resolve(path);
   let existing: BigIntStats;
   try {
@@ -47,11 +46,9 @@ export async function requireRoom(path: string, bytes: number): Promise<void> {
     return; // writing will say what is wrong
   }
   if (bytes <= free) return;
-  const size = (count: number): string =>
-    count < 2 ** 30 ? `${(count / 2 ** 20).toFixed(2)} MiB` : `${(count / 2 ** 30).toFixed(2)} GiB`;
   throw new WkvError(
     'ERR_WKV_MEMORY',
-    `${path}: the file takes ${size(bytes)}, but the disk has only ${size(free)} free`,
+    `${path}: the file takes ${formatBytes(bytes)}, but the disk has only ${formatBytes(free)} free`,
     { path, expected: `${bytes} bytes`, found: `${free} bytes` },
   );
 }

@@ -3,7 +3,7 @@ import { chatTemplateOf } from '../formats/chat-template';
 import { layOutElements } from '../formats/elements';
 import { layOutPacked } from '../formats/packed';
 import { native, type NativeJob, type NativeProgress } from '../native';
-import { isQuantized, type ElementType, type QuantizedPrecision } from '../quantized';
+import { isQuantized, type ElementType, type Precision, type QuantizedPrecision } from '../quantized';
 
 /** Where a file is written, and with how many threads. */
 export interface Destination {
@@ -23,7 +23,7 @@ export interface Plan {
 }
 
 /** What a conversion of a model's tensors to these weights writes. Throws what the layout, or native code, refuses. */
-export function planConversion(directory: TensorDirectory, weights: ElementType | QuantizedPrecision): Plan {
+export function planConversion(directory: TensorDirectory, weights: Precision): Plan {
   return isQuantized(weights) ? planPacked(directory, weights) : planElements(directory, weights);
 }
 

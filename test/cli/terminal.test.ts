@@ -1,4 +1,5 @@
-import { escaped, formatBytes, formatCount, printable } from '../../lib/cli/terminal';
+import { escaped, formatCount, printable } from '../../lib/cli/terminal';
+import { formatBytes } from '../../lib/format-bytes';
 
 describe('text on a terminal', () => {
   test('keeps letters of every language, tabs and newlines', () => {

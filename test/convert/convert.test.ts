@@ -328,7 +328,7 @@ describe('convertModel', () => {
     expectFailure(error, {
       ...{
         code: 'ERR_WKV_MEMORY',
-        message: /takes \d+\.\d\d GiB, but the disk has only 5\.00 GiB free/,
+        message: /takes \d+\.\d GiB, but the disk has only 5\.0 GiB free/,
         path,
       },
     });
@@ -482,7 +482,9 @@ describe('convertModel', () => {
       await rejection(() => callUnchecked({ convertModel }, 'convertModel', parameters));
     expectFailure(
       await calling(source, path),
-      invalidArgument(/options\.weights: expected 'f32' or 'f16' or 'bf16' or 'int8' or 'int4'/),
+      invalidArgument(
+        /options\.weights: expected one of 'f32', 'f16', 'bf16', 'int8', 'int4', found undefined/,
+      ),
     );
     expectFailure(await calling(source, path, {}), invalidArgument(/options\.weights/));
     for (const [options, failure] of [
@@ -498,8 +500,8 @@ describe('convertModel', () => {
     ] as const) {
       expectFailure(await calling(source, path, options satisfies object), failure);
     }
-    expectFailure(await calling(source, '', int8), invalidArgument(/output: expected a path/));
-    expectFailure(await calling(source, 5, int8), invalidArgument(/output: expected a path/));
+    expectFailure(await calling(source, '', int8), invalidArgument(/output: expected a non-empty path/));
+    expectFailure(await calling(source, 5, int8), invalidArgument(/output: expected a non-empty path/));
     expectFailure(await calling('', path, int8), invalidArgument(/path of a model/));
     expectFailure(await calling(join(place, 'none'), path, int8 satisfies ConvertOptions), {
       code: 'ERR_WKV_FORMAT',
