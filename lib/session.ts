@@ -20,7 +20,7 @@ import {
   type NativeSession,
 } from './native';
 import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
-import { SerialQueue, type Queued } from './serial-queue';
+import { SessionQueue } from './session-queue';
 import { State } from './state';
 import type { GenerationAccess } from './generation/evaluated-tokens';
 import { copyTokens } from './token-ids';
@@ -65,7 +65,7 @@ const maxLengthOnThisThread = 8192;
  */
 export class Session {
   readonly #model: Model;
-  readonly #queue = new SerialQueue();
+  readonly #queue = new SessionQueue();
   #native: NativeSession | undefined;
   /** Why a fork that waited for its parent has no native session. */
   #failure: unknown;
@@ -73,8 +73,6 @@ export class Session {
   #beginning: Beginning | undefined;
   #disposed = false;
   #revision = 0;
-  /** What is iterated, and has the session for itself until it is aborted. */
-  #iterated: { readonly signal: AbortSignal | undefined } | undefined;
 
   /** Made by `model.createSession()` and `session.fork()`. */
   private constructor(model: Model, begin: NativeSession | Beginning) {
@@ -269,30 +267,8 @@ export class Session {
    */
   hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
     this.#requireUsable();
-    const holder = { signal };
-    if (isIterated) this.#iterated = holder;
-    let end = (): void => undefined;
-    const ended = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    let leave = (): void => undefined;
-    const turn = new Promise<void>((mine, aborted) => {
-      const queued = this.#enter(signal, () => {
-        mine();
-        return ended;
-      });
-      leave = queued.leave;
-      queued.result.catch(aborted);
-    });
-    const letWait = (): void => {
-      if (this.#iterated === holder) this.#iterated = undefined;
-    };
-    const release = (): void => {
-      letWait();
-      leave();
-      end();
-    };
-    return { turn, leave: letWait, release };
+    this.#beginning = undefined;
+    return this.#queue.hold(signal, isIterated);
   }
 
   /** Frees the state. Pending calls reject with `ERR_WKV_DISPOSED`, and so do forks that wait for them; others live on. */
@@ -340,7 +316,7 @@ export class Session {
   /** @throws ERR_WKV_DISPOSED or ERR_WKV_BUSY */
   #requireUsable(): void {
     if (this.#disposed) throw disposed();
-    if (this.#iterated !== undefined && this.#iterated.signal?.aborted !== true) {
+    if (this.#queue.isIterated) {
       throw new WkvError('ERR_WKV_BUSY', "the session's generation is being iterated");
     }
   }
@@ -354,30 +330,8 @@ export class Session {
 
   /** Runs a call when its turn has come. One that is aborted before rejects at once, and is passed over then. */
   #enqueue<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Promise<Result> {
-    return this.#enter(signal, call).result;
-  }
-
-  #enter<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Queued<Result> {
-    if (signal?.aborted === true) {
-      return { result: Promise.reject(signal.reason as Error), leave: () => undefined };
-    }
     this.#beginning = undefined;
-    if (signal === undefined || this.#queue.isIdle) return this.#queue.enter(call);
-    let leave = (): void => undefined;
-    const result = new Promise<Result>((resolve, reject) => {
-      const hasCome = onAbort(signal, () => {
-        leave();
-        reject(signal.reason as Error);
-      });
-      const queued = this.#queue.enter(() => {
-        hasCome();
-        signal.throwIfAborted();
-        return call();
-      });
-      leave = queued.leave;
-      queued.result.then(resolve, reject);
-    });
-    return { result, leave };
+    return this.#queue.run(call, signal);
   }
 
   /** One call of the engine; only while nothing else is on its way. */

@@ -1,0 +1,105 @@
+import { onAbort } from './abort';
+import type { Hold } from './generation/iterator';
+
+type Call<Result> = () => Promise<Result>;
+
+/** A call in the queue. */
+interface Queued<Result> {
+  readonly result: Promise<Result>;
+  /** To be called where the call has no more to do, before it settles, or will do nothing when its turn comes. */
+  readonly leave: () => void;
+}
+
+/** Whose turn it is in a session: one call after another, in the order in which they came. */
+export class SessionQueue {
+  #last: Promise<unknown> | undefined;
+  #count = 0;
+  /** What is iterated, and has the session for itself until it is aborted. */
+  #iterated: { readonly signal: AbortSignal | undefined } | undefined;
+
+  /** Whether nothing runs or waits that has something to do. */
+  get isIdle(): boolean {
+    return this.#count === 0;
+  }
+
+  /** Whether something is iterated: other calls cannot wait for its end, which depends on whoever iterates. */
+  get isIterated(): boolean {
+    return this.#iterated !== undefined && this.#iterated.signal?.aborted !== true;
+  }
+
+  /**
+   * Runs a call when all earlier ones have settled; where that is known already, before this returns. One that is aborted
+   * before rejects at once, and is passed over then.
+   */
+  run<Result>(call: Call<Result>, signal?: AbortSignal): Promise<Result> {
+    return this.#enter(call, signal).result;
+  }
+
+  /** Takes a turn like any call, which lasts until the release. */
+  hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
+    const holder = { signal };
+    if (isIterated) this.#iterated = holder;
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    let leaveQueue = (): void => undefined;
+    const turn = new Promise<void>((mine, aborted) => {
+      const queued = this.#enter(() => {
+        mine();
+        return ended;
+      }, signal);
+      leaveQueue = queued.leave;
+      queued.result.catch(aborted);
+    });
+    const leave = (): void => {
+      if (this.#iterated === holder) this.#iterated = undefined;
+    };
+    const release = (): void => {
+      leave();
+      leaveQueue();
+      end();
+    };
+    return { turn, leave, release };
+  }
+
+  #enter<Result>(call: Call<Result>, signal: AbortSignal | undefined): Queued<Result> {
+    if (signal?.aborted === true) {
+      return { result: Promise.reject(signal.reason as Error), leave: () => undefined };
+    }
+    if (signal === undefined || this.isIdle) return this.#append(call);
+    let leave = (): void => undefined;
+    const result = new Promise<Result>((resolve, reject) => {
+      const hasCome = onAbort(signal, () => {
+        leave();
+        reject(signal.reason as Error);
+      });
+      const queued = this.#append(() => {
+        hasCome();
+        signal.throwIfAborted();
+        return call();
+      });
+      leave = queued.leave;
+      queued.result.then(resolve, reject);
+    });
+    return { result, leave };
+  }
+
+  #append<Result>(call: Call<Result>): Queued<Result> {
+    let counts = true;
+    this.#count += 1;
+    const leave = (): void => {
+      if (counts) this.#count -= 1;
+      counts = false;
+    };
+    const result = this.#last === undefined ? call() : this.#last.then(call);
+    // The next call waits for this one's end, however it ends.
+    const settle = (): void => {
+      leave();
+      if (this.#last === settled) this.#last = undefined;
+    };
+    const settled: Promise<void> = result.then(settle, settle);
+    this.#last = settled;
+    return { result, leave };
+  }
+}
