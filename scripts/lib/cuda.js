@@ -4,9 +4,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const sources = require('../../native/sources.json');
-const { jobs } = require('./build');
 const { outdated, walk } = require('./files');
-const { root, run, runAsync } = require('./run');
+const { inParallel, root, run, runAsync } = require('./run');
 const { responds } = require('./setup');
 
 /** What the library has code for; later GPUs compile the last one's. */
@@ -62,9 +61,31 @@ function readKernels(text) {
   return kernels;
 }
 
+/** What is wrong with a file by what its compiler says, a sentence each. */
+function problemsOf(file, output, architectures) {
+  // Products in the background that would not be in the background, registers that nobody would hand on.
+  if (/wgmma.*serialized|warpgroup\.wait is injected|setmaxnreg.*ignored/.test(output)) {
+    return [`${file} waits where it should not:\n${output}`];
+  }
+  const kernels = readKernels(output);
+  const problems = [];
+  for (const name of new Set(kernels.map(({ kernel }) => kernel))) {
+    const missing = architectures.filter(
+      (each) => !kernels.some(({ kernel, architecture }) => kernel === name && architecture === each),
+    );
+    if (missing.length > 0) problems.push(`${file}: ${name} is not there for sm_${missing.join(', sm_')}`);
+  }
+  for (const { kernel, architecture, spilled } of kernels) {
+    if (hot.has(kernel) && architecture >= noSpillsFrom && spilled > 0) {
+      problems.push(`${kernel} spills ${spilled} bytes on sm_${architecture}`);
+    }
+  }
+  return problems;
+}
+
 /**
- * Compiles the CUDA sources, and others, where they are newer than what is in the folder `objects`. Throws where a hot
- * kernel spills registers.
+ * Compiles the CUDA sources, and others, where they are newer than what is in the folder `objects`. Throws where
+ * something is wrong with one, which is then compiled again the next time.
  */
 async function compileCuda(objects, architectures, others = []) {
   const inputs = ['scripts/lib/cuda.js', ...walk('native', (name) => /\.(cuh?|h)$/.test(name))];
@@ -82,46 +103,23 @@ async function compileCuda(objects, architectures, others = []) {
   fs.mkdirSync(path.join(root, objects), { recursive: true });
   const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.${onWindows ? 'obj' : 'o'}`;
   const files = [...sources.cuda.kernels, ...sources.cuda.library, ...others];
-  const queue = files.filter((file) => outdated(objectOf(file), inputs));
   const failures = [];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const unfinished = `${objectOf(file)}.unfinished`;
-      const { status, output } = await runAsync('nvcc', [
-        ...flags,
-        ...(hasKernels(file) ? forAll : forOne),
-        '-c',
-        file,
-        '-o',
-        unfinished,
-      ]);
-      if (status !== 0) {
-        failures.push(`${file} does not compile:\n${output}`);
-        continue;
-      }
-      // Products in the background that would not be in the background, registers that nobody would hand on.
-      if (/wgmma.*serialized|warpgroup\.wait is injected|setmaxnreg.*ignored/.test(output)) {
-        failures.push(`${file} waits where it should not:\n${output}`);
-        continue;
-      }
-      const kernels = readKernels(output);
-      for (const name of new Set(kernels.map(({ kernel }) => kernel))) {
-        const missing = architectures.filter(
-          (each) => !kernels.some(({ kernel, architecture }) => kernel === name && architecture === each),
-        );
-        if (missing.length > 0)
-          failures.push(`${file}: ${name} is not there for sm_${missing.join(', sm_')}`);
-      }
-      const spills = kernels.filter(
-        (each) => hot.has(each.kernel) && each.architecture >= noSpillsFrom && each.spilled > 0,
-      );
-      failures.push(
-        ...spills.map((each) => `${each.kernel} spills ${each.spilled} bytes on sm_${each.architecture}`),
-      );
-      if (spills.length === 0) fs.renameSync(path.join(root, unfinished), path.join(root, objectOf(file)));
-    }
-  };
-  await Promise.all(Array.from({ length: Number(jobs) }, worker));
+  const due = files.filter((file) => outdated(objectOf(file), inputs));
+  await inParallel(due, async (file) => {
+    const unfinished = `${objectOf(file)}.unfinished`;
+    const { status, output } = await runAsync('nvcc', [
+      ...flags,
+      ...(hasKernels(file) ? forAll : forOne),
+      '-c',
+      file,
+      '-o',
+      unfinished,
+    ]);
+    const problems =
+      status === 0 ? problemsOf(file, output, architectures) : [`${file} does not compile:\n${output}`];
+    failures.push(...problems);
+    if (problems.length === 0) fs.renameSync(path.join(root, unfinished), path.join(root, objectOf(file)));
+  });
   if (failures.length > 0) throw new Error(failures.join('\n'));
   return files.map(objectOf);
 }
@@ -154,4 +152,4 @@ async function buildCuda() {
   console.log(`${library}: ${Math.round(size / 1000)} kB`);
 }
 
-module.exports = { buildCuda, checkCuda, readKernels };
+module.exports = { buildCuda, checkCuda };

@@ -4,6 +4,8 @@
 // only from the whole passage. Scored as the "lambada_openai" task of lm-evaluation-harness: the context is
 // everything before the last space, the target the last word with that space in front.
 
+const { inParallel } = require('./run');
+
 /** What BlinkDL's table of benchmarks says of RWKV-5 World v2 7B ("Eagle 7B"). */
 const published = { accuracy: 0.742, perplexity: 3.36 };
 
@@ -89,11 +91,11 @@ async function scorePassage(model, { context, target }, signal) {
  * @param onScored called with each result, in the order in which they come
  */
 async function scorePassages(model, passages, { sessions, signal, onScored }) {
-  const queue = passages.values();
-  const work = async () => {
-    for (const passage of queue) onScored(await scorePassage(model, passage, signal));
-  };
-  await Promise.all(Array.from({ length: Math.min(sessions, passages.length) }, work));
+  await inParallel(
+    passages,
+    async (passage) => onScored(await scorePassage(model, passage, signal)),
+    sessions,
+  );
 }
 
 /**

@@ -5,7 +5,7 @@ const path = require('node:path');
 
 const { jobs } = require('./build');
 const { outdated, walk } = require('./files');
-const { root, run, runAsync, runNode } = require('./run');
+const { inParallel, root, run, runAsync, runNode } = require('./run');
 
 /** Configures out/NAME/build with one compiler, which writes its compile commands; returns out/NAME. */
 function configureNative({ name, compiler, sanitize = '' }) {
@@ -108,23 +108,20 @@ async function lint() {
   );
   const compiled = new Set(commands.map((command) => path.relative(root, command.file)));
   const stampOf = (file) => `out/tidy/${file}.clean`;
-  const queue = nativeFiles().filter(
+  const files = nativeFiles().filter(
     (file) => compiled.has(file) && !isForTests.test(file) && outdated(stampOf(file), [file, ...inputs]),
   );
   const failures = [];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { status, output } = await runAsync('clang-tidy', [...tidy, file]);
-      if (status === 0) {
-        fs.mkdirSync(path.dirname(path.join(root, stampOf(file))), { recursive: true });
-        fs.writeFileSync(path.join(root, stampOf(file)), '');
-      } else {
-        failures.push(file);
-        console.log(output);
-      }
+  await inParallel(files, async (file) => {
+    const { status, output } = await runAsync('clang-tidy', [...tidy, file]);
+    if (status === 0) {
+      fs.mkdirSync(path.dirname(path.join(root, stampOf(file))), { recursive: true });
+      fs.writeFileSync(path.join(root, stampOf(file)), '');
+    } else {
+      failures.push(file);
+      console.log(output);
     }
-  };
-  await Promise.all(Array.from({ length: Number(jobs) }, worker));
+  });
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }
 

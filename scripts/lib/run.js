@@ -1,6 +1,7 @@
 'use strict';
 
 const { spawn, spawnSync } = require('node:child_process');
+const os = require('node:os');
 const path = require('node:path');
 
 const root = path.resolve(__dirname, '../..');
@@ -57,9 +58,18 @@ function runAsync(command, args) {
   });
 }
 
+/** Does some work for each item, so many at a time: by default as many as there are processors. */
+async function inParallel(items, work, atATime = os.availableParallelism()) {
+  const queue = items.values();
+  const worker = async () => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: atATime }, worker));
+}
+
 /** Runs a Node script: a path inside the checkout, for example node_modules/jest/bin/jest.js. */
 function runNode(script, args, options) {
   return run(process.execPath, [path.join(root, script), ...args], options);
 }
 
-module.exports = { root, run, runAsync, runNode, shellWord };
+module.exports = { inParallel, root, run, runAsync, runNode, shellWord };

@@ -2,7 +2,7 @@
 
 const { fork } = require('node:child_process');
 
-const { jobs } = require('./build');
+const { inParallel } = require('./run');
 
 const seconds = (start) => `${((performance.now() - start) / 1000).toFixed(1)} s`;
 
@@ -53,14 +53,10 @@ async function outcomeOf({ action }) {
 }
 
 async function sideBySide(steps, sumUp) {
-  const queue = [...steps];
-  const worker = async () => {
-    for (let step = queue.shift(); step !== undefined; step = queue.shift()) {
-      const start = performance.now();
-      sumUp({ name: step.name, start, ...(await inProcessOfItsOwn(step)) });
-    }
-  };
-  await Promise.all(Array.from({ length: Number(jobs) }, worker));
+  await inParallel(steps, async (step) => {
+    const start = performance.now();
+    sumUp({ name: step.name, start, ...(await inProcessOfItsOwn(step)) });
+  });
 }
 
 function inProcessOfItsOwn({ name }) {

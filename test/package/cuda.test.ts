@@ -1,0 +1,28 @@
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { notOnLinux } from '../support/unless';
+import { copyPart, run, temporaryFolder, unless } from './support';
+
+const folder = temporaryFolder();
+
+/** As nvcc speaks of a kernel that was compiled for one architecture alone. */
+const said = `ptxas info    : Compiling entry function '_ZN3wkv4cuda11gemm_kernelEv' for 'sm_80'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 30 registers, used 0 barriers`;
+
+unless(notOnLinux('the compiler is a shell script'))(
+  'A CUDA file in which something is wrong is compiled again the next time',
+  () => {
+    for (const part of ['native', 'scripts/lib']) copyPart(part, folder);
+    const compiler = join(folder, 'bin/nvcc');
+    mkdirSync(join(folder, 'bin'));
+    writeFileSync(compiler, `#!/bin/sh\nfor last; do :; done\n: > "$last"\ncat << END\n${said}\nEND\n`);
+    chmodSync(compiler, 0o755);
+    const env = { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}` };
+    const check = `require('./scripts/lib/cuda').checkCuda().catch(({ message }) => console.log(message))`;
+    for (let round = 0; round < 2; round++) {
+      const { output } = run(process.execPath, ['-e', check], { cwd: folder, env });
+      expect(output).toMatch(/^native\/.*\.cu: gemm is not there for sm_75, sm_90, sm_120$/m);
+    }
+  },
+);
