@@ -19,8 +19,12 @@ const { loadModel } = require('..');
 const { parseLambada, published, scorePassages, summarize } = require('./lib/lambada');
 
 const besideCheckout = path.join(root, '../shared/data/lambada_test.jsonl');
-/** What is put in front of a context, as text. */
-const pads = { newline: '\n', zero: '\0', none: '' };
+/** What is put in front of a context. */
+const pads = {
+  newline: (tokenizer) => tokenizer.encode('\n'),
+  zero: ({ endOfText }) => [endOfText],
+  none: () => [],
+};
 /** The number of parameters of Eagle 7B. */
 const eagleParameters = 7_518_044_160;
 
@@ -104,7 +108,7 @@ function tokenize(model, items, pad) {
   if (tokenizer === undefined) {
     throw new Error('The model has no tokenizer: put rwkv_vocab_v20230424.txt beside its file.');
   }
-  const front = pad === 'zero' ? Uint32Array.of(tokenizer.endOfText) : tokenizer.encode(pads[pad]);
+  const front = pads[pad](tokenizer);
   return items.map(({ context, target }) => ({
     context: Uint32Array.of(...front, ...tokenizer.encode(context)),
     target: tokenizer.encode(target),
