@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertModel, demoModel, type ConvertOptions } from '../../lib/index';
-import { smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from '../model/support';
+import { smallShape, withModel, writeTensors } from '../model/support';
 import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
@@ -13,30 +13,24 @@ import { readTensors } from '../support/read-tensors';
 import { randomModel, randomNumbers, randomTokens } from '../support/random-model';
 import { smallModelOf, versions } from '../support/small-models';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
+import { useConversions } from './support';
 
-const folder = temporaryFolder();
+const { folder, source, output } = useConversions();
 const types = ['f32', 'f16', 'bf16'] as const;
 type Type = (typeof types)[number];
-
-let outputs = 0;
-function output(): { place: string; path: string } {
-  const place = join(folder, `output-${outputs++}`);
-  mkdirSync(place);
-  return { place, path: join(place, 'plain.safetensors') };
-}
 
 /** Converts, and returns the file's bytes. */
 async function converted(input: string, weights: Type, threads?: number): Promise<Buffer> {
   const { place, path } = output();
   const conversion = await convertModel(input, path, { weights, ...(threads ? { threads } : {}) });
   expect(conversion).toEqual({ path, weights, bytes: statSync(path).size });
-  expect(readdirSync(place)).toEqual(['plain.safetensors']);
+  expect(readdirSync(place)).toEqual(['converted.safetensors']);
   return readFileSync(path);
 }
 
 /** What the file says, by the rules of safetensors alone: each tensor's shape and bytes. */
 function contents(file: Buffer): Map<string, { shape: number[]; bytes: Buffer }> {
-  const path = join(folder, `read-${outputs++}`);
+  const { path } = output();
   writeFileSync(path, file);
   const { entries, data } = readParts(path);
   return new Map(
@@ -219,7 +213,6 @@ describe('convertModel to f32, f16 or bf16', () => {
     const found = await resultsOf(wider, { weights: 'f32' }, tokens);
     expect(found.logits.equals(expected.logits)).toBe(true);
     expect((await resultsOf(again, {}, tokens)).fingerprint).toBe(expected.fingerprint);
-    const source = await writeRandomModel(folder, 'source');
     const same = output().path;
     await convertModel(source, same, { weights: 'f32' });
     expect((await resultsOf(same, {}, randomTokens(9, smallShape.vocabulary, 1))).fingerprint).toBe(
@@ -243,7 +236,6 @@ describe('convertModel to f32, f16 or bf16', () => {
       ...{ message: /no RWKV model/, tensor: 'model.layers.0.self_attn.q_proj.weight', path: other },
     });
     const { path } = output();
-    const source = await writeRandomModel(folder, 'to-pack');
     await convertModel(source, path, { weights: 'int8' });
     expectFailure(await rejection(() => convertModel(path, output().path, { weights: 'f32' })), {
       ...{ code: 'ERR_WKV_UNSUPPORTED', message: /packed already, as int8/, path },
@@ -283,7 +275,7 @@ describe('convertModel to f32, f16 or bf16', () => {
     expect(await rejection(() => convertModel(large, path, options))).toBe(reason);
     expect(seen).toHaveLength(1);
     expect(readFileSync(path, 'utf8')).toBe('precious');
-    expect(readdirSync(place)).toEqual(['plain.safetensors']);
+    expect(readdirSync(place)).toEqual(['converted.safetensors']);
   });
 });
 
