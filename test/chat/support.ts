@@ -11,6 +11,12 @@ import {
 import { temporaryFolder, writeRandomModel } from '../model/support';
 import { sameBits } from '../support/compare';
 
+/** A short reply, always the same. */
+export const few = { temperature: 0, maxTokens: 12 } as const satisfies GenerateOptions;
+
+/** What is evaluated when a conversation begins with this text. */
+export const prompt = (text: string): string => `User: ${text}\n\nAssistant:`;
+
 /** A session that has seen exactly this. */
 export async function sessionAfter(
   model: Model,
