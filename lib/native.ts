@@ -156,27 +156,19 @@ export interface NativeJob<Result> {
 /** Told now and then how far a job is. */
 export type NativeProgress = ((completed: number, total: number) => void) | undefined;
 
-/** A file that is to be written; see PackedFile in native/engine/model_converter.h. */
-export interface NativePackedFile {
+/** A file that is to be written: where, and with how many threads. */
+export interface NativeDestination {
   temporary: string;
   path: string;
+  /** Whether what is at the path when the file is whole is replaced; else that is an error, EEXIST. */
   overwrite: boolean;
-  weights: QuantizedPrecision;
-  header: Uint8Array;
-  fingerprintAt: number;
-  places: Readonly<Record<string, number>>;
   threads: number;
 }
 
-/** The same without packed matrices; see ElementsFile there. */
-export interface NativeElementsFile {
-  temporary: string;
-  path: string;
-  overwrite: boolean;
-  type: ElementType;
+/** With its first bytes, and where tensors lie in it, by name; see native/engine/model_converter.h. */
+interface NativeFile extends NativeDestination {
   header: Uint8Array;
   places: Readonly<Record<string, number>>;
-  threads: number;
 }
 
 export interface NativeBinding {
@@ -196,13 +188,13 @@ export interface NativeBinding {
   /** Writes the file and gives the fingerprint of its weights. */
   convertModel(
     directory: TensorDirectory,
-    file: NativePackedFile,
+    file: NativeFile & { weights: QuantizedPrecision; fingerprintAt: number },
     onProgress: NativeProgress,
   ): NativeJob<string>;
   /** Writes all tensors' elements; gives `true`. */
   convertElements(
     directory: TensorDirectory,
-    file: NativeElementsFile,
+    file: NativeFile & { type: ElementType },
     onProgress: NativeProgress,
   ): NativeJob<true>;
   /** Has a file or an empty directory removed when the thread ends, however it does; a directory before what is in it. */

@@ -2,24 +2,15 @@ import type { TensorDirectory } from '../formats';
 import { chatTemplateOf } from '../formats/chat-template';
 import { layOutElements } from '../formats/elements';
 import { layOutPacked } from '../formats/packed';
-import { native, type NativeJob, type NativeProgress } from '../native';
+import { native, type NativeDestination, type NativeJob, type NativeProgress } from '../native';
 import { isQuantized, type ElementType, type Precision, type QuantizedPrecision } from '../quantized';
-
-/** Where a file is written, and with how many threads. */
-export interface Destination {
-  temporary: string;
-  path: string;
-  /** Whether what is at the path when the file is whole is replaced; else that is an error, EEXIST. */
-  overwrite: boolean;
-  threads: number;
-}
 
 /** A file that is to be written. */
 export interface Plan {
   /** Its size. */
   bytes: number;
   /** Writes it; of a packed file, gives the fingerprint. */
-  write: (destination: Destination, onProgress: NativeProgress) => NativeJob<string | true>;
+  write: (destination: NativeDestination, onProgress: NativeProgress) => NativeJob<string | true>;
 }
 
 /** What a conversion of a model's tensors to these weights writes. Throws what the layout, or native code, refuses. */
