@@ -55,7 +55,7 @@ async function bench(options: Options, signal: AbortSignal) {
   const bar = new RoundsBar(options.rounds);
   try {
     const { info } = model;
-    const directory = await library().openTensorDirectory(path, { signal });
+    const directory = await library().openTensorDirectory(path, { signal, headersOnly: true });
     await directory.close();
     const bytesPerToken = bytesOfToken(info.weightBytes, embeddingType(directory, info.weights), info);
     const settings = { bytesPerToken, threads, rounds: options.rounds };
