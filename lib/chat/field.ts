@@ -1,4 +1,5 @@
 import { WkvError } from '../errors';
+import { show } from '../options';
 
 /** Says why bytes are no saved conversation. */
 export function refused(
@@ -91,6 +92,7 @@ export class Field {
   }
 
   #wrong(expected: string): WkvError {
-    return refused(`${this.#name} is not what it should be`, { expected });
+    const found = show(this.#value);
+    return refused(`${this.#name}: expected ${expected}, found ${found}`, { expected, found });
   }
 }

@@ -238,6 +238,11 @@ describe('bytes that are no saved conversation', () => {
     refuse(reheaded(bytes, change));
   });
 
+  test('are refused by the place in the header, what belongs there, and what is there', () => {
+    const saved = reheaded(bytes, ({ turns }) => void (turns[1]!['penaltyDecay'] = 1.1));
+    refuse(saved, /header\.turns\[1\]\.penaltyDecay: expected a number from 0 to 1, found 1\.1/);
+  });
+
   test('are refused with a header that is no UTF-8', () => {
     const content = Buffer.from(bytes.subarray(0, -32));
     content[content.indexOf('Be brief.')] = 0xff;
