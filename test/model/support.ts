@@ -1,6 +1,4 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   loadModel,
@@ -20,6 +18,9 @@ import {
   type RandomTensor,
 } from '../support/random-model';
 import { writeSafetensors } from '../support/safetensors-writer';
+import { temporaryFolder } from '../support/temporary-folder';
+
+export { temporaryFolder };
 
 /** A small model for tests of behaviour: enough layers and heads to mix everything up, and quick. */
 export const smallShape: RandomModelShape = {
@@ -31,15 +32,6 @@ export const smallShape: RandomModelShape = {
   type: 'f32',
   seed: 7,
 };
-
-/** A folder for the files of one test file, removed after its tests. */
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'wkv-test-'));
-  afterAll(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return folder;
-}
 
 type Container = 'pth' | 'safetensors';
 

@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
+export { temporaryFolder } from '../support/temporary-folder';
 export { unless } from '../support/unless';
 
 /** The top of the checkout. */
@@ -55,15 +55,6 @@ export function evaluate(source: string, options: { cwd?: string; esm?: boolean 
   const { status, output } = run(process.execPath, [`--input-type=${type}`, '-e', source], cwd);
   if (status !== 0) throw new Error(output);
   return output;
-}
-
-/** A folder outside of the checkout for the files of one test file, removed after its tests. */
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'wkv-package-'));
-  afterAll(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return folder;
 }
 
 /** The addon that was built in this checkout. */

@@ -1,5 +1,5 @@
 import { native } from '../../lib/native';
-import { callAnyway, thrownBy } from './support';
+import { callUnchecked, thrown } from '../support/failure';
 
 describe("the addon's vocabulary trusts nothing", () => {
   const bytes = Uint8Array.from([0x61, 0x62, 0x61]);
@@ -30,7 +30,7 @@ describe("the addon's vocabulary trusts nothing", () => {
     [['ab', offsets]],
     [[null, undefined]],
   ])('arguments of the wrong type: %p', (args) => {
-    expect(thrownBy(() => Reflect.construct(native.Vocabulary, args))).toMatchObject({
+    expect(thrown(() => Reflect.construct(native.Vocabulary, args))).toMatchObject({
       name: 'TypeError',
       code: 'ERR_INVALID_ARG_TYPE',
     });
@@ -46,7 +46,7 @@ describe("the addon's vocabulary trusts nothing", () => {
     [[0, 3, 1, 3], 'out of order at token 1'],
     [[0, 1, 2, 3], 'tokens 0 and 2 have the same bytes'],
   ])('offsets that describe no vocabulary: %p', (wrong, message) => {
-    expect(thrownBy(() => new native.Vocabulary(bytes, Uint32Array.from(wrong)))).toMatchObject({
+    expect(thrown(() => new native.Vocabulary(bytes, Uint32Array.from(wrong)))).toMatchObject({
       code: 'ERR_WKV_FORMAT',
       message: expect.stringContaining(message) as string,
     });
@@ -55,7 +55,7 @@ describe("the addon's vocabulary trusts nothing", () => {
   test('text of the wrong type', () => {
     const vocabulary = new native.Vocabulary(bytes, offsets);
     for (const text of [undefined, 'a', [0x61], new Uint16Array(1), bytes.buffer]) {
-      expect(thrownBy(() => callAnyway(vocabulary, 'encode', text))).toMatchObject({
+      expect(thrown(() => callUnchecked(vocabulary, 'encode', [text]))).toMatchObject({
         code: 'ERR_INVALID_ARG_TYPE',
       });
     }
@@ -66,8 +66,8 @@ describe("the addon's vocabulary trusts nothing", () => {
     const stranger = Object.assign(Object.create(null) as object, {
       encode: Reflect.get(vocabulary, 'encode'),
     });
-    expect(thrownBy(() => callAnyway(stranger, 'encode', bytes))).toMatchObject({ name: 'TypeError' });
-    expect(thrownBy(() => callAnyway(native, 'Vocabulary', bytes))).toMatchObject({ name: 'TypeError' });
+    expect(thrown(() => callUnchecked(stranger, 'encode', [bytes]))).toMatchObject({ name: 'TypeError' });
+    expect(thrown(() => callUnchecked(native, 'Vocabulary', [bytes]))).toMatchObject({ name: 'TypeError' });
   });
 
   test('a buffer that was given away: its text is empty', () => {

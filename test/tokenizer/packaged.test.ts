@@ -4,7 +4,8 @@ import { brotliCompressSync, constants } from 'node:zlib';
 import { Tokenizer, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
 import { findTokenizer } from '../../lib/tokenizer-search';
 import type * as vocabulary from '../../lib/vocabulary';
-import { describeWithWorld, thrownBy, withDirectory, worldText } from './support';
+import { thrown } from '../support/failure';
+import { describeWithWorld, withDirectory, worldText } from './support';
 
 /** Gives one fresh copy of the tokenizer the file `path` instead of the package's World vocabulary. */
 function withPackagedAt(path: string, use: (tokenizer: typeof Tokenizer) => void): void {
@@ -34,7 +35,7 @@ const compressed = (text: string | Uint8Array): Buffer =>
 describe('the World vocabulary of the package', () => {
   test('is missing with an error that says what to do', () => {
     withPackagedAt(join(__dirname, 'absent.br'), (isolated) => {
-      expect(thrownBy(() => isolated.world())).toMatchObject({
+      expect(thrown(() => isolated.world())).toMatchObject({
         name: 'WkvError',
         code: 'ERR_WKV_TOKEN',
         path: WORLD_VOCABULARY_PATH,
@@ -45,7 +46,7 @@ describe('the World vocabulary of the package', () => {
 
   test('is refused where it is another file', () => {
     withPackaged(compressed("1 'a' 1\n"), (isolated) => {
-      expect(thrownBy(() => isolated.world())).toMatchObject({
+      expect(thrown(() => isolated.world())).toMatchObject({
         code: 'ERR_WKV_FORMAT',
         path: WORLD_VOCABULARY_PATH,
         expected: expect.stringContaining('e6dee3d4e31b4d5c') as string,
@@ -62,7 +63,7 @@ describe('a World vocabulary of the package', () => {
     ['that would fill the memory', compressed(Buffer.alloc(17 << 20))],
   ])('%s is refused', (_what, content) => {
     withPackaged(content, (isolated) => {
-      expect(thrownBy(() => isolated.world())).toMatchObject({
+      expect(thrown(() => isolated.world())).toMatchObject({
         name: 'WkvError',
         code: 'ERR_WKV_FORMAT',
         path: expect.stringMatching(/packaged\.br$/) as string,
@@ -137,7 +138,7 @@ describe('the search beside a model', () => {
     withDirectory((directory) => {
       const path = join(directory, 'rwkv_vocab_v20230424.txt');
       writeFileSync(path, "1 'a' 2\n");
-      expect(thrownBy(() => findTokenizer(join(directory, 'model.pth'), 256))).toMatchObject({
+      expect(thrown(() => findTokenizer(join(directory, 'model.pth'), 256))).toMatchObject({
         code: 'ERR_WKV_FORMAT',
         path,
       });

@@ -37,23 +37,6 @@ export class Random {
   }
 }
 
-/** What a function throws. */
-export function thrownBy(action: () => unknown): unknown {
-  try {
-    action();
-  } catch (error) {
-    return error;
-  }
-  throw new Error('nothing was thrown');
-}
-
-/** Calls a method with an argument that its types forbid, as JavaScript can. */
-export function callAnyway(target: object, method: string, argument: unknown): unknown {
-  const called: unknown = Reflect.get(target, method);
-  if (typeof called !== 'function') throw new Error(`no method ${method}`);
-  return Reflect.apply(called, target, [argument]);
-}
-
 /** Runs with an empty directory that is removed afterwards. */
 export function withDirectory(use: (directory: string) => void): void {
   const directory = mkdtempSync(join(tmpdir(), 'wkv-tokenizer-'));

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Tokenizer } from '../../lib/tokenizer';
 import { onWindows, unless } from '../support/unless';
-import { callAnyway, thrownBy, tokenizerOf, withDirectory } from './support';
+import { callUnchecked, thrown } from '../support/failure';
+import { tokenizerOf, withDirectory } from './support';
 
 /** The bytes of the only token, id 1, whose literal and length this is, in hexadecimal. */
 function bytesOf(literal: string, length: number): string {
@@ -59,7 +60,7 @@ describe('a vocabulary file', () => {
   test('that lacks a byte encodes texts without it and refuses others, naming byte and offset', () => {
     const tokenizer = tokenizerOf("1 'a' 1\n2 'bc' 2\n");
     expect(Array.from(tokenizer.encode('abca'))).toEqual([1, 2, 1]);
-    expect(thrownBy(() => tokenizer.encode('abcaé'))).toMatchObject({
+    expect(thrown(() => tokenizer.encode('abcaé'))).toMatchObject({
       name: 'WkvError',
       code: 'ERR_WKV_TOKEN',
       message: 'no token of the vocabulary begins with byte 0xc3, at offset 4 of the text',
@@ -112,7 +113,7 @@ describe('a file that is no vocabulary is refused', () => {
     ['NUL', '\0'.repeat(100), 1],
     ['other text', '{"tokens": []}', 1],
   ])('%s, naming the line', (_what, content, line) => {
-    const error = thrownBy(() => tokenizerOf(content));
+    const error = thrown(() => tokenizerOf(content));
     expect(error).toMatchObject({ name: 'WkvError', code: 'ERR_WKV_FORMAT' });
     const { path, message } = error as { path: string; message: string };
     expect(message).toMatch(`${path}, line ${line}: expected `);
@@ -124,7 +125,7 @@ describe('a file that is no vocabulary is refused', () => {
     ['bytes that are no UTF-8', Buffer.from("1 'a' 1\n2 '\xff' 1\n", 'latin1')],
     ['tokens that are equal', "1 'a' 1\n2 'b' 1\n3 '\\x61' 1\n"],
   ])('%s, naming the file', (_what, content) => {
-    const error = thrownBy(() => tokenizerOf(content));
+    const error = thrown(() => tokenizerOf(content));
     expect(error).toMatchObject({ name: 'WkvError', code: 'ERR_WKV_FORMAT' });
     const { path, message } = error as { path: string; message: string };
     expect(message).toContain(path);
@@ -138,7 +139,7 @@ describe('a file that is no vocabulary is refused', () => {
     const line = String.raw`12 'a\x41\u00e9 b' 6`;
     expect(tokenizerOf(line).size).toBe(13);
     for (let length = 1; length < line.length; length++) {
-      expect(thrownBy(() => tokenizerOf(line.slice(0, length)))).toMatchObject({ code: 'ERR_WKV_FORMAT' });
+      expect(thrown(() => tokenizerOf(line.slice(0, length)))).toMatchObject({ code: 'ERR_WKV_FORMAT' });
     }
   });
 
@@ -147,7 +148,7 @@ describe('a file that is no vocabulary is refused', () => {
       const path = join(directory, 'large.txt');
       writeFileSync(path, '');
       truncateSync(path, 2 ** 40); // of no blocks on the disk
-      expect(thrownBy(() => Tokenizer.fromVocabulary(path))).toMatchObject({
+      expect(thrown(() => Tokenizer.fromVocabulary(path))).toMatchObject({
         code: 'ERR_WKV_FORMAT',
         path,
         found: `${2 ** 40} bytes`,
@@ -159,7 +160,7 @@ describe('a file that is no vocabulary is refused', () => {
     withDirectory((directory) => {
       const path = join(directory, 'directory');
       mkdirSync(path);
-      expect(thrownBy(() => Tokenizer.fromVocabulary(path))).toMatchObject({
+      expect(thrown(() => Tokenizer.fromVocabulary(path))).toMatchObject({
         code: expect.stringMatching(/^(ERR_WKV_FORMAT|EISDIR|EPERM)$/) as string,
       });
     });
@@ -171,7 +172,7 @@ describe('a file that is no vocabulary is refused', () => {
       withDirectory((directory) => {
         const path = join(directory, 'pipe');
         expect(spawnSync('mkfifo', [path]).status).toBe(0);
-        expect(thrownBy(() => Tokenizer.fromVocabulary(path))).toMatchObject({
+        expect(thrown(() => Tokenizer.fromVocabulary(path))).toMatchObject({
           code: 'ERR_WKV_FORMAT',
           path,
         });
@@ -180,13 +181,13 @@ describe('a file that is no vocabulary is refused', () => {
   );
 
   test("a file that does not exist, with the system's own error", () => {
-    expect(thrownBy(() => Tokenizer.fromVocabulary('/nowhere/vocabulary.txt'))).toMatchObject({
+    expect(thrown(() => Tokenizer.fromVocabulary('/nowhere/vocabulary.txt'))).toMatchObject({
       code: 'ENOENT',
     });
   });
 
   test.each([[undefined], [null], [1], [{}]])('%p is no path', (path) => {
-    expect(thrownBy(() => callAnyway(Tokenizer, 'fromVocabulary', path))).toMatchObject({
+    expect(thrown(() => callUnchecked(Tokenizer, 'fromVocabulary', [path]))).toMatchObject({
       name: 'TypeError',
       code: 'ERR_INVALID_ARG_TYPE',
     });
