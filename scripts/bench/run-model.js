@@ -3,6 +3,7 @@
 // Load time, peak memory, and tokens per second of one model: alone, in batches, and beside a long prompt.
 const { parseArgs } = require('node:util');
 const { loadModel } = require('../..');
+const { median, timed } = require('./timing');
 
 const help = `Usage: node scripts/bench/run-model.js MODEL [--weights TYPE] [--threads N] [--rounds N] [--prompt N] [--json]
 
@@ -19,16 +20,6 @@ const options = {
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 };
-
-function median(values) {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-}
-
-async function timed(body) {
-  const start = performance.now();
-  await body();
-  return (performance.now() - start) / 1000;
-}
 
 /** Seconds of a step in which every session evaluates a token. */
 function step(sessions, round, vocabulary) {

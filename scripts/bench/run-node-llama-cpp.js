@@ -5,6 +5,7 @@ const { statSync } = require('node:fs');
 const { parseArgs } = require('node:util');
 const { pathToFileURL } = require('node:url');
 const { feedForward, shapes, vocabulary } = require('./shapes');
+const { median, timed } = require('./timing');
 
 const help = `Usage: node scripts/bench/run-node-llama-cpp.js MODULE SHAPE FILE [--threads N] [--rounds N] [--prompt N]
 
@@ -24,16 +25,6 @@ const sessions = 16;
 /** On a busy machine its threads wait for each other: then a few steps have to do. */
 const patience = 30;
 const fewestSteps = 5;
-
-function median(values) {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-}
-
-async function timed(body) {
-  const start = performance.now();
-  await body();
-  return (performance.now() - start) / 1000;
-}
 
 /** Seconds between the tokens of one sequence, without the first two. */
 async function decode(sequence, rounds, token) {
