@@ -6,7 +6,7 @@ import { measure, promptTokens, spreadOf, type Round, type Spread } from './meas
 import { addLoadOptions, load, refuseArguments, type ModelFlags } from './model-options';
 import { RoundsBar } from './progress';
 import { formatCount, formatJson, printable, styled, table } from './terminal';
-import { bytesOfToken, embeddingType, isSetByMemory } from './weights';
+import { bytesOfToken, isSetByMemory } from './weights';
 import { formatBytes } from '../format-bytes';
 import type { Model, ModelInfo } from '../model';
 import { isQuantized } from '../quantized';
@@ -57,7 +57,7 @@ async function bench(options: Options, signal: AbortSignal) {
     const { info } = model;
     const directory = await library().openTensorDirectory(path, { signal, headersOnly: true });
     await directory.close();
-    const bytesPerToken = bytesOfToken(info.weightBytes, embeddingType(directory, info.weights), info);
+    const bytesPerToken = bytesOfToken(directory, info);
     const settings = { bytesPerToken, threads, rounds: options.rounds };
     const measured = await measure(model, settings, signal, bar.update);
     return reportOf(path, model.info, settings, measured);

@@ -6,10 +6,10 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles } from './model-options';
 import { formatCount, formatJson, printable, styled, table } from './terminal';
-import { bytesOfToken, embeddingType, isSetByMemory, commonType, storedBytes } from './weights';
 import { chatTemplateOf } from '../formats/chat-template';
+import { bytesOfToken, commonType, isSetByMemory, storedBytes } from './weights';
 import { formatBytes } from '../format-bytes';
-import type { StoredType, TensorDirectory } from '../formats';
+import type { TensorDirectory } from '../formats';
 import type { NativeModelInfo } from '../native';
 import { precisions, type Precision } from '../quantized';
 import { recognizedTemplate } from '../chat/templates';
@@ -63,8 +63,13 @@ async function inspect(path: string, signal: AbortSignal) {
     const storedAs = directory.packed?.weights ?? commonType(directory);
     const possible = directory.packed === undefined ? precisions : [directory.packed.weights];
     const choices = possible.map((weights): Choice => {
-      const { weightBytes } = native.inspectModel(directory, { weights });
-      return choice(weights, weightBytes, embeddingType(directory, weights), model, free, bandwidth);
+      const info = native.inspectModel(directory, { weights });
+      const bytesPerToken = bytesOfToken(directory, info);
+      return {
+        ...{ weights, bytes: info.weightBytes, fits: info.weightBytes <= free, bytesPerToken },
+        maxTokensPerSecond:
+          bandwidth !== null && isSetByMemory(bytesPerToken) ? bandwidth / bytesPerToken : null,
+      };
     });
     return {
       path,
@@ -93,20 +98,6 @@ function dimensions(model: NativeModelInfo) {
     ...{ architecture, version, layers, embedding, heads, headSize },
     ...{ feedForward, vocabulary, parameters, stateBytes },
   };
-}
-
-function choice(
-  weights: Precision,
-  bytes: number,
-  embedded: StoredType,
-  model: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
-  free: number,
-  bandwidth: number | null,
-): Choice {
-  const bytesPerToken = bytesOfToken(bytes, embedded, model);
-  const limited = bandwidth !== null && isSetByMemory(bytesPerToken);
-  const maxTokensPerSecond = limited ? bandwidth / bytesPerToken : null;
-  return { weights, bytes, fits: bytes <= free, bytesPerToken, maxTokensPerSecond };
 }
 
 /** How many ids the tokenizer has that loading would find; null where it would find none. */

@@ -8,11 +8,11 @@ const cacheable = 256 * 2 ** 20;
 
 /** How many bytes of weights a token that is generated reads: all but the embedding, of which one row is looked up. */
 export function bytesOfToken(
-  weightBytes: number,
-  embeddingType: StoredType,
-  { vocabulary, embedding }: Pick<NativeModelInfo, 'vocabulary' | 'embedding'>,
+  directory: TensorDirectory,
+  info: Pick<NativeModelInfo, 'weights' | 'weightBytes' | 'vocabulary' | 'embedding'>,
 ): number {
-  return weightBytes - (vocabulary - 1) * embedding * library().storedTypeBytes[embeddingType];
+  const type = embeddingType(directory, info.weights);
+  return info.weightBytes - (info.vocabulary - 1) * info.embedding * library().storedTypeBytes[type];
 }
 
 /** Whether so many bytes have to come from memory for every token. */
@@ -21,7 +21,7 @@ export function isSetByMemory(bytesPerToken: number): boolean {
 }
 
 /** The type of the embedding in memory, with matrices kept as `weights`: beside quantized ones the file's, blocks as f16. */
-export function embeddingType({ tensors }: TensorDirectory, weights: Precision): StoredType {
+function embeddingType({ tensors }: TensorDirectory, weights: Precision): StoredType {
   if (!isQuantized(weights)) return weights;
   const type = tensors.find(({ name }) => name === 'emb.weight')?.type;
   if (type === undefined || type === 'packed') return 'f32';
