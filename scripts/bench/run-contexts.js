@@ -4,6 +4,7 @@
 const { parseArgs } = require('node:util');
 const { pathToFileURL } = require('node:url');
 const { vocabulary } = require('./shapes');
+const { median, timed } = require('./timing');
 
 const help = `Usage: node scripts/bench/run-contexts.js MODEL [--contexts N,...] [--node-llama-cpp MODULE] [--threads N]
 
@@ -24,14 +25,6 @@ const rounds = 18;
 const warmUp = 2;
 
 const token = (i) => (i * 104_729) % vocabulary;
-
-async function timed(body) {
-  const start = performance.now();
-  await body();
-  return (performance.now() - start) / 1000;
-}
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** A session of wkv: `read` evaluates tokens, `decode` gives the seconds of single ones. */
 async function openWkv(file, { threads }) {

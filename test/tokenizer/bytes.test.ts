@@ -107,7 +107,7 @@ describe('what a tokenizer returns and takes', () => {
 
   test.each([2 ** 32, -1, 0.5])('has no such length: %p', (length) => {
     const proxy = new Proxy([5], { get: (_, key) => (key === 'length' ? length : 5) });
-    expect(thrownBy(() => tokenizer.decode(proxy))).toMatchObject({
+    expect(thrown(() => tokenizer.decode(proxy))).toMatchObject({
       code: 'ERR_OUT_OF_RANGE',
       message: expect.stringContaining('tokens.length') as string,
     });
