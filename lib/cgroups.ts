@@ -8,6 +8,7 @@ import { join } from 'node:path';
  * @param controller of cgroups of version 1, where each may have a hierarchy of its own; version 2 without it
  */
 export function cgroupFolders(controller = ''): string[] {
+  if (process.platform !== 'linux') return [];
   for (const line of read('/proc/self/cgroup').split('\n')) {
     const [, controllers, path = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (controllers?.split(',').includes(controller) !== true) continue;

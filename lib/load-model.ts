@@ -4,7 +4,7 @@ import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { formatBytes } from './format-bytes';
 import { bytesOfNumbers, modelPath, openTensorDirectory, type TensorDirectory } from './formats';
-import { chatTemplateOf } from './formats/chat-template';
+import { chatTemplateKey } from './formats/chat-template';
 import { elementsOf } from './formats/views';
 import { runJob } from './job';
 import { usableMemory } from './memory';
@@ -139,7 +139,7 @@ async function loadOn(
     signal,
     discard: (unwanted) => unwanted.dispose(),
   });
-  const chatTemplate = chatTemplateOf(directory.metadata);
+  const chatTemplate = directory.metadata[chatTemplateKey];
   const info: ModelInfo = {
     ...model.info(),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),

@@ -33,7 +33,11 @@ function usageOf(folders: readonly string[], usage: string, cached: readonly str
     if (!(used > 0)) continue;
     const statistics = read(join(folder, 'memory.stat')).matchAll(/^(\w+) (\d+)$/gm);
     const files = [...statistics].filter(([, name = '']) => cached.includes(name));
-    return files.reduce((left, [, , bytes]) => left - Number(bytes), used);
+    // They are read one after the other, and need not fit together.
+    return Math.max(
+      0,
+      files.reduce((left, [, , bytes]) => left - Number(bytes), used),
+    );
   }
   return undefined;
 }

@@ -93,7 +93,8 @@ export function samplingChecks(size: number): Checks<Drawing> {
 function order(name: string, value: unknown): SamplerStep[] {
   if (!Array.isArray(value)) throw wrongType(name, 'an array', value);
   // One too many says enough, however many there are.
-  const found: unknown[] = value.slice(0, steps.length + 1);
+  const length = Math.min(value.length, steps.length + 1);
+  const found = Array.from({ length }, (_, i): unknown => value[i]);
   if (found.length !== steps.length || !steps.every((step) => found.includes(step))) {
     throw wrongValue(
       `${name}: expected each of ${steps.join(', ')} once, found ${found.map(show).join(', ')}`,

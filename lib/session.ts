@@ -267,7 +267,7 @@ export class Session {
    */
   hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
     this.#requireUsable();
-    this.#beginning = undefined;
+    this.#change(signal);
     return this.#queue.hold(signal, isIterated);
   }
 
@@ -330,8 +330,13 @@ export class Session {
 
   /** Runs a call when its turn has come. One that is aborted before rejects at once, and is passed over then. */
   #enqueue<Result>(signal: AbortSignal | undefined, call: () => Promise<Result>): Promise<Result> {
-    this.#beginning = undefined;
+    this.#change(signal);
     return this.#queue.run(call, signal);
+  }
+
+  /** Forks from now on wait for the call that begins, unless that is aborted already. */
+  #change(signal: AbortSignal | undefined): void {
+    if (signal?.aborted !== true) this.#beginning = undefined;
   }
 
   /** One call of the engine; only while nothing else is on its way. */

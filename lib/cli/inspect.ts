@@ -6,7 +6,7 @@ import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles } from './model-options';
 import { formatCount, formatJson, printable, styled, table } from './terminal';
-import { chatTemplateOf } from '../formats/chat-template';
+import { chatTemplateKey } from '../formats/chat-template';
 import { bytesOfToken, commonType, isSetByMemory, storedBytes } from './weights';
 import { formatBytes } from '../format-bytes';
 import type { TensorDirectory } from '../formats';
@@ -80,7 +80,7 @@ async function inspect(path: string, signal: AbortSignal) {
       stored,
       auto: model.weights,
       tokenizer: tokenizerOf(path, model.vocabulary, directory.vocabulary),
-      chatTemplate: chatTemplateOf(directory.metadata) ?? null,
+      chatTemplate: directory.metadata[chatTemplateKey] ?? null,
       memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
       choices,
     };

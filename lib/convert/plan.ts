@@ -1,5 +1,5 @@
 import type { TensorDirectory } from '../formats';
-import { chatTemplateOf } from '../formats/chat-template';
+import { chatTemplateEntry } from '../formats/chat-template';
 import { layOutElements } from '../formats/elements';
 import { layOutPacked } from '../formats/packed';
 import { native, type NativeDestination, type NativeJob, type NativeProgress } from '../native';
@@ -21,7 +21,7 @@ export function planConversion(directory: TensorDirectory, weights: Precision): 
 function planPacked(directory: TensorDirectory, weights: QuantizedPrecision): Plan {
   const matrices = native.planConversion(directory, weights);
   const others = othersThan(matrices, directory);
-  const { bytes, ...layout } = layOutPacked(weights, matrices, others, chatTemplateOf(directory.metadata));
+  const { bytes, ...layout } = layOutPacked(weights, matrices, others, chatTemplateEntry(directory));
   return {
     bytes,
     write: (destination, onProgress) =>

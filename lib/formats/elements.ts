@@ -1,6 +1,6 @@
 import type { ElementType } from '../quantized';
 import { quoted, unsupported } from './failures';
-import { chatTemplateEntry, chatTemplateOf } from './chat-template';
+import { chatTemplateEntry } from './chat-template';
 import { canonicalMark } from './namings/canonical';
 import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
@@ -21,12 +21,11 @@ const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\./;
  * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights (and
  * chat template) give the same file, whatever held them.
  *
- * @throws WkvError `ERR_WKV_UNSUPPORTED` for a tensor that no RWKV model has
+ * @throws WkvError `ERR_WKV_UNSUPPORTED` for a tensor that no RWKV model has, `ERR_WKV_FORMAT` for a chat template that is
+ *   too long
  */
-export function layOutElements(
-  type: ElementType,
-  { tensors, files, metadata }: TensorDirectory,
-): ElementsLayout {
+export function layOutElements(type: ElementType, directory: TensorDirectory): ElementsLayout {
+  const { tensors, files } = directory;
   const entries = new Map<string, unknown>();
   const begins: [string, number][] = [];
   let end = 0;
@@ -41,7 +40,7 @@ export function layOutElements(
     entries.set(name, { dtype: type.toUpperCase(), shape, data_offsets: [begin, end] });
     begins.push([name, begin]);
   }
-  const said = { format: 'pt', ...canonicalMark, ...chatTemplateEntry(chatTemplateOf(metadata)) };
+  const said = { format: 'pt', ...canonicalMark, ...chatTemplateEntry(directory) };
   const header = withLength(JSON.stringify({ __metadata__: said, ...Object.fromEntries(entries) }));
   return {
     header,

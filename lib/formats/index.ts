@@ -66,7 +66,7 @@ export function modelPath(path: string | URL): string {
 }
 
 /** Neither control characters nor halves of characters, nor so long that no message should have it. */
-const readableName = /^\P{C}{0,1000}$/u;
+const readableName = /^[^\p{Cc}\p{Cs}]{0,1000}$/u;
 
 /** Refuses names that native code, which has them in its messages and as UTF-8, would take for others. */
 function requireNames({ tensors }: TensorDirectory, path: string): void {

@@ -1,7 +1,7 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { unpacked } from '../unpacked';
-import { chatTemplateEntry } from './chat-template';
+import { chatTemplateKey, maxChatTemplate } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import type { ReadContext } from './reader';
@@ -11,7 +11,6 @@ import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import type { TensorDirectory, TensorEntry } from './tensor-directory';
 
 const configBytes = 1 << 20;
-const templateBytes = 1 << 20;
 const indexBytes = 1 << 24;
 const maxShards = 1_000;
 
@@ -56,7 +55,7 @@ async function withConfig(
   const config = await readConfig(path, context);
   const template = await readTemplate(path, context);
   const directory = await open();
-  const said = { ...config, ...chatTemplateEntry(template) };
+  const said = template === undefined ? config : { ...config, [chatTemplateKey]: template };
   return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, said) };
 }
 
@@ -168,7 +167,7 @@ async function readTemplate(directory: string, context: ReadContext): Promise<st
   const path = join(directory, 'chat_template.jinja');
   if (!(await exists(path))) return undefined;
   return await withSource(path, context, async (source) => {
-    const bytes = await readAll(source, templateBytes, 'the chat template');
+    const bytes = await readAll(source, maxChatTemplate, 'the chat template');
     return bytes.toString();
   });
 }

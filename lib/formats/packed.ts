@@ -1,5 +1,4 @@
 import { isQuantized, quantizedPrecisions, type QuantizedPrecision } from '../quantized';
-import { chatTemplateEntry } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { messageOf } from './source';
 import { type JsonValue, parseJson } from './strict-json';
@@ -111,12 +110,13 @@ interface PackedLayout {
  * them.
  *
  * @param others the tensors that are not packed
+ * @param more metadata beside those of packed files
  */
 export function layOutPacked(
   weights: QuantizedPrecision,
   matrices: readonly PlannedMatrix[],
   others: readonly StoredTensor[],
-  chatTemplate: string | undefined,
+  more: Readonly<Record<string, string>>,
 ): PackedLayout {
   const scales = matrices.map(({ name, columns }) => ({
     ...{ name: `${name}.input_scales`, dtype: 'F32', shape: [columns] as readonly number[] },
@@ -151,8 +151,8 @@ export function layOutPacked(
     'wkv.weights': weights,
     'wkv.fingerprint': unknownFingerprint,
     'wkv.matrices': JSON.stringify(Object.fromEntries(forms)),
-    // Last: its text may be anything, and the fingerprint's place is looked for.
-    ...chatTemplateEntry(chatTemplate),
+    // Last: their text may be anything, and the fingerprint's place is looked for.
+    ...more,
   };
   const text = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) });
   const header = withLength(text);

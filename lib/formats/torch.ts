@@ -164,7 +164,7 @@ export class TorchWorld implements PickleWorld {
       throw this.corrupt('makes an OrderedDict of nonsense');
     // One list, which the memo has, may be copied by every few bytes.
     this.items += items.items.length;
-    if (this.items > maxItems) throw this.corrupt('needs more memory than any model does');
+    if (this.items > maxItems) throw this.corrupt(`has OrderedDicts of more than ${maxItems} items in all`);
     for (const item of items.items) {
       const pair = item instanceof PickleList || item instanceof PickleTuple ? item.items : [];
       const [key, value] = pair;

@@ -14,7 +14,6 @@
 #include "test/support/model_file.h"
 #include "test/support/numbers.h"
 #include "test/support/refusal.h"
-#include "test/support/scarce_memory.h"
 
 using wkv::Error;
 using wkv::Matrix;
@@ -270,19 +269,6 @@ TEST_SUITE("tensor loader") {
     CHECK_THROWS_AS(load(directory, StoredType::kF32, 3, kGoOn,
                          [](std::uint64_t, std::uint64_t) { throw Error("ERR_WKV_FORMAT", "stop"); }),
                     Error);
-  }
-
-  TEST_CASE("an error that there is no memory to keep ends the loading, too") {
-    const TemporaryDirectory folder;
-    const auto directory = wkv::test::write_tensors(folder.file("m"), some_tensors(StoredType::kF32));
-    CHECK_THROWS_AS(load(directory, StoredType::kF32, 3, kGoOn,
-                         [](std::uint64_t, std::uint64_t) {
-                           Error error("ERR_WKV_FORMAT", "longer than what a string keeps within itself");
-                           wkv::test::make_memory_scarce(true, 1);
-                           throw Error(std::move(error));
-                         }),
-                    std::bad_alloc);
-    wkv::test::make_memory_scarce(false);
   }
 
   TEST_CASE("a file that is cut off while its tensors are read is an error") {

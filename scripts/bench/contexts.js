@@ -10,12 +10,13 @@ const { transformers } = require('./shapes');
 const help = `Usage: node scripts/bench/contexts.js [--contexts N,...] [--node-llama-cpp FOLDER] [--threads N] [--json]
 
 How fast one session decodes after contexts of different lengths: wkv with the shape of RWKV-5.2 1.5B in int8, and
-beside it, where node-llama-cpp is installed, Transformers of about that size in Q8_0 (their files take 3 GB). All have
-random weights. Contexts of many thousand tokens take Transformers minutes. Needs "npm run build".
+beside it, where node-llama-cpp is installed, Transformers of about that size in Q8_0, one after the other. All have
+random weights; their files are kept in out/bench (3 GB for wkv, and 3 GB). Contexts of many thousand tokens take
+Transformers minutes. Needs "npm run build".
 
   --contexts        default 0,2048,8192; ascending
   --node-llama-cpp  a folder where "npm install node-llama-cpp" was run; default the current one
-  --threads         default 2, for node-llama-cpp; wkv takes what it may use
+  --threads         default 2
   --json            prints everything that was measured
 
 Example: node scripts/bench/contexts.js --contexts 0,1024,32768 --node-llama-cpp ../peer`;
@@ -34,16 +35,27 @@ function measure(file, args) {
 
 function measureAll({ contexts, threads, ...values }) {
   const llama = findNodeLlamaCpp(values['node-llama-cpp']);
-  const args = ['--contexts', contexts];
+  const args = ['--contexts', contexts, '--threads', threads];
   const results = { 'wkv, RWKV-5.2 1.5B in int8': measure(modelFile('1.5B'), args) };
-  if (llama === undefined) return results;
+  if (llama === undefined) {
+    console.error('node-llama-cpp was left out: it is not installed in that folder');
+    return results;
+  }
   for (const shape of Object.keys(transformers)) {
     results[`node-llama-cpp ${llama.version}, ${shape} in Q8_0`] = measure(ggufFile(shape), [
       ...args,
-      ...['--threads', threads, '--node-llama-cpp', llama.module],
+      ...['--node-llama-cpp', llama.module],
     ]);
   }
   return results;
+}
+
+/** Says what is wrong with the numbers; nothing where they can be measured. */
+function mistake({ contexts, threads }) {
+  const counts = contexts.split(',').map(Number);
+  const ascend = counts.every((count, i) => Number.isInteger(count) && count > (counts[i - 1] ?? -1));
+  if (!ascend) return `--contexts: expected whole numbers that ascend, found ${contexts}`;
+  return /^[1-9]\d*$/.test(threads) ? undefined : `--threads: expected a number from 1 on, found ${threads}`;
 }
 
 function print(results) {
@@ -62,6 +74,12 @@ function main() {
   const { values } = parseArgs({ options });
   if (values.help) {
     console.log(help);
+    return;
+  }
+  const wrong = mistake(values);
+  if (wrong !== undefined) {
+    console.error(wrong);
+    process.exitCode = 2;
     return;
   }
   const results = measureAll(values);

@@ -10,7 +10,7 @@ const help = `Usage: node scripts/bench/run-contexts.js MODEL [--contexts N,...]
 
 One session of MODEL reads a text and stops after each of N tokens (0, 2,048 and 8,192 by default, ascending) to decode
 some. Prints as JSON for each N: the tokens a second that it decodes there (the median step), the seconds that the
-context has taken until then, and the memory of the process at most. With wkv in int8, or with the node-llama-cpp whose
+context has taken until then, and the bytes that the process took over the weights at most. With wkv in int8, or with the node-llama-cpp whose
 main file is MODULE.`;
 
 const options = {

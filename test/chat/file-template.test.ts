@@ -94,6 +94,16 @@ describe("The chat template of a model's file", () => {
     });
   });
 
+  test('is refused in a conversion where it is too long for any model', async () => {
+    const path = writeGguf('long', 'x'.repeat((1 << 20) + 1));
+    for (const weights of ['int8', 'f32'] as const) {
+      const conversion = convertModel(path, join(folder, 'long.safetensors'), { weights });
+      await expect(conversion).rejects.toMatchObject({
+        ...{ code: 'ERR_WKV_FORMAT', path, expected: 'at most 1048576 characters' },
+      });
+    }
+  });
+
   test('is shown by wkv inspect, with what it is taken for', async () => {
     const path = writeGguf('shown', raven);
     expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ chatTemplate: raven });

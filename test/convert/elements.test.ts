@@ -220,7 +220,11 @@ describe('convertModel to f32, f16 or bf16', () => {
     );
   });
 
-  test.each(['a\0b', '\ud800', 'a'.repeat(1000)])('refuses a tensor blocks.0.att.%j', async (end) => {
+  test.each([
+    ['a NUL', 'a\0b'],
+    ['half of a character', '\ud800'],
+    ['a thousand letters', 'a'.repeat(1000)],
+  ])('refuses a tensor in whose name is %s', async (_what, end) => {
     const name = `blocks.0.att.${end}`;
     const path = join(folder, 'misnamed.safetensors');
     await writeSafetensors(path, [{ name, type: 'f32', shape: [1], data: [1] }]);

@@ -315,6 +315,18 @@ describe('A fork', () => {
     expect((await second.complete('', drawing)).seed).toBe(8n);
   });
 
+  test('lives on there, too, after a call of that fork whose signal was aborted before', async () => {
+    const parent = model().createSession();
+    const call = parent.evaluate('one');
+    const branch = parent.fork({ seed: 7 });
+    const signal = AbortSignal.abort(new Error('too late'));
+    await expect(branch.evaluate('two', { signal })).rejects.toThrow('too late');
+    const next = branch.fork();
+    branch.dispose();
+    await call;
+    expect((await next.complete('', drawing)).seed).toBe(7n);
+  });
+
   test('is the state after the calls of the fork that it was made of, where all wait', async () => {
     const parent = model().createSession();
     const call = parent.evaluate('one');

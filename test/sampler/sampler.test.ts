@@ -171,7 +171,10 @@ describe('What a sampler refuses', () => {
     [{ logitBias: { '-1': 1 } }, invalidArgument(/logitBias/)],
     [{ logitBias: { 1: NaN } }, outOfRange(/logitBias/)],
     [{ samplerOrder: ['topP'] }, invalidArgument(/samplerOrder/)],
-    [{ samplerOrder: new Array(2 ** 32 - 1) }, invalidArgument(/samplerOrder/)],
+    [
+      { samplerOrder: new Array(2 ** 32 - 1) },
+      invalidArgument(/samplerOrder.* found undefined, undefined, /),
+    ],
     [
       { samplerOrder: [['topP'], 'topK', 'minP', 'typicalP', 'temperature'] },
       invalidArgument(/samplerOrder/),
