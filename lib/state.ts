@@ -84,7 +84,8 @@ export class State {
    * The state as bytes, in the format of docs/state-format.md, with a checksum: they can be kept in a file or a
    * database, and be sent elsewhere.
    *
-   * @throws {WkvError} `ERR_WKV_MEMORY`; `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
+   * @throws {WkvError} `ERR_WKV_STATE` where a number is NaN or infinite, which no bytes may hold; `ERR_WKV_MEMORY`;
+   *   `ERR_WKV_DEVICE` where the numbers are on a GPU that was lost
    * @throws {TypeError} for wrong options
    */
   serialize(options?: SerializeOptions): Uint8Array {

@@ -63,7 +63,11 @@ class Reader {
   std::string text(std::size_t size) {
     const auto part = take(size);
     std::string value(part.begin(), part.end());
-    value.resize(std::min(value.find('\0'), value.size()));
+    const std::size_t end = std::min(value.find('\0'), value.size());
+    if (value.find_first_not_of('\0', end) != std::string::npos) {
+      refuse("a name goes on behind its end", "zeros", "others");
+    }
+    value.resize(end);
     return value;
   }
   std::size_t left() const { return left_.size(); }
@@ -114,15 +118,31 @@ std::shared_ptr<const Memory> packed_numbers(const SessionState& state) {
   return packed;
 }
 
+std::size_t first_not_finite(const float* numbers, std::size_t count) {
+  return static_cast<std::size_t>(
+      std::find_if(numbers, numbers + count, [](float number) { return !std::isfinite(number); }) - numbers);
+}
+
+void require_finite(const float* numbers, std::size_t count) {
+  const std::size_t bad = first_not_finite(numbers, count);
+  if (bad == count) return;
+  throw Error("ERR_WKV_STATE", "the state holds a number that is not finite")
+      .about({}, "finite numbers", "another at " + std::to_string(bad) + " of state.values()");
+}
+
+// Refuses what read_numbers would.
 void write_numbers(Writer& writer, const SessionState& state, StatePrecision precision) {
   SessionState copy = state;
   if (precision == StatePrecision::kF16) {
     copy.pack();
     writer.bytes(copy.packed->data(), copy.packed->size());
+    // What rounding makes of the largest numbers may be infinite.
+    copy.unshare();
   } else {
     if (copy.numbers == nullptr) copy.unshare();
     writer.bytes(copy.numbers->data(), copy.numbers->size());
   }
+  require_finite(copy.numbers->floats(), state.layout.numbers());
 }
 
 void read_numbers(Reader& reader, SessionState& state, StatePrecision precision) {
@@ -134,10 +154,9 @@ void read_numbers(Reader& reader, SessionState& state, StatePrecision precision)
   } else {
     unpack(state.layout, payload.data(), numbers);
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(numbers[i])) {
-      refuse("they hold a number that is not finite", "finite numbers", "number " + std::to_string(i));
-    }
+  const std::size_t bad = first_not_finite(numbers, count);
+  if (bad != count) {
+    refuse("they hold a number that is not finite", "finite numbers", "number " + std::to_string(bad));
   }
 }
 
@@ -330,18 +349,16 @@ void import_numbers(SessionState& state, std::span<const float> numbers) {
     throw Error("ERR_WKV_STATE", "the state is not of this model: it has another number of values")
         .about({}, std::to_string(expected) + " values", std::to_string(numbers.size()) + " values");
   }
-  for (std::size_t i = 0; i < expected; ++i) {
-    if (!std::isfinite(numbers[i])) {
-      throw Error("ERR_WKV_STATE", "the state holds a number that is not finite")
-          .about({}, "finite numbers", "another at " + std::to_string(i) + " of state.values()");
-    }
-  }
+  require_finite(numbers.data(), expected);
   std::memcpy(state.numbers->data(), numbers.data(), numbers.size_bytes());
 }
 
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision) {
   const std::shared_ptr<const std::vector<float>> last_logits = state.last_logits();
   const std::size_t logits = last_logits == nullptr ? 0 : last_logits->size();
+  if (logits != 0 && first_not_finite(last_logits->data(), logits) != logits) {
+    throw Error("ERR_WKV_STATE", "the state's logits are not finite").about({}, "finite numbers", "another");
+  }
   Writer writer;
   writer.out.reserve(256 + kMaxParts * 32 + state.counts.entries().size() * 12 +
                      payload_bytes(state.layout, precision) + logits * sizeof(float));
@@ -412,8 +429,8 @@ SessionState deserialize(std::span<const unsigned char> bytes) {
   if (has_logits != 0) {
     auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(logits));
     std::memcpy(values->data(), reader.take(logits * sizeof(float)).data(), logits * sizeof(float));
-    for (const float value : *values) {
-      if (!std::isfinite(value)) refuse("their logits are not finite", "finite numbers", "another");
+    if (first_not_finite(values->data(), values->size()) != values->size()) {
+      refuse("their logits are not finite", "finite numbers", "another");
     }
     state.logits = std::move(values);
   }

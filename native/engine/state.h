@@ -74,7 +74,8 @@ void unpack(const StateLayout& layout, const unsigned char* packed, float* numbe
 void import_numbers(SessionState& state, std::span<const float> numbers);
 
 // The format is described in docs/state-format.md. f32 is exact; f16 keeps one scale per head, and what
-// layouts call exact. The logits are always exact.
+// layouts call exact. The logits are always exact. Throws ERR_WKV_STATE where a number is not finite, or
+// would not be when it is read again.
 std::vector<unsigned char> serialize(const SessionState& state, StatePrecision precision);
 
 // Throws ERR_WKV_STATE for anything that serialize() did not write.

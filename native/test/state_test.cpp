@@ -328,23 +328,65 @@ TEST_SUITE("state") {
     CHECK(code(forge(0, 1, {{"wkv", 4, 2}}, 0, 1, 16)) == "ERR_WKV_STATE");
   }
 
-  TEST_CASE("numbers that are not finite are refused, among the logits too") {
+  TEST_CASE("numbers that are not finite are not written, among the logits neither") {
     std::mt19937 random(7);
     const SessionState state = some_state(random);
+    const auto refused = [](const SessionState& broken, StatePrecision precision) {
+      return refusal([&] { static_cast<void>(wkv::serialize(broken, precision)); });
+    };
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       for (const StatePrecision precision : kPrecisions) {
         SessionState broken = state;
         broken.unshare();
         broken.numbers->floats()[17] = bad;
-        CHECK(code(wkv::serialize(broken, precision)) == "ERR_WKV_STATE");
+        CHECK(refused(broken, precision).code == "ERR_WKV_STATE");
         broken = state;
         auto logits = *state.logits;
         logits[10] = bad;
         broken.logits = std::make_shared<const std::vector<float>>(logits);
-        CHECK(code(wkv::serialize(broken, precision)) == "ERR_WKV_STATE");
+        CHECK(refused(broken, precision).message == "the state's logits are not finite");
       }
     }
+    // The largest float is one, but f16 rounds it up to what no float can be.
+    SessionState large = state;
+    large.unshare();
+    large.numbers->floats()[17] = std::numeric_limits<float>::max();
+    CHECK(!wkv::serialize(large, StatePrecision::kF32).empty());
+    CHECK(refused(large, StatePrecision::kF16).found == "another at 17 of state.values()");
+  }
+
+  TEST_CASE("numbers that are not finite are refused, among the logits too") {
+    std::mt19937 random(7);
+    const SessionState state = some_state(random);
+    const auto with = [](Bytes bytes, std::size_t before_the_end, auto number) {
+      std::memcpy(bytes.data() + bytes.size() - before_the_end, &number, sizeof number);
+      seal(bytes);
+      return bytes;
+    };
+    const std::size_t logits = state.vocabulary * sizeof(float) + 8;  // and the checksum
+    const Bytes exact = wkv::serialize(state, StatePrecision::kF32);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      CHECK(code(with(exact, logits, bad)) == "ERR_WKV_STATE");
+      CHECK(code(with(exact, logits + 4, bad)) == "ERR_WKV_STATE");
+      CHECK_NOTHROW(wkv::deserialize(with(exact, logits + 4, 1.0F)));
+    }
+    const Bytes rounded = wkv::serialize(state, StatePrecision::kF16);
+    for (const std::uint16_t bad : {std::uint16_t{0x7e00}, std::uint16_t{0x7c00}}) {
+      CHECK(code(with(rounded, logits + 2, bad)) == "ERR_WKV_STATE");
+      CHECK_NOTHROW(wkv::deserialize(with(rounded, logits + 2, std::uint16_t{0x3c00})));
+    }
+  }
+
+  TEST_CASE("a name that goes on behind its end is refused") {
+    std::mt19937 random(7);
+    Bytes bytes = wkv::serialize(some_state(random), StatePrecision::kF32);
+    const std::size_t name = 88;  // of the first part: "att_x", filled up with zeros
+    REQUIRE(bytes[name + 4] == 'x');
+    bytes[name + 6] = 'y';
+    seal(bytes);
+    CHECK(code(bytes) == "ERR_WKV_STATE");
   }
 
   TEST_CASE("the beginning and the version are checked and named") {

@@ -248,6 +248,19 @@ test('A state that claims more tokens than can be counted is refused', () => {
   }
 });
 
+test('A state that computing has driven to NaN is not written, alone or in a chat, where none could read it', async () => {
+  const values = new Float32Array(model().createSession().state.values().length).fill(3e38);
+  const state = model().importState(values, { layout: 'rwkv.cpp' });
+  const session = model().createSession({ state });
+  expect((await session.evaluate([1])).some(Number.isNaN)).toBe(true);
+  const chat = model().createChat({ session });
+  for (const write of [() => session.state.serialize(), () => chat.serialize()]) {
+    expectFailure(thrown(write), { type: WkvError, code: 'ERR_WKV_STATE', message: /finite/ });
+  }
+  await expect(session.state.serializeAsync()).rejects.toMatchObject({ code: 'ERR_WKV_STATE' });
+  expect(session.state.values()).toHaveLength(values.length);
+});
+
 test('A state without logits that claims another vocabulary is refused by the model', () => {
   const bytes = model().createSession().state.serialize();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
