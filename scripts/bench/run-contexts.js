@@ -9,9 +9,9 @@ const { median, timed } = require('./timing');
 const help = `Usage: node scripts/bench/run-contexts.js MODEL [--contexts N,...] [--node-llama-cpp MODULE] [--threads N]
 
 One session of MODEL reads a text and stops after each of N tokens (0, 2,048 and 8,192 by default, ascending) to decode
-some. Prints as JSON for each N: the tokens a second that it decodes there (the median step), the seconds that the
-context has taken until then, and the bytes that the process took over the weights at most. With wkv in int8, or with the node-llama-cpp whose
-main file is MODULE.`;
+some. Prints as JSON for each N: where that is (later, if the last decoding has gone beyond it), the tokens a second that
+it decodes there (the median step), the seconds that reading has taken until then, and the bytes that the process took
+over the weights at most. With wkv in int8, or with the node-llama-cpp whose main file is MODULE.`;
 
 const options = {
   contexts: { type: 'string', default: '0,2048,8192' },
@@ -72,11 +72,12 @@ async function measure(file, { contexts, module, threads }) {
   const found = [];
   let seconds = 0;
   let position = 0;
-  for (const context of contexts) {
-    const tokens = Array.from({ length: Math.max(0, context - position) }, (_, i) => token(position + i));
+  for (const wanted of contexts) {
+    const context = Math.max(wanted, position);
+    const tokens = Array.from({ length: context - position }, (_, i) => token(position + i));
     if (tokens.length > 0) seconds += await timed(() => program.read(tokens));
     const times = await program.decode();
-    position = Math.max(position, context) + rounds;
+    position = context + rounds;
     found.push({
       context,
       decodeTokensPerSecond: 1 / median(times.slice(warmUp)),
