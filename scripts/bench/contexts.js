@@ -7,14 +7,17 @@ const { ggufFile, modelFile } = require('./models');
 const { findNodeLlamaCpp, lastLine } = require('./peers');
 const { transformers } = require('./shapes');
 
-const help = `Usage: node scripts/bench/contexts.js [--contexts N,...] [--node-llama-cpp FOLDER] [--threads N] [--json]
+const help = `Usage: node scripts/bench/contexts.js [--contexts N,...] [--sessions N] [--node-llama-cpp FOLDER] [--threads N]
+           [--json]
 
-How fast one session decodes after contexts of different lengths: wkv with the shape of RWKV-5.2 1.5B in int8, and
-beside it, where node-llama-cpp is installed, Transformers of about that size in Q8_0, one after the other. All have
-random weights; their files are kept in out/bench (3 GB for wkv, and 3 GB). Contexts of many thousand tokens take
-Transformers minutes. Needs "npm run build".
+How fast sessions decode after contexts of different lengths: wkv with the shape of RWKV-5.2 1.5B in int8, and beside
+it, where node-llama-cpp is installed, Transformers of about that size in Q8_0, one after the other. All have random
+weights; their files are kept in out/bench (3 GB for wkv, and 3 GB). Contexts of many thousand tokens take Transformers
+minutes. Needs "npm run build".
 
   --contexts        default 0,2048,8192; ascending
+  --sessions        how many decode together, each with such a context; default 1. Transformers need room for all of
+                    them (SmolLM2's shape 192 KiB for each token of each session)
   --node-llama-cpp  a folder where "npm install node-llama-cpp" was run; default the current one
   --threads         default 2
   --json            prints everything that was measured
@@ -23,6 +26,7 @@ Example: node scripts/bench/contexts.js --contexts 0,1024,32768 --node-llama-cpp
 
 const options = {
   contexts: { type: 'string', default: '0,2048,8192' },
+  sessions: { type: 'string', default: '1' },
   'node-llama-cpp': { type: 'string' },
   threads: { type: 'string', default: '2' },
   json: { type: 'boolean', default: false },
@@ -33,9 +37,9 @@ function measure(file, args) {
   return JSON.parse(lastLine(runNode('scripts/bench/run-contexts.js', [file, ...args], { capture: true })));
 }
 
-function measureAll({ contexts, threads, ...values }) {
+function measureAll({ contexts, sessions, threads, ...values }) {
   const llama = findNodeLlamaCpp(values['node-llama-cpp']);
-  const args = ['--contexts', contexts, '--threads', threads];
+  const args = ['--contexts', contexts, '--sessions', sessions, '--threads', threads];
   const results = { 'wkv, RWKV-5.2 1.5B in int8': measure(modelFile('1.5B'), args) };
   if (llama === undefined) {
     console.error('node-llama-cpp was left out: it is not installed in that folder');
@@ -51,11 +55,15 @@ function measureAll({ contexts, threads, ...values }) {
 }
 
 /** Says what is wrong with the numbers; nothing where they can be measured. */
-function mistake({ contexts, threads }) {
+function mistake({ contexts, ...numbers }) {
   const counts = contexts.split(',').map(Number);
   const ascend = counts.every((count, i) => Number.isInteger(count) && count > (counts[i - 1] ?? -1));
   if (!ascend) return `--contexts: expected whole numbers that ascend, found ${contexts}`;
-  return /^[1-9]\d*$/.test(threads) ? undefined : `--threads: expected a number from 1 on, found ${threads}`;
+  for (const name of ['sessions', 'threads']) {
+    const found = numbers[name];
+    if (!/^[1-9]\d*$/.test(found)) return `--${name}: expected a number from 1 on, found ${found}`;
+  }
+  return undefined;
 }
 
 function print(results) {
