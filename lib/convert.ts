@@ -18,7 +18,7 @@ import {
 import { partBeside } from './part-file';
 import { precisions, type Precision } from './quantized';
 import { removeAtExit } from './remove-at-exit';
-import { usableThreads } from './threads';
+import { maxThreads, usableThreads } from './threads';
 
 export interface ConvertProgress {
   phase: 'convert';
@@ -117,7 +117,7 @@ function checkConvertOptions(options: unknown) {
   const checks: Checks<ConvertOptions> = {
     weights: oneOf(...precisions),
     overwrite: boolean,
-    threads: integer(1, 256),
+    threads: integer(1, maxThreads),
     onProgress: callback,
     signal: abortSignal,
   };

@@ -13,7 +13,7 @@ import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './n
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
 import { precisions } from './quantized';
 import type { StatePrecision } from './state';
-import { usableThreads } from './threads';
+import { maxThreads, usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
 import type { TokenizerLike } from './tokenizer';
 
@@ -203,7 +203,7 @@ function checkLoadOptions(options: unknown) {
   return checkOptions<LoadOptions>(options, {
     device: anyDevice,
     weights: oneOf('auto', ...precisions),
-    threads: integer(1, 256),
+    threads: integer(1, maxThreads),
     maxBatch: integer(1, 65_536),
     statePrecision: oneOf('f32', 'f16'),
     tokenizer: (name, value) => {

@@ -208,6 +208,8 @@ export interface NativeBinding {
   kernels: Record<'quantizeInt8' | 'gemmInt8' | 'wkv5', (args: object) => void>;
   /** Operations per second of so many threads with the selected instruction set; 0 where no ceiling is known. */
   measurePeak(of: 'int8' | 'f32', threads: number): Promise<number>;
+  /** Bytes of memory that so many threads read per second; takes 512 MiB of it meanwhile. */
+  measureRead(threads: number): Promise<number>;
   features(): { isa: string[]; selected: string; note: string };
   /** Opens the CUDA backend's library at this path, once, and says how many GPUs there are. */
   cudaDeviceCount(library: string): number;

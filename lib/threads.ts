@@ -2,10 +2,16 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { cgroupFolders, read } from './cgroups';
 
-/** How many threads this process may keep busy: its processor affinity, and on Linux its share by cgroups (version 2). */
+/** More than this a model does not take. */
+export const maxThreads = 256;
+
+/**
+ * How many threads this process may keep busy, at most {@link maxThreads}: its processor affinity, and on Linux its
+ * share by cgroups (version 2).
+ */
 export function usableThreads(): number {
   const limits = cgroupFolders().map(processorsOf);
-  return Math.max(1, Math.min(availableParallelism(), ...limits));
+  return Math.max(1, Math.min(availableParallelism(), maxThreads, ...limits));
 }
 
 /** A cgroup's processor time as a number of processors, rounded up; infinite where there is no limit. */

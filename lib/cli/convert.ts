@@ -7,6 +7,7 @@ import { LoadingBar } from './progress';
 import { formatJson, printable } from './terminal';
 import { formatBytes } from '../format-bytes';
 import { precisions, type Precision } from '../quantized';
+import { maxThreads } from '../threads';
 
 interface Options {
   weights: Precision;
@@ -42,7 +43,7 @@ export function addConvert(program: Command, interruption: Interruption): void {
     .addOption(
       new Option('--weights <type>', 'write the weights as this').choices(precisions).default('int8'),
     )
-    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256))
+    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, maxThreads))
     .option('--force', 'replace OUT if it is there')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)

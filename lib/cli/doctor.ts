@@ -3,6 +3,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { formatBytes } from '../format-bytes';
 import { cLibrary, describePlatform } from '../platform';
+import { maxThreads } from '../threads';
 import { exitCode, messageOf } from './errors';
 import { library } from './library';
 import { testEmbeddedModel } from './self-test';
@@ -111,7 +112,7 @@ function threads(): Finding {
   const processors = cpus().length;
   const why =
     usable < offered
-      ? `the cgroup limits the process to that; ${offered} processors are offered`
+      ? `${usable === maxThreads ? 'more are not used' : 'the cgroup limits the process to that'}; ${offered} processors are offered`
       : offered < processors
         ? `the process may run on ${offered} of ${processors} processors (affinity)`
         : `all processors`;

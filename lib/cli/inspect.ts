@@ -1,10 +1,10 @@
 import { loadavg } from 'node:os';
 import type { Command } from 'commander';
 import { path as readPath } from './arguments';
-import { measureMemoryBandwidth, roomToMeasure } from './bandwidth';
 import type { Interruption } from './interruption';
 import { library } from './library';
 import { modelFiles } from './model-options';
+import { readCeiling } from './read-ceiling';
 import { formatCount, formatJson, printable, styled, table } from './terminal';
 import { chatTemplateKey } from '../formats/chat-template';
 import { bytesOfToken, commonType, isSetByMemory, storedBytes } from './weights';
@@ -17,8 +17,8 @@ import { recognizedTemplate } from '../chat/templates';
 const examples = `
 Of the file, only headers are read. The speed is an upper limit: each generated
 token reads all weights but the embedding: tokens/s <= memory bandwidth / those
-bytes. The bandwidth is an estimate. It is measured: all threads read at least
-512 MiB for up to half a second. With less than 2 GiB free, it is not measured.
+bytes. The bandwidth is an estimate. It is measured: all threads together read
+512 MiB for up to half a second. With less than 1 GiB free, it is not measured.
 
 Examples:
   $ wkv inspect RWKV-5-World-7B.pth
@@ -57,7 +57,7 @@ async function inspect(path: string, signal: AbortSignal) {
     const free = usableMemory();
     const threads = usableThreads();
     signal.throwIfAborted();
-    const bandwidth = roomToMeasure(free) ? await measureMemoryBandwidth(threads) : null;
+    const bandwidth = await readCeiling(threads);
     signal.throwIfAborted();
     const stored = storedBytes(directory);
     const storedAs = directory.packed?.weights ?? commonType(directory);

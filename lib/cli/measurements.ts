@@ -1,6 +1,6 @@
-import { BandwidthMeter, roomToMeasure } from './bandwidth';
 import { secondsSince } from './generation';
 import { library } from './library';
+import { readCeiling } from './read-ceiling';
 import { isSetByMemory } from './weights';
 import type { Model } from '../model';
 import type { Session } from '../session';
@@ -66,31 +66,24 @@ export async function measure(
   ];
   // What a GPU can do at most is not measured here.
   const onCpu = model.info.device === 'cpu';
-  const meter =
-    onCpu && isSetByMemory(bytesPerToken) && roomToMeasure(usableMemory())
-      ? new BandwidthMeter(threads)
-      : undefined;
+  const isRead = onCpu && isSetByMemory(bytesPerToken);
   const arithmetic = isQuantized(model.info.weights) ? 'int8' : 'f32';
   const results: Round[] = [];
-  try {
-    await step(sessions, tokens);
-    while (results.length < rounds) {
-      const read = meter === undefined ? null : await meter.measure();
-      const decode = await perSecond(minDecodingSeconds, () => step([first], tokens), signal);
-      const peak = onCpu ? await native.measurePeak(arithmetic, threads) : 0;
-      const prompt = await perSecond(minPromptSeconds, () => prefill(model, tokens, signal), signal);
-      const together = await perSecond(minSessionsSeconds, () => step(sessions, tokens), signal);
-      results.push({
-        read,
-        decode,
-        peak: peak === 0 ? null : peak,
-        prompt: prompt * promptTokens,
-        together: together * sessions.length,
-      });
-      onRound(results.length);
-    }
-  } finally {
-    await meter?.close();
+  await step(sessions, tokens);
+  while (results.length < rounds) {
+    const read = isRead ? await readCeiling(threads) : null;
+    const decode = await perSecond(minDecodingSeconds, () => step([first], tokens), signal);
+    const peak = onCpu ? await native.measurePeak(arithmetic, threads) : 0;
+    const prompt = await perSecond(minPromptSeconds, () => prefill(model, tokens, signal), signal);
+    const together = await perSecond(minSessionsSeconds, () => step(sessions, tokens), signal);
+    results.push({
+      read,
+      decode,
+      peak: peak === 0 ? null : peak,
+      prompt: prompt * promptTokens,
+      together: together * sessions.length,
+    });
+    onRound(results.length);
   }
   return { rounds: results, sessions: sessions.length, residentBytes };
 }

@@ -6,6 +6,7 @@ import { printable } from './terminal';
 import type { Device } from '../device';
 import type { Model } from '../model';
 import { precisions, type Precision } from '../quantized';
+import { maxThreads } from '../threads';
 
 const weightTypes: readonly string[] = ['auto', ...precisions];
 
@@ -47,7 +48,7 @@ export function addLoadOptions(command: Command): Command {
       "cpu, cuda or cuda:1 and so on (default: auto, a GPU if the model would be in int8 anyway, there is room, and wkv's CUDA backend is installed; else cpu)",
       device,
     )
-    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, 256));
+    .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, maxThreads));
 }
 
 /** Refuses arguments, for a command that has none: who gives one, most likely means a model. */

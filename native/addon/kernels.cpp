@@ -10,9 +10,9 @@
 #include "addon/arguments.h"
 #include "addon/background.h"
 #include "addon/guard.h"
+#include "backend/cpu/ceilings.h"
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/denormals.h"
-#include "backend/cpu/peak.h"
 #include "engine/cuda_library.h"
 #include "engine/matrix_product.h"
 
@@ -216,7 +216,7 @@ Napi::Value wkv5(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// measurePeak('int8' | 'f32', threads): Promise<number>, operations per second; see backend/cpu/peak.h.
+// measurePeak('int8' | 'f32', threads): Promise<number>, operations per second; see backend/cpu/ceilings.h.
 Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
   const std::string what = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
   if (what != "int8" && what != "f32") {
@@ -230,6 +230,14 @@ Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
       [](Napi::Env env, double rate) { return Napi::Number::New(env, rate); });
 }
 
+// measureRead(threads): Promise<number>, bytes per second; see backend/cpu/ceilings.h.
+Napi::Value measure_read_call(const Napi::CallbackInfo& info) {
+  const auto threads = static_cast<unsigned>(require_number(info[0], "threads", 1, ThreadPool::kMaxLanes));
+  return in_background(
+      info.Env(), [threads] { return measure_read(threads); },
+      [](Napi::Env env, double rate) { return Napi::Number::New(env, rate); });
+}
+
 }  // namespace
 
 void init_kernels(Napi::Env env, Napi::Object exports) {
@@ -239,6 +247,7 @@ void init_kernels(Napi::Env env, Napi::Object exports) {
   kernels.Set("wkv5", Napi::Function::New<guarded<wkv5>>(env));
   exports.Set("kernels", kernels);
   exports.Set("measurePeak", Napi::Function::New<guarded<measure_peak_call>>(env));
+  exports.Set("measureRead", Napi::Function::New<guarded<measure_read_call>>(env));
 }
 
 }  // namespace wkv::addon

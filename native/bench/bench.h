@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <vector>
 
 namespace wkv::bench {
@@ -20,12 +19,5 @@ inline double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
-
-// What a ceiling of reading reads.
-constexpr std::size_t kReadBytes = std::size_t{2} << 30;
-
-// Bytes per second that the threads read of memory that is not in their caches: the best of plain loads, of
-// loads with a prefetch, both on huge pages where there are any.
-double read_ceiling(unsigned threads, std::size_t bytes);
 
 }  // namespace wkv::bench

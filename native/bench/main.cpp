@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/ceilings.h"
 #include "backend/cpu/cpu_features.h"
-#include "backend/cpu/peak.h"
 #include "bench/bench.h"
 #include "bench/quantized_products.h"
 
@@ -25,7 +25,7 @@ void gemm(Precision precision, unsigned threads, int rows, int columns, int grou
     std::vector<double> ceilings;
     const bool decode = count < 8;
     for (int round = 0; round < 7; ++round) {
-      ceilings.push_back(decode ? read_ceiling(threads, kReadBytes)
+      ceilings.push_back(decode ? measure_read(threads)
                                 : measure_peak(selected_kernels().quantized.peak_int8, threads));
       const int turns = decode ? own.matrices() : 8;
       const double work = decode ? static_cast<double>(own.matrix_bytes())
@@ -43,7 +43,7 @@ int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const unsigned threads = count > 2 ? static_cast<unsigned>(std::atoi(arguments[2])) : 2;
   if (what == "ceilings") {
-    std::printf("{\"read\":%.4g,\"dot\":%.4g,\"isa\":\"%s\"}\n", read_ceiling(threads, kReadBytes),
+    std::printf("{\"read\":%.4g,\"dot\":%.4g,\"isa\":\"%s\"}\n", measure_read(threads),
                 measure_peak(selected_kernels().quantized.peak_int8, threads), selected_kernels().name);
     return 0;
   }

@@ -14,8 +14,8 @@
 #include <random>
 #include <vector>
 
+#include "backend/cpu/ceilings.h"
 #include "backend/cpu/cpu_features.h"
-#include "backend/cpu/peak.h"
 #include "bench/bench.h"
 #include "bench/quantized_products.h"
 
@@ -106,7 +106,7 @@ void compare(unsigned threads, int rows, int columns, int tokens, QuantizedProdu
   std::vector<double> u8s8;
   std::vector<double> s8s8;
   for (int round = 0; round < kRounds; ++round) {
-    read.push_back(read_ceiling(threads, kReadBytes));
+    read.push_back(measure_read(threads));
     peak.push_back(measure_peak(selected_kernels().quantized.peak_int8, threads));
     ours.push_back(work * turns / own.time(tokens, turns));
     u8s8.push_back(work * turns / unsigned_bytes.time(turns));

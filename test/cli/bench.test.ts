@@ -170,24 +170,26 @@ describe('a spread', () => {
   });
 });
 
-describe('the peak of arithmetic', () => {
-  test('is known of fused multiply-adds everywhere', async () => {
+describe('the ceilings', () => {
+  test('are known of fused multiply-adds and of reading everywhere', async () => {
     expect(await native.measurePeak('f32', 2)).toBeGreaterThan(0);
+    expect(await native.measureRead(2)).toBeGreaterThan(0);
   });
 
-  test('is refused for what there is none of', () => {
-    const measurePeak: unknown = Reflect.get(native, 'measurePeak');
-    if (typeof measurePeak !== 'function') throw new Error('there is no measurePeak');
-    for (const [of, threads] of [
+  test.each(['measurePeak', 'measureRead'])('%s refuses what it cannot measure', (name) => {
+    const measure: unknown = Reflect.get(native, name);
+    if (typeof measure !== 'function') throw new Error(`there is no ${name}`);
+    const of = name === 'measurePeak' ? ['f32'] : [];
+    for (const args of [
+      [...of, 0],
+      [...of, 257],
+      [...of, NaN],
+      [...of, '1'],
       ['f64', 1],
       [undefined, 1],
-      ['f32', 0],
-      ['f32', 257],
-      ['f32', NaN],
-      ['int8', '1'],
     ]) {
       expect(() => {
-        void Reflect.apply(measurePeak, undefined, [of, threads]);
+        void Reflect.apply(measure, undefined, args);
       }).toThrow();
     }
   });

@@ -58,6 +58,13 @@ describe('By default a model computes with', () => {
     expect(run()).toEqual({ usable, workers: usable - 1 });
   });
 
+  test('no more than 256 threads, where there are more processors', async () => {
+    jest.spyOn(os, 'availableParallelism').mockReturnValue(384);
+    withoutCgroup();
+    expect(usableThreads()).toBe(256);
+    await withModel(path, {}, (model) => model.createSession().evaluate([1]));
+  });
+
   describeUnless(notLinux)('what its cgroup allows of them:', () => {
     const group = '/sys/fs/cgroup';
     const inner = `${group}/outer/inner`;

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "backend/cpu/ceilings.h"
 #include "backend/cpu/cpu_features.h"
-#include "backend/cpu/peak.h"
 
 namespace {
 
@@ -51,4 +51,15 @@ TEST_SUITE("peak") {
   }
 
   TEST_CASE("is 0 where no ceiling is known") { CHECK(wkv::measure_peak(unknown_peak, 2) == 0); }
+}
+
+TEST_SUITE("reading") {
+  TEST_CASE("is finite, with any number of threads") {
+    for (const unsigned threads : {1U, 3U}) {
+      CAPTURE(threads);
+      const double found = wkv::measure_read(threads, std::size_t{1} << 20);
+      CHECK(found > 0);
+      CHECK(std::isfinite(found));
+    }
+  }
 }

@@ -1,8 +1,11 @@
-#include "backend/cpu/peak.h"
+#include "backend/cpu/ceilings.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstring>
 
+#include "backend/cpu/memory.h"
 #include "backend/cpu/thread_pool.h"
 
 namespace wkv {
@@ -23,6 +26,9 @@ constexpr int kRounds = 5;
 // it.
 constexpr unsigned kItemsPerThread = 64;
 
+constexpr std::size_t kReadBlock = std::size_t{1} << 18;
+constexpr double kReadSeconds = 0.2;
+
 }  // namespace
 
 double measure_peak(Peak peak, unsigned threads) {
@@ -38,6 +44,30 @@ double measure_peak(Peak peak, unsigned threads) {
     best = std::max(best, operations / time);
   }
   return best;
+}
+
+double measure_read(unsigned threads, std::size_t bytes) {
+  Memory memory(bytes);
+  auto* data = static_cast<unsigned char*>(memory.data());
+  const std::size_t blocks = bytes / kReadBlock;
+  ThreadPool& pool = ThreadPool::process();
+  pool.run(threads, blocks,
+           [&](std::size_t block, unsigned) { std::memset(data + block * kReadBlock, 1, kReadBlock); });
+  // The C library's search for a byte that does not occur reads as fast as anything, in every instruction
+  // set.
+  std::atomic<std::size_t> found{0};
+  double best = 0;
+  double all = 0;
+  while (all < kReadSeconds) {
+    const double time = seconds([&] {
+      pool.run(threads, blocks, [&](std::size_t block, unsigned) {
+        if (std::memchr(data + block * kReadBlock, 0, kReadBlock) != nullptr) ++found;
+      });
+    });
+    all += time;
+    best = std::max(best, static_cast<double>(blocks * kReadBlock) / time);
+  }
+  return found == 0 ? best : 0;
 }
 
 }  // namespace wkv
