@@ -107,7 +107,7 @@ export async function convertModel(
     }).finally(isOver);
     return { path, weights, bytes, ...(fingerprint === true ? {} : { fingerprint }) };
   } catch (error) {
-    throw fromNative(error, { path: source });
+    throw fromNative(error, { path: source }, directory.ownName);
   } finally {
     await directory.close();
   }

@@ -99,7 +99,7 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
     if (onGpu !== undefined) return onGpu;
     return await loadOn(gpu, directory, name, checked);
   } catch (error) {
-    throw fromNative(error, { path: name });
+    throw fromNative(error, { path: name }, directory.ownName);
   } finally {
     await directory.close();
   }

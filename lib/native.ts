@@ -223,16 +223,30 @@ export interface NativeBinding {
 /** The addon. */
 export const native = loadAddon() as NativeBinding;
 
-/** The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is. */
-export function fromNative(error: unknown, details: WkvErrorDetails = {}): unknown {
+/**
+ * The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is.
+ *
+ * @param ownName what the file calls the tensor that the addon knows by this name
+ */
+export function fromNative(
+  error: unknown,
+  details: WkvErrorDetails = {},
+  ownName: (name: string) => string = (name) => name,
+): unknown {
   if (!isNativeError(error) || !('code' in error) || !isWkvCode(error.code)) return error;
   const found: WkvErrorDetails = { ...details };
   for (const key of ['path', 'tensor', 'expected', 'found'] as const) {
     const value: unknown = Reflect.get(error, key);
     if (typeof value === 'string') found[key] = value;
   }
+  let { message } = error;
+  if (found.tensor !== undefined) {
+    const name = ownName(found.tensor);
+    message = message.replaceAll(found.tensor, () => name);
+    found.tensor = name;
+  }
   const hint = error.code === 'ERR_WKV_FORMAT' ? archiveHint(found.path ?? '') : '';
-  return new WkvError(error.code, `${error.message}${hint}`, found);
+  return new WkvError(error.code, `${message}${hint}`, found);
 }
 
 /** Calls the addon; what it throws is as {@link fromNative} makes it. */

@@ -85,7 +85,7 @@ async function inspect(path: string, signal: AbortSignal) {
       choices,
     };
   } catch (error) {
-    throw fromNative(error, { path });
+    throw fromNative(error, { path }, directory.ownName);
   } finally {
     await directory.close();
   }

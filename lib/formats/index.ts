@@ -83,6 +83,7 @@ function withOwnProperties(directory: TensorDirectory): TensorDirectory {
   return {
     vocabulary: undefined,
     packed: undefined,
+    ownName: undefined,
     ...directory,
     tensors: directory.tensors.map((tensor) =>
       tensor.type === 'packed' ? tensor : { applied: undefined, scale: undefined, ...tensor },

@@ -105,6 +105,8 @@ export interface TensorDirectory {
   format: 'pth' | 'safetensors' | 'packed safetensors' | 'gguf' | 'rwkv.cpp';
   files: readonly SourceFile[];
   tensors: readonly TensorEntry[];
+  /** What the file calls, or would call, the tensor that has this name here, where its names are not BlinkDL's. */
+  ownName?: ((name: string) => string) | undefined;
   /** Text pairs that the file carries beside its tensors (safetensors `__metadata__`, Hugging Face config, GGUF). */
   metadata: Readonly<Record<string, string>>;
   /** The bytes of the tokens, where the file has them, and the id that ends a text. */

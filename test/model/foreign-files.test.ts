@@ -4,6 +4,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertModel } from '../../lib/convert';
+import { loadModel } from '../../lib/index';
+import { expectFailure, rejection } from '../support/failure';
 import { asFlashLinearAttention, asWebRwkv } from '../support/foreign-names';
 import { ggufMetadata, ggufTensors, type GgufModelOptions } from '../support/gguf-models';
 import { ggufBytes } from '../support/gguf-writer';
@@ -72,6 +74,17 @@ test("RWKV-7 under transformers' names", async () => {
 test("RWKV-7 under flash-linear-attention's names", async () => {
   const tensors = randomModel(shapeOf('7'));
   await check(await written('fla', asFlashLinearAttention(tensors)), tensors);
+});
+
+test('a tensor that is missing is called as flash-linear-attention calls it', async () => {
+  const fla = asFlashLinearAttention(randomModel(shapeOf('7')));
+  for (const name of ['model.layers.1.attn.w_lora.lora.0.weight', 'model.layers.2.ffn_norm.bias']) {
+    const path = await written(
+      'fla-without',
+      fla.filter((tensor) => tensor.name !== name),
+    );
+    expectFailure(await rejection(() => loadModel(path)), { code: 'ERR_WKV_SHAPE', tensor: name });
+  }
 });
 
 test.each(['4', '5.1', '5.2', '6', '7'] as const)('RWKV-%s as .st of web-rwkv', async (version) => {

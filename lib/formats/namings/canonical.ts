@@ -22,17 +22,20 @@ export function withCanonicalNames(directory: TensorDirectory, path: string): Te
     return directory;
   }
   for (const naming of namings) {
-    const translate = naming(directory);
-    if (translate === undefined) continue;
-    const tensors = directory.tensors.flatMap((tensor): TensorEntry[] =>
-      tensor.type === 'packed' ? [tensor] : translate(tensor),
-    );
-    const names = new Set<string>();
-    for (const { name } of tensors) {
-      if (names.has(name)) throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
-      names.add(name);
+    const names = naming(directory);
+    if (names === undefined) continue;
+    const tensors: TensorEntry[] = [];
+    const originals = new Map<string, string>();
+    for (const original of directory.tensors) {
+      for (const tensor of original.type === 'packed' ? [original] : names.translate(original)) {
+        const { name } = tensor;
+        if (originals.has(name))
+          throw corrupt(path, `two tensors are called ${quoted(name)}`, { tensor: name });
+        originals.set(name, original.name);
+        tensors.push(tensor);
+      }
     }
-    return { ...directory, tensors };
+    return { ...directory, tensors, ownName: (name) => originals.get(name) ?? names.theirs?.(name) ?? name };
   }
   return directory;
 }

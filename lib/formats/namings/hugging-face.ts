@@ -22,7 +22,7 @@ const modules: ReadonlyMap<string, string> = new Map([
 export const huggingFace: Naming = ({ tensors }) => {
   const [prefix] = tensors.flatMap(({ name }) => /^(?:rwkv7?|model)\.(?=blocks\.)/.exec(name) ?? []);
   if (prefix === undefined) return undefined;
-  return (tensor) => [{ ...tensor, name: canonicalName(tensor.name, prefix) }];
+  return { translate: (tensor) => [{ ...tensor, name: canonicalName(tensor.name, prefix) }] };
 };
 
 /** `rwkv.blocks.0.attention.time_mix_key` -> `blocks.0.att.time_mix_k`. */

@@ -30,9 +30,9 @@ export const webRwkv: Naming = ({ format, tensors }) => {
   if (format !== 'safetensors') return undefined;
   const names = new Set(tensors.map(({ name }) => name));
   const has = (part: string): boolean => names.has(`blocks.0.att.${part}`);
-  if (has('time_mix_x')) return version6;
-  if (has('gate.weight') && has('time_first')) return version5;
-  return has('r_k') && areTransposed(tensors) ? version7 : undefined;
+  if (has('time_mix_x')) return { translate: version6 };
+  if (has('gate.weight') && has('time_first')) return { translate: version5 };
+  return has('r_k') && areTransposed(tensors) ? { translate: version7 } : undefined;
 };
 
 /** Whether the LoRA matrices are [out, in]. Square ones don't tell; where all are square, they are BlinkDL's. */
