@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { writePth } from '../support/pth-writer';
+import { asTransformersRwkv } from '../support/foreign-names';
 import { randomModel, type RandomModelShape } from '../support/random-model';
+import { writeSafetensors } from '../support/safetensors-writer';
 import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
 import { expectFailure, json, testWithDemoModel, wkv } from './support';
 
@@ -48,6 +50,20 @@ describe('wkv inspect', () => {
       stored: { f32: sum('f32') * 4, bf16: sum('bf16') * 2 },
       tokenizer: { ids: 256 },
     });
+  });
+
+  test('says the same of a model under the names of a fork of transformers, and calls its tensors by them', async () => {
+    const seven = randomModel({ ...shape, version: '7', type: 'bf16', unusedValues: false });
+    const theirs = asTransformersRwkv(seven);
+    const own = await writeTensors(folder, 'own-7', 'safetensors', seven);
+    const path = join(folder, 'theirs-7.safetensors');
+    await writeSafetensors(path, theirs);
+    const { parameters, architecture, storedAs, stored, heads } = json(await wkv(['inspect', '--json', own]));
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({
+      ...{ path, architecture, parameters, storedAs, stored, heads },
+    });
+    await writeSafetensors(path, theirs.slice(0, -1));
+    expectFailure(await wkv(['inspect', path]), /the tensor lm_head\.weight is missing/);
   });
 
   test('unpacks nothing of a file that is compressed', async () => {

@@ -6,7 +6,7 @@ import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { encodeFloats } from '../support/float16';
-import { asFlashLinearAttention, asWebRwkv } from '../support/foreign-names';
+import { asFlashLinearAttention, asTransformersRwkv, asWebRwkv } from '../support/foreign-names';
 import { readParts, resultsOf, unfinished } from '../support/packed';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
@@ -92,6 +92,8 @@ describe('convertModel to f32, f16 or bf16', () => {
     await add('7 own', join(folder, '7.pth'));
     await writeSafetensors(join(folder, '7-fla.safetensors'), asFlashLinearAttention(seven));
     await add('7 fla', join(folder, '7-fla.safetensors'));
+    await writeSafetensors(join(folder, '7-rs.safetensors'), asTransformersRwkv(seven));
+    await add('7 transformers-rwkv', join(folder, '7-rs.safetensors'));
     await writeSafetensors(join(folder, '7.st'), asWebRwkv(seven));
     await add('7 web-rwkv', join(folder, '7.st'));
     for (const [name, file] of files) {

@@ -1,7 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openTensorDirectory } from '../../lib/formats';
-import { asFlashLinearAttention, asWebRwkv, withOneShift } from '../support/foreign-names';
+import {
+  asFlashLinearAttention,
+  asTransformersRwkv,
+  asWebRwkv,
+  withOneShift,
+} from '../support/foreign-names';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
 import { smallModelOf, transposed, versions, type Version } from '../support/small-models';
@@ -182,6 +187,68 @@ describe('names of flash-linear-attention', () => {
     const others = odd.map((name) => ({ name, type: 'f32' as const, shape: [2], data: [1, 2] }));
     const { tensors } = await openTensorDirectory(await written('fla-odd', [...theirs, ...others]));
     expect(tensors.map(({ name }) => name)).toEqual(expect.arrayContaining(odd));
+  });
+});
+
+describe('names of rwkv-rs/transformers-rwkv', () => {
+  const model = smallModelOf('7');
+  const theirs = asTransformersRwkv(model);
+
+  test('are those of its models', () => {
+    // Of RwkvForCausalLM there, with the widths of the small model; the first layer has no v0, v1 and v2.
+    const ofLayer = [
+      ...['input_layernorm.weight [6]', 'input_layernorm.bias [6]'],
+      ...['post_attention_layernorm.weight [6]', 'post_attention_layernorm.bias [6]'],
+      ...['x_r', 'x_w', 'x_k', 'x_v', 'x_a', 'x_g'].map((name) => `linear_attn.${name} [6]`),
+      ...['w0', 'a0', 'k_k', 'k_a'].map((name) => `linear_attn.${name} [6]`),
+      ...['linear_attn.w1 [6, 4]', 'linear_attn.w2 [4, 6]'],
+      ...['linear_attn.a1 [6, 4]', 'linear_attn.a2 [4, 6]'],
+      ...['linear_attn.g1 [6, 8]', 'linear_attn.g2 [8, 6]'],
+      'linear_attn.r_k [3, 2]',
+      ...['r', 'k', 'v', 'o'].map((letter) => `linear_attn.${letter}_proj.weight [6, 6]`),
+      ...['linear_attn.g_norm.weight [6]', 'linear_attn.g_norm.bias [6]'],
+      ...['mlp.x_k [6]', 'mlp.key.weight [10, 6]', 'mlp.value.weight [6, 10]'],
+    ];
+    const later = ['linear_attn.v0 [6]', 'linear_attn.v1 [6, 3]', 'linear_attn.v2 [3, 6]'];
+    const outside = [
+      ...['model.embed_tokens.weight [7, 6]', 'lm_head.weight [7, 6]'],
+      ...['model.embedding_norm.weight [6]', 'model.embedding_norm.bias [6]'],
+      ...['model.norm.weight [6]', 'model.norm.bias [6]'],
+    ];
+    expect(theirs.map(({ name, shape }) => `${name} [${shape.join(', ')}]`).sort()).toEqual(
+      [
+        ...outside,
+        ...ofLayer.map((text) => `model.layers.0.${text}`),
+        ...[...ofLayer, ...later].map((text) => `model.layers.1.${text}`),
+      ].sort(),
+    );
+  });
+
+  test('become what BlinkDL publishes, in one file and in several', async () => {
+    expect(await found(await written('rs', theirs))).toEqual(expected(used(model)));
+    expect(await found(await writtenInShards('rs-shards', theirs))).toEqual(expected(used(model)));
+    const pth = scratch('rs.pth');
+    await writePth(pth, theirs);
+    expect(await found(pth)).toEqual(expected(used(model)));
+  });
+
+  test('may not be mixed with others', async () => {
+    const mixed = [...theirs, ...model.filter(({ name }) => name === 'blocks.1.att.w1')];
+    expect(await refusal(await written('rs-mixed', mixed))).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      tensor: 'blocks.1.att.w1',
+    });
+  });
+
+  test('that are unknown stay as they are, and so does a linear attention without r_k', async () => {
+    // Of an earlier form of theirs, and of Qwen3-Next.
+    const odd = ['model.layers.1.mlp.up_proj.weight', 'model.layers.1.linear_attn.A_log'];
+    const others = odd.map((name) => ({ name, type: 'f32' as const, shape: [2], data: [1, 2] }));
+    const { tensors } = await openTensorDirectory(await written('rs-odd', [...theirs, ...others]));
+    expect(tensors.map(({ name }) => name)).toEqual(expect.arrayContaining(odd));
+    const without = theirs.filter(({ name }) => !name.endsWith('.r_k'));
+    const same = await openTensorDirectory(await written('rs-without', without));
+    expect(same.tensors.map(({ name }) => name)).toEqual(without.map(({ name }) => name));
   });
 });
 

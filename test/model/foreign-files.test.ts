@@ -1,12 +1,13 @@
 // Models of every version as others publish them, loaded and computed with: what they say has to be what the original
 // says. That each tensor arrives where it belongs is tested in test/formats.
 
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertModel } from '../../lib/convert';
-import { loadModel } from '../../lib/index';
+import { loadModel, type LoadOptions } from '../../lib/index';
 import { expectFailure, rejection } from '../support/failure';
-import { asFlashLinearAttention, asWebRwkv } from '../support/foreign-names';
+import { asFlashLinearAttention, asTransformersRwkv, asWebRwkv } from '../support/foreign-names';
+import type { WritableTensor } from '../support/pth-writer';
 import { ggufMetadata, ggufTensors, type GgufModelOptions } from '../support/gguf-models';
 import { ggufBytes } from '../support/gguf-writer';
 import { largestDifference, sameBits } from '../support/compare';
@@ -74,6 +75,114 @@ test("RWKV-7 under transformers' names", async () => {
 test("RWKV-7 under flash-linear-attention's names", async () => {
   const tensors = randomModel(shapeOf('7'));
   await check(await written('fla', asFlashLinearAttention(tensors)), tensors);
+});
+
+describe("RWKV-7 under the names of rwkv-rs' fork of transformers", () => {
+  const tensors = randomModel(shapeOf('7', { type: 'bf16', unusedValues: false }));
+  const theirs = asTransformersRwkv(tensors);
+
+  test('says what the original says', async () => {
+    await check(await written('rs', theirs), tensors);
+  });
+
+  test.each(['f32', 'bf16', 'int8', 'int4'] as const)(
+    'is the original to the bit, as %s',
+    async (weights) => {
+      const folderOfTheirs = join(folder, `rs-${weights}`);
+      mkdirSync(folderOfTheirs);
+      await writeSafetensors(join(folderOfTheirs, 'model.safetensors'), theirs, {
+        metadata: { format: 'pt' },
+      });
+      // As much of it as matters to a reader: RwkvConfig there.
+      const config = {
+        model_type: 'rwkv',
+        architectures: ['RwkvForCausalLM'],
+        architecture_version: 'rwkv7',
+      };
+      writeFileSync(
+        join(folderOfTheirs, 'config.json'),
+        JSON.stringify({ ...config, tie_word_embeddings: false, hidden_size: 64, wkv_mode: 'fp32io16' }),
+      );
+      const said = async (path: string, options: LoadOptions) =>
+        withModel(path, options, async (model) => {
+          const session = model.createSession();
+          const logits = await allLogits(session, tokens);
+          return { logits, state: session.state.values(), info: model.info };
+        });
+      const originalPath = await written(`original-${weights}`, tensors);
+      const original = await said(originalPath, { weights });
+      const found = await said(folderOfTheirs, { weights });
+      expect(sameBits(found.logits, original.logits)).toBe(true);
+      expect(sameBits(found.state, original.state)).toBe(true);
+      expect(found.info).toEqual(original.info);
+      const converted = async (path: string, name: string): Promise<string> =>
+        (await convertModel(path, join(folder, name), { weights })).path;
+      const ofTheirs = await converted(folderOfTheirs, `rs-${weights}.safetensors`);
+      const ofOriginal = await converted(originalPath, `original-converted-${weights}.safetensors`);
+      expect(readFileSync(ofTheirs).equals(readFileSync(ofOriginal))).toBe(true);
+      expect(sameBits((await said(ofTheirs, { weights })).logits, original.logits)).toBe(true);
+    },
+  );
+
+  const small = asTransformersRwkv(
+    randomModel(shapeOf('7', { layers: 2, embedding: 16, headSize: 4, feedForward: 20 })),
+  );
+
+  /** What loading the tensors is refused with, and a conversion where they are quantized. */
+  async function refusals(changed: readonly WritableTensor[]): Promise<unknown[]> {
+    const path = await written('rs-changed', changed);
+    const output = join(folder, 'rs-output.safetensors');
+    return [
+      await rejection(() => loadModel(path)),
+      await rejection(() => convertModel(path, output, { weights: 'int8' })),
+    ];
+  }
+
+  const own = /^(?!.*blocks\.)/;
+
+  test('is refused without any one of its tensors, by the name that it has there', async () => {
+    for (const { name } of small) {
+      for (const error of await refusals(small.filter((tensor) => tensor.name !== name))) {
+        expectFailure(error, { code: 'ERR_WKV_SHAPE', tensor: name, message: own });
+      }
+    }
+  });
+
+  test('is refused with a tensor of another shape, by the names that there are', async () => {
+    const names = new Set(small.map(({ name }) => name));
+    for (const { name, shape } of small) {
+      const wider = [...shape.slice(0, -1), shape.at(-1)! + 1];
+      const data = new Float32Array(wider.reduce((product, size) => product * size));
+      const changed = small.map((tensor) =>
+        tensor.name === name ? { ...tensor, shape: wider, data } : tensor,
+      );
+      for (const error of await refusals(changed)) {
+        expectFailure(error, { code: 'ERR_WKV_SHAPE', message: own });
+        // A tensor that others are measured by is not the one that does not fit.
+        expect(names).toContain((error as { tensor?: unknown }).tensor);
+      }
+    }
+  });
+
+  test('is refused with a tensor that does not belong', async () => {
+    const stranger = {
+      name: 'model.layers.0.mlp.up_proj.weight',
+      type: 'bf16' as const,
+      shape: [1],
+      data: [1],
+    };
+    for (const error of await refusals([...small, stranger])) {
+      expectFailure(error, { code: 'ERR_WKV_UNSUPPORTED', tensor: stranger.name });
+    }
+    // An earlier form of these names, of which no published model is known, is not guessed at.
+    const earlier = small.map((tensor) => ({
+      ...tensor,
+      name: tensor.name.replace('mlp.key', 'mlp.up_proj'),
+    }));
+    for (const error of await refusals(earlier)) {
+      expectFailure(error, { code: 'ERR_WKV_SHAPE', tensor: 'model.layers.0.mlp.key.weight' });
+    }
+  });
 });
 
 test('a tensor that is missing is called as flash-linear-attention calls it', async () => {

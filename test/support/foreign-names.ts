@@ -52,6 +52,33 @@ export function withOneShift(tensors: readonly WritableTensor[]): WritableTensor
   });
 }
 
+/** As temp/rwkv_pth2st.py of rwkv-rs/transformers-rwkv writes them (huggingface.co/rwkv-rs/rwkv7-g1-st), but for its folder. */
+export function asTransformersRwkv(tensors: readonly WritableTensor[]): WritableTensor[] {
+  const renamings: readonly (readonly [from: RegExp, to: string])[] = [
+    [/^emb\./, 'model.embed_tokens.'],
+    [/^head\./, 'lm_head.'],
+    [/^ln_out\./, 'model.norm.'],
+    [/^blocks\.0\.ln0\./, 'model.embedding_norm.'],
+    [/^blocks\./, 'model.layers.'],
+    [/\.ln1\./, '.input_layernorm.'],
+    [/\.ln2\./, '.post_attention_layernorm.'],
+    [/\.att\.receptance\./, '.att.r_proj.'],
+    [/\.att\.key\./, '.att.k_proj.'],
+    [/\.att\.value\./, '.att.v_proj.'],
+    [/\.att\.output\./, '.att.o_proj.'],
+    [/\.att\.ln_x\./, '.att.g_norm.'],
+    [/\.att\./, '.linear_attn.'],
+    [/\.ffn\./, '.mlp.'],
+  ];
+  return tensors
+    .filter(({ name }) => !/^blocks\.0\.att\.v[012]$/.test(name))
+    .map((tensor) => ({
+      ...tensor,
+      name: renamings.reduce((name, [from, to]) => name.replace(from, to), tensor.name),
+      shape: tensor.shape.length === 3 ? tensor.shape.slice(2) : tensor.shape,
+    }));
+}
+
 /** As convert_safetensors.py of ai00 and web-rwkv writes them: f16, and a decay of each head for all its channels. */
 export function asWebRwkv(tensors: readonly WritableTensor[]): WritableTensor[] {
   const renamings = [

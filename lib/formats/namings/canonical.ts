@@ -3,10 +3,11 @@ import type { TensorDirectory, TensorEntry } from '../tensor-directory';
 import { flashLinearAttention } from './fla';
 import { huggingFace } from './hugging-face';
 import type { Naming } from './naming';
+import { transformersRwkv } from './transformers-rwkv';
 import { webRwkv } from './web-rwkv';
 
 /** Every naming but BlinkDL's; the first that a directory is in counts. */
-const namings: readonly Naming[] = [huggingFace, flashLinearAttention, webRwkv];
+const namings: readonly Naming[] = [huggingFace, flashLinearAttention, transformersRwkv, webRwkv];
 
 /** Metadata of files that have BlinkDL's names, although they may look like another program's. */
 export const canonicalMark = { 'wkv.names': 'BlinkDL' } as const;
