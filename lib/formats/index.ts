@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pathText } from '../options';
 import { unpacked } from '../unpacked';
+import { refuseAdapters } from './adapters';
 import { openModelDirectory, openModelFile } from './model-directory';
 import { corrupt, quoted } from './failures';
 import { withCanonicalNames } from './namings/canonical';
@@ -45,6 +46,7 @@ export async function openTensorDirectory(
   try {
     signal?.throwIfAborted();
     requireNames(directory, absolute);
+    refuseAdapters(directory, absolute);
     return withOwnProperties(withCanonicalNames(directory, absolute));
   } catch (error) {
     await directory.close();

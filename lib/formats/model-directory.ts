@@ -1,6 +1,7 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { unpacked } from '../unpacked';
+import { aboutAdapters } from './adapters';
 import { chatTemplateKey, maxChatTemplate } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
@@ -229,11 +230,14 @@ async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Names weight files that are there under other names. */
+/** Says what is there instead: an adapter, or weight files under other names. */
 async function hint(path: string): Promise<string> {
   const names = await readdir(unpacked(path)).catch((cause: unknown) => {
     throw cannotOpen(path, cause);
   });
+  if (names.some((name) => /^adapter_model\.(?:safetensors|bin)$/.test(name))) {
+    return `, but an adapter, ${aboutAdapters}`;
+  }
   const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();
   if (files.length === 0) return '';
   return `; to load one of its files, pass its path (${files.slice(0, 5).map(quoted).join(', ')})`;

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { openTensorDirectory } from '../../lib/formats';
+import { writePth } from '../support/pth-writer';
 import { zipArchive } from '../support/zip-writer';
 import { pickle } from '../support/pickle-writer';
 import { onWindows, unless } from '../support/unless';
@@ -69,6 +70,54 @@ describe('a file that is no model is refused, saying what it looks like:', () =>
     const error = await refusalOf(scratch('some.pth'), bytes);
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
+  });
+});
+
+describe('an adapter is refused, saying that it has to be merged first:', () => {
+  test.each([
+    // RWKV-PEFT's rwkvt/peft/rwkvLinear.py, and merge/merge_bone.py of older ones.
+    ['LoRA and PiSSA of RWKV-PEFT', 'blocks.0.att.receptance.lora_A'],
+    ['what PiSSA began with', 'model.blocks.0.att.receptance.init_lora_B'],
+    ['DiSHA of RWKV-PEFT', 'blocks.11.ffn.key.disha'],
+    ['Bone of RWKV-PEFT', 'blocks.11.ffn.key.bone'],
+    // peft's save_pretrained, which RWKV-PEFT calls today.
+    ['LoRA of PEFT', 'base_model.model.blocks.0.att.receptance.lora_A.weight'],
+    ['Bone of PEFT', 'base_model.model.blocks.0.att.receptance.bone_block'],
+    ['MiSS of PEFT', 'base_model.model.blocks.0.att.receptance.miss_block'],
+    ["LoRA of rwkv-rs' TorchTitan", 'layers.3.linear_attn.r_proj.lora_b.weight'],
+  ])('%s', async (_, name) => {
+    // Beside it stand vectors that were trained as they are; those of RWKV-6 look like a damaged model.
+    const tensors = ['blocks.0.ln1.weight', 'blocks.0.att.time_decay', name].map((each) => ({
+      ...{ name: each, type: 'f32' as const, shape: [2], data: [1, 2] },
+    }));
+    const path = scratch('rwkv-0.pth');
+    await writePth(path, tensors);
+    expect(await refusal(path)).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', path, tensor: name, found: 'an adapter' },
+      message: expect.stringMatching(
+        /is of an adapter, .* base model .*: merge it .*merge\/merge\.py, merge_bone\.py and merge_disha\.py .*merge_and_unload/,
+      ) as string,
+    });
+  });
+
+  test('a directory of PEFT', async () => {
+    mkdirSync(scratch('peft'));
+    writeFileSync(scratch('peft/adapter_config.json'), '{"peft_type": "LORA"}');
+    writeFileSync(scratch('peft/adapter_model.safetensors'), '');
+    expect((await refusal(scratch('peft'))).message).toMatch(
+      /the directory holds no model, but an adapter, .*: merge it into that model first/,
+    );
+  });
+
+  test('names that only contain such a word are of no adapter', async () => {
+    const names = ['blocks.0.att.bonelike', 'blocks.0.att.w_lora.lora.0.weight', 'blocks.0.att.lora_alpha'];
+    const path = scratch('no-adapter.pth');
+    await writePth(
+      path,
+      names.map((name) => ({ name, type: 'f32', shape: [1], data: [1] })),
+    );
+    const { tensors } = await openTensorDirectory(path);
+    expect(tensors.map(({ name }) => name)).toEqual(names);
   });
 });
 
