@@ -44,6 +44,38 @@ constexpr Stranger kStrangers[] = {
     {"self_attn.", "a transformer, maybe with RWKV for its attention (QRWKV, ARWKV)"},
 };
 
+// What there is instead of the tensors of a model: the first few, and how many others.
+std::string some_names(const TensorDirectory& directory) {
+  constexpr std::size_t kShown = 3;
+  const std::size_t count = directory.tensors.size();
+  std::string text;
+  for (std::size_t i = 0; i < std::min(count, kShown); ++i) {
+    if (i > 0) text += i + 1 == count ? " and " : ", ";
+    text += directory.tensors[i].name;
+  }
+  if (count > kShown)
+    text += " and " + std::to_string(count - kShown) + (count == kShown + 1 ? " other" : " others");
+  return count == 0 ? "none" : text;
+}
+
+[[noreturn]] void refuse_other_files(const TensorDirectory& directory) {
+  const auto& tensors = directory.tensors;
+  const bool is_tuned_state =
+      !tensors.empty() && std::all_of(tensors.begin(), tensors.end(), [](const TensorEntry& tensor) {
+        return part_of_layer(tensor.name) == "att.time_state";
+      });
+  if (is_tuned_state) {
+    throw Error("ERR_WKV_UNSUPPORTED",
+                "this is no RWKV model but a tuned initial state: load the model that it was tuned for, and "
+                "this with model.loadTunedState")
+        .about(tensors.front().name, "the tensors of an RWKV model", some_names(directory));
+  }
+  const std::string found = some_names(directory);
+  throw Error("ERR_WKV_UNSUPPORTED",
+              "this is no RWKV model: it has no tensor blocks.0.att.time_decay; its tensors are " + found)
+      .about("blocks.0.att.time_decay", "the tensors of an RWKV model", found);
+}
+
 void refuse_strangers(const TensorDirectory& directory) {
   for (const Stranger& stranger : kStrangers) {
     for (const TensorEntry& tensor : directory.tensors) {
@@ -67,11 +99,7 @@ std::string detect_version(const TensorDirectory& directory) {
     throw Error("ERR_WKV_SHAPE", "the tensor blocks.0.att.time_decay is missing")
         .about("blocks.0.att.time_decay", "a tensor of this name", "nothing");
   }
-  if (decay == nullptr) {
-    const std::string first = directory.tensors.empty() ? "nothing" : directory.tensors.front().name;
-    throw Error("ERR_WKV_UNSUPPORTED", "this is no RWKV model: it has no tensor blocks.0.att.time_decay")
-        .about("blocks.0.att.time_decay", "the tensors of an RWKV model", first + " and others");
-  }
+  if (decay == nullptr) refuse_other_files(directory);
   const bool gated = has("blocks.0.att.gate.weight");
   if (!gated && !has("blocks.0.att.ln_x.weight")) return "4";
   if (decay->shape.size() == 2 && decay->shape[1] > 1) return "5.2";

@@ -49,4 +49,29 @@ TEST_SUITE("architecture") {
     CHECK(wkv::test::refusal([] { wkv::detect_version({}); }).code == "ERR_WKV_UNSUPPORTED");
     CHECK(wkv::test::refusal([] { wkv::detect_version(named({"key.weight"})); }).code == "ERR_WKV_SHAPE");
   }
+
+  TEST_CASE("what is no RWKV model is refused with the names of a few of its tensors") {
+    const auto found = [](const std::vector<std::string>& names) {
+      const wkv::Error error = wkv::test::refusal([&] { wkv::detect_version(named(names)); });
+      CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+      CHECK(error.message.ends_with(error.found));
+      return error.found;
+    };
+    CHECK(found({}) == "none");
+    CHECK(found({"a"}) == "blocks.0.att.a");
+    CHECK(found({"a", "b"}) == "blocks.0.att.a and blocks.0.att.b");
+    CHECK(found({"a", "b", "c"}) == "blocks.0.att.a, blocks.0.att.b and blocks.0.att.c");
+    CHECK(found({"a", "b", "c", "d", "e"}) == "blocks.0.att.a, blocks.0.att.b, blocks.0.att.c and 2 others");
+  }
+
+  TEST_CASE("a tuned state is refused with the name of the function that loads it") {
+    const auto refused = [](const std::vector<std::string>& names) {
+      return wkv::test::refusal([&] { wkv::detect_version(named(names)); });
+    };
+    const wkv::Error error = refused({"time_state"});
+    CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+    CHECK(error.tensor == "blocks.0.att.time_state");
+    CHECK(error.message.find("model.loadTunedState") != std::string::npos);
+    CHECK(refused({"time_state", "other"}).message.find("loadTunedState") == std::string::npos);
+  }
 }

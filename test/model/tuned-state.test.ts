@@ -106,6 +106,20 @@ describe('A tuned state', () => {
   });
 });
 
+test('A tuned state is no model: loading or converting it as one names what loads it', async () => {
+  const file = path('pth');
+  await writePth(file, tuned());
+  for (const call of [
+    () => loadModel(file),
+    () => convertModel(file, path('safetensors'), { weights: 'int8' }),
+  ]) {
+    expectFailure(await rejection(call), {
+      ...{ code: 'ERR_WKV_UNSUPPORTED', path: file, tensor: 'blocks.0.att.time_state' },
+      message: /a tuned initial state: .*model\.loadTunedState/,
+    });
+  }
+});
+
 describe('A tuned state of RWKV-7, whose recurrence is [value][key],', () => {
   const dimensions = { architecture: 'rwkv7', layers, embedding, heads: H, headSize: N };
   const numbers = Float32Array.from(
