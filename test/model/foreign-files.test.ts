@@ -185,14 +185,30 @@ describe("RWKV-7 under the names of rwkv-rs' fork of transformers", () => {
   });
 });
 
-test('a tensor that is missing is called as flash-linear-attention calls it', async () => {
-  const fla = asFlashLinearAttention(randomModel(shapeOf('7')));
-  for (const name of ['model.layers.1.attn.w_lora.lora.0.weight', 'model.layers.2.ffn_norm.bias']) {
-    const path = await written(
-      'fla-without',
-      fla.filter((tensor) => tensor.name !== name),
-    );
-    expectFailure(await rejection(() => loadModel(path)), { code: 'ERR_WKV_SHAPE', tensor: name });
+test('a tensor that is missing is called as the other tensors of its file are', async () => {
+  const renamed = (version: Version, rename: (name: string) => string): WritableTensor[] =>
+    randomModel(shapeOf(version)).map((tensor) => ({ ...tensor, name: rename(tensor.name) }));
+  const behind = (name: string): string => (name === 'head.weight' ? name : `rwkv7.${name}`);
+  for (const [tensors, ...names] of [
+    [
+      asFlashLinearAttention(randomModel(shapeOf('7'))),
+      ...['model.layers.1.attn.w_lora.lora.0.weight', 'model.layers.2.ffn_norm.bias', 'lm_head.weight'],
+    ],
+    [
+      renamed('5.2', huggingFaceName),
+      ...['rwkv.embeddings.weight', 'rwkv.blocks.0.pre_ln.bias', 'rwkv.blocks.1.attention.time_mix_gate'],
+      ...['rwkv.blocks.2.feed_forward.key.weight', 'head.weight'],
+    ],
+    [renamed('7', behind), 'rwkv7.emb.weight', 'rwkv7.blocks.0.ln0.bias', 'rwkv7.blocks.1.att.key.weight'],
+  ] as [WritableTensor[], ...string[]][]) {
+    for (const name of names) {
+      const path = await written(
+        'without',
+        tensors.filter((tensor) => tensor.name !== name),
+      );
+      const message = new RegExp(`the tensor ${name} is missing`);
+      expectFailure(await rejection(() => loadModel(path)), { code: 'ERR_WKV_SHAPE', tensor: name, message });
+    }
   }
 });
 

@@ -15,6 +15,10 @@ const modules: ReadonlyMap<string, string> = new Map([
   ['time_mix_gate', 'time_mix_g'],
 ]);
 
+const theirModules: ReadonlyMap<string, string> = new Map(
+  [...modules].map(([theirs, ours]) => [ours, theirs]),
+);
+
 /**
  * Of transformers: everything but the head has `rwkv.` in front there, and with RWKV-7, whose names are BlinkDL's, `rwkv7.`
  * (transformers' models/rwkv7; the files RWKV/RWKV7-*) or `model.` (rwkv-rs/transformers-rwkv).
@@ -22,15 +26,24 @@ const modules: ReadonlyMap<string, string> = new Map([
 export const huggingFace: Naming = ({ tensors }) => {
   const [prefix] = tensors.flatMap(({ name }) => /^(?:rwkv7?|model)\.(?=blocks\.)/.exec(name) ?? []);
   if (prefix === undefined) return undefined;
-  return { translate: (tensor) => [{ ...tensor, name: canonicalName(tensor.name, prefix) }] };
+  return {
+    translate: (tensor) => [{ ...tensor, name: canonicalName(tensor.name, prefix) }],
+    theirs: (name) => {
+      if (name.startsWith('head.')) return name;
+      return `${prefix}${prefix === 'rwkv.' ? renamed(name, theirModules) : name}`;
+    },
+  };
 };
 
 /** `rwkv.blocks.0.attention.time_mix_key` -> `blocks.0.att.time_mix_k`. */
 function canonicalName(name: string, prefix: string): string {
   if (!name.startsWith(prefix)) return name;
+  return renamed(name.slice(prefix.length), modules);
+}
+
+function renamed(name: string, parts: ReadonlyMap<string, string>): string {
   return name
-    .slice(prefix.length)
     .split('.')
-    .map((part) => modules.get(part) ?? part)
+    .map((part) => parts.get(part) ?? part)
     .join('.');
 }
