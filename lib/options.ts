@@ -196,5 +196,24 @@ export function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === undefined) return String(value);
   if (value === null) return 'null';
-  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  if (Array.isArray(value)) return 'an array';
+  const name = classNameOf(value);
+  return name === undefined || name === 'Object' ? 'an object' : `an object of the class ${name}`;
+}
+
+/** What the class of an object is called, if that can be seen without running any code of the caller's. */
+function classNameOf(value: object): string | undefined {
+  if (isProxy(value)) return undefined;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const constructor = plainValue(prototype, 'constructor');
+  const name = typeof constructor === 'function' ? plainValue(constructor, 'name') : undefined;
+  return typeof name === 'string' && name !== '' ? name.slice(0, 50) : undefined;
+}
+
+/** What an object's own property is, unless it is a getter or the object a proxy. */
+function plainValue(object: unknown, key: string): unknown {
+  if ((typeof object !== 'object' && typeof object !== 'function') || object === null || isProxy(object))
+    return undefined;
+  return Object.getOwnPropertyDescriptor(object, key)?.value;
 }

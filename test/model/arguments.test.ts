@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { Sampler, State, WkvError, convertModel, loadModel, type Model } from '../../lib/index';
+import { Sampler, State, Tokenizer, WkvError, convertModel, loadModel, type Model } from '../../lib/index';
 import {
   callUnchecked,
   expectFailure,
@@ -82,6 +82,32 @@ describe.each(Object.keys(functions))('The options of %s', (name) => {
       expect(result).toBeDefined();
       if (name === 'loadModel') await (result as Model).dispose();
     }
+  });
+});
+
+describe('What was found instead is shown', () => {
+  class Scores {}
+  const nameless = { constructor: () => 1 };
+  const withGetters = Object.create({
+    get constructor(): never {
+      throw new Error('was called');
+    },
+  }) as object;
+  test.each<[string, unknown]>([
+    ['an object of the class Scores', new Scores()],
+    ['an object of the class Buffer', Buffer.from('hi')],
+    ['an object of the class Int32Array', Int32Array.of(1)],
+    ['an object', { tokens: [1] }],
+    ['an object', nameless],
+    ['an object', Object.create(null)],
+    ['an object', withGetters],
+    ['an object', new Proxy(new Scores(), {})],
+    ['an array', [[1]]],
+    ['a function', () => 1],
+    ['a symbol', Symbol('a')],
+  ])('as %s', (shown, value) => {
+    const error = thrown(() => callUnchecked(Tokenizer.bytes(), 'decode', [value]));
+    expectFailure(error, invalidArgument(new RegExp(`found ${shown}$`)));
   });
 });
 
