@@ -78,12 +78,7 @@ export class Sampler {
       throw outOfRange('logits', `1 to ${maxLogits} numbers`, count);
     }
     const token = callNative(() => this.#native.sample(logits));
-    if (token === undefined) {
-      throw new WkvError(
-        'ERR_WKV_STATE',
-        'there is nothing to draw: the logits are not finite, or every token is forbidden',
-      );
-    }
+    if (token === undefined) throw nothingToDraw(logits);
     return token;
   }
 
@@ -162,6 +157,19 @@ export class Sampler {
   #create(state: NativeSamplerState): NativeSampler {
     return callNative(() => new native.Sampler(toNativeSampling(this.#options), state));
   }
+}
+
+function nothingToDraw(logits: Float32Array): WkvError {
+  const index = Float32Array.prototype.findIndex.call(logits, (logit) => !Number.isFinite(logit));
+  if (index < 0)
+    return new WkvError('ERR_WKV_STATE', 'there is nothing to draw: no token is left that may be drawn');
+  const expected = 'a finite number';
+  const found = String(logits[index]);
+  return new WkvError(
+    'ERR_WKV_STATE',
+    `logits[${index}]: expected ${expected}, found ${found}; bannedTokens and logitBias forbid tokens`,
+    { expected, found },
+  );
 }
 
 function fresh(seed: bigint): NativeSamplerState {
