@@ -192,7 +192,10 @@ describe('bytes that are no saved conversation', () => {
   test('are refused if they are of another version or kind', () => {
     const other = Buffer.from(bytes);
     other.writeUInt32LE(2, 8);
-    refuse(other, /another version/);
+    expectFailure(
+      thrown(() => model().createChat({ saved: other })),
+      { code: 'ERR_WKV_STATE', message: /another version/, expected: /version 1$/, found: /version 2$/ },
+    );
     refuse(model().createSession().state.serialize(), /do not begin with WKVCHAT/);
     refuse(sealed(Buffer.concat([bytes.subarray(0, 12), Buffer.alloc(4, 0xff)])), /header is longer/);
   });

@@ -241,8 +241,17 @@ describe('bytes changed by the page, with a checksum that fits', () => {
     });
   });
 
+  test('are refused with another version: the error has both', async () => {
+    await withSession((session) => {
+      const bytes = sealed(session.state.serialize(), (view) => view.setUint32(8, 3, true));
+      expectFailure(
+        thrown(() => State.deserialize(bytes)),
+        { code: 'ERR_WKV_STATE', expected: /version 2$/, found: /version 3$/ },
+      );
+    });
+  });
+
   test.each<[string, (view: DataView) => void]>([
-    ['another version', (view) => view.setUint32(8, 3, true)],
     ['an unknown precision', (view) => view.setUint32(12, 2, true)],
     ['no layers', (view) => view.setUint32(80, 0, true)],
     ['nine parts', (view) => view.setUint32(84, 9, true)],
