@@ -14,10 +14,9 @@ import { readTunedState, type TunedStateOptions } from './tuned-state';
 
 /** What a model is. Dimensions come from the shapes of its tensors. */
 export interface ModelInfo {
-  /** 'rwkv4', 'rwkv5', 'rwkv6' or 'rwkv7' */
-  readonly architecture: string;
-  /** '4', '5.0', '5.1', '5.2' (Eagle), '6' (Finch) or '7' (Goose) */
-  readonly version: string;
+  readonly architecture: 'rwkv4' | 'rwkv5' | 'rwkv6' | 'rwkv7';
+  /** '5.2' is Eagle, '6' Finch, '7' Goose. */
+  readonly version: '4' | '5.0' | '5.1' | '5.2' | '6' | '7';
   /** Blocks of time mixing and channel mixing. */
   readonly layers: number;
   /** Channels of the residual stream. */

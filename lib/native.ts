@@ -3,6 +3,7 @@ import { loadAddon } from './addon';
 import { WkvError, type WkvErrorCode, type WkvErrorDetails } from './errors';
 import type { TensorDirectory } from './formats';
 import type { PlannedMatrix } from './formats/packed';
+import type { ModelInfo } from './model';
 import type { ElementType, Precision, QuantizedPrecision } from './quantized';
 import { archiveHint } from './unpacked';
 
@@ -15,8 +16,8 @@ export interface NativeVocabulary {
 }
 
 export interface NativeModelInfo {
-  architecture: string;
-  version: string;
+  architecture: ModelInfo['architecture'];
+  version: ModelInfo['version'];
   layers: number;
   embedding: number;
   heads: number;

@@ -8,7 +8,10 @@ import {
   type StateDimensions,
 } from '../../lib/state-layouts';
 
-const dimensions = (architecture: string, numbers: Partial<StateDimensions> = {}): StateDimensions => ({
+const dimensions = (
+  architecture: StateDimensions['architecture'],
+  numbers: Partial<StateDimensions> = {},
+): StateDimensions => ({
   ...{ architecture, layers: 2, embedding: 4, heads: 2, headSize: 2, ...numbers },
 });
 
@@ -47,7 +50,7 @@ describe('the layout of', () => {
     expect(texts(fromLayout(layers(there), state, layout))).toBe(texts(layers(here)));
   });
 
-  test.each(['rwkv4', 'rwkv5', 'rwkv6', 'rwkv7'])(
+  test.each(['rwkv4', 'rwkv5', 'rwkv6', 'rwkv7'] as const)(
     '%s leaves no number out, and none twice',
     (architecture) => {
       const state = dimensions(architecture, { layers: 3, embedding: 15, heads: 5, headSize: 3 });
@@ -68,7 +71,7 @@ describe('the layout of', () => {
 
   test('ChatRWKV is cut into its tensors', () => {
     expect(chatRwkvShapes(dimensions('rwkv4'))).toEqual(Array.from({ length: 10 }, () => [4]));
-    for (const architecture of ['rwkv5', 'rwkv6', 'rwkv7']) {
+    for (const architecture of ['rwkv5', 'rwkv6', 'rwkv7'] as const) {
       expect(chatRwkvShapes(dimensions(architecture))).toEqual([[4], [2, 2, 2], [4], [4], [2, 2, 2], [4]]);
     }
   });

@@ -121,7 +121,7 @@ test('A tuned state is no model: loading or converting it as one names what load
 });
 
 describe('A tuned state of RWKV-7, whose recurrence is [value][key],', () => {
-  const dimensions = { architecture: 'rwkv7', layers, embedding, heads: H, headSize: N };
+  const dimensions = { architecture: 'rwkv7' as const, layers, embedding, heads: H, headSize: N };
   const numbers = Float32Array.from(
     tuned().flatMap(({ data }) => [...new Array<number>(2 * embedding).fill(0), ...Array.from(data)]),
   );
@@ -136,7 +136,7 @@ describe('A tuned state of RWKV-7, whose recurrence is [value][key],', () => {
   });
 
   test('of RWKV-4 there is none', async () => {
-    const rwkv4 = { ...dimensions, architecture: 'rwkv4' };
+    const rwkv4 = { ...dimensions, architecture: 'rwkv4' as const };
     expectFailure(await rejection(() => readTunedState(path('pth'), rwkv4, {})), {
       ...{ code: 'ERR_WKV_UNSUPPORTED', message: /RWKV-4/ },
     });

@@ -27,6 +27,8 @@ import {
 export async function main(): Promise<void> {
   const model = await loadModel(demoModel, { device: 'cpu', weights: 'f32', threads: 2 });
   const layers: number = model.info.layers;
+  // @ts-expect-error there is no such version
+  console.log(model.info.version === '5', model.info.architecture === 'rwkv5');
   const session = model.createSession();
   const logits: Float32Array | undefined = await session.evaluate('Hello', { logits: 'last' });
   await session.evaluate(new Uint32Array([1, 2]), { logits: 'none' });
