@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { isProxy, isUint8Array } from 'node:util/types';
 
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
@@ -192,7 +193,8 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
 
 /** A value as messages show it. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value.slice(0, 50)}'`;
+  // Quoted, and without line ends that would tear the message apart.
+  if (typeof value === 'string') return inspect(value.slice(0, 50));
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === undefined) return String(value);
   if (value === null) return 'null';

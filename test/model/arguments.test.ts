@@ -94,6 +94,8 @@ describe('What was found instead is shown', () => {
     },
   }) as object;
   test.each<[string, unknown]>([
+    ["'12'", '12'],
+    [String.raw`'1\\n2\\x1B'`, '1\n2\x1b'],
     ['an object of the class Scores', new Scores()],
     ['an object of the class Buffer', Buffer.from('hi')],
     ['an object of the class Int32Array', Int32Array.of(1)],
