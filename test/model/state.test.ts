@@ -271,3 +271,9 @@ test('A state without logits that claims another vocabulary is refused by the mo
   const error = thrown(() => model().createSession({ state }));
   expectFailure(error, { type: WkvError, code: 'ERR_WKV_STATE', message: /layout/ });
 });
+
+test('A copy of a state that was sent between threads is refused: nothing is in it', () => {
+  const copy: unknown = structuredClone(snapshot);
+  const error = thrown(() => callUnchecked(model(), 'createSession', [{ state: copy }]));
+  expectFailure(error, invalidArgument(/options\.state: expected a State, found an object$/));
+});
