@@ -197,6 +197,8 @@ export class Model {
    * @throws {TypeError} for wrong arguments
    */
   async loadTunedState(path: string | URL, options?: TunedStateOptions): Promise<State> {
+    // Before the file is read, which may be at fault as well.
+    if (this.#disposal !== undefined) throw new WkvError('ERR_WKV_DISPOSED', 'the model has been disposed');
     return this.#stateOf(await readTunedState(path, this.info, options));
   }
 

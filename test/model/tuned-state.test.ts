@@ -215,6 +215,8 @@ describe('model.loadTunedState refuses', () => {
     copyFileSync(whole, copy);
     const other = await loadModel(copy);
     await other.dispose();
-    expectFailure(await rejection(() => other.loadTunedState(file)), { code: 'ERR_WKV_DISPOSED' });
+    for (const wanted of [file, join(folder, 'missing.pth')]) {
+      expectFailure(await rejection(() => other.loadTunedState(wanted)), { code: 'ERR_WKV_DISPOSED' });
+    }
   });
 });
