@@ -19,6 +19,7 @@ import {
 } from './chat/messages';
 import { replyOf, Reply, type ChatCompletion, type ChatPart } from './chat/reply';
 import { nameOf, type Template } from './chat/templates';
+import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import { checkGenerateOptions, generate, type CheckedOptions, type GenerateOptions } from './generate';
 import { iterateHeld, type Hold } from './generation/iterator';
@@ -72,7 +73,9 @@ export class Chat {
   #disposed = false;
 
   /** Made by `model.createChat()`. */
-  private constructor({ session, owned, template, beginning, history, isAtEnd }: ChatParts) {
+  private constructor(own: typeof ownConstruction, parts: ChatParts) {
+    checkConstruction(own, 'Chat', 'model.createChat() makes conversations');
+    const { session, owned, template, beginning, history, isAtEnd } = parts;
     this.#session = session;
     this.#owned = owned;
     this.#template = template;
@@ -83,7 +86,7 @@ export class Chat {
 
   /** @internal */
   static of(parts: ChatParts): Chat {
-    return new Chat(parts);
+    return new Chat(ownConstruction, parts);
   }
 
   /**
@@ -188,7 +191,7 @@ export class Chat {
     this.#requireIdle();
     const isAtEnd = this.#isAtEnd && this.#session.isIdle;
     const session = this.#session.fork(seed === undefined ? {} : { seed });
-    return new Chat({
+    return new Chat(ownConstruction, {
       session,
       owned: true,
       template: this.#template,

@@ -1,5 +1,6 @@
 import type { Chat } from './chat';
 import { createChat, type ChatOptions } from './chat/create';
+import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import { callNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
@@ -98,11 +99,13 @@ export class Model {
 
   /** Made by {@link loadModel}. */
   private constructor(
+    own: typeof ownConstruction,
     model: NativeModel,
     info: ModelInfo,
     tokenizer: TokenizerLike | undefined,
     packsStates: boolean,
   ) {
+    checkConstruction(own, 'Model', 'loadModel(path) loads models');
     this.#native = model;
     this.packsStates = packsStates;
     this.info = Object.freeze(info);
@@ -116,7 +119,7 @@ export class Model {
     tokenizer: TokenizerLike | undefined,
     packsStates: boolean,
   ): Model {
-    return new Model(model, info, tokenizer, packsStates);
+    return new Model(ownConstruction, model, info, tokenizer, packsStates);
   }
 
   /**

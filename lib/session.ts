@@ -1,4 +1,5 @@
 import { onAbort } from './abort';
+import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import {
   checkGenerateOptions,
@@ -75,7 +76,8 @@ export class Session {
   #revision = 0;
 
   /** Made by `model.createSession()` and `session.fork()`. */
-  private constructor(model: Model, begin: NativeSession | Beginning) {
+  private constructor(own: typeof ownConstruction, model: Model, begin: NativeSession | Beginning) {
+    checkConstruction(own, 'Session', 'model.createSession() makes sessions');
     this.#model = model;
     if (isBeginning(begin)) {
       this.#beginning = begin;
@@ -94,7 +96,7 @@ export class Session {
 
   /** @internal */
   static of(model: Model, begin: NativeSession | Beginning): Session {
-    return new Session(model, begin);
+    return new Session(ownConstruction, model, begin);
   }
 
   /** @internal */

@@ -1,3 +1,4 @@
+import { checkConstruction, ownConstruction } from './construction';
 import { awaitNative, callNative, native, type NativeState } from './native';
 import { checkOptions, oneOf, uint8Array } from './options';
 
@@ -18,13 +19,14 @@ export class State {
   readonly #native: NativeState;
 
   /** States are made by sessions and by {@link State.deserialize}. */
-  private constructor(state: NativeState) {
+  private constructor(own: typeof ownConstruction, state: NativeState) {
+    checkConstruction(own, 'State', 'session.state and State.deserialize(bytes) give states');
     this.#native = state;
   }
 
   /** @internal */
   static of(state: NativeState): State {
-    return new State(state);
+    return new State(ownConstruction, state);
   }
 
   /** @internal */
@@ -46,7 +48,10 @@ export class State {
    */
   static deserialize(bytes: Uint8Array): State {
     const checked = uint8Array('bytes', bytes);
-    return new State(callNative(() => native.State.deserialize(checked)));
+    return new State(
+      ownConstruction,
+      callNative(() => native.State.deserialize(checked)),
+    );
   }
 
   /**
@@ -56,7 +61,7 @@ export class State {
    */
   static async deserializeAsync(bytes: Uint8Array): Promise<State> {
     const checked = uint8Array('bytes', bytes);
-    return new State(await awaitNative(() => native.State.deserializeAsync(checked)));
+    return new State(ownConstruction, await awaitNative(() => native.State.deserializeAsync(checked)));
   }
 
   /** Identifies the weights that the state belongs to; equal to `model.info.fingerprint`. */

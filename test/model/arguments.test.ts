@@ -1,6 +1,16 @@
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { Sampler, State, Tokenizer, WkvError, convertModel, loadModel, type Model } from '../../lib/index';
+import {
+  Chat,
+  Model,
+  Sampler,
+  Session,
+  State,
+  Tokenizer,
+  WkvError,
+  convertModel,
+  loadModel,
+} from '../../lib/index';
 import {
   callUnchecked,
   expectFailure,
@@ -83,6 +93,18 @@ describe.each(Object.keys(functions))('The options of %s', (name) => {
       if (name === 'loadModel') await (result as Model).dispose();
     }
   });
+});
+
+test.each([
+  ['Model', Model, /loadModel/],
+  ['Session', Session, /model\.createSession/],
+  ['Chat', Chat, /model\.createChat/],
+  ['State', State, /State\.deserialize/],
+])('%s cannot be constructed: the error says what makes one', (_name, type, message) => {
+  for (const parameters of [[], [model()], [state.serialize()], [path]]) {
+    const error = thrown((): unknown => Reflect.construct(type, parameters));
+    expectFailure(error, { type: TypeError, code: 'ERR_ILLEGAL_CONSTRUCTOR', message });
+  }
 });
 
 describe('What was found instead is shown', () => {
