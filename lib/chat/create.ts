@@ -4,7 +4,7 @@ import { noHistory } from './history';
 import { checkBeginning, checkMessages, type ChatMessage } from './messages';
 import {
   checkTemplate,
-  recognizedTemplate,
+  defaultTemplate,
   templateNames,
   templates,
   type Template,
@@ -25,7 +25,7 @@ export interface ChatOptions {
   messages?: readonly ChatMessage[] | undefined;
   /**
    * How the conversation is written for the model; by default as the chat template of its file says, if it is like one
-   * of these, else 'world'.
+   * of these (without thoughts), else 'world', and for RWKV-7 'world-v3'.
    */
   template?: TemplateName | Template | undefined;
   /**
@@ -66,9 +66,8 @@ export function createChat(model: Model, options: unknown): Chat {
   }
   if (checked.saved !== undefined) return restore(model, checked.saved, checked);
   const { system, messages = [], session } = checked;
-  const template = resolve(
-    checked.template ?? recognizedTemplate(withoutPrototype(model.info).chatTemplate) ?? 'world',
-  );
+  const { version, chatTemplate } = withoutPrototype(model.info);
+  const template = resolve(checked.template ?? defaultTemplate(version, chatTemplate));
   const beginning = checkBeginning(system, messages, template);
   return Chat.of({
     session: session ?? model.createSession(),

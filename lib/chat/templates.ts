@@ -43,6 +43,13 @@ const world = withoutPrototype<Template>({
   stop: ['\n\n'],
 });
 
+/** The same for RWKV-7, whose replies have blank lines in them: the next turn ends them. */
+const worldV3 = withoutPrototype<Template>({
+  ...world,
+  stop: ['\n\nUser:', '\nUser:'],
+  cleanReply: withoutTurns('User', 'Assistant', 'System'),
+});
+
 const instruction = withoutPrototype<Template>({
   system: (said) => `Instruction: ${said}\n\n`,
   user: (said, { system }) => `${system ? 'Input' : 'Instruction'}: ${said}\n\n`,
@@ -62,20 +69,19 @@ const raven = withoutPrototype<Template>({
 
 /** RWKV-7 G1: the prompt ends before the `>`, so that the model goes on with the token that it was trained with. */
 const g1 = withoutPrototype<Template>({
-  ...world,
-  stop: ['\n\nUser:'],
+  ...worldV3,
   opening: ' <think',
   thinking: { begin: '<think>', end: '</think>' },
-  cleanReply: withoutTurns('User', 'Assistant', 'System'),
 });
 
 export const templates = {
   world,
+  'world-v3': worldV3,
   instruction,
   raven,
   g1,
   /** The same without thoughts. */
-  'g1-fast': withoutPrototype<Template>({ ...g1, opening: ' <think>\n</think' }),
+  'g1-fast': withoutPrototype<Template>({ ...g1, opening: ' <think></think' }),
 } satisfies Record<string, Template>;
 
 export type TemplateName = keyof typeof templates;
@@ -87,15 +93,18 @@ export function isTemplateName(value: unknown): value is TemplateName {
 }
 
 /**
- * The template that a model's file asks for, as far as it can be told: llama.cpp calls the World format by a name; a
- * program for a template engine (Jinja) is not run, but known by what it writes.
+ * The template that a model is talked with unless the caller names one: what its file asks for, as far as that can be
+ * told, else World's. llama.cpp calls the World format by a name; a program for a template engine (Jinja) is not run, but
+ * known by what it writes. Thoughts take thousands of tokens, so only a caller asks for them.
+ *
+ * @param version as `model.info.version`
  */
-export function recognizedTemplate(chatTemplate = ''): TemplateName | undefined {
+export function defaultTemplate(version: string, chatTemplate = ''): TemplateName {
   const writes = (...texts: string[]): boolean => texts.every((each) => chatTemplate.includes(each));
-  if (chatTemplate.trim() === 'rwkv-world') return 'world';
-  if (writes('User:', 'Assistant:')) return writes('<think') ? 'g1' : 'world';
+  if (writes('User:', 'Assistant:', '<think')) return 'g1-fast';
   if (writes('Bob:', 'Alice:')) return 'raven';
-  return writes('Instruction:', 'Response:') ? 'instruction' : undefined;
+  if (writes('Instruction:', 'Response:')) return 'instruction';
+  return version === '7' ? 'world-v3' : 'world';
 }
 
 /** The name of a template that the package has; undefined for another. */

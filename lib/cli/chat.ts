@@ -35,7 +35,7 @@ export function addChat(program: Command, interruption: Interruption): void {
     .addOption(
       new Option(
         '--template <name>',
-        "how conversations are written for the model (default: as its file says, else 'world')",
+        "how conversations are written for the model (default: as its file says, else 'world', for RWKV-7 'world-v3')",
       ).choices(Object.keys(templates)),
     )
     .option('--system <text>', 'what the model is to be, or to know')

@@ -12,7 +12,7 @@ import { formatBytes } from '../format-bytes';
 import type { TensorDirectory } from '../formats';
 import type { NativeModelInfo } from '../native';
 import { precisions, type Precision } from '../quantized';
-import { recognizedTemplate } from '../chat/templates';
+import { defaultTemplate } from '../chat/templates';
 
 const examples = `
 Of the file, only headers are read. The speed is an upper limit: each generated
@@ -126,20 +126,20 @@ function describe(report: Report): string {
     ['vocabulary', `${formatCount(vocabulary)} ids; ${tokenizerText(tokenizer)}`],
     ['stored', stored.join(', ')],
     ['session', `${formatBytes(report.stateBytes)} of state, however long the text`],
-    ...(report.chatTemplate === null ? [] : [chatTemplateRow(report.chatTemplate)]),
+    ['chats', chatsText(report)],
     ['memory here', `${formatBytes(memory.freeBytes)} free`],
     ['its speed', bandwidthText(memory)],
   ];
   return `${table(rows)}\n${choiceTable(report)}`;
 }
 
-/** Its first line, and which of the package's templates it is taken for. */
-function chatTemplateRow(template: string): [string, string] {
-  const [first = ''] = template.trim().split('\n');
+/** Which of the package's templates is used, and the first line of the file's own. */
+function chatsText({ version, chatTemplate }: Report): string {
+  const used = `written as '${defaultTemplate(version, chatTemplate ?? undefined)}'`;
+  if (chatTemplate === null) return `${used}; the file does not say how`;
+  const [first = ''] = chatTemplate.trim().split('\n');
   const text = first.length > 60 ? `${first.slice(0, 57)}...` : first;
-  const found = recognizedTemplate(template);
-  const use = found === undefined ? "like none of the package's: 'world' is used" : `'${found}' is used`;
-  return ['chat template', `${printable(text)} (${use}; --json shows all of it)`];
+  return `${used}; the file says ${printable(text)} (--json shows all of it)`;
 }
 
 function tokenizerText(tokenizer: Report['tokenizer']): string {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { recognizedTemplate } from '../../lib/chat/templates';
+import { defaultTemplate } from '../../lib/chat/templates';
 import { convertModel, loadModel, Tokenizer, type ChatOptions, type Model } from '../../lib/index';
 import { json, wkv } from '../cli/support';
 import { temporaryFolder } from '../model/support';
@@ -40,19 +40,19 @@ async function expectWritten(model: Model, options: ChatOptions, text: string): 
   expect(await sameState(chat.session, await sessionAfter(model, text))).toBe(true);
 }
 
-test.each<[string | undefined, ReturnType<typeof recognizedTemplate>]>([
-  [undefined, undefined],
-  ['', undefined],
-  ['rwkv-world', 'world'],
-  ['rwkv-world\n', 'world'],
-  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant:' }}", 'world'],
-  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant: <think' }}", 'g1'],
-  [raven, 'raven'],
-  ["{{ 'Instruction: ' + m['content'] + '\\n\\nResponse:' }}", 'instruction'],
-  [chatML, undefined],
-  ['User:', undefined],
-])('%j is like the template %j', (chatTemplate, name) => {
-  expect(recognizedTemplate(chatTemplate)).toBe(name);
+test.each<[string | undefined, string, string]>([
+  [undefined, 'world', 'world-v3'],
+  ['', 'world', 'world-v3'],
+  ['rwkv-world', 'world', 'world-v3'],
+  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant:' }}", 'world', 'world-v3'],
+  ["{{ 'User: ' + m['content'] + '\\n\\nAssistant: <think' }}", 'g1-fast', 'g1-fast'],
+  [raven, 'raven', 'raven'],
+  ["{{ 'Instruction: ' + m['content'] + '\\n\\nResponse:' }}", 'instruction', 'instruction'],
+  [chatML, 'world', 'world-v3'],
+  ['User:', 'world', 'world-v3'],
+])('chats of a file that says %j are %j, of RWKV-7 %j', (chatTemplate, name, ofSeven) => {
+  for (const version of ['4', '5.2', '6']) expect(defaultTemplate(version, chatTemplate)).toBe(name);
+  expect(defaultTemplate('7', chatTemplate)).toBe(ofSeven);
 });
 
 describe("The chat template of a model's file", () => {
@@ -107,8 +107,10 @@ describe("The chat template of a model's file", () => {
   test('is shown by wkv inspect, with what it is taken for', async () => {
     const path = writeGguf('shown', raven);
     expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ chatTemplate: raven });
-    expect(String((await wkv(['inspect', path])).stdout)).toMatch(/^chat template .*'raven' is used/m);
-    const other = await wkv(['inspect', writeGguf('shown-other', chatML)]);
-    expect(String(other.stdout)).toMatch(/^chat template .*'world' is used/m);
+    expect(String((await wkv(['inspect', path])).stdout)).toMatch(
+      /^chats +written as 'raven'; the file says \{% for /m,
+    );
+    const other = await wkv(['inspect', writeGguf('shown-other')]);
+    expect(String(other.stdout)).toMatch(/^chats +written as 'world-v3'; the file does not say how$/m);
   });
 });

@@ -43,6 +43,7 @@ describe('a conversation is written', () => {
       'Instruction: Translate.\n\nInput: hi\n\nResponse:',
       '\n\nInput: bye\n\nResponse:',
     ],
+    ['World v3', { template: 'world-v3' }, 'User: hi\n\nAssistant:', '\n\nUser: bye\n\nAssistant:'],
     ['Raven', { template: 'raven' }, 'Bob: hi\n\nAlice:', '\n\nBob: bye\n\nAlice:'],
     [
       'Raven with a system',
@@ -59,8 +60,8 @@ describe('a conversation is written', () => {
     [
       'G1 without thoughts, which stops before the end of </think>',
       { template: 'g1-fast', system: 'Be brief.' },
-      'System: Be brief.\n\nUser: hi\n\nAssistant: <think>\n</think',
-      '\n\nUser: bye\n\nAssistant: <think>\n</think',
+      'System: Be brief.\n\nUser: hi\n\nAssistant: <think></think',
+      '\n\nUser: bye\n\nAssistant: <think></think',
     ],
   ])('as %s', async (_name, options, first, second) => {
     await expectText(options, first, second);

@@ -93,17 +93,20 @@ describe('a reply of G1', () => {
     });
   });
 
-  test('ends where the user would speak, and not at a blank line', async () => {
-    const spoken = [...pieces, '\n\nU', 'ser', ': no'];
-    await withScriptedModel(prompt, spoken, async (model, tokens) => {
-      const chat = model.createChat({ template: 'g1' });
-      const reply = await say(chat, 'hi', scripted);
-      expect(reply.parts.at(-1)).toMatchObject({ finishReason: 'stop' });
-      expect(reply.text).toBe('Hi you');
-      const remembered = tokens.slice(0, pieces.length);
-      expect(await sameState(chat.session, await sessionAfter(model, prompt, remembered))).toBe(true);
-    });
-  });
+  test.each(['\n\nU', '\nU'])(
+    'ends where the user would speak, %j, and not at a blank line',
+    async (line) => {
+      const spoken = [...pieces, line, 'ser', ': no'];
+      await withScriptedModel(prompt, spoken, async (model, tokens) => {
+        const chat = model.createChat({ template: 'g1' });
+        const reply = await say(chat, 'hi', scripted);
+        expect(reply.parts.at(-1)).toMatchObject({ finishReason: 'stop' });
+        expect(reply.text).toBe('Hi you');
+        const remembered = tokens.slice(0, pieces.length);
+        expect(await sameState(chat.session, await sessionAfter(model, prompt, remembered))).toBe(true);
+      });
+    },
+  );
 });
 
 test.each([

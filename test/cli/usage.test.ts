@@ -69,7 +69,7 @@ describe('wkv', () => {
     [['generate', '--weights', 'f8', 'a'], /--weights.*auto, f32, f16, bf16, int8/],
     [['generate', '--device', 'gpu', 'a'], /--device.*auto, cpu, cuda, or cuda:0/],
     [['chat', 'a.pth'], /chat takes no arguments.*--model before the path of a model/],
-    [['chat', '--template', 'alpaca'], /--template.*world, instruction, raven, g1, g1-fast/],
+    [['chat', '--template', 'alpaca'], /--template.*world, world-v3, instruction, raven, g1, g1-fast/],
     [['chat', '--load', 'a', '--system', 'b'], /cannot be used with option '--system/],
     [['chat', '--load', 'a', '--template', 'g1'], /cannot be used with option '--template/],
     [['inspect', 'a.pth', 'b.pth'], /too many arguments/],
