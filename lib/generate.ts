@@ -1,8 +1,10 @@
 import { Delivery, type Delivered } from './generation/delivery';
 import { WkvError } from './errors';
+import type { EvaluateProgress } from './evaluate-progress';
 import type { NativeDrawn } from './native';
 import {
   abortSignal,
+  callback,
   checkOptions,
   integer,
   oneOf,
@@ -40,6 +42,11 @@ export interface GenerateOptions extends SamplingOptions {
    * a session delivers nothing then, and leaves the session as it was.
    */
   signal?: AbortSignal | undefined;
+  /**
+   * Is called every now and then while the prompt is evaluated: about every 100 ms, where it takes that long. What it
+   * throws ends the generation, which then rejects with that, and the session is as it was before the call.
+   */
+  onProgress?: ((progress: EvaluateProgress) => void) | undefined;
 }
 
 /**
@@ -118,6 +125,7 @@ export interface CheckedOptions {
   sessionCounts: boolean;
   seed: bigint | undefined;
   signal: AbortSignal | undefined;
+  onProgress: GenerateOptions['onProgress'];
 }
 
 /** @param defaultStop the stop strings where the options have none */
@@ -138,8 +146,9 @@ export function checkGenerateOptions(
     logprobs: integer(0, 1000),
     seed: checkSeed,
     signal: abortSignal,
+    onProgress: callback,
   });
-  const { maxTokens, stop, stopTokens, penalties, logprobs, seed, signal, ...drawing } = checked;
+  const { maxTokens, stop, stopTokens, penalties, logprobs, seed, signal, onProgress, ...drawing } = checked;
   const endOfText = model.tokenizer === undefined ? [] : [model.tokenizer.endOfText];
   if (stop !== undefined && stop.length > 0 && model.tokenizer === undefined) {
     throw new WkvError(
@@ -156,6 +165,7 @@ export function checkGenerateOptions(
     sessionCounts: penalties === 'session',
     seed,
     signal,
+    onProgress,
   };
 }
 
@@ -176,16 +186,28 @@ function stopStrings(name: string, value: unknown): Uint8Array[] {
 export async function* generate(
   session: GenerationAccess,
   prompt: Uint32Array | Promise<Uint32Array>,
-  { maxTokens, stops, stopTokens, drawing, logprobs, sessionCounts, seed, signal }: CheckedOptions,
+  {
+    maxTokens,
+    stops,
+    stopTokens,
+    drawing,
+    logprobs,
+    sessionCounts,
+    seed,
+    signal,
+    onProgress,
+  }: CheckedOptions,
   onPrompt: () => void = () => undefined,
   onRest: (tokens: Uint32Array) => void = () => undefined,
 ): AsyncGenerator<GeneratedPart, GeneratedPart, undefined> {
   const { tokenizer } = session;
   const tokens = await prompt;
   if (tokens.length === 0 && !session.native().hasLogits()) throw nothingSeen();
-  session.native().beginGeneration(session.sampling(drawing, logprobs), sessionCounts);
+  // This first: it may call a tokenizer of the caller's own, who may dispose the session there.
+  const sampling = session.sampling(drawing, logprobs);
+  session.native().beginGeneration(sampling, sessionCounts);
   let drawn: NativeDrawn = await withSeed(session, seed, () =>
-    session.submit({ tokens, draw: maxTokens > 0 }, signal),
+    session.submit({ tokens, draw: maxTokens > 0 }, signal, onProgress),
   );
   onPrompt();
 

@@ -27,6 +27,7 @@ export {
   type QuantizeInt8Options,
   type Wkv5Arguments,
 } from './kernels';
+export type { EvaluateProgress } from './evaluate-progress';
 export { loadModel, type LoadOptions, type LoadProgress } from './load-model';
 export { Model, type ModelInfo, type ModelStatistics, type SessionOptions } from './model';
 export { Sampler, type SamplerOptions } from './sampler';

@@ -109,6 +109,8 @@ export interface NativeState {
 export interface NativeSession {
   evaluate(evaluation: Evaluation): Promise<EvaluationResult>;
   cancel(): void;
+  /** How many tokens of the pending call have been evaluated; 0 where none is pending. */
+  evaluated(): number;
   snapshot(): NativeState;
   random(): NativeRandom;
   setRandom(seed: bigint, draws: bigint): void;

@@ -91,7 +91,11 @@ export function boolean(name: string, value: unknown): boolean {
 }
 
 /** What is called with the progress of any work; nobody looks at its result. */
-type ProgressCallback = (progress: { phase: 'load' | 'convert'; completed: number; total: number }) => void;
+type ProgressCallback = (progress: {
+  phase: 'load' | 'convert' | 'evaluate';
+  completed: number;
+  total: number;
+}) => void;
 
 export function callback(name: string, value: unknown): ProgressCallback {
   if (!isCallback(value)) throw wrongType(name, 'a function', value);

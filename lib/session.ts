@@ -1,6 +1,7 @@
 import { onAbort } from './abort';
 import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
+import { ProgressReports, type EvaluateProgress } from './evaluate-progress';
 import {
   checkGenerateOptions,
   completionOf,
@@ -14,13 +15,14 @@ import {
 import { iterateHeld, type Hold } from './generation/iterator';
 import type { Model } from './model';
 import {
+  callNative,
   fromNative,
   output,
   type EvaluationRequest,
   type EvaluationResult,
   type NativeSession,
 } from './native';
-import { abortSignal, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
+import { abortSignal, callback, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
 import { SessionQueue } from './session-queue';
 import { State } from './state';
 import type { GenerationAccess } from './generation/evaluated-tokens';
@@ -39,6 +41,11 @@ export interface EvaluateOptions {
   logits?: 'last' | 'all' | 'none' | undefined;
   /** Ends the call, which then rejects with the signal's reason and leaves the session as it was. */
   signal?: AbortSignal | undefined;
+  /**
+   * Is called every now and then while the input is evaluated: about every 100 ms, where it takes that long. What it
+   * throws ends the call, which then rejects with that and leaves the session as it was.
+   */
+  onProgress?: ((progress: EvaluateProgress) => void) | undefined;
 }
 
 export interface ForkOptions {
@@ -137,9 +144,14 @@ export class Session {
   ): Promise<Float32Array>;
   evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined>;
   async evaluate(input: Input, options?: EvaluateOptions): Promise<Float32Array | undefined> {
-    const { logits = 'last', signal } = checkOptions<EvaluateOptions>(options, {
+    const {
+      logits = 'last',
+      signal,
+      onProgress,
+    } = checkOptions<EvaluateOptions>(options, {
       logits: oneOf('last', 'all', 'none'),
       signal: abortSignal,
+      onProgress: callback,
     });
     const encoded = this.tokens(input);
     this.#requireUsable();
@@ -147,7 +159,7 @@ export class Session {
       const tokens = await encoded;
       if (logits === 'all') this.#requireFewLogits(tokens.length);
       if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
-      return this.#submit({ tokens, output: output[logits], pack: true }, signal);
+      return this.#submit({ tokens, output: output[logits], pack: true }, signal, onProgress);
     });
     if (logits === 'none') return undefined;
     return values ?? new Float32Array(0);
@@ -160,12 +172,15 @@ export class Session {
    *
    * @throws as {@link Session.evaluate}, but for an empty input: of that it returns an empty array
    */
-  async score(input: Input, options?: { signal?: AbortSignal | undefined }): Promise<Float32Array> {
-    const { signal } = checkOptions<{ signal?: AbortSignal | undefined }>(options, { signal: abortSignal });
+  async score(input: Input, options?: Omit<EvaluateOptions, 'logits'>): Promise<Float32Array> {
+    const { signal, onProgress } = checkOptions<Omit<EvaluateOptions, 'logits'>>(options, {
+      signal: abortSignal,
+      onProgress: callback,
+    });
     const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>
-      this.#submit({ tokens: await encoded, output: output.scores, pack: true }, signal),
+      this.#submit({ tokens: await encoded, output: output.scores, pack: true }, signal, onProgress),
     );
     return values ?? new Float32Array(0);
   }
@@ -252,7 +267,8 @@ export class Session {
 
   /** What the session remembers now, for what has it for itself. @internal */
   snapshot(): State {
-    return State.of(this.#live().snapshot());
+    const native = this.#live();
+    return State.of(callNative(() => native.snapshot()));
   }
 
   /** Has the session continue from a state of its model, for what has it for itself. @internal */
@@ -342,9 +358,15 @@ export class Session {
   }
 
   /** One call of the engine; only while nothing else is on its way. */
-  async #submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult> {
+  async #submit(
+    evaluation: EvaluationRequest,
+    signal?: AbortSignal,
+    onProgress?: (progress: EvaluateProgress) => void,
+  ): Promise<EvaluationResult> {
     const native = this.#live();
     signal?.throwIfAborted();
+    const total = evaluation.tokens.length;
+    const reports = onProgress && total > 1 ? new ProgressReports(native, total, onProgress) : undefined;
     const isOver = onAbort(signal, () => {
       native.cancel();
     });
@@ -364,6 +386,7 @@ export class Session {
       this.#live();
       if (result.cancelled) {
         signal?.throwIfAborted();
+        if (reports?.failure !== undefined) throw reports.failure.error;
         throw disposed();
       }
       return result;
@@ -371,6 +394,7 @@ export class Session {
       throw fromNative(error);
     } finally {
       isOver();
+      reports?.stop();
     }
   }
 
@@ -384,7 +408,7 @@ export class Session {
       native: () => this.#live(),
       isDisposed: () => this.#disposed,
       sampling: (drawing, logprobs) => this.#model.sampling(drawing, logprobs),
-      submit: (evaluation, signal) => this.#submit(evaluation, signal),
+      submit: (evaluation, signal, onProgress) => this.#submit(evaluation, signal, onProgress),
     };
   }
 }

@@ -1,4 +1,6 @@
-import { type FileHandle, mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../errors';
@@ -24,12 +26,19 @@ export class TemporaryFile {
   static async create(bytes: number): Promise<TemporaryFile> {
     const free = await explained(freeBytes());
     if (bytes > free) throw noRoom(`it needs ${bytes} bytes and has ${free} free`);
-    const directory = await explained(mkdtemp(join(tmpdir(), `wkv-${process.pid}-`)));
+    const directory = join(tmpdir(), `wkv-${process.pid}-${randomBytes(6).toString('hex')}`);
     const path = join(directory, 'storages');
+    // Before they are there, and the directory at once: so that none is left whenever the process ends.
     const gone = [directory, path].map(removeAtExit);
     const isGone = (): void => {
       for (const each of gone) each();
     };
+    try {
+      mkdirSync(directory, 0o700);
+    } catch (error) {
+      isGone();
+      throw noRoom(messageOf(error), error);
+    }
     try {
       return new TemporaryFile(directory, path, await explained(open(path, 'wx', 0o600)), isGone);
     } catch (error) {

@@ -1,5 +1,7 @@
 import { bytesOf } from '../decoder';
+import type { EvaluateProgress } from '../evaluate-progress';
 import type { Delivered, Delivery } from './delivery';
+import { callNative } from '../native';
 import type {
   EvaluationRequest,
   EvaluationResult,
@@ -21,7 +23,11 @@ export interface GenerationAccess {
   readonly packsStates: boolean;
   /** Completes the options with what the model knows of its tokens. */
   sampling(drawing: Drawing, logprobs: number): NativeSampling;
-  submit(evaluation: EvaluationRequest, signal?: AbortSignal): Promise<EvaluationResult>;
+  submit(
+    evaluation: EvaluationRequest,
+    signal?: AbortSignal,
+    onProgress?: (progress: EvaluateProgress) => void,
+  ): Promise<EvaluationResult>;
 }
 
 /**
@@ -90,7 +96,9 @@ export class EvaluatedTokens {
     const last = this.#kept.at(-1);
     const needed = complete <= this.#count && (last === undefined || this.#count - last >= this.#apart);
     if (needed) {
-      native.keep();
+      callNative(() => {
+        native.keep();
+      });
       this.#kept.push(this.#count);
     }
     const needless = Math.min(complete, this.#kept[0] ?? this.#count) - this.#first;

@@ -76,10 +76,13 @@ class Iteration<Part> {
 async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {
   const { hold, parts, signal } = begin();
   const isOver = onAbort(signal, () => {
-    // An error of it is nothing to somebody who has ended it.
-    parts.return(undefined).then(hold.release, hold.release);
+    parts.return(undefined).then(hold.release, (error: unknown) => {
+      failure = { error };
+      hold.release();
+    });
   });
   let last: Part | undefined;
+  let failure: { readonly error: unknown } | undefined;
   try {
     await hold.turn;
     last = yield* parts;
@@ -87,6 +90,8 @@ async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {
     isOver();
     hold.release();
   }
+  // Where it could not be ended as it should be, that is worse than the abort.
+  if (failure !== undefined) throw failure.error;
   if (last === undefined) signal?.throwIfAborted();
   else yield last;
 }

@@ -145,12 +145,12 @@ Napi::Value gemm_int8(const Napi::CallbackInfo& info) {
   const int columns = dimension(object, "columns");
   const int group = group_of(object);
   const int groups = (columns + group - 1) / group;
+  const unsigned threads = to_threads(object);
+  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   const std::span<float> activations = view<float>(object, "activations", product(tokens, columns));
   const auto values = view<std::int8_t>(object, "values", product(rows, columns));
   const std::span<float> scales = view<float>(object, "scales", product(rows, groups));
   const std::span<float> output = view<float>(object, "output", product(tokens, rows));
-  const unsigned threads = to_threads(object);
-  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   const Matrix weights = packed(values, scales, rows, columns, group);
   if (gpu.api == nullptr) {
     multiply_on_cpu(weights, tokens, activations.data(), threads, output.data());
@@ -169,6 +169,7 @@ Napi::Value wkv5(const Napi::CallbackInfo& info) {
   const int head_size = static_cast<int>(require_number(object.Get("headSize"), "headSize", 1, 4096));
   const std::size_t channels = product(heads, head_size);
   const std::size_t numbers = product({batch, tokens, heads, head_size});
+  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   const std::span<float> r = view<float>(object, "r", numbers);
   const std::span<float> k = view<float>(object, "k", numbers);
   const std::span<float> v = view<float>(object, "v", numbers);
@@ -177,7 +178,6 @@ Napi::Value wkv5(const Napi::CallbackInfo& info) {
   const std::size_t head_state = product(head_size, head_size);
   const std::span<float> state = view<float>(object, "state", product({batch, heads, head_size, head_size}));
   const std::span<float> y = view<float>(object, "y", numbers);
-  const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
   std::vector<float> forget(w.begin(), w.end());
   for (float& decay : forget) decay = 1.0F - decay;
   if (gpu.api != nullptr) {

@@ -24,6 +24,7 @@ Napi::Function Session::constructor(Napi::Env env) {
                      {
                          method<&Session::evaluate>("evaluate"),
                          method<&Session::cancel>("cancel"),
+                         method<&Session::evaluated>("evaluated"),
                          method<&Session::snapshot>("snapshot"),
                          method<&Session::set_random>("setRandom"),
                          method<&Session::random>("random"),
@@ -112,6 +113,8 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
     evaluation->generation = generation_;
   }
   evaluation->abandonable = options.Get("abandonable").ToBoolean();
+  // Reading the options may have run JavaScript.
+  require_idle(env);
 
   Environment& environment = Environment::of(env);
   std::unique_ptr<Pending> pending(new Pending{
@@ -183,22 +186,38 @@ void Session::settle(Napi::Env env, Pending& pending) {
   Environment::of(env).end(env);
   Session& self = *pending.self;
   Evaluation& evaluation = *pending.evaluation;
-  self.pending_ = nullptr;
-  // There may be no memory for the results of an abandonable call: then the session is left as it was.
-  const bool given = settle_promise(pending.deferred, [&]() -> Napi::Value {
-    if (evaluation.error) throw Error(*evaluation.error);
-    return result_of(env, evaluation, pending.values);
-  });
-  const bool failed = evaluation.was_cancelled || !given;
-  if (!self.disposed_ && (!failed || !evaluation.abandonable)) {
+  // A step that others take part in is not abandoned for one that is cancelled.
+  if (evaluation.abandonable && evaluation.cancelled.load()) evaluation.was_cancelled = true;
+  // Before the promise is resolved: that may run JavaScript.
+  const auto end = [&](bool failed) {
+    self.pending_ = nullptr;
+    if (self.disposed_ || (failed && evaluation.abandonable)) return;
     self.state_ = std::move(evaluation.state);
     self.reported_.set(env, self.state_);
-  }
+  };
+  settle_promise(pending.deferred, [&]() -> Napi::Value {
+    Napi::Value result;
+    try {
+      if (evaluation.error && !evaluation.was_cancelled) throw Error(*evaluation.error);
+      result = result_of(env, evaluation, pending.values);
+    } catch (...) {
+      // There may be no memory for the results: then the session is left as it was, where it can be.
+      end(true);
+      throw;
+    }
+    end(evaluation.was_cancelled);
+    return result;
+  });
 }
 
 Napi::Value Session::cancel(const Napi::CallbackInfo& info) {
   if (pending_ != nullptr && model_->engine != nullptr) model_->engine->cancel(*pending_);
   return info.Env().Undefined();
+}
+
+Napi::Value Session::evaluated(const Napi::CallbackInfo& info) {
+  const std::size_t tokens = pending_ == nullptr ? 0 : pending_->evaluated.load(std::memory_order_relaxed);
+  return Napi::Number::New(info.Env(), static_cast<double>(tokens));
 }
 
 Napi::Value Session::snapshot(const Napi::CallbackInfo& info) {

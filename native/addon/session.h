@@ -27,6 +27,7 @@ class Session : public Napi::ObjectWrap<Session> {
   // promise of { cancelled, values?, token?, logprob?, topTokens?, topLogprobs? }
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
+  Napi::Value evaluated(const Napi::CallbackInfo& info);
   Napi::Value snapshot(const Napi::CallbackInfo& info);
   Napi::Value random(const Napi::CallbackInfo& info);
   Napi::Value set_random(const Napi::CallbackInfo& info);

@@ -337,6 +337,7 @@ void Engine::compute(std::size_t budget) {
   for (std::size_t i = 0; i < segments.size(); ++i) {
     Evaluation& e = *calls[i];
     e.done += segments[i].tokens.size();
+    e.evaluated.store(e.done, std::memory_order_relaxed);
     e.state.tokens += segments[i].tokens.size();
     if (e.left() > 0) continue;
     e.state.logits = last_logits[i];

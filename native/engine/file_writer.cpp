@@ -150,7 +150,8 @@ bool rename_without_replacing(const char* from, const char* to) {
     static_cast<void>(unlink(from));
     return true;
   }
-  if (errno == EEXIST) return false;
+  // ENOENT: somebody has removed the file, such as this process at its end.
+  if (errno == EEXIST || errno == ENOENT) return false;
   // Perhaps the file system has no hard links (FAT has none). Then an empty file takes the name, which only
   // one can make, and is replaced.
   const int descriptor = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

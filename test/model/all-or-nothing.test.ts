@@ -33,6 +33,13 @@ async function expectUnchanged(session: Session, call: () => Promise<unknown>): 
 
 const reason = new Error('no longer wanted');
 
+/** Calls of so few tokens that one step is enough. */
+const besideOthers: Record<string, (session: Session, signal: AbortSignal) => Promise<unknown>> = {
+  evaluate: (session, signal) => session.evaluate([1, 2, 3], { signal }),
+  score: (session, signal) => session.score([1, 2, 3], { signal }),
+  complete: (session, signal) => session.complete([1, 2, 3], { maxTokens: 0, signal }),
+};
+
 /** Starts a call with a signal that is aborted in the same turn, in the next, or after so many steps of the model. */
 function abortedAfter(
   steps: number | undefined,
@@ -293,3 +300,38 @@ describe('A text that is tokenized on another thread', () => {
     expectFailure(await failed, { code: 'ERR_WKV_DISPOSED' });
   });
 });
+
+test.each(Object.entries(besideOthers))(
+  'An aborted %s rejects, also where its last step is one that others go on with',
+  async (_name, call) => {
+    // A step of it takes some milliseconds.
+    const shape = { ...smallShape, layers: 6, embedding: 256, headSize: 32, feedForward: 896 };
+    const slow = await writeRandomModel(folder, 'slow', shape);
+    const over = new AbortController();
+    await withModel(slow, { threads: 1 }, async (model) => {
+      const busy = model.createSession().evaluate(long, { logits: 'none', signal: over.signal });
+      const used = await usedSession(model);
+      const before = used.state.serialize();
+      let rejected = 0;
+      for (let i = 0; i < 24; i++) {
+        const session = used.fork();
+        const controller = new AbortController();
+        const ended = jest.fn();
+        const promise = call(session, controller.signal).finally(ended);
+        await setTimeout((7 * i) % 40);
+        const wasOver = ended.mock.calls.length > 0;
+        controller.abort(reason);
+        if (wasOver) {
+          await promise;
+          continue;
+        }
+        expect(await rejection(() => promise)).toBe(reason);
+        expect(sameBits(session.state.serialize(), before)).toBe(true);
+        rejected += 1;
+      }
+      expect(rejected).toBeGreaterThan(0);
+      over.abort(reason);
+      await rejection(() => busy);
+    });
+  },
+);

@@ -20,6 +20,7 @@ import {
   thrown,
   type Failure,
 } from '../support/failure';
+import { output } from '../../lib/native';
 import { smallShape, temporaryFolder, useRandomModel, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
@@ -426,6 +427,41 @@ describe('What fails rejects and never throws:', () => {
     await expect(other.dispose()).resolves.toBeUndefined();
     // A state needs no model.
     await expect(snapshot.serializeAsync()).resolves.toBeInstanceOf(Uint8Array);
+  });
+});
+
+describe('Code of the caller that disposes the session in the middle of a call gets ERR_WKV_DISPOSED', () => {
+  const disposed = { code: 'ERR_WKV_DISPOSED' };
+
+  test('from a tokenizer', async () => {
+    const bytes = Tokenizer.bytes();
+    let session: Session | undefined;
+    const tokenizer = Object.assign(Tokenizer.bytes(), {
+      decodeBytes: (tokens: readonly number[]) => {
+        session?.dispose();
+        return bytes.decodeBytes(tokens);
+      },
+    });
+    await withModel(path, { tokenizer }, async (other) => {
+      const own = other.createSession();
+      session = own;
+      expectFailure(await rejection(() => own.complete([5, 6])), { type: WkvError, ...disposed });
+    });
+  });
+
+  test('from a getter, where it calls the addon itself', () => {
+    const session = model().createNative(undefined);
+    const evaluation = {
+      ...{ tokens: Uint32Array.of(1), generated: false, draw: false, pack: false, abandonable: true },
+      get output() {
+        session.dispose();
+        return output.last;
+      },
+    };
+    expectFailure(
+      thrown(() => session.evaluate(evaluation)),
+      disposed,
+    );
   });
 });
 

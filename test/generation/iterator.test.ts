@@ -1,0 +1,27 @@
+import { iterateHeld } from '../../lib/generation/iterator';
+import { rejection } from '../support/failure';
+
+/** A generation that cannot be ended as it should be. */
+async function* failing(failure: Error): AsyncGenerator<number, undefined, undefined> {
+  try {
+    for (let i = 0; ; i++) yield await Promise.resolve(i);
+  } finally {
+    // eslint-disable-next-line no-unsafe-finally -- what it is for
+    throw failure;
+  }
+}
+
+test('Where an aborted generation cannot be ended as it should be, its caller hears of that', async () => {
+  const failure = new Error('no memory');
+  const controller = new AbortController();
+  const released = jest.fn();
+  const parts = iterateHeld(() => ({
+    hold: { turn: Promise.resolve(), leave: () => undefined, release: released },
+    parts: failing(failure),
+    signal: controller.signal,
+  }));
+  expect(await parts.next()).toEqual({ done: false, value: 0 });
+  controller.abort(new Error('aborted'));
+  expect(await rejection(() => parts.next())).toBe(failure);
+  expect(released).toHaveBeenCalled();
+});
