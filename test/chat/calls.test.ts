@@ -49,7 +49,10 @@ describe("a chat whose session's owner uses it, too,", () => {
     await say(chat, 'hi', few);
     const { messages } = chat;
     const order: string[] = [];
-    const before = session.evaluate(new Uint32Array(20_000)).finally(() => order.push('the call before'));
+    const held = new AbortController();
+    // It takes many seconds, unless it is called off.
+    const first = rejection(() => session.evaluate(new Uint32Array(3_000_000), { signal: held.signal }));
+    const before = session.evaluate(new Uint32Array(2000)).finally(() => order.push('the call before'));
     for (const call of [
       (signal: AbortSignal) => chat.send('bye', { signal }).next(),
       (signal: AbortSignal) => chat.complete('bye', { signal }),
@@ -64,9 +67,11 @@ describe("a chat whose session's owner uses it, too,", () => {
       expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
     }
     expect(order).toEqual([]);
+    held.abort();
+    expect(await first).toBe(held.signal.reason);
     await before;
     expect(chat.messages).toEqual(messages);
-    expect(session.state.tokens).toBe(20_000 + prompt('hi').length + few.maxTokens);
+    expect(session.state.tokens).toBe(2000 + prompt('hi').length + few.maxTokens);
   });
 
   test('refuses calls while the owner iterates a generation, and stays as it was', async () => {
@@ -299,7 +304,7 @@ describe("a chat's session", () => {
       const chat = begin();
       const { tokens } = await say(chat, 'hi', few);
       const before = chat.session.generationAccess().native().random();
-      const pending = rejection(() => chat.complete('x'.repeat(50_000), { ...few, seed: 5 }));
+      const pending = rejection(() => chat.complete('x'.repeat(3_000_000), { ...few, seed: 5 }));
       await new Promise((resolve) => setTimeout(resolve, 5));
       chat.dispose();
       expectFailure(await pending, gone);

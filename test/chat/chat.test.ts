@@ -177,8 +177,8 @@ describe('a reply that is not received to its end', () => {
     expect(await rejection(() => say(chat, 'bye', { signal: aborted }))).toMatchObject({ message: 'never' });
 
     const controller = new AbortController();
-    // Ten thousand tokens take longer than the abort.
-    const long = chat.send('bye '.repeat(5000), { signal: controller.signal, seed: 9 });
+    // Millions of tokens take many seconds.
+    const long = chat.send('bye '.repeat(750_000), { signal: controller.signal, seed: 9 });
     const first = rejection(() => long.next());
     setImmediate(() => controller.abort(new Error('too long')));
     expect(await first).toMatchObject({ message: 'too long' });

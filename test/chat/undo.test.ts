@@ -167,20 +167,28 @@ describe('undo', () => {
   });
 
   test('that is aborted leaves the conversation as it was', async () => {
-    const chat = model().createChat();
-    await say(chat, 'long '.repeat(4000), { maxTokens: 0 });
-    for (let i = 0; i < 9; i++) await say(chat, 'hi', { maxTokens: 1 });
-    for (let i = 0; i < 8; i++) await chat.undo();
-    const [messages, before] = [chat.messages, everything(chat)];
-    // The exchange to be evaluated again has 20,000 tokens, which take longer than the abort.
-    const controller = new AbortController();
-    const undone = rejection(() => chat.undo({ signal: controller.signal }));
-    setImmediate(() => controller.abort(new Error('too long')));
-    expect(await undone).toMatchObject({ message: 'too long' });
-    expect(chat.messages).toEqual(messages);
-    expect(Buffer.compare(everything(chat), before)).toBe(0);
-    await chat.undo();
-    expect(chat.messages).toHaveLength(2);
+    // Where this thread had no turn until all was evaluated again, another conversation is tried.
+    for (let tries = 0; tries < 20; tries++) {
+      const chat = model().createChat();
+      await say(chat, 'long '.repeat(4000), { maxTokens: 0 });
+      for (let i = 0; i < 9; i++) await say(chat, 'hi', { maxTokens: 1 });
+      for (let i = 0; i < 8; i++) await chat.undo();
+      const [messages, before] = [chat.messages, everything(chat)];
+      // The exchange to be evaluated again has 20,000 tokens, which take longer than the abort.
+      const controller = new AbortController();
+      const undone = Promise.allSettled([chat.undo({ signal: controller.signal })]);
+      setImmediate(() => controller.abort(new Error('too long')));
+      const [result] = await undone;
+      if (result.status === 'rejected') {
+        expect(result.reason).toMatchObject({ message: 'too long' });
+        expect(chat.messages).toEqual(messages);
+        expect(Buffer.compare(everything(chat), before)).toBe(0);
+        await chat.undo();
+      }
+      expect(chat.messages).toHaveLength(2);
+      if (result.status === 'rejected') return;
+    }
+    throw new Error('every call ended before it was aborted');
   });
 
   test.each([
