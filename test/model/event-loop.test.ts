@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { State, Tokenizer, loadModel } from '../../lib/index';
+import { State, Tokenizer, loadModel, type Model } from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
@@ -32,24 +32,38 @@ async function turnsDuring(work: Promise<unknown>): Promise<number> {
 /** A turn takes a few microseconds, and these calls a tenth of a second and more. */
 const many = 50;
 
+/**
+ * Checks that the event loop turns while work is done, and returns its last result. Where this thread waited for a
+ * processor until the work was over, it is done again: what blocks the loop blocks it each time.
+ */
+async function expectTurnsDuring<Result>(begin: () => Promise<Result>): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    const work = begin();
+    const turns = await turnsDuring(work);
+    if (turns > many || tries === 10) {
+      expect(turns).toBeGreaterThan(many);
+      return await work;
+    }
+    await Promise.allSettled([work]);
+  }
+}
+
 describe('The event loop turns on', () => {
   test('while a prompt is evaluated', async () => {
-    expect(
-      await turnsDuring(
-        model()
-          .createSession()
-          .evaluate(randomTokens(10_000, vocabulary, 1)),
-      ),
-    ).toBeGreaterThan(many);
+    await expectTurnsDuring(() =>
+      model()
+        .createSession()
+        .evaluate(randomTokens(10_000, vocabulary, 1)),
+    );
   });
 
   test('while a long text is tokenized', async () => {
     // The last character is no token of this model: nothing is evaluated, but everything tokenized.
     const narrow = await writeRandomModel(folder, 'narrow', { ...smallShape, vocabulary: 100 });
     await withModel(narrow, { tokenizer: Tokenizer.bytes() }, async (other) => {
-      const call = rejection(() => other.createSession().evaluate(`~${'A'.repeat(20_000_000)}`));
-      expect(await turnsDuring(call)).toBeGreaterThan(many);
-      expectFailure(await call, { code: 'ERR_WKV_TOKEN' });
+      const text = `~${'A'.repeat(20_000_000)}`;
+      const error = await expectTurnsDuring(() => rejection(() => other.createSession().evaluate(text)));
+      expectFailure(error, { code: 'ERR_WKV_TOKEN' });
     });
   });
 
@@ -60,12 +74,15 @@ describe('The event loop turns on', () => {
       feedForward: 2048,
       vocabulary: 20_000,
     });
-    const loading = loadModel(large, { threads: 1 });
-    expect(await turnsDuring(loading)).toBeGreaterThan(many);
-    const other = await loading;
-    const call = rejection(() => other.createSession().evaluate(new Uint32Array(100_000)));
+    let other: Model | undefined;
+    await expectTurnsDuring(async () => {
+      // The last one gone, the weights are read again.
+      await other?.dispose();
+      other = await loadModel(large, { threads: 1 });
+    });
+    const call = rejection(() => other!.createSession().evaluate(new Uint32Array(100_000)));
     await setImmediate();
-    await other.dispose();
+    await other!.dispose();
     expectFailure(await call, { code: 'ERR_WKV_DISPOSED' });
   });
 
@@ -83,21 +100,24 @@ describe('The event loop turns on', () => {
       const session = other.createSession();
       await session.evaluate([1]);
       const { state } = session;
-      const [f32, f16] = [state.serializeAsync(), state.serializeAsync({ precision: 'f16' })];
-      expect(await turnsDuring(Promise.all([f32, f16]))).toBeGreaterThan(many);
-      expect(sameBits(await f32, state.serialize())).toBe(true);
-      expect(sameBits(await f16, state.serialize({ precision: 'f16' }))).toBe(true);
-      const again = State.deserializeAsync(await f16);
-      expect(await turnsDuring(again)).toBeGreaterThan(many);
-      expect(sameBits((await again).values(), State.deserialize(await f16).values())).toBe(true);
+      const [f32, f16] = await expectTurnsDuring(() =>
+        Promise.all([state.serializeAsync(), state.serializeAsync({ precision: 'f16' })]),
+      );
+      expect(sameBits(f32, state.serialize())).toBe(true);
+      expect(sameBits(f16, state.serialize({ precision: 'f16' }))).toBe(true);
+      const again = await expectTurnsDuring(() => State.deserializeAsync(f16));
+      expect(sameBits(again.values(), State.deserialize(f16).values())).toBe(true);
     });
   });
 
   test('while 64 sessions generate', async () => {
-    const generations = Array.from({ length: 64 }, (_, seed) =>
-      model().createSession().complete('x', { seed, maxTokens: 50 }),
+    await expectTurnsDuring(() =>
+      Promise.all(
+        Array.from({ length: 64 }, (_, seed) =>
+          model().createSession().complete('x', { seed, maxTokens: 50 }),
+        ),
+      ),
     );
-    expect(await turnsDuring(Promise.all(generations))).toBeGreaterThan(many);
   });
 });
 
