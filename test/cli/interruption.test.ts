@@ -72,14 +72,25 @@ describe('Ctrl-C', () => {
   });
 
   testSignal('ends at the second one what waits for its reader, after the exit handlers', async () => {
-    const { child, ended } = await startListening(['tokenize', '--bytes'], 'announce-exit.js');
-    child.stdin?.end(Buffer.alloc(1 << 22));
-    if (child.stdout !== null) await once(child.stdout, 'data');
+    const announcing = ['announce-exit.js', 'announce-waiting.js'];
+    const { child, ended } = await startListening(['tokenize', '--bytes'], ...announcing);
+    const announced = (wanted: string): Promise<void> =>
+      new Promise((resolve) => {
+        child.on('message', (message) => {
+          if (message === wanted) resolve();
+        });
+      });
+    // This process takes in a little more, although nobody reads; then the pipe is full and stays so.
     child.stdout?.pause();
-    const exited = once(child, 'exit');
-    await wait(1000); // the pipe fills up
+    const waits = announced('waits');
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(Buffer.alloc(1 << 22));
+    await waits;
+    await wait(1000);
+    const [exited, interrupted] = [once(child, 'exit'), announced('interrupted')];
     child.kill('SIGINT');
-    await wait(500);
+    // Of two signals that a process has not taken yet, it gets one.
+    await interrupted;
     child.kill('SIGINT');
     await exited;
     child.stdout?.resume();
