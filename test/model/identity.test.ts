@@ -13,6 +13,9 @@ beforeAll(async () => {
   const deep = join(folder, 'long'.repeat(30), 'long'.repeat(30));
   mkdirSync(deep, { recursive: true });
   path = await writeRandomModel(deep, 'модель 漢字 😀');
+});
+// Each test may change the file.
+beforeEach(async () => {
   directory = await openTensorDirectory(path);
 });
 
