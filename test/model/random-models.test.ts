@@ -84,33 +84,33 @@ describe.each(models)(
     const tensors = randomModel(shape);
     const tokens = randomTokens(count, vocabulary, seed);
     const expected = oracle(tensors, tokens);
+    const containers = ['pth', 'safetensors'] as const;
+    beforeAll(async () => {
+      for (const container of containers) await writeTensors(folder, name, container, tensors);
+    });
 
-    test.each(['pth', 'safetensors'] as const)(
-      'from .%s agrees with the oracle at every position',
-      async (container) => {
-        const path = await writeTensors(folder, name, container, tensors);
-        await withModel(path, { weights }, async (model) => {
-          expect(model.info).toMatchObject({ architecture: `rwkv${version.charAt(0)}`, version });
-          expect(model.info).toMatchObject({ layers, embedding, feedForward, vocabulary });
-          if (version !== '4') {
-            expect(model.info).toMatchObject({ heads: more.heads ?? embedding / headSize, headSize });
-          }
-          expect(model.info.parameters).toBe(tensors.reduce((sum, { data }) => sum + data.length, 0));
-          const session = model.createSession();
-          const logits = await allLogits(session, tokens);
-          expect(logits).toHaveLength(count * vocabulary);
-          const differences = expected.logits.map((reference, i) =>
-            largestDifference(row(logits, i, vocabulary), reference),
-          );
-          expect(Math.max(...differences)).toBeLessThanOrEqual(tolerance);
-          expect(largestDifference(session.state.values(), expected.state)).toBeLessThanOrEqual(tolerance);
-        });
-      },
-    );
+    test.each(containers)('from .%s agrees with the oracle at every position', async (container) => {
+      await withModel(`${folder}/${name}.${container}`, { weights }, async (model) => {
+        expect(model.info).toMatchObject({ architecture: `rwkv${version.charAt(0)}`, version });
+        expect(model.info).toMatchObject({ layers, embedding, feedForward, vocabulary });
+        if (version !== '4') {
+          expect(model.info).toMatchObject({ heads: more.heads ?? embedding / headSize, headSize });
+        }
+        expect(model.info.parameters).toBe(tensors.reduce((sum, { data }) => sum + data.length, 0));
+        const session = model.createSession();
+        const logits = await allLogits(session, tokens);
+        expect(logits).toHaveLength(count * vocabulary);
+        const differences = expected.logits.map((reference, i) =>
+          largestDifference(row(logits, i, vocabulary), reference),
+        );
+        expect(Math.max(...differences)).toBeLessThanOrEqual(tolerance);
+        expect(largestDifference(session.state.values(), expected.state)).toBeLessThanOrEqual(tolerance);
+      });
+    });
 
     test('gives the same bits from .pth and .safetensors', async () => {
       const [pth, safetensors] = await Promise.all(
-        ['pth', 'safetensors'].map((container) =>
+        containers.map((container) =>
           withModel(`${folder}/${name}.${container}`, { weights }, async (model) => ({
             logits: await allLogits(model.createSession(), tokens),
             fingerprint: model.info.fingerprint,
