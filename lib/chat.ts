@@ -291,7 +291,7 @@ export class Chat {
     try {
       return yield* reply.read(generation);
     } catch (error) {
-      signal?.throwIfAborted();
+      if (this.#disposed) signal?.throwIfAborted();
       throw error;
     } finally {
       if (start.evaluated) {

@@ -165,11 +165,11 @@ function nothingToDraw(logits: Float32Array): WkvError {
     return new WkvError('ERR_WKV_STATE', 'there is nothing to draw: no token is left that may be drawn');
   const expected = 'a finite number';
   const found = String(logits[index]);
-  return new WkvError(
-    'ERR_WKV_STATE',
-    `logits[${index}]: expected ${expected}, found ${found}; bannedTokens and logitBias forbid tokens`,
-    { expected, found },
-  );
+  const instead = logits[index] === -Infinity ? '; bannedTokens and logitBias forbid tokens' : '';
+  return new WkvError('ERR_WKV_STATE', `logits[${index}]: expected ${expected}, found ${found}${instead}`, {
+    expected,
+    found,
+  });
 }
 
 function fresh(seed: bigint): NativeSamplerState {

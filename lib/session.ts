@@ -225,6 +225,8 @@ export class Session {
       try {
         const parts: GeneratedPart[] = [];
         for await (const part of withLast(generate(access, tokens, checked))) parts.push(part);
+        // The end of a generation is not called off on the way.
+        checked.signal?.throwIfAborted();
         return completionOf(parts, access.native().random().seed);
       } catch (error) {
         // What was generated nobody has got.
@@ -368,6 +370,7 @@ export class Session {
     const total = evaluation.tokens.length;
     const reports = onProgress && total > 1 ? new ProgressReports(native, total, onProgress) : undefined;
     const isOver = onAbort(signal, () => {
+      reports?.stop();
       native.cancel();
     });
     try {

@@ -49,7 +49,7 @@ export async function readTunedState(
 
 /** The tensor of each layer, if the file has just these, with the shape of the model's recurrence. */
 function findLayers(
-  { tensors }: TensorDirectory,
+  { tensors, ownName = (name) => name }: TensorDirectory,
   { layers, heads, headSize }: StateDimensions,
   path: string,
 ): StoredTensor[] {
@@ -57,8 +57,9 @@ function findLayers(
   for (const tensor of tensors) {
     const [, layer] = /^blocks\.(\d+)\.att\.time_state$/.exec(tensor.name) ?? [];
     if (layer === undefined || tensor.type === 'packed') {
-      throw new WkvError('ERR_WKV_STATE', `${path}: is no tuned state: it holds ${quoted(tensor.name)}`, {
-        ...{ path, tensor: tensor.name, expected: 'blocks.0.att.time_state and so on', found: tensor.name },
+      const own = ownName(tensor.name);
+      throw new WkvError('ERR_WKV_STATE', `${path}: is no tuned state: it holds ${quoted(own)}`, {
+        ...{ path, tensor: own, expected: 'blocks.0.att.time_state and so on', found: own },
       });
     }
     const expected = [heads, headSize, headSize];

@@ -43,7 +43,10 @@ const world = withoutPrototype<Template>({
   stop: ['\n\n'],
 });
 
-/** The same for RWKV-7, whose replies have blank lines in them: the next turn ends them. */
+/**
+ * The same for RWKV-7, whose replies have blank lines in them: the next turn ends them, also where the model leaves out
+ * the blank line before it.
+ */
 const worldV3 = withoutPrototype<Template>({
   ...world,
   stop: ['\n\nUser:', '\nUser:'],
@@ -94,16 +97,18 @@ export function isTemplateName(value: unknown): value is TemplateName {
 
 /**
  * The template that a model is talked with unless the caller names one: what its file asks for, as far as that can be
- * told, else World's. llama.cpp calls the World format by a name; a program for a template engine (Jinja) is not run, but
- * known by what it writes. Thoughts take thousands of tokens, so only a caller asks for them.
+ * told, else World's. A program for a template engine (Jinja) is not run, but known by what it writes. Thoughts take thousands of tokens, so only a caller asks for them.
  *
  * @param version as `model.info.version`
  */
 export function defaultTemplate(version: string, chatTemplate = ''): TemplateName {
   const writes = (...texts: string[]): boolean => texts.every((each) => chatTemplate.includes(each));
-  if (writes('User:', 'Assistant:', '<think')) return 'g1-fast';
-  if (writes('Bob:', 'Alice:')) return 'raven';
-  if (writes('Instruction:', 'Response:')) return 'instruction';
+  if (writes('User:', 'Assistant:')) {
+    if (writes('<think')) return 'g1-fast';
+  } else {
+    if (writes('Bob:', 'Alice:')) return 'raven';
+    if (writes('Instruction:', 'Response:')) return 'instruction';
+  }
   return version === '7' ? 'world-v3' : 'world';
 }
 

@@ -136,10 +136,10 @@ function describe(report: Report): string {
 /** Which of the package's templates is used, and the first line of the file's own. */
 function chatsText({ version, chatTemplate }: Report): string {
   const used = `written as '${defaultTemplate(version, chatTemplate ?? undefined)}'`;
-  if (chatTemplate === null) return `${used}; the file does not say how`;
+  if (chatTemplate === null) return `${used}; the file has no template of its own`;
   const [first = ''] = chatTemplate.trim().split('\n');
   const text = first.length > 60 ? `${first.slice(0, 57)}...` : first;
-  return `${used}; the file says ${printable(text)} (--json shows all of it)`;
+  return `${used}; the file's own template is ${printable(text)} (--json shows all of it)`;
 }
 
 function tokenizerText(tokenizer: Report['tokenizer']): string {

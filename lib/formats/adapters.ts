@@ -4,7 +4,7 @@ import type { TensorDirectory } from './tensor-directory';
 /**
  * What adapters of RWKV-PEFT have beside, or instead of, a matrix: `lora_A` and `lora_B` (LoRA, PiSSA, whose first ones
  * are `init_lora_A` and so on), `bone`, `disha`; those of PEFT, which RWKV-PEFT writes today, `lora_A.weight`,
- * `bone_block`, `miss_block`. TorchTitan and llama.cpp have `lora_a`.
+ * `bone_block`, `miss_block`. TorchTitan has `lora_a`.
  */
 const adapted = /(?:^|\.)(?:(?:init_)?lora_[ab]|bone|disha|bone_block|miss_block)(?:\.|$)/i;
 

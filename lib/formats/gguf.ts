@@ -1,3 +1,4 @@
+import { aboutAdapters } from './adapters';
 import { corrupt, quoted, shortened, unsupported } from './failures';
 import { ggufType, readTypeNames } from './ggml-types';
 import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader } from './gguf-header';
@@ -29,6 +30,9 @@ export const ggufReader: FormatReader = {
 async function readGguf(source: Source): Promise<TensorDirectory> {
   const { path } = source;
   const { header, bytes } = await readHeader(source);
+  if (header.metadata.get('general.type') === 'adapter') {
+    throw unsupported(path, `is an adapter, ${aboutAdapters}`, { expected: 'a model', found: 'an adapter' });
+  }
   const facts = new Facts(header, path);
   const architecture = facts.architecture();
   facts.requireWhole();

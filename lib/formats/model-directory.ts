@@ -235,10 +235,10 @@ async function hint(path: string): Promise<string> {
   const names = await readdir(unpacked(path)).catch((cause: unknown) => {
     throw cannotOpen(path, cause);
   });
-  if (names.some((name) => /^adapter_model\.(?:safetensors|bin)$/.test(name))) {
-    return `, but an adapter, ${aboutAdapters}`;
-  }
   const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();
   if (files.length === 0) return '';
+  if (files.every((name) => /^adapter_model\.(?:safetensors|bin)$/.test(name))) {
+    return `, but an adapter, ${aboutAdapters}`;
+  }
   return `; to load one of its files, pass its path (${files.slice(0, 5).map(quoted).join(', ')})`;
 }

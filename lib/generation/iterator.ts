@@ -53,13 +53,14 @@ export function iterateHeld<Part>(begin: () => Held<Part>): Parts<Part> {
 class Iteration<Part> {
   readonly parts: Parts<Part>;
   #hold: Hold | undefined;
+  readonly #failures = new Failures();
 
   constructor(begin: () => Held<Part>) {
     this.parts = partsOf(() => {
       const held = begin();
       this.#hold = held.hold;
       return held;
-    });
+    }, this.#failures);
   }
 
   /** To be called with what ends it: that may be waited for, or not, as streams do it. */
@@ -67,22 +68,33 @@ class Iteration<Part> {
     this.#hold?.leave();
   }
 
-  end(): Promise<IteratorResult<Part, void>> {
+  async end(): Promise<IteratorResult<Part, void>> {
     this.leave();
-    return this.parts.return(undefined);
+    const result = await this.parts.return(undefined);
+    this.#failures.throwFirst();
+    return result;
   }
 }
 
-async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {
+/** Why a generation that was aborted could not be ended as it should be: that is worse than the abort. */
+class Failures {
+  readonly #errors: unknown[] = [];
+
+  readonly add = (error: unknown): void => {
+    this.#errors.push(error);
+  };
+
+  throwFirst(): void {
+    if (this.#errors.length > 0) throw this.#errors.shift();
+  }
+}
+
+async function* partsOf<Part>(begin: () => Held<Part>, failures: Failures): Parts<Part> {
   const { hold, parts, signal } = begin();
   const isOver = onAbort(signal, () => {
-    parts.return(undefined).then(hold.release, (error: unknown) => {
-      failure = { error };
-      hold.release();
-    });
+    void parts.return(undefined).catch(failures.add).finally(hold.release);
   });
   let last: Part | undefined;
-  let failure: { readonly error: unknown } | undefined;
   try {
     await hold.turn;
     last = yield* parts;
@@ -90,8 +102,7 @@ async function* partsOf<Part>(begin: () => Held<Part>): Parts<Part> {
     isOver();
     hold.release();
   }
-  // Where it could not be ended as it should be, that is worse than the abort.
-  if (failure !== undefined) throw failure.error;
+  failures.throwFirst();
   if (last === undefined) signal?.throwIfAborted();
   else yield last;
 }

@@ -50,6 +50,7 @@ test.each<[string | undefined, string, string]>([
   ["{{ 'Instruction: ' + m['content'] + '\\n\\nResponse:' }}", 'instruction', 'instruction'],
   [chatML, 'world', 'world-v3'],
   ['User:', 'world', 'world-v3'],
+  ['User: Assistant: Instruction: Response:', 'world', 'world-v3'],
 ])('chats of a file that says %j are %j, of RWKV-7 %j', (chatTemplate, name, ofSeven) => {
   for (const version of ['4', '5.2', '6']) expect(defaultTemplate(version, chatTemplate)).toBe(name);
   expect(defaultTemplate('7', chatTemplate)).toBe(ofSeven);
@@ -108,9 +109,11 @@ describe("The chat template of a model's file", () => {
     const path = writeGguf('shown', raven);
     expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ chatTemplate: raven });
     expect(String((await wkv(['inspect', path])).stdout)).toMatch(
-      /^chats +written as 'raven'; the file says \{% for /m,
+      /^chats +written as 'raven'; the file's own template is \{% for /m,
     );
     const other = await wkv(['inspect', writeGguf('shown-other')]);
-    expect(String(other.stdout)).toMatch(/^chats +written as 'world-v3'; the file does not say how$/m);
+    expect(String(other.stdout)).toMatch(
+      /^chats +written as 'world-v3'; the file has no template of its own$/m,
+    );
   });
 });

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { openTensorDirectory } from '../../lib/formats';
+import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
 import { writePth } from '../support/pth-writer';
 import { zipArchive } from '../support/zip-writer';
 import { pickle } from '../support/pickle-writer';
@@ -107,6 +108,21 @@ describe('an adapter is refused, saying that it has to be merged first:', () => 
     expect((await refusal(scratch('peft'))).message).toMatch(
       /the directory holds no model, but an adapter, .*: merge it into that model first/,
     );
+    writeFileSync(scratch('peft/merged.safetensors'), '');
+    expect((await refusal(scratch('peft'))).message).toMatch(/pass its path \(.*"merged\.safetensors"\)/);
+  });
+
+  test('LoRA of llama.cpp', async () => {
+    const path = scratch('lora.gguf');
+    const metadata = {
+      'general.architecture': ['string', 'rwkv7'],
+      'general.type': ['string', 'adapter'],
+    } satisfies Record<string, GgufEntry>;
+    writeFileSync(path, ggufBytes([], { metadata }));
+    expect(await refusal(path)).toMatchObject({
+      ...{ code: 'ERR_WKV_UNSUPPORTED', path, found: 'an adapter' },
+      message: expect.stringMatching(/is an adapter, .*: merge it into that model first/) as string,
+    });
   });
 
   test('names that only contain such a word are of no adapter', async () => {

@@ -11,17 +11,20 @@ async function* failing(failure: Error): AsyncGenerator<number, undefined, undef
   }
 }
 
-test('Where an aborted generation cannot be ended as it should be, its caller hears of that', async () => {
-  const failure = new Error('no memory');
-  const controller = new AbortController();
-  const released = jest.fn();
-  const parts = iterateHeld(() => ({
-    hold: { turn: Promise.resolve(), leave: () => undefined, release: released },
-    parts: failing(failure),
-    signal: controller.signal,
-  }));
-  expect(await parts.next()).toEqual({ done: false, value: 0 });
-  controller.abort(new Error('aborted'));
-  expect(await rejection(() => parts.next())).toBe(failure);
-  expect(released).toHaveBeenCalled();
-});
+test.each(['next', 'return'] as const)(
+  'Where an aborted generation cannot be ended as it should be, its caller hears of that from %s()',
+  async (method) => {
+    const failure = new Error('no memory');
+    const controller = new AbortController();
+    const released = jest.fn();
+    const parts = iterateHeld(() => ({
+      hold: { turn: Promise.resolve(), leave: () => undefined, release: released },
+      parts: failing(failure),
+      signal: controller.signal,
+    }));
+    expect(await parts.next()).toEqual({ done: false, value: 0 });
+    controller.abort(new Error('aborted'));
+    expect(await rejection(() => parts[method]())).toBe(failure);
+    expect(released).toHaveBeenCalled();
+  },
+);

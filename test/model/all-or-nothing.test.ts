@@ -37,7 +37,9 @@ const reason = new Error('no longer wanted');
 const besideOthers: Record<string, (session: Session, signal: AbortSignal) => Promise<unknown>> = {
   evaluate: (session, signal) => session.evaluate([1, 2, 3], { signal }),
   score: (session, signal) => session.score([1, 2, 3], { signal }),
-  complete: (session, signal) => session.complete([1, 2, 3], { maxTokens: 0, signal }),
+  'complete of a prompt': (session, signal) => session.complete([1, 2, 3], { maxTokens: 0, signal }),
+  'complete of a token': (session, signal) =>
+    session.complete([1, 2, 3], { maxTokens: 1, stopTokens: [], signal }),
 };
 
 /** More tries than one needs whose thread now and then waits for a processor. */
