@@ -68,8 +68,8 @@ export interface Conversion {
  * the original loaded with the same `weights`. Only a few matrices are in memory at a time.
  *
  * With 'f32', 'f16' or 'bf16' it is a `.safetensors` for any program: all tensors, under the names and with the shapes
- * that BlinkDL gives them, of any version of RWKV, whether {@link loadModel} knows it or not, unless an adapter's are among them. Only a few megabytes are
- * in memory at a time.
+ * that BlinkDL gives them, of any version of RWKV, whether {@link loadModel} knows it or not, unless an adapter's are
+ * among them. Only a few megabytes are in memory at a time.
  *
  * The file appears in its place when it is whole and on the disk. A conversion that fails, or is called off, leaves
  * nothing, and what was there as it was. A file that takes the place of another has its permissions.

@@ -198,7 +198,7 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
 /** A value as messages show it. */
 export function show(value: unknown): string {
   // Quoted, and without line ends that would tear the message apart.
-  if (typeof value === 'string') return inspect(value.slice(0, 50));
+  if (typeof value === 'string') return inspect(value.slice(0, 50), { colors: false, breakLength: Infinity });
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' || typeof value === 'boolean' || value === undefined) return String(value);
   if (value === null) return 'null';

@@ -97,7 +97,8 @@ export function isTemplateName(value: unknown): value is TemplateName {
 
 /**
  * The template that a model is talked with unless the caller names one: what its file asks for, as far as that can be
- * told, else World's. A program for a template engine (Jinja) is not run, but known by what it writes. Thoughts take thousands of tokens, so only a caller asks for them.
+ * told, else World's. A program for a template engine (Jinja) is not run, but known by what it writes. Thoughts take
+ * thousands of tokens, so only a caller asks for them.
  *
  * @param version as `model.info.version`
  */
