@@ -48,8 +48,8 @@ struct Evaluation {
   bool abandonable = true;
   std::function<void()> finished;  // on the engine's thread, once; must not throw
 
-  std::atomic<bool> cancelled{false};
   std::atomic<std::size_t> evaluated{0};  // of the tokens, step by step; from any thread
+  std::atomic<bool> cancelled{false};
 
   // Out. With `was_cancelled` or `error` set, `state` means nothing if `abandonable`. Else it is that before
   // the call, or that after all tokens, counts and random numbers included, where drawing or packing has
