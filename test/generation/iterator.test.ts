@@ -6,8 +6,7 @@ async function* failing(failure: Error): AsyncGenerator<number, undefined, undef
   try {
     for (let i = 0; ; i++) yield await Promise.resolve(i);
   } finally {
-    // eslint-disable-next-line no-unsafe-finally -- what it is for
-    throw failure;
+    await Promise.reject(failure);
   }
 }
 
