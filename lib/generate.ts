@@ -15,6 +15,7 @@ import {
 import { samplingChecks, type Drawing, type SamplingOptions } from './sampling';
 import { stopBytes, StopStrings } from './generation/stop-strings';
 import { EvaluatedTokens, type GenerationAccess } from './generation/evaluated-tokens';
+import { masksOf, tokenMaskFunction, type MaskAfter, type TokenMaskFunction } from './generation/token-mask';
 import { copyTokens } from './token-ids';
 import type { TokenizerLike } from './tokenizer';
 
@@ -32,6 +33,13 @@ export interface GenerateOptions extends SamplingOptions {
    * text, or nothing where there is no tokenizer.
    */
   stopTokens?: readonly number[] | Uint32Array | undefined;
+  /**
+   * Says before each draw which tokens may be drawn: how a grammar or a JSON schema is kept to. It is called with the token
+   * that was drawn before, `undefined` at first, when the text so far has been delivered, and returns one bit for each
+   * token (see {@link TokenMask}), a promise of that, or `undefined` for all. `bannedTokens` are not drawn whatever it says.
+   * What it throws ends the generation, which then rejects with that. By default there is none.
+   */
+  tokenMask?: TokenMaskFunction | undefined;
   /** Whether penalties count the tokens of this generation (the default), or of all such generations of the session. */
   penalties?: 'generation' | 'session' | undefined;
   /** Reports the log-probability of each token and of so many of the most probable ones, 0 (the default) to 1000. */
@@ -121,6 +129,7 @@ export interface CheckedOptions {
   stops: readonly Uint8Array[];
   stopTokens: ReadonlySet<number>;
   drawing: Drawing;
+  maskAfter: MaskAfter | undefined;
   logprobs: number;
   sessionCounts: boolean;
   seed: bigint | undefined;
@@ -142,13 +151,25 @@ export function checkGenerateOptions(
     maxTokens: integer(0, Number.MAX_SAFE_INTEGER),
     stop: stopStrings,
     stopTokens: (name, value) => copyTokens(value as readonly number[], size, name),
+    tokenMask: tokenMaskFunction,
     penalties: oneOf('generation', 'session'),
     logprobs: integer(0, 1000),
     seed: checkSeed,
     signal: abortSignal,
     onProgress: callback,
   });
-  const { maxTokens, stop, stopTokens, penalties, logprobs, seed, signal, onProgress, ...drawing } = checked;
+  const {
+    maxTokens,
+    stop,
+    stopTokens,
+    tokenMask,
+    penalties,
+    logprobs,
+    seed,
+    signal,
+    onProgress,
+    ...drawing
+  } = checked;
   const endOfText = model.tokenizer === undefined ? [] : [model.tokenizer.endOfText];
   if (stop !== undefined && stop.length > 0 && model.tokenizer === undefined) {
     throw new WkvError(
@@ -161,6 +182,7 @@ export function checkGenerateOptions(
     stops: stop ?? stopStrings('options.stop', defaultStop),
     stopTokens: new Set(stopTokens ?? endOfText),
     drawing,
+    maskAfter: tokenMask && masksOf(tokenMask, size),
     logprobs: logprobs ?? 0,
     sessionCounts: penalties === 'session',
     seed,
@@ -191,6 +213,7 @@ export async function* generate(
     stops,
     stopTokens,
     drawing,
+    maskAfter,
     logprobs,
     sessionCounts,
     seed,
@@ -203,11 +226,12 @@ export async function* generate(
   const { tokenizer } = session;
   const tokens = await prompt;
   if (tokens.length === 0 && !session.native().hasLogits()) throw nothingSeen();
-  // This first: it may call a tokenizer of the caller's own, who may dispose the session there.
+  // These first: they may call functions of the caller's own, who may dispose the session there.
+  const mask = maxTokens > 0 ? await maskAfter?.(undefined, signal) : undefined;
   const sampling = session.sampling(drawing, logprobs);
   session.native().beginGeneration(sampling, sessionCounts);
   let drawn: NativeDrawn = await withSeed(session, seed, () =>
-    session.submit({ tokens, draw: maxTokens > 0 }, signal, onProgress),
+    session.submit({ tokens, draw: maxTokens > 0, mask }, signal, onProgress),
   );
   onPrompt();
 
@@ -243,8 +267,9 @@ export async function* generate(
       const delivered = text.take();
       if (delivered.text !== '' || delivered.tokens.length > 0) yield part(delivered);
       signal?.throwIfAborted();
+      const allowed = await maskAfter?.(token, signal);
       // Not called off on the way: most of these tokens have been delivered.
-      drawn = await evaluated.evaluate();
+      drawn = await evaluated.evaluate(allowed);
       signal?.throwIfAborted();
     }
   } finally {

@@ -19,6 +19,7 @@ export type {
   TokenLogprobs,
   Usage,
 } from './generate';
+export type { TokenMask, TokenMaskFunction } from './generation/token-mask';
 export {
   kernels,
   type GemmInt8Arguments,

@@ -59,6 +59,8 @@ export interface EvaluationRequest {
   generated?: boolean;
   /** A token is drawn after the last of `tokens`. */
   draw?: boolean;
+  /** Which may be: a bit for each token, and no others; all where there is none. */
+  mask?: Uint32Array | undefined;
   /** The call is over, and with it a generation: where states are packed between calls, this one is from now on. */
   pack?: boolean;
 }

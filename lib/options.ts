@@ -175,7 +175,7 @@ function isAbortSignal(value: unknown): value is AbortSignal {
 const typedArrays: object = Object.getPrototypeOf(Float32Array.prototype) as object;
 
 /** How many elements a typed array has, whatever its own property `length`, or that of its class, says. */
-export function lengthOf(array: Float32Array | Int8Array | Uint32Array): number {
+export function lengthOf(array: Float32Array | Int8Array | Int32Array | Uint32Array): number {
   return Number(Reflect.get(typedArrays, 'length', array));
 }
 

@@ -123,8 +123,22 @@ export class Session {
    */
   get state(): State {
     this.#requireUsable();
-    if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
+    this.#requireIdle();
     return this.snapshot();
+  }
+
+  /**
+   * The seed of the session's random numbers, 0 to 2^64 - 1: the one that was given last, or one that was drawn when the
+   * session began.
+   *
+   * @throws {WkvError} `ERR_WKV_BUSY` while a call is pending, but not between the parts of a generation;
+   *   `ERR_WKV_DISPOSED`
+   */
+  get seed(): bigint {
+    if (this.#disposed) throw disposed();
+    const hasBegun = this.#native !== undefined || this.#failure !== undefined;
+    if (!hasBegun || !this.#queue.isIterated) this.#requireIdle();
+    return callNative(() => this.#live().random()).seed;
   }
 
   /**
@@ -323,6 +337,11 @@ export class Session {
     return copyTokens(tokenizer.encode(input), info.vocabulary);
   }
 
+  /** @throws ERR_WKV_BUSY */
+  #requireIdle(): void {
+    if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
+  }
+
   #requireFewLogits(tokens: number): void {
     const max = Math.floor(maxLogitBytes / 4 / this.#model.info.vocabulary);
     if (tokens <= max) return;
@@ -375,7 +394,8 @@ export class Session {
     });
     try {
       // The addon would look for what is not given in Object.prototype.
-      const request = { output: output.none, generated: false, draw: false, pack: false, ...evaluation };
+      const rest = { output: output.none, generated: false, draw: false, mask: undefined, pack: false };
+      const request = { ...rest, ...evaluation };
       const pack = request.pack && this.#model.packsStates;
       // These may fail when the tokens have been evaluated: the draw after a prompt, and packing after a call.
       const mayFail = !request.generated && (request.draw || pack);

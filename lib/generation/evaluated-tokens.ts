@@ -66,11 +66,11 @@ export class EvaluatedTokens {
     return this.#delivery.push({ id: token, bytes, details });
   }
 
-  /** Evaluates the token that was pushed last, and draws the next. */
-  async evaluate(): Promise<NativeDrawn> {
+  /** Evaluates the token that was pushed last, and draws the next, of those that the mask allows. */
+  async evaluate(mask?: Uint32Array): Promise<NativeDrawn> {
     const token = this.#tokens.at(-1) ?? 0;
     this.#keep();
-    const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true };
+    const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true, mask };
     const drawn = await this.#session.submit(evaluation).catch((error: unknown) => {
       // Where it was the draw that failed, the token has been evaluated.
       if (!this.#session.isDisposed()) {

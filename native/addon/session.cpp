@@ -88,6 +88,19 @@ std::size_t values_of(const Evaluation& evaluation, std::size_t vocabulary) {
   return 0;
 }
 
+// The generation with a mask for one draw: see Sampling. Without one it is the generation itself.
+std::shared_ptr<const Generation> with_mask(std::shared_ptr<const Generation> generation,
+                                            const Napi::Value& mask, std::size_t vocabulary) {
+  if (mask.IsUndefined()) return generation;
+  auto bits = std::make_shared<const std::vector<std::uint32_t>>(copy_of<std::uint32_t>(mask, "mask"));
+  if (bits->size() != (vocabulary + 31) / 32) {
+    throw Napi::RangeError::New(mask.Env(), "mask must have a bit for each token");
+  }
+  Generation masked = *generation;
+  masked.sampling.mask = std::move(bits);
+  return std::make_shared<const Generation>(std::move(masked));
+}
+
 }  // namespace
 
 Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
@@ -110,7 +123,7 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
   evaluation->pack = options.Get("pack").ToBoolean();
   if (evaluation->generated || evaluation->draw) {
     if (generation_ == nullptr) throw Napi::Error::New(env, "no generation has been begun");
-    evaluation->generation = generation_;
+    evaluation->generation = with_mask(generation_, options.Get("mask"), vocabulary);
   }
   evaluation->abandonable = options.Get("abandonable").ToBoolean();
   // Reading the options may have run JavaScript.

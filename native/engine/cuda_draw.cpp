@@ -21,7 +21,8 @@ bool CudaDraw::covers(const Sampling& sampling, std::size_t counted, int vocabul
   // Beyond that only sampling at random is left, and 1 / temperature may become 0.
   constexpr double kMaxTemperature = 1e6;
   return vocabulary <= WKV_CUDA_MAX_DRAWN_VOCABULARY && sampling.order == Sampling{}.order &&
-         sampling.typical_p >= 1 && sampling.logprobs == 0 && sampling.temperature <= kMaxTemperature &&
+         sampling.mask == nullptr && sampling.typical_p >= 1 && sampling.logprobs == 0 &&
+         sampling.temperature <= kMaxTemperature &&
          counted + biases_of(sampling).size() <= WKV_CUDA_MAX_EDITS &&
          forbidden_of(sampling).size() <= WKV_CUDA_MAX_EDITS;
 }

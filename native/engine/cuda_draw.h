@@ -11,7 +11,8 @@ namespace wkv {
 
 // A draw as the library of the CUDA backend takes it.
 struct CudaDraw {
-  // Whether it can: default order of steps, no typical-p, no log-probabilities, few tokens that are changed.
+  // Whether it can: default order of steps, no mask, no typical-p, no log-probabilities, few tokens that are
+  // changed.
   static bool covers(const Sampling& sampling, std::size_t counted, int vocabulary);
 
   // `request` has pointers into the lists.

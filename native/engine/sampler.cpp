@@ -22,6 +22,11 @@ bool Sampling::is_exempt(std::uint32_t token) const {
   return exempt != nullptr && std::binary_search(exempt->begin(), exempt->end(), token);
 }
 
+bool Sampling::is_masked(std::size_t token) const {
+  if (mask == nullptr) return false;
+  return token / 32 >= mask->size() || ((*mask)[token / 32] >> (token % 32) & 1) == 0;
+}
+
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -75,6 +80,11 @@ bool bend(std::span<const float> logits, const Sampling& sampling, const TokenCo
   if (sampling.forbidden != nullptr) {
     for (const std::uint32_t token : *sampling.forbidden) {
       if (token < logits.size()) bent[token] = -kInfinity;
+    }
+  }
+  if (sampling.mask != nullptr) {
+    for (std::size_t token = 0; token < bent.size(); ++token) {
+      if (sampling.is_masked(token)) bent[token] = -kInfinity;
     }
   }
   return true;

@@ -44,12 +44,15 @@ struct Sampling {
   double penalty_decay = 0.996;
   TokenSet exempt = nullptr;     // not counted; see TokenCounts
   TokenSet forbidden = nullptr;  // never drawn
+  // What else may not be drawn: token t unless bit t % 32 of element t / 32 is set; null for nothing.
+  std::shared_ptr<const std::vector<std::uint32_t>> mask = nullptr;
   // Added to logits, -infinity forbids; ascending and each token once; null for none.
   std::shared_ptr<const std::vector<TokenBias>> bias = nullptr;
   // How many of the most probable tokens to report beside the one that was drawn; 0 reports nothing.
   std::uint32_t logprobs = 0;
 
   bool is_exempt(std::uint32_t token) const;
+  bool is_masked(std::size_t token) const;
 };
 
 struct TokenLogprob {

@@ -114,6 +114,9 @@ std::optional<Drawn> sample(std::span<const float> logits, const Sampling& sampl
       if (id < x.size()) x[id] = kNever;
     }
   }
+  for (std::size_t id = 0; id < x.size(); ++id) {
+    if (sampling.is_masked(id)) x[id] = kNever;
+  }
   for (double& value : x) value = static_cast<double>(static_cast<float>(value));
   if (!std::all_of(x.begin(), x.end(), [](double value) { return value < -kNever; })) return {};
 

@@ -23,6 +23,7 @@ using wkv::test::for_both;
 using wkv::test::Ids;
 using wkv::test::Logits;
 using wkv::test::logs;
+using wkv::test::mask_of;
 using wkv::test::random_logits;
 using wkv::test::Sample;
 using wkv::test::set_of;
@@ -78,6 +79,11 @@ Sampling random_sampling(std::mt19937& random) {
     sampling.bias = bias_of({{0, 1.5F}, {1, -kInfinity}, {14, -3}, {16, 0.25F}, {1000000, 9}});
   }
   if (random() % 3 == 0) sampling.forbidden = set_of({2, 3, 15, 299, 70000});
+  if (random() % 3 == 0) {
+    Ids bits(2300);
+    std::generate(bits.begin(), bits.end(), [&] { return static_cast<std::uint32_t>(random() & random()); });
+    sampling.mask = mask_of(bits);
+  }
   return sampling;
 }
 
@@ -289,6 +295,29 @@ TEST_SUITE("sampling") {
       sampling.temperature = 1;
       sampling.forbidden = set_of({0});
       CHECK(token(sample, logits, sampling, 0) == 1);
+    });
+  }
+
+  TEST_CASE("of a mask only the tokens whose bits are set are drawn, at any temperature") {
+    for_both([](Sample sample) {
+      Sampling sampling = plain();
+      // 40 equal logits: the bits of tokens 1, 31, 32 and 38, and of some that there are not.
+      const Logits logits(40, 0);
+      sampling.mask = mask_of({1U << 1 | 1U << 31, 1U << 0 | 1U << 6 | 1U << 8, ~0U});
+      CHECK(reachable(sample, logits, sampling) == Set{1, 31, 32, 38});
+      CHECK(token(sample, logits, sampling, 0.3) == 31);
+      sampling.forbidden = set_of({31});
+      sampling.bias = bias_of({{1, -kInfinity}, {5, 9}});
+      CHECK(reachable(sample, logits, sampling) == Set{32, 38});
+      sampling.temperature = 0;
+      CHECK(token(sample, logits, sampling, 0.9) == 32);
+      // What has no bit is not drawn.
+      sampling.mask = mask_of({1U << 7});
+      CHECK(reachable(sample, logits, sampling) == Set{7});
+      for (const Ids& none : {Ids{0, 0}, Ids{}}) {
+        sampling.mask = mask_of(none);
+        CHECK(!sample(logits, sampling, {}, 0.5));
+      }
     });
   }
 

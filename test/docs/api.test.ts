@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as wkv from '../../lib/index';
 import { temporaryFolder } from '../model/support';
+import { examplesOf, makeProject, promisedBy, runExample } from './examples';
 
 const root = resolve(__dirname, '../..');
 const read = (name: string): string => readFileSync(join(root, name), 'utf8');
@@ -66,13 +66,11 @@ test('docs/api.md names all kernels', () => {
   expect(Object.keys(wkv.kernels).filter((name) => !named.has(name))).toEqual([]);
 });
 
-test('the example of docs/api.md prints what its comments say', () => {
-  const [, code = ''] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(root, join(folder, 'node_modules/wkv'), 'junction');
-  writeFileSync(join(folder, 'example.mjs'), code);
-  const printed = execFileSync(process.execPath, ['example.mjs'], { cwd: folder, encoding: 'utf8' });
-  const promised = [...code.matchAll(/ \/\/ → (.*)$/gm)].map(([, line]) => line);
+test('the example of docs/api.md prints what its comments say', async () => {
+  const [code = ''] = examplesOf(page);
+  makeProject(folder);
+  const { code: status, stdout } = await runExample(folder, 'example.mjs', code);
+  const promised = promisedBy(code);
   expect(promised.length).toBeGreaterThan(0);
-  expect(printed.trimEnd().split('\n')).toEqual(promised);
+  expect({ status, lines: stdout.trimEnd().split('\n') }).toEqual({ status: 0, lines: promised });
 });

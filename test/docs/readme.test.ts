@@ -1,52 +1,31 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { modelFiles } from '../../lib/cli/model-options';
 import { demoModel } from '../../lib/index';
 import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
-import { temporaryFolder, type Ended } from '../model/support';
+import { temporaryFolder } from '../model/support';
 import { unless } from '../support/unless';
+import { blocksOf, examplesOf, makeProject, promisedBy, runExample } from './examples';
 
 const root = resolve(__dirname, '../..');
 const folder = temporaryFolder();
 const eagle = 'RWKV-v5-Eagle-World-7B-v2-20240128-ctx4096.pth';
 
 const read = (name: string): string => readFileSync(join(root, name), 'utf8');
-const blocksOf = (text: string): { language: string; code: string }[] =>
-  [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({ language, code }));
 
 const english = read('README.md');
 const chinese = read('README.zh-CN.md');
-const examples = blocksOf(english)
-  .filter(({ language }) => language === 'js')
-  .map(({ code }) => code);
+const examples = examplesOf(english);
 
 beforeAll(() => {
   if (!existsSync(join(root, 'dist/index.mjs'))) {
     throw new Error('dist/ is not built: run npm run build first');
   }
   // A project that depends on the package, and has "Eagle": for that the embedded model has to do.
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(root, join(folder, 'node_modules/wkv'), 'junction');
+  makeProject(folder);
   symlinkSync(demoModel, join(folder, eagle));
 });
-
-function runExample(name: string, code: string): Promise<Ended> {
-  writeFileSync(join(folder, name), code);
-  const child = spawn(process.execPath, [name], {
-    cwd: folder,
-    // jest sets it at a terminal.
-    env: { ...process.env, FORCE_COLOR: undefined },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  return new Promise((done) => {
-    child.on('close', (code) => done({ code, stdout, stderr }));
-  });
-}
 
 describe('the examples of README.md', () => {
   test('are there, the one of at most fifteen lines and the one of Eagle 7B among them', () => {
@@ -61,13 +40,13 @@ describe('the examples of README.md', () => {
       !existsSync(WORLD_VOCABULARY_PATH) &&
       'the World vocabulary is not there: run npm run vocabulary';
     unless(absent)(`number ${i + 1} runs and prints what its comments say`, async () => {
-      const { code: status, stdout, stderr } = await runExample(`example-${i + 1}.mjs`, code);
+      const { code: status, stdout, stderr } = await runExample(folder, `example-${i + 1}.mjs`, code);
       expect({ status, failure: stderr.replace(/\rloading: \d+ %/g, '') }).toEqual({
         status: 0,
         failure: '',
       });
       expect(stdout).not.toBe('');
-      const promised = [...code.matchAll(/ \/\/ → (.*)$/gm)].map(([, line]) => line);
+      const promised = promisedBy(code);
       if (promised.length > 0) expect(stdout.trimEnd().split('\n')).toEqual(promised);
     });
   }
@@ -82,7 +61,7 @@ describe('what README.md says about other tools', () => {
       shell: process.platform === 'win32',
     });
     const [, outfile = ''] = /--outfile=(\S+)/.exec(words) ?? [];
-    expect((await runExample(outfile, readFileSync(join(folder, outfile), 'utf8'))).code).toBe(0);
+    expect((await runExample(folder, outfile, readFileSync(join(folder, outfile), 'utf8'))).code).toBe(0);
   });
 
   test('keeps all files that native code opens out of an Electron archive', () => {
@@ -131,6 +110,7 @@ test.each([
   'docs/packed-format.md',
   'docs/performance.md',
   'docs/cuda.md',
+  'docs/grammars.md',
   'docs/quantization.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',

@@ -142,6 +142,18 @@ describe('A model on a (simulated) GPU', () => {
     });
   });
 
+  testOnGpu('draws what a mask allows as the CPU does', async () => {
+    const masked = async (model: Model): Promise<number[]> => {
+      const mask = new Uint32Array(Math.ceil(model.info.vocabulary / 32)).fill(0x11111111);
+      const options = { seed: 5n, temperature: 3, topP: 1, maxTokens: 8, stopTokens: [] };
+      return (await model.createSession().complete(tokens, { ...options, tokenMask: () => mask })).tokens;
+    };
+    const drawn = await withCuda(masked);
+    expect(drawn.every((token) => token % 4 === 0)).toBe(true);
+    expect(drawn).toHaveLength(8);
+    expect(drawn).toEqual(await withInt8(masked));
+  });
+
   testOnGpu('has the last logits after a generation, in forks and saved states too', async () => {
     await withCuda(async (model) => {
       const options = { seed: 5n, temperature: 3, topP: 1 };

@@ -22,6 +22,7 @@ import {
   type GenerateOptions,
   type Int8Matrix,
   type Template,
+  type TokenMaskFunction,
 } from 'wkv';
 
 export async function main(): Promise<void> {
@@ -38,6 +39,12 @@ export async function main(): Promise<void> {
     const text: string = part.text;
     console.log(text);
   }
+  const tokenMask: TokenMaskFunction = (drawn) => (drawn === undefined ? undefined : new Uint32Array(8));
+  const seed: bigint = session.seed;
+  await session.complete('Hello', { seed, tokenMask });
+  await session.complete('Hello', { tokenMask: async () => Promise.resolve(new Int32Array(8)) });
+  // @ts-expect-error a mask has whole numbers of 32 bits
+  await session.complete('Hello', { tokenMask: () => new Uint8Array(32) });
   const template: Template = {
     system: (text) => text,
     user: (text, { system }) => (system ? text : ''),

@@ -179,6 +179,8 @@ TEST_SUITE("draws of a step") {
     CHECK(covers([](Sampling&, std::size_t&, int&) {}));
     CHECK(!covers([](Sampling& s, std::size_t&, int&) { s.typical_p = 0.9; }));
     CHECK(!covers([](Sampling& s, std::size_t&, int&) { s.logprobs = 1; }));
+    CHECK(
+        !covers([](Sampling& s, std::size_t&, int&) { s.mask = std::make_shared<const Tokens>(Tokens{1}); }));
     CHECK(!covers([](Sampling& s, std::size_t&, int&) { s.temperature = 1e300; }));
     CHECK(!covers([](Sampling& s, std::size_t&, int&) { std::swap(s.order[0], s.order[4]); }));
     CHECK(!covers([](Sampling&, std::size_t& counted, int&) { counted = 4097; }));

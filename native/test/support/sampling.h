@@ -43,6 +43,9 @@ inline Logits logs(std::initializer_list<double> probabilities) {
 
 inline TokenSet set_of(Ids ids) { return std::make_shared<const Ids>(std::move(ids)); }
 
+// A mask with these elements.
+inline std::shared_ptr<const Ids> mask_of(Ids bits) { return std::make_shared<const Ids>(std::move(bits)); }
+
 inline std::shared_ptr<const std::vector<TokenBias>> bias_of(std::vector<TokenBias> bias) {
   return std::make_shared<const std::vector<TokenBias>>(std::move(bias));
 }
