@@ -165,12 +165,9 @@ export class Model {
   exportState(state: State, options: StateLayoutOptions): Float32Array | StateTensor[];
   exportState(state: State, options: StateLayoutOptions): Float32Array | StateTensor[] {
     if (!State.is(state)) throw wrongType('state', 'a State', state);
-    if (state.fingerprint !== this.info.fingerprint) {
-      throw new WkvError('ERR_WKV_STATE', "the state belongs to other weights than this model's", {
-        expected: `fingerprint ${this.info.fingerprint}`,
-        found: `fingerprint ${state.fingerprint}`,
-      });
-    }
+    callNative(() => {
+      this.#native.requireOwnState(State.unwrap(state));
+    });
     return exportValues(state.values(), this.info, options);
   }
 

@@ -105,7 +105,7 @@ export interface NativeState {
   values(): Float32Array;
   serialize(precision: 'f32' | 'f16'): Uint8Array;
   serializeAsync(precision: 'f32' | 'f16'): Promise<Uint8Array>;
-  info(): { fingerprint: string; tokens: number; bytes: number; hasLogits: boolean };
+  info(): { fingerprint: string; tokens: number };
 }
 
 export interface NativeSession {
@@ -135,6 +135,8 @@ export interface NativeModel {
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;
   /** A state of these numbers that has seen no tokens. */
   importState(values: Float32Array, seed: bigint): NativeState;
+  /** Throws where it is a state of another model, or has another layout. */
+  requireOwnState(state: NativeState): void;
   dispose(): Promise<void>;
 }
 

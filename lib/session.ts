@@ -309,6 +309,7 @@ export class Session {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#beginning = undefined;
     this.#native?.dispose();
   }
 

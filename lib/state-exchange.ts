@@ -52,10 +52,10 @@ export function importValues(values: unknown, dimensions: StateDimensions, optio
 function checkLayout(options: unknown, { embedding, heads, headSize, architecture }: StateDimensions) {
   const checks: Checks<StateLayoutOptions> = { layout: oneOf(...stateLayouts) };
   const { layout } = checkOptions(options, checks, 'options', ['layout']);
-  if (layout === 'web-rwkv' && architecture !== 'rwkv4' && heads * headSize !== embedding) {
+  if ((layout === 'web-rwkv' || architecture === 'rwkv4') && heads * headSize !== embedding) {
     throw new WkvError(
       'ERR_WKV_STATE',
-      `web-rwkv has no layout for heads that are not as wide as the model`,
+      `${layout} has no layout for heads that are not as wide as the model`,
       {
         expected: `${embedding} channels in all heads`,
         found: `${heads} heads of ${headSize}`,

@@ -58,18 +58,17 @@ Napi::ClassPropertyDescriptor<typename GuardedMethod<Member>::Class> method(cons
   return descriptor;
 }
 
-// Settles a promise with the body's result, or with what it throws. Returns whether there was a result.
+// Settles a promise with the body's result, or with what it throws.
 template <class Body>
-bool settle_promise(const Napi::Promise::Deferred& deferred, Body&& body) {
+void settle_promise(const Napi::Promise::Deferred& deferred, Body&& body) {
   Napi::Value value;
   try {
     value = guarded(deferred.Env(), body);
   } catch (const Napi::Error& error) {
     deferred.Reject(error.Value());
-    return false;
+    return;
   }
   deferred.Resolve(value);
-  return true;
 }
 
 }  // namespace wkv::addon

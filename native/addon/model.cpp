@@ -71,6 +71,7 @@ Napi::Function Model::constructor(Napi::Env env) {
                          method<&Model::info>("info"),
                          method<&Model::create_session>("createSession"),
                          method<&Model::import_state>("importState"),
+                         method<&Model::require_own_state>("requireOwnState"),
                          method<&Model::statistics>("statistics"),
                          method<&Model::dispose>("dispose"),
                      });
@@ -133,10 +134,7 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
     if (info[0].IsUndefined()) {
       return Session::create(env, handle_, handle_->fresh_state(require_bigint(info[1], "seed")));
     }
-    const State* state = State::from(info[0]);
-    if (state == nullptr) throw Napi::TypeError::New(env, "state must be a State");
-    SessionState value = state->value();
-    require_own(value);
+    SessionState value = own_state(info[0]);
     if (handle_->pack_states) value.pack(*handle_->loaded->network);
     return Session::create(env, handle_, std::move(value));
   } catch (const std::bad_alloc&) {
@@ -144,8 +142,16 @@ Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
   }
 }
 
+Napi::Value Model::require_own_state(const Napi::CallbackInfo& info) {
+  own_state(info[0]);
+  return info.Env().Undefined();
+}
+
 // Throws ERR_WKV_STATE where it is a state of another model.
-void Model::require_own(const SessionState& state) const {
+const SessionState& Model::own_state(const Napi::Value& value) const {
+  const State* object = State::from(value);
+  if (object == nullptr) throw Napi::TypeError::New(value.Env(), "state must be a State");
+  const SessionState& state = object->value();
   if (state.fingerprint != handle_->fingerprint) {
     throw Error("ERR_WKV_STATE", "the state belongs to other weights than this model's")
         .about({}, "fingerprint " + handle_->fingerprint, "fingerprint " + state.fingerprint);
@@ -156,6 +162,7 @@ void Model::require_own(const SessionState& state) const {
       (state.logits != nullptr && state.logits->size() != static_cast<std::size_t>(model.vocabulary))) {
     throw Error("ERR_WKV_STATE", "the state does not have this model's layout");
   }
+  return state;
 }
 
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {

@@ -15,6 +15,9 @@ NumbersBlock block_of(const SessionState& state) {
   return state.device;
 }
 
+// With the last logits, which come and go with the numbers.
+std::size_t bytes_of(const SessionState& state) { return state.bytes() + state.vocabulary * sizeof(float); }
+
 void report(Napi::BasicEnv env, std::int64_t bytes) {
   if (bytes != 0) Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
 }
@@ -42,7 +45,7 @@ void ReportedNumbers::set(Napi::Env env, const SessionState& state) {
   const std::shared_ptr<ReportedBlocks>& blocks = Environment::of(env).blocks();
   std::int64_t growth = 0;
   try {
-    growth = blocks->add(block, state.bytes());
+    growth = blocks->add(block, bytes_of(state));
   } catch (const std::bad_alloc&) {
     // The collector only knows less then.
     reset(env);

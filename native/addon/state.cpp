@@ -92,8 +92,6 @@ Napi::Value State::info(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("fingerprint", value_.fingerprint);
   object.Set("tokens", static_cast<double>(value_.tokens));
-  object.Set("bytes", static_cast<double>(value_.bytes()));
-  object.Set("hasLogits", value_.has_logits());
   return object;
 }
 

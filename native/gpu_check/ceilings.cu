@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/arch.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace wkv::gpu_check {
 

@@ -1,6 +1,7 @@
 #include "gpu_check/instructions.h"
 
 #include "kernels/activations/cuda.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/wide_products.cuh"
 #include "kernels/gemm_int8/cuda.h"
 #include "kernels/rwkv5_layers/cuda.h"

@@ -3,8 +3,8 @@
 // Finds two accesses to one byte, of different threads and at least one of them writing, that nothing puts in
 // order: no barrier between them, or different clusters.
 //
-// Kernels compiled with -fsanitize=thread call hooks before each access (race_hooks.cpp, instead of the
-// compiler's own library). Without it, only what the harness does itself is looked at. A shuffle orders
+// Kernels compiled with -fsanitize=thread call hooks before each access (test/cuda/race_hooks.cpp, instead of
+// the compiler's own library). Without it, only what the harness does itself is looked at. A shuffle orders
 // nothing.
 
 #include <cstddef>

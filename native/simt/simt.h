@@ -98,8 +98,8 @@ void begin_copy(void* shared, const void* global, std::size_t bytes);
 void commit_copies();
 void wait_copies(int pending);
 
-// wgmma.m64nNk32, as kernels/cuda/arch.cuh describes it. Sums come at the wait, which is when matrices are
-// read.
+// wgmma.m64nNk32, as kernels/cuda/wide_products.cuh describes it. Sums come at the wait, which is when
+// matrices are read.
 struct Matrix {
   const void* first;
   int columns_step;

@@ -8,18 +8,13 @@
 #include "test/support/numbers.h"
 
 using wkv::test::Floats;
+using wkv::test::for_each_width;
 using wkv::test::Guarded;
 
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-// Every width from 1 to 70, and some large ones.
-template <class Body>
-void for_each_width(Body body) {
-  for (std::size_t size = 1; size <= 4100; size = size < 70 ? size + 1 : size * 2 + 1) body(size);
-}
 
 Floats run(wkv::Elementwise kernel, const Floats& input) {
   Guarded<float> x(input);

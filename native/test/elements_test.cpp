@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/elements.h"
+#include "test/support/matrices.h"
 #include "test/support/model_file.h"
 #include "test/support/numbers.h"
 #include "test/support/refusal.h"
@@ -15,20 +16,16 @@
 using wkv::StoredType;
 using wkv::TensorDirectory;
 using wkv::test::Floats;
+using wkv::test::kTypes;
 using wkv::test::Layout;
 using wkv::test::refusal;
+using wkv::test::rounded;
 using wkv::test::TemporaryDirectory;
 using wkv::test::Tensors;
 
 namespace {
 
-constexpr StoredType kTypes[] = {StoredType::kF32, StoredType::kF16, StoredType::kBf16};
 const std::atomic<bool> kGoOn{false};
-
-float rounded(StoredType type, float value) {
-  if (type == StoredType::kF16) return wkv::f16_to_f32(wkv::f32_to_f16(value));
-  return type == StoredType::kBf16 ? wkv::bf16_to_f32(wkv::f32_to_bf16(value)) : value;
-}
 
 Floats widened(StoredType type, const std::vector<unsigned char>& bytes) {
   Floats values(bytes.size() / static_cast<std::size_t>(bytes_of(type)));

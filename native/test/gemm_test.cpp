@@ -10,6 +10,7 @@
 #include "backend/cpu/memory.h"
 #include "engine/matrix_product.h"
 #include "test/support/guarded.h"
+#include "test/support/matrices.h"
 #include "test/support/numbers.h"
 
 using wkv::Gemm;
@@ -18,15 +19,10 @@ using wkv::KernelTable;
 using wkv::StoredType;
 using wkv::test::Floats;
 using wkv::test::Guarded;
+using wkv::test::kTypes;
+using wkv::test::rounded;
 
 namespace {
-
-constexpr StoredType kTypes[] = {StoredType::kF32, StoredType::kF16, StoredType::kBf16};
-
-float rounded(StoredType type, float value) {
-  if (type == StoredType::kF16) return wkv::f16_to_f32(wkv::f32_to_f16(value));
-  return type == StoredType::kBf16 ? wkv::bf16_to_f32(wkv::f32_to_bf16(value)) : value;
-}
 
 // A block of weights and activations. `matrix` is what the panels hold, [rows][columns].
 struct Case {

@@ -24,6 +24,8 @@ using wkv::test::Ids;
 using wkv::test::Logits;
 using wkv::test::logs;
 using wkv::test::mask_of;
+using wkv::test::one_of;
+using wkv::test::plain;
 using wkv::test::random_logits;
 using wkv::test::Sample;
 using wkv::test::set_of;
@@ -43,21 +45,9 @@ Set reachable(Sample sample, const Logits& logits, const Sampling& sampling) {
   return tokens;
 }
 
-// Nothing but what a test is about: every token, as probable as it is.
-Sampling plain() {
-  Sampling sampling;
-  sampling.top_p = 1;
-  return sampling;
-}
-
 std::array<SamplingStep, 5> first_steps() {
   return {SamplingStep::kTopP, SamplingStep::kTopK, SamplingStep::kMinP, SamplingStep::kTypicalP,
           SamplingStep::kTemperature};
-}
-
-template <class Value>
-Value one_of(std::mt19937& random, std::initializer_list<Value> values) {
-  return values.begin()[random() % values.size()];
 }
 
 TokenCounts random_counts(std::mt19937& random, std::size_t vocabulary) {

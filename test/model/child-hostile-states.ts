@@ -51,9 +51,19 @@ function outcome(model: Model, bytes: Uint8Array): string {
   for (const precision of ['f32', 'f16'] as const) {
     state.serialize({ precision });
   }
+  const uses = [
+    () => model.createSession({ state }),
+    () => model.exportState(state, { layout: 'rwkv.cpp' }),
+    () => model.exportState(state, { layout: 'ChatRWKV' }),
+  ];
+  const outcomes = new Set(uses.map((use) => refusal(use) ?? `usable, ${numbers} numbers`));
+  return [...outcomes].join(' and ');
+}
+
+function refusal(use: () => unknown): string | undefined {
   try {
-    model.createSession({ state });
-    return `usable, ${numbers} numbers`;
+    use();
+    return undefined;
   } catch (error) {
     return error instanceof WkvError ? `${error.code} of the model` : String(error);
   }

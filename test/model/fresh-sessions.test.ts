@@ -24,11 +24,17 @@ beforeAll(async () => {
 
 const many = 100;
 
-describe('Sessions that have seen nothing', () => {
-  const measured = unless(
-    process.platform === 'linux' ? withoutMemory : 'resident memory is not what it is on Linux',
-  );
+const measured = unless(
+  process.platform === 'linux' ? withoutMemory : 'resident memory is not what it is on Linux',
+);
 
+measured('Forks that waited for their parent and are disposed keep no state', async () => {
+  const { code, stdout, stderr } = await runChild('child-forks.ts', [path, '40']);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(Number(stdout)).toBeLessThan(4 * stateBytes);
+});
+
+describe('Sessions that have seen nothing', () => {
   for (const precision of ['f32', 'f16'] as const) {
     measured(`share their numbers: ${many} of them take less than two, as ${precision}`, async () => {
       const { code, stdout, stderr } = await runChild('child-fresh.ts', [path, precision, String(many)]);

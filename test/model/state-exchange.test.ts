@@ -1,4 +1,5 @@
 import { loadModel, type State, type StateTensor } from '../../lib/index';
+import { exportValues, importValues } from '../../lib/state-exchange';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
@@ -223,6 +224,20 @@ test("web-rwkv has no layout for heads that are not as wide as the model, the ot
     const again = narrow.importState(exported, { layout: 'rwkv.cpp' });
     expect(sameBits(again.values(), session.state.values())).toBe(true);
   });
+});
+
+test.each(layouts)('RWKV-4 with another width in its heads has no layout of %s', (layout) => {
+  const dimensions = { architecture: 'rwkv4', layers: 2, embedding: 6, heads: 9, headSize: 1 } as const;
+  const values = new Float32Array(2 * (2 * 6 + 3 * 9));
+  const failure = { code: 'ERR_WKV_STATE', message: new RegExp(layout), found: /: 9 heads of 1$/ };
+  expectFailure(
+    thrown(() => exportValues(values, dimensions, { layout })),
+    failure,
+  );
+  expectFailure(
+    thrown(() => importValues(values, dimensions, { layout })),
+    failure,
+  );
 });
 
 describeWithFixtures('A state of a trained model', () => {

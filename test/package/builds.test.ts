@@ -29,7 +29,6 @@ describe('the one list of sources', () => {
       ...sources.emulated,
       ...Object.values(sources.test).flat(),
       ...sources.cuda.simulated,
-      ...sources.cuda.hooks,
       ...sources.cuda.check,
       ...sources.cuda.test,
       ...sources.cuda.test_races,

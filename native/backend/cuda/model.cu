@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "backend/cuda/devices.h"
+#include "kernels/cuda/segment.h"
 #include "kernels/wkv5/cuda.h"
 
 namespace {

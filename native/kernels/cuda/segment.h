@@ -2,6 +2,9 @@
 
 namespace wkv::cuda {
 
+// Of the channels in a head.
+constexpr int kMaxHeadSize = 1024;
+
 // A run of tokens of one session in a step, in the GPU's memory.
 struct Segment {
   float* state;  // of the session, layer by layer

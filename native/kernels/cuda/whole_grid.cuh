@@ -2,7 +2,7 @@
 
 // Kernels whose blocks all run at the same time (Grid::together), and wait for each other.
 
-#include "kernels/cuda/arch.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace wkv::cuda {
 

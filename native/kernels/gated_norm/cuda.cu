@@ -3,6 +3,7 @@
 
 #include "kernels/gated_norm/cuda.cuh"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/quantize/cuda.cuh"
 
 namespace wkv::cuda {

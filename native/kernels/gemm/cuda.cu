@@ -8,6 +8,7 @@
 
 #include "kernels/gemm/cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/decay/cuda.cuh"
 #include "kernels/gemm/gemm.h"
 

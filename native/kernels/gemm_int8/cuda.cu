@@ -1,5 +1,6 @@
 #include "kernels/gemm_int8/cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/gemm_int8/cuda_clusters.cuh"
 #include "kernels/gemm_int8/cuda_few.cuh"
 #include "kernels/gemm_int8/cuda_many.cuh"

@@ -1,5 +1,6 @@
 // A warp for each unit: each lane has a row, which it reads before any is written.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/gemm_int8/cuda_product.cuh"
 
 namespace wkv::cuda {

@@ -2,6 +2,7 @@
 
 #include "kernels/layer_norm/cuda.cuh"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/quantize/cuda.cuh"
 
 namespace wkv::cuda {

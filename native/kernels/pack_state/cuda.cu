@@ -1,6 +1,7 @@
 // A block for each group of each layer. Groups may have odd sizes, so that what follows them is aligned to
 // halves alone.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/pack_state/cuda.h"
 
 namespace wkv::cuda {

@@ -1,5 +1,6 @@
 // A warp for each span, or each group, of each token.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/quantize/cuda.cuh"
 
 namespace wkv::cuda {

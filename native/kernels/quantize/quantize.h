@@ -13,6 +13,8 @@
 namespace wkv {
 
 constexpr int kMaxCode = 127;
+// Where the largest magnitude of a group is below that, all of its codes are 0.
+constexpr float kMinMagnitude = 1e-30F;
 // Groups are of a multiple of this many columns: as many as a kernel takes of a token at once.
 constexpr int kGroupStep = 16;
 

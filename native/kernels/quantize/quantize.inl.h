@@ -2,8 +2,6 @@
 
 namespace wkv::WKV_ISA_NAMESPACE {
 
-constexpr float kMinMagnitude = 1e-30F;
-
 inline F32x16 round_to_integer(F32x16 a) {
   return sub(add(a, broadcast(compiler::kRounder)), broadcast(compiler::kRounder));
 }

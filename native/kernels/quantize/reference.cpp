@@ -8,8 +8,6 @@ namespace wkv::reference {
 
 namespace {
 
-constexpr float kMinMagnitude = 1e-30F;
-
 int nearest(float value) { return static_cast<int>(std::nearbyint(value)); }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "kernels/rwkv5_layers/cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/whole_grid.cuh"
 #include "kernels/gated_norm/cuda.cuh"
 #include "kernels/layer_norm/cuda.cuh"

@@ -6,6 +6,7 @@
 // tie with it the first ones. A threshold is found by halving.
 
 #include "kernels/activations/cuda.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/sampling/cuda_row.cuh"
 
 namespace wkv::cuda {

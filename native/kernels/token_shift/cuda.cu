@@ -12,6 +12,7 @@
 
 #include "kernels/token_shift/cuda.cuh"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/quantize/cuda.cuh"
 

@@ -4,6 +4,7 @@
 // Groups that go beyond spans look at everything again; they are dealt to the warps that have the mix's
 // spans.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/quantize/cuda.cuh"
 #include "kernels/token_shift/cuda.cuh"
 

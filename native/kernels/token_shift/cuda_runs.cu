@@ -6,10 +6,11 @@
 // tenths of the instructions. But a token whose segment begins waits for the segment's state, so where many
 // do, cuda.cu is better.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/quantize/cuda.cuh"
-#include "kernels/token_shift/cuda.h"
 #include "kernels/token_shift/cuda.cuh"
+#include "kernels/token_shift/cuda.h"
 
 namespace wkv::cuda {
 

@@ -6,6 +6,7 @@
 #include "kernels/wkv4/cuda.h"
 
 #include "kernels/activations/cuda.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace wkv::cuda {
 

@@ -6,6 +6,7 @@
 //
 // Other sizes leave the state in memory, and are simple.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/wkv5/cuda.cuh"
 
 namespace wkv::cuda {

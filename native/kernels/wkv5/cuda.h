@@ -5,8 +5,6 @@
 
 namespace wkv::cuda {
 
-constexpr int kMaxHeadSize = 1024;
-
 // The recurrence of RWKV-5 and 6 for every head of every segment, with the bits of the CPU's kernels
 // (wkv5.h). The state is f32, [head][key][value].
 struct Wkv5Arguments {

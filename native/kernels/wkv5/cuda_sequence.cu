@@ -7,6 +7,7 @@
 // would have twice the walkers, but each needs all r and k of its run, and shared memory gives them no
 // faster.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/wkv5/cuda.cuh"
 
 namespace wkv::cuda {

@@ -8,14 +8,13 @@
 
 #include "kernels/wkv7/cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/wkv7/cuda.cuh"
 
 namespace wkv::cuda {
 
 namespace {
 
-constexpr int kFastSize = 64;
-constexpr int kParts = kFastSize / kLanes;  // keys of a lane
 constexpr int kThreads = 128;
 constexpr int kGroups = kThreads / kLanes;
 constexpr int kRows = 4;                  // of half a warp
@@ -204,7 +203,6 @@ WKV_KERNEL(kThreads, kBlocks) wkv7_fast_kernel(WKV_ARGUMENTS Wkv7Arguments a) {
 }
 
 constexpr int kMaxThreads = 256;
-constexpr int kMaxHeadSize = 1024;
 constexpr int kRowsOfWarp = kWarp / kLanes;
 
 // What a token needs of its head, in shared memory; 0 beyond its size.

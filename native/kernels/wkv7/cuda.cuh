@@ -9,6 +9,9 @@
 namespace wkv::cuda {
 
 constexpr int kLanes = 16;
+// Heads of this size have kernels of their own.
+constexpr int kFastSize = 64;
+constexpr int kParts = kFastSize / kLanes;  // channels of a lane
 
 WKV_DEVICE int lane_of_sum() { return thread_index() % kLanes; }
 WKV_DEVICE int padded(int size) { return (size + kLanes - 1) / kLanes * kLanes; }

@@ -1,5 +1,6 @@
 // Half a warp for each head of each token. Heads of 64 are read once, and stay in registers.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/wkv7/cuda.cuh"
 #include "kernels/wkv7/cuda.h"
 
@@ -9,8 +10,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kRows = kThreads / kLanes;  // of a block; a row is a head of a token
-constexpr int kFastSize = 64;
-constexpr int kParts = kFastSize / kLanes;  // channels of a lane
 
 // Of one channel.
 struct KeyWeights {

@@ -15,6 +15,7 @@
 #include "kernels/sampling/cuda.h"
 #include "test/cuda/on_device.h"
 #include "test/support/numbers.h"
+#include "test/support/sampling.h"
 
 namespace wkv::test {
 
@@ -131,11 +132,6 @@ inline std::string difference_to_host(const std::vector<DrawCase>& cases) {
            text(each.sampling.min_p) + ", random number " + text(each.random);
   }
   return "";
-}
-
-template <class Value>
-Value one_of(std::mt19937& random, std::initializer_list<Value> values) {
-  return values.begin()[random() % values.size()];
 }
 
 // Everything that the kernel covers, at random.

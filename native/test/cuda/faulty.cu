@@ -1,6 +1,7 @@
 #include "test/cuda/faulty.h"
 
 #include "kernels/cuda/clusters.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/whole_grid.cuh"
 #include "kernels/cuda/wide_products.cuh"
 

@@ -19,6 +19,13 @@ namespace wkv::test {
 
 inline const WkvCudaApi& cuda_api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
 
+// Of the first GPU, in bytes.
+inline std::size_t free_memory() {
+  WkvCudaDevice device{};
+  REQUIRE(cuda_api().describe_device(0, &device, nullptr) == WKV_CUDA_OK);
+  return device.free_memory;
+}
+
 constexpr WkvCudaShape small_shape(int channels, int heads, int head_size) {
   WkvCudaShape shape = gpu_check::shape_of(1, channels, heads, head_size, 30, 11, 16);
   shape.max_segments = 4;

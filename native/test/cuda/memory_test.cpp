@@ -14,6 +14,7 @@ using wkv::cuda::simt::graphs_in_use;
 using wkv::test::cuda_api;
 using wkv::test::cuda_model_of;
 using wkv::test::CudaModel;
+using wkv::test::free_memory;
 using wkv::test::WithMachine;
 
 namespace {
@@ -21,12 +22,6 @@ namespace {
 constexpr WkvCudaShape kShape = wkv::test::small_shape(128, 2, 64);
 // A state and logits, in whole runs of 64 floats.
 constexpr std::size_t kPageBytes = (2 * 128 + 2 * 64 * 64 + 64) * sizeof(float);
-
-std::size_t free_memory() {
-  WkvCudaDevice device{};
-  REQUIRE(cuda_api().describe_device(0, &device, nullptr) == WKV_CUDA_OK);
-  return device.free_memory;
-}
 
 // Pages of a model, all of which are destroyed at the end.
 class Pages {

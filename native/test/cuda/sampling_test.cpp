@@ -5,29 +5,19 @@
 #include <string>
 
 #include "test/cuda/drawing.h"
+#include "test/support/sampling.h"
 
 using wkv::Sampling;
 using wkv::TokenCounts;
 using wkv::test::DrawCase;
 using wkv::test::Floats;
+using wkv::test::logs;
+using wkv::test::plain;
 
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr double kLast = 0x1.fffffffffffffp-1;  // the last random number
-
-// Nothing but what a test is about: every token, as probable as it is.
-Sampling plain() {
-  Sampling sampling;
-  sampling.top_p = 1;
-  return sampling;
-}
-
-Floats logs(std::initializer_list<double> probabilities) {
-  Floats logits;
-  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
-  return logits;
-}
 
 std::vector<std::int32_t> drawn(const std::vector<DrawCase>& cases) {
   return wkv::test::draw_on_device(cases).tokens;

@@ -9,22 +9,21 @@
 #include "backend/cuda/api.h"
 #include "engine/model_loader.h"
 #include "simt/runtime.h"
+#include "test/cuda/library.h"
 #include "test/support/model_file.h"
 #include "test/support/refusal.h"
-
-extern "C" const WkvCudaApi* wkv_cuda_api(uint32_t version);
 
 using wkv::TensorDirectory;
 using wkv::cuda::simt::blocks_in_use;
 using wkv::cuda::simt::Machine;
 using wkv::cuda::simt::set_machine;
+using wkv::test::cuda_api;
+using wkv::test::free_memory;
 using wkv::test::refusal;
 
 namespace {
 
 const std::atomic<bool> kGoOn{false};
-
-const WkvCudaApi& api() { return *wkv_cuda_api(WKV_CUDA_API_VERSION); }
 
 // A model in a file of its own.
 struct File {
@@ -35,17 +34,11 @@ struct File {
 };
 
 std::shared_ptr<const wkv::LoadedModel> load(const TensorDirectory& directory,
-                                             const WkvCudaApi& library = api(), unsigned threads = 1,
+                                             const WkvCudaApi& library = cuda_api(), unsigned threads = 1,
                                              const std::atomic<bool>& cancelled = kGoOn,
                                              const wkv::LoadProgress& progress = {}) {
   const wkv::LoadOptions options{.weights = wkv::Precision::kInt8, .cuda = &library};
   return wkv::load_model(directory, options, threads, cancelled, progress);
-}
-
-std::size_t free_memory() {
-  WkvCudaDevice device{};
-  REQUIRE(api().describe_device(0, &device, nullptr) == WKV_CUDA_OK);
-  return device.free_memory;
 }
 
 // The error of a loading on this machine, which leaves nothing there.
@@ -54,7 +47,7 @@ wkv::Error error_on(const Machine& machine, const File& file) {
   const wkv::Error error = refusal([&] { load(file.directory); });
   set_machine({});
   CHECK(blocks_in_use() == 0);
-  CHECK(!wkv::is_loaded(file.directory, {.weights = wkv::Precision::kInt8, .cuda = &api()}));
+  CHECK(!wkv::is_loaded(file.directory, {.weights = wkv::Precision::kInt8, .cuda = &cuda_api()}));
   return error;
 }
 
@@ -65,7 +58,7 @@ std::atomic<int> matrices_put{0};
 std::int32_t counting_put_matrix(WkvCudaModel* model, std::int32_t matrix, std::int32_t layer,
                                  const WkvCudaMatrix* weights, WkvCudaFailure* failure) {
   if (matrices_put++ == 0) bytes_read_at_first = bytes_read.load();
-  return api().put_matrix(model, matrix, layer, weights, failure);
+  return cuda_api().put_matrix(model, matrix, layer, weights, failure);
 }
 
 }  // namespace
@@ -73,7 +66,7 @@ std::int32_t counting_put_matrix(WkvCudaModel* model, std::int32_t matrix, std::
 TEST_SUITE("CUDA upload") {
   TEST_CASE("matrices go to the GPU while the file is read") {
     const File file;
-    WkvCudaApi counting = api();
+    WkvCudaApi counting = cuda_api();
     counting.put_matrix = counting_put_matrix;
     std::uint64_t total = 0;
     const auto model = load(file.directory, counting, 1, kGoOn, [&](std::uint64_t done, std::uint64_t all) {
@@ -126,14 +119,14 @@ TEST_SUITE("CUDA upload") {
   TEST_CASE("nothing stays there when a loading is cancelled, wherever") {
     const File file;
     int calls = 0;
-    load(file.directory, api(), 1, kGoOn, [&](std::uint64_t, std::uint64_t) { ++calls; });
+    load(file.directory, cuda_api(), 1, kGoOn, [&](std::uint64_t, std::uint64_t) { ++calls; });
     REQUIRE(calls > 40);
     for (int last = 1; last <= calls; last += 6) {
       CAPTURE(last);
       std::atomic<bool> cancelled{false};
       std::atomic<int> count{0};
       const auto cancelling = [&] {
-        load(file.directory, api(), 2, cancelled, [&](std::uint64_t, std::uint64_t) {
+        load(file.directory, cuda_api(), 2, cancelled, [&](std::uint64_t, std::uint64_t) {
           if (++count == last) cancelled = true;
         });
       };

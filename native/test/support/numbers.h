@@ -51,6 +51,12 @@ std::string beyond(std::span<const float> actual, std::span<const float> expecte
   return "";
 }
 
+// For every width from 1 to 70, and some large ones; beyond 512 sums of many numbers are taken in parts.
+template <class Body>
+void for_each_width(Body body) {
+  for (std::size_t size = 1; size <= 4100; size = size < 70 ? size + 1 : size * 2 + 1) body(size);
+}
+
 // Calls body on a thread that flushes denormals, as all threads that run kernels do.
 template <class Body>
 void on_engine_thread(Body body) {

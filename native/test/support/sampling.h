@@ -34,6 +34,19 @@ inline std::uint32_t token(Sample sample, const Logits& logits, const Sampling& 
   return sample(logits, sampling, counts, random).value().token;
 }
 
+// Nothing but what a test is about: every token, as probable as it is.
+inline Sampling plain() {
+  Sampling sampling;
+  sampling.top_p = 1;
+  return sampling;
+}
+
+// One of them, at random.
+template <class Value>
+Value one_of(std::mt19937& random, std::initializer_list<Value> values) {
+  return values.begin()[random() % values.size()];
+}
+
 // Logits of these probabilities.
 inline Logits logs(std::initializer_list<double> probabilities) {
   Logits logits;
