@@ -190,7 +190,7 @@ export class Chat {
     const { seed } = checkOptions<{ seed?: bigint }>(options, { seed: checkSeed });
     this.#requireIdle();
     const isAtEnd = this.#isAtEnd && this.#session.isIdle;
-    const session = this.#session.fork(seed === undefined ? {} : { seed });
+    const session = this.#session.fork({ seed });
     return new Chat(ownConstruction, {
       session,
       owned: true,

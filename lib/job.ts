@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { onAbort } from './abort';
 import type { NativeJob, NativeProgress } from './native';
 
-export interface JobOptions<Result> {
+interface JobOptions<Result> {
   /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
   onProgress?: ((completed: number, total: number) => void) | undefined;
   /** Bytes that are reported as done, and in all, of a job that had nothing to do. */

@@ -11,7 +11,7 @@ import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
-import { precisions } from './quantized';
+import { precisions, type Precision } from './quantized';
 import type { StatePrecision } from './state';
 import { maxThreads, usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
@@ -42,7 +42,7 @@ export interface LoadOptions {
    * 8 bits per group of channels and token (docs/quantization.md). 'int4' takes little more than half of the memory of
    * 'int8', and loses some quality.
    */
-  weights?: 'auto' | 'f32' | 'f16' | 'bf16' | 'int8' | 'int4' | undefined;
+  weights?: 'auto' | Precision | undefined;
   /** Threads that compute, 1 to 256; by default what the process may use. Results do not depend on it. */
   threads?: number | undefined;
   /** Sessions that are stepped together at most, 1 to 65,536; 64 by default. Results do not depend on it. */

@@ -4,6 +4,7 @@ import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import { callNative, type NativeModel, type NativeSampling, type NativeSession } from './native';
 import { checkOptions, wrongType } from './options';
+import type { Precision } from './quantized';
 import { randomSeed } from './random';
 import { toNativeSampling, type Drawing } from './sampling';
 import { Session } from './session';
@@ -33,7 +34,7 @@ export interface ModelInfo {
   /** Numbers in all tensors. */
   readonly parameters: number;
   /** What matrices are kept in. */
-  readonly weights: 'f32' | 'f16' | 'bf16' | 'int8' | 'int4';
+  readonly weights: Precision;
   /** Memory that the weights take, in bytes. */
   readonly weightBytes: number;
   /**

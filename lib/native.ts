@@ -15,20 +15,10 @@ export interface NativeVocabulary {
   encodeAsync(text: Uint8Array): Promise<Uint32Array>;
 }
 
-export interface NativeModelInfo {
-  architecture: ModelInfo['architecture'];
-  version: ModelInfo['version'];
-  layers: number;
-  embedding: number;
-  heads: number;
-  headSize: number;
-  feedForward: number;
-  vocabulary: number;
-  parameters: number;
-  weights: Precision;
-  weightBytes: number;
-  stateBytes: number;
-}
+export type NativeModelInfo = Omit<
+  ModelInfo,
+  'device' | 'sessionsThatFit' | 'isa' | 'fingerprint' | 'chatTemplate'
+>;
 
 /** What a call wants beside the new state: the values of `Output` in native/engine/engine.h. */
 export const output = { none: 0, last: 1, all: 2, scores: 3 } as const;
@@ -129,7 +119,7 @@ export interface NativeSession {
 }
 
 export interface NativeModel {
-  info(): NativeModelInfo & { fingerprint: string; sessionsThatFit?: number };
+  info(): NativeModelInfo & Pick<ModelInfo, 'fingerprint' | 'sessionsThatFit'>;
   /** Sums over the engine's steps; empty once the model is disposed. */
   statistics(): Partial<Record<'steps' | 'tokens' | 'sessions' | 'most', number>>;
   createSession(state: NativeState | undefined, seed: bigint): NativeSession;
@@ -178,7 +168,7 @@ interface NativeFile extends NativeDestination {
   places: Readonly<Record<string, number>>;
 }
 
-export interface NativeBinding {
+interface NativeBinding {
   Vocabulary: new (bytes: Uint8Array, offsets: Uint32Array) => NativeVocabulary;
   Sampler: new (sampling: NativeSampling, state: NativeSamplerState) => NativeSampler;
   State: {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isNativeError, isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
 import { WkvError } from './errors';
-import { awaitNative, callNative, native } from './native';
+import { awaitNative, callNative, native, type NativeVocabulary } from './native';
 import { pathText, wrongType } from './options';
 import { copyTokens } from './token-ids';
 import { unpacked } from './unpacked';
@@ -62,7 +62,7 @@ export class Tokenizer implements TokenizerLike {
   /** The id that ends a text: 0, unless a model's file says otherwise. */
   readonly endOfText: number;
   /** Shared with the engine, which tokenizes on its own threads. @internal */
-  readonly vocabulary: InstanceType<typeof native.Vocabulary>;
+  readonly vocabulary: NativeVocabulary;
   private readonly bytes: Uint8Array;
   private readonly offsets: Uint32Array;
 

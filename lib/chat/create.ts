@@ -40,16 +40,8 @@ export interface ChatOptions {
   saved?: Uint8Array | undefined;
 }
 
-interface CheckedChatOptions {
-  system?: string;
-  messages?: ChatMessage[];
-  template?: TemplateName | Template;
-  session?: Session;
-  saved?: Uint8Array;
-}
-
 export function createChat(model: Model, options: unknown): Chat {
-  const checked = checkOptions<CheckedChatOptions>(options, {
+  const checked = checkOptions<ChatOptions>(options, {
     system: text,
     messages: checkMessages,
     template: (name, value) =>
@@ -79,7 +71,7 @@ export function createChat(model: Model, options: unknown): Chat {
   });
 }
 
-function restore(model: Model, saved: Uint8Array, options: CheckedChatOptions): Chat {
+function restore(model: Model, saved: Uint8Array, options: ChatOptions): Chat {
   for (const key of ['system', 'messages', 'session'] as const) {
     if (options[key] !== undefined)
       throw wrongValue(`options.${key}: options.saved has everything but template`);

@@ -12,16 +12,16 @@ export async function chatByLines(
   seed: bigint | undefined,
   { json, signal }: { json: boolean; signal: AbortSignal },
 ): Promise<void> {
-  let first: GenerateOptions = seed === undefined ? {} : { seed };
+  let first = seed;
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity, signal })) {
     if (withoutBlankLines(line) === '') continue;
     let thinking = '';
-    const parts = chat.send(line, { ...options, ...first, signal });
+    const parts = chat.send(line, { ...options, seed: first, signal });
     const result = await receiveReply(chat, parts, signal, async (part) => {
       thinking += part.thinking ?? '';
       if (!json && part.text !== '') await write(process.stdout.isTTY ? printable(part.text) : part.text);
     });
-    first = {};
+    first = undefined;
     if (json) await write(formatJson(report(result, thinking)));
     else if (!result.text.endsWith('\n')) await write('\n');
     signal.throwIfAborted();

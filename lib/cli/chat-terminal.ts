@@ -91,8 +91,8 @@ export class TerminalChat implements CommandContext {
 
   async #say(text: string): Promise<void> {
     if (withoutBlankLines(text) === '') return;
-    const seed = this.#seed === undefined ? {} : { seed: this.#seed };
-    await this.#reply((signal) => this.branches.chat.send(text, { ...this.#options, ...seed, signal }));
+    const options = { ...this.#options, seed: this.#seed };
+    await this.#reply((signal) => this.branches.chat.send(text, { ...options, signal }));
     this.#seed = undefined;
   }
 

@@ -6,7 +6,7 @@ import { TerminalChat } from './chat-terminal';
 import type { Interruption } from './interruption';
 import { addModelOptions, load, refuseArguments, requireTokenizer, type ModelFlags } from './model-options';
 import { addSamplingOptions, refuseBans, toGenerateOptions, type SamplingFlags } from './sampling-options';
-import { templates, type TemplateName } from '../chat/templates';
+import { templateNames, type TemplateName } from '../chat/templates';
 
 interface Options extends ModelFlags, SamplingFlags {
   template?: TemplateName;
@@ -36,7 +36,7 @@ export function addChat(program: Command, interruption: Interruption): void {
       new Option(
         '--template <name>',
         "how conversations are written for the model (default: as its file says, else 'world', for RWKV-7 'world-v3')",
-      ).choices(Object.keys(templates)),
+      ).choices(templateNames),
     )
     .option('--system <text>', 'what the model is to be, or to know')
     .addOption(
@@ -62,10 +62,7 @@ async function chat(options: Options, command: Command, signal: AbortSignal): Pr
     const { template, system, json = false, seed } = options;
     const begun =
       options.load === undefined
-        ? model.createChat({
-            ...(template === undefined ? {} : { template }),
-            ...(system === undefined ? {} : { system }),
-          })
+        ? model.createChat({ template, system })
         : await loadChat(model, options.load);
     const sampling = toGenerateOptions(options);
     if (process.stdin.isTTY && process.stdout.isTTY && !json) {

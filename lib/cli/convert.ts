@@ -67,8 +67,7 @@ async function convert(
   const bar = new LoadingBar(output);
   try {
     return await library().convertModel(input, output, {
-      ...{ weights, overwrite: force === true, onProgress: bar.update, signal },
-      ...(threads === undefined ? {} : { threads }),
+      ...{ weights, threads, overwrite: force === true, onProgress: bar.update, signal },
     });
   } finally {
     bar.stop();

@@ -22,7 +22,7 @@ class Echo extends Writable {
   }
 }
 
-export interface LineEditorOptions {
+interface LineEditorOptions {
   /** Words that the tab key completes. */
   words: readonly string[];
   /** Ends the input. */

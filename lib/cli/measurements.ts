@@ -30,7 +30,7 @@ export interface Round {
   together: number;
 }
 
-export interface Measurements {
+interface Measurements {
   rounds: Round[];
   /** How many sessions decoded together. */
   sessions: number;

@@ -8,15 +8,13 @@ import type { Model } from '../model';
 import { precisions, type Precision } from '../quantized';
 import { maxThreads } from '../threads';
 
-const weightTypes: readonly string[] = ['auto', ...precisions];
-
 /** What loadModel takes. */
 export const modelFiles = 'a .pth, .safetensors, .st, .gguf or .bin file, or a Hugging Face directory';
 
 /** What {@link addModelOptions} reads from the command line. */
 export interface ModelFlags {
   model?: string;
-  weights: string;
+  weights: 'auto' | Precision;
   device?: Device;
   threads?: number;
   vocabulary?: string;
@@ -40,7 +38,7 @@ export function addLoadOptions(command: Command): Command {
         '--weights <type>',
         'keep the weights as this; auto is what a packed file has, int8 for large models, f32 for small ones',
       )
-        .choices(weightTypes)
+        .choices(['auto', ...precisions])
         .default('auto'),
     )
     .option(
@@ -73,10 +71,10 @@ export async function load(flags: ModelFlags, signal: AbortSignal): Promise<Mode
     return await loadModel(path, {
       signal,
       onProgress: bar.update,
-      ...(isWeights(flags.weights) ? { weights: flags.weights } : {}),
-      ...(flags.device === undefined ? {} : { device: flags.device }),
-      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-      ...(flags.vocabulary === undefined ? {} : { tokenizer: Tokenizer.fromVocabulary(flags.vocabulary) }),
+      weights: flags.weights,
+      device: flags.device,
+      threads: flags.threads,
+      tokenizer: flags.vocabulary === undefined ? undefined : Tokenizer.fromVocabulary(flags.vocabulary),
     });
   } finally {
     bar.stop();
@@ -91,8 +89,4 @@ export function requireTokenizer({ tokenizer, info }: Model): NonNullable<Model[
     'ERR_WKV_TOKEN',
     `no tokenizer is known for a model of ${info.vocabulary} ids: give its vocabulary with --vocabulary FILE`,
   );
-}
-
-function isWeights(text: string): text is Precision {
-  return precisions.some((type) => type === text);
 }

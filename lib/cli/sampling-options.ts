@@ -75,16 +75,14 @@ export function refuseBans(command: Command, { ban = [] }: SamplingFlags, vocabu
   command.error(`error: ${invalid}. The model has the ids 0 to ${vocabulary - 1}.`);
 }
 
-const shared = [
-  ...(['maxTokens', 'temperature', 'topP', 'topK', 'minP', 'typicalP'] as const),
-  ...(['presencePenalty', 'frequencyPenalty', 'penaltyDecay', 'stop'] as const),
-] as const;
-
 /** The options of `generate`, without the seed, whose use the command decides. */
 export function toGenerateOptions(flags: SamplingFlags): GenerateOptions {
-  const given = shared.filter((key) => flags[key] !== undefined).map((key) => [key, flags[key]] as const);
-  const options: GenerateOptions = Object.fromEntries(given);
-  return flags.ban === undefined ? options : { ...options, bannedTokens: flags.ban };
+  const { maxTokens, temperature, topP, topK, minP, typicalP, stop } = flags;
+  const { presencePenalty, frequencyPenalty, penaltyDecay, ban } = flags;
+  return {
+    ...{ maxTokens, temperature, topP, topK, minP, typicalP, stop },
+    ...{ presencePenalty, frequencyPenalty, penaltyDecay, bannedTokens: ban },
+  };
 }
 
 /** A text as it is typed: shells make it hard to give a newline. */

@@ -1,7 +1,7 @@
 import { library } from './library';
 import type { Model } from '../model';
 
-export interface SelfTest {
+interface SelfTest {
   /** What was found, in words. */
   found: string;
   failures: string[];

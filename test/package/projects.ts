@@ -4,7 +4,7 @@ import { npmEnvironment, pack, Registry, succeeded } from './registry';
 import { root, runAsync, temporaryFolder } from './support';
 
 /** Projects of users, each in a folder and with a home of its own. */
-export interface Projects {
+interface Projects {
   /** Where projects are. */
   readonly folder: string;
   /** The paths that the registry was asked for so far. */
