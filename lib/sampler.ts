@@ -1,11 +1,10 @@
 import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
+import { Field } from './json-field';
 import { callNative, native, type NativeSampler, type NativeSamplerState } from './native';
 import {
   checkOptions,
-  integer,
   lengthOf,
-  number,
   outOfRange,
   seed as checkSeed,
   uint8Array,
@@ -15,7 +14,6 @@ import {
 import { randomSeed } from './random';
 import { samplingChecks, toNativeSampling, type Drawing, type SamplingOptions } from './sampling';
 import type { ForkOptions } from './session';
-import { copyTokens } from './token-ids';
 
 /**
  * How a {@link Sampler} draws. It knows no tokenizer, so `penaltyExempt` is empty unless it is given, and the
@@ -135,11 +133,14 @@ export class Sampler {
   static deserialize(bytes: Uint8Array): Sampler {
     const checked = uint8Array('bytes', bytes);
     try {
-      const saved = fields(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(checked)));
-      if (saved['format'] !== format) throw new Error('they are of something else');
-      if (saved['version'] !== version) throw new Error(`version ${version} is expected`);
-      const options = fields(saved['options']);
-      const sampler = new Sampler({ ...options, logitBias: savedBias(options['logitBias']), seed: 0 });
+      const text = new TextDecoder('utf-8', { fatal: true }).decode(checked);
+      const saved = new Field(JSON.parse(text), 'sampler', (reason) => new Error(reason));
+      const { format: foundFormat, version: foundVersion } = saved.record();
+      if (foundFormat !== format) throw new Error('they are of something else');
+      if (foundVersion !== version) throw new Error(`version ${version} is expected`);
+      const options = saved.at('options');
+      const logitBias = savedBias(options.at('logitBias'));
+      const sampler = new Sampler({ ...options.record(), logitBias, seed: 0 });
       return sampler.#with(savedState(saved));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -176,44 +177,29 @@ function fresh(seed: bigint): NativeSamplerState {
   return { seed, draws: 0n, tokens: new Uint32Array(0), counts: new Float64Array(0) };
 }
 
-function fields(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType('an object', 'a JSON object', value);
-  }
-  return { ...value };
-}
-
-function list(name: string, value: unknown): unknown[] {
-  if (!Array.isArray(value)) throw wrongType(name, 'an array', value);
-  return value;
-}
-
-function savedBias(value: unknown): Map<number, number> {
+function savedBias(field: Field): Map<number, number> {
   return new Map(
-    list('logitBias', value).map((entry) => {
-      const [token, bias] = list('logitBias', entry);
-      return [
-        integer(0, ids - 1)('logitBias', token),
-        bias === null ? -Infinity : number(-Number.MAX_VALUE, Number.MAX_VALUE)('logitBias', bias),
-      ];
+    field.array().map((entry) => {
+      const [token, bias] = entry.pair();
+      const value = bias.orNull()?.number(-Number.MAX_VALUE, Number.MAX_VALUE);
+      return [token.integer(0, ids - 1), value ?? -Infinity];
     }),
   );
 }
 
-function savedState(saved: Record<string, unknown>): NativeSamplerState {
-  const tokens = copyTokens(list('tokens', saved['tokens']) as number[], ids);
+function savedState(saved: Field): NativeSamplerState {
+  const tokens = saved.at('tokens').tokens(ids);
   // A count grows by at most one for each of fewer than 2^53 draws.
-  const count = number(0, Number.MAX_SAFE_INTEGER);
-  const counts = Float64Array.from(list('counts', saved['counts']), (value) => count('counts', value));
+  const counts = saved.at('counts').array();
   if (tokens.length !== counts.length || tokens.some((token, i) => i > 0 && token <= (tokens[i - 1] ?? 0))) {
     throw new Error('the tokens do not ascend, or have no counts');
   }
-  const draws = savedInteger('draws', saved['draws']);
+  const draws = saved.at('draws').bits64();
   if (draws > BigInt(Number.MAX_SAFE_INTEGER)) throw outOfRange('draws', 'at most 2^53 - 1', draws);
-  return { seed: savedInteger('seed', saved['seed']), draws, tokens, counts };
-}
-
-function savedInteger(name: string, value: unknown): bigint {
-  if (typeof value !== 'string' || !/^\d{1,20}$/.test(value)) throw wrongType(name, 'digits', value);
-  return checkSeed(name, BigInt(value));
+  return {
+    seed: saved.at('seed').bits64(),
+    draws,
+    tokens,
+    counts: Float64Array.from(counts, (count) => count.number(0, Number.MAX_SAFE_INTEGER)),
+  };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { refused } from './field';
+import { refused } from './refused';
 import type { Turn } from './history';
 import type { Beginning } from './messages';
 import { readHeader, writeHeader, type ChatHeader } from './header';

@@ -1,7 +1,8 @@
-import { Field, refused } from './field';
 import type { Turn } from './history';
 import type { Beginning, Exchange } from './messages';
+import { refused } from './refused';
 import { isTemplateName, type TemplateName } from './templates';
+import { Field } from '../json-field';
 import { withoutPrototype } from '../options';
 
 /** Where the state before a turn is: it follows from the turn before, has seen nothing, or is one that is saved. */
@@ -48,7 +49,7 @@ function writeCounting({ sessionCounts, penaltyDecay, penaltyExempt }: Turn['cou
 
 /** @throws {WkvError} `ERR_WKV_STATE` for whatever {@link writeHeader} does not write */
 export function readHeader(bytes: Uint8Array, vocabulary: number): ChatHeader {
-  const header = new Field(parse(bytes), 'header').object([
+  const header = new Field(parse(bytes), 'header', refused).object([
     'template',
     'system',
     'exchanges',

@@ -1,26 +1,18 @@
-import { WkvError } from '../errors';
-import { show } from '../options';
+import { show, withoutPrototype } from './options';
 
-/** Says why bytes are no saved conversation. */
-export function refused(
-  reason: string,
-  details: { expected?: string; found?: string; cause?: unknown } = {},
-): WkvError {
-  return new WkvError(
-    'ERR_WKV_STATE',
-    `these bytes are no conversation of wkv that can be read: ${reason}`,
-    details,
-  );
-}
+/** Makes the error that says why JSON is refused. */
+type Refused = (reason: string, details: { expected: string; found: string }) => Error;
 
-/** A value of JSON that somebody else wrote. Every reading of it checks it, or throws {@link refused}. */
+/** A value of JSON that somebody else wrote. Every reading of it checks it, or throws what `refused` makes. */
 export class Field {
   readonly #value: unknown;
   readonly #name: string;
+  readonly #refused: Refused;
 
-  constructor(value: unknown, name: string) {
+  constructor(value: unknown, name: string, refused: Refused) {
     this.#value = value;
     this.#name = name;
+    this.#refused = refused;
   }
 
   get isNumber(): boolean {
@@ -31,21 +23,37 @@ export class Field {
     return this.#value === null ? undefined : this;
   }
 
-  /** Its values, where it has these keys and no others. */
-  object<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, Field>> {
+  /** Its values, where it is an object. */
+  record(): Readonly<Record<string, unknown>> {
     const value = this.#value;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) throw this.#wrong('an object');
-    const found = Object.keys(value);
-    if (found.length !== keys.length || !keys.every((key) => Object.hasOwn(value, key))) {
+    return withoutPrototype({ ...value });
+  }
+
+  /** One of them, whether it is there or not. */
+  at(key: string): Field {
+    return this.#part(this.record()[key], `.${key}`);
+  }
+
+  /** All of them, where it has these keys and no others. */
+  object<Key extends string>(keys: readonly Key[]): Readonly<Record<Key, Field>> {
+    const value = this.record();
+    if (Object.keys(value).length !== keys.length || !keys.every((key) => Object.hasOwn(value, key))) {
       throw this.#wrong(`an object of ${keys.join(', ')}`);
     }
-    const fields = keys.map((key) => [key, new Field(Reflect.get(value, key), `${this.#name}.${key}`)]);
+    const fields = keys.map((key) => [key, this.#part(value[key], `.${key}`)]);
     return Object.fromEntries(fields) as Record<Key, Field>;
   }
 
   array(): Field[] {
     if (!Array.isArray(this.#value)) throw this.#wrong('an array');
-    return this.#value.map((each: unknown, i) => new Field(each, `${this.#name}[${i}]`));
+    return this.#value.map((each: unknown, i) => this.#part(each, `[${i}]`));
+  }
+
+  pair(): [Field, Field] {
+    const [first, second, third] = this.array();
+    if (first === undefined || second === undefined || third !== undefined) throw this.#wrong('a pair');
+    return [first, second];
   }
 
   text(): string {
@@ -83,16 +91,20 @@ export class Field {
 
   tokens(vocabulary: number): Uint32Array {
     if (!Array.isArray(this.#value)) throw this.#wrong('an array of token ids');
-    return Uint32Array.from(this.#value, (id: unknown) => {
+    return Uint32Array.from(this.#value, (id: unknown, i) => {
       if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocabulary) {
-        throw this.#wrong(`token ids from 0 to ${vocabulary - 1}`);
+        throw this.#part(id, `[${i}]`).#wrong(`a token id from 0 to ${vocabulary - 1}`);
       }
       return id;
     });
   }
 
-  #wrong(expected: string): WkvError {
+  #part(value: unknown, name: string): Field {
+    return new Field(value, `${this.#name}${name}`, this.#refused);
+  }
+
+  #wrong(expected: string): Error {
     const found = show(this.#value);
-    return refused(`${this.#name}: expected ${expected}, found ${found}`, { expected, found });
+    return this.#refused(`${this.#name}: expected ${expected}, found ${found}`, { expected, found });
   }
 }
