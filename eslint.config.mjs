@@ -3,8 +3,14 @@ import tseslint from 'typescript-eslint';
 
 const nodeGlobals = Object.fromEntries(
   [
-    ...['AbortController', 'AbortSignal', 'Buffer', 'TextDecoder', 'TextEncoder', 'URL', 'console', 'fetch'],
-    ...['performance', 'process', 'setImmediate', 'setTimeout', 'clearTimeout', 'structuredClone'],
+    'AbortController',
+    'AbortSignal',
+    'Buffer',
+    'console',
+    'fetch',
+    'performance',
+    'process',
+    'setImmediate',
   ].map((name) => [name, 'readonly']),
 );
 const commonJsGlobals = {
@@ -40,8 +46,6 @@ export default tseslint.config(
         'error',
         { allowNumber: true, allowBoolean: true },
       ],
-      // A class of constants or a namespace of functions is how DESIGN.md's Tokenizer and State are made.
-      '@typescript-eslint/no-extraneous-class': 'off',
     },
   },
   {

@@ -77,7 +77,12 @@ describe.each(Object.keys(functions))('The options of %s', (name) => {
     ['a Map', new Map([['maxTokens', 1]])],
     ['a date', new Date()],
     ['a promise', Promise.resolve({})],
-    ['an instance of a class', new (class {})()],
+    [
+      'an instance of a class',
+      new (class {
+        maxTokens = 1;
+      })(),
+    ],
     ['an object that inherits', Object.create({ maxTokens: 1 })],
     ['an object that inherits from one without a prototype', Object.create(Object.create(null) as object)],
   ])('are no options as %s', async (_what, options) => {
@@ -109,7 +114,9 @@ test.each([
 });
 
 describe('What was found instead is shown', () => {
-  class Scores {}
+  class Scores {
+    readonly values = [];
+  }
   const nameless = { constructor: () => 1 };
   const withGetters = Object.create({
     get constructor(): never {
@@ -171,9 +178,16 @@ describe('What options hold is of its type and in its range:', () => {
     [{ penalties: 'none' }, type('penalties')],
     [{ bannedTokens: [0.5] }, range('bannedTokens\\[0\\]')],
     [{ bannedTokens: [-1] }, token],
-    ...[[1], new Set([1]), new Date(), new (class {})(), () => 1, null].map(
-      (logitBias): [object, Failure] => [{ logitBias }, type('logitBias')],
-    ),
+    ...[
+      [1],
+      new Set([1]),
+      new Date(),
+      new (class {
+        1 = 1;
+      })(),
+      () => 1,
+      null,
+    ].map((logitBias): [object, Failure] => [{ logitBias }, type('logitBias')]),
     [{ logitBias: { 1: NaN } }, range('logitBias\\[1\\]')],
     [{ logitBias: { 1: Infinity } }, range('logitBias\\[1\\]')],
     // A float would make it -Infinity, which forbids the token.
