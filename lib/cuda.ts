@@ -20,7 +20,9 @@ export interface CudaDevice {
 
 /** One that they cannot be on, as the backend has no code for it or it does not answer. */
 export interface UnusableCudaDevice {
+  /** What `loadModel` would call it. */
   readonly device: `cuda:${number}`;
+  /** Why they cannot be on it, in words. */
   readonly reason: string;
 }
 

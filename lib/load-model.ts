@@ -3,9 +3,8 @@ import { chooseGpu, findGpu, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { formatBytes } from './format-bytes';
-import { bytesOfNumbers, modelPath, openTensorDirectory, type TensorDirectory } from './formats';
+import { modelPath, openTensorDirectory, type TensorDirectory } from './formats';
 import { chatTemplateKey } from './formats/chat-template';
-import { elementsOf } from './formats/views';
 import { runJob } from './job';
 import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
@@ -13,6 +12,7 @@ import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './n
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
 import { precisions, type Precision } from './quantized';
 import type { StatePrecision } from './state';
+import { storedBytesOf } from './stored-bytes';
 import { maxThreads, usableThreads } from './threads';
 import { findTokenizer } from './tokenizer-search';
 import type { TokenizerLike } from './tokenizer';
@@ -165,10 +165,7 @@ function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu |
 
 /** What all tensors take in their files. */
 function bytesOf({ tensors }: TensorDirectory): number {
-  const bytes = tensors.map((tensor) =>
-    tensor.type === 'packed' ? tensor.bytes : bytesOfNumbers(tensor.type, elementsOf(tensor)),
-  );
-  return bytes.reduce((sum, each) => sum + each, 0);
+  return tensors.reduce((sum, tensor) => sum + storedBytesOf(tensor), 0);
 }
 
 /** The model on this GPU, or undefined where the GPU refuses it or has too little room beside it. */

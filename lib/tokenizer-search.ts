@@ -1,11 +1,10 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { TensorDirectory } from './formats';
-import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
+import { Tokenizer, WORLD_SIZE, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
 
 /** The highest id of the World vocabulary that has bytes; models of it have up to 65,536 ids. */
 const WORLD_HIGHEST_ID = 65_529;
-const WORLD_SIZE = 65_536;
 
 /**
  * Finds the tokenizer of a model: the model's own, else a vocabulary file beside the model, else the World vocabulary

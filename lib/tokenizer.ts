@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { isNativeError, isUint8Array } from 'node:util/types';
+import { isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
 import { WkvError } from './errors';
+import { errorCode } from './formats/source';
 import { awaitNative, callNative, native, type NativeVocabulary } from './native';
 import { pathText, wrongType } from './options';
 import { copyTokens } from './token-ids';
@@ -47,7 +48,7 @@ export const WORLD_VOCABULARY_PATH = unpacked(
 );
 
 /** World models have this many ids: the vocabulary's 65,529, id 0, and 6 at the end that have no bytes. */
-const WORLD_SIZE = 65_536;
+export const WORLD_SIZE = 65_536;
 
 let world: Tokenizer | undefined;
 
@@ -92,7 +93,7 @@ export class Tokenizer implements TokenizerLike {
     try {
       text = readCompressedVocabularyFile(path);
     } catch (cause) {
-      if (!isMissing(cause)) throw cause;
+      if (errorCode(cause) !== 'ENOENT') throw cause;
       throw new WkvError(
         'ERR_WKV_TOKEN',
         `The vocabulary of the RWKV World models is not at ${path}: run "npm run vocabulary" if this is a ` +
@@ -109,7 +110,7 @@ export class Tokenizer implements TokenizerLike {
         found,
       });
     }
-    return Tokenizer.fromText(text, path);
+    return Tokenizer.fromText(text, path, found);
   }
 
   /** The tokenizer whose 256 ids are the values of bytes. Its end of text, 0, is the byte 0 as well. */
@@ -132,9 +133,9 @@ export class Tokenizer implements TokenizerLike {
     return Tokenizer.fromText(readVocabularyFile(name), name);
   }
 
-  private static fromText(text: Uint8Array, path: string): Tokenizer {
+  private static fromText(text: Uint8Array, path: string, sha256 = sha256OfLines(text)): Tokenizer {
     const vocabulary = parseVocabulary(text, path);
-    if (sha256OfLines(text) === WORLD_VOCABULARY_SHA256) padWithEmptyIds(vocabulary, WORLD_SIZE);
+    if (sha256 === WORLD_VOCABULARY_SHA256) padWithEmptyIds(vocabulary, WORLD_SIZE);
     return Tokenizer.fromParsed(vocabulary, path);
   }
 
@@ -236,8 +237,4 @@ function sha256OfLines(text: Uint8Array): string {
 
 function bytesOfText(text: string | Uint8Array): Uint8Array {
   return typeof text === 'string' ? Buffer.from(text, 'utf8') : text;
-}
-
-function isMissing(error: unknown): boolean {
-  return isNativeError(error) && 'code' in error && error.code === 'ENOENT';
 }

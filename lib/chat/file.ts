@@ -9,7 +9,8 @@ import { State } from '../state';
 
 // The format is described in docs/chat-format.md.
 
-const magic = Buffer.from('WKVCHAT\0', 'latin1');
+/** What a saved conversation begins with. */
+export const chatMagic = Buffer.from('WKVCHAT\0', 'latin1');
 const version = 1;
 const fixedBytes = 16;
 const checksumBytes = 32;
@@ -34,7 +35,7 @@ export function encodeChat(model: Model, { template, beginning, turns, state }: 
   const lengths = states.map(({ length }) => length);
   const header = Buffer.from(writeHeader({ template, beginning, turns, places, states: lengths }), 'utf8');
   const fixed = Buffer.alloc(fixedBytes);
-  magic.copy(fixed);
+  chatMagic.copy(fixed);
   fixed.writeUInt32LE(version, 8);
   fixed.writeUInt32LE(header.length, 12);
   const hash = createHash('sha256');
@@ -72,7 +73,9 @@ export function decodeChat(model: Model, saved: Uint8Array): SavedChat {
 }
 
 function checkFrame(bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, magic.length).equals(magic)) throw refused('they do not begin with WKVCHAT');
+  if (!bytes.subarray(0, chatMagic.length).equals(chatMagic)) {
+    throw refused('they do not begin with WKVCHAT');
+  }
   if (bytes.length < fixedBytes + checksumBytes) throw refused('they end early');
   const found = bytes.readUInt32LE(8);
   if (found !== version) {

@@ -2,14 +2,12 @@ import type { Stats } from 'node:fs';
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { isNativeError } from 'node:util/types';
 import { systemReason } from './errors';
+import { library } from './library';
 import type { Chat } from '../chat';
 import type { Model } from '../model';
+import { errorCode } from '../formats/source';
 import { partBeside } from '../part-file';
-
-/** What a saved conversation begins with; see docs/chat-format.md. */
-const magic = 'WKVCHAT\0';
 
 /** A path as it is typed in a conversation, where no shell knows what ~/ is. */
 export function withHome(path: string): string {
@@ -56,8 +54,7 @@ async function placeToSave(path: string): Promise<{ place: string; mode: number 
   }
 }
 
-const isMissing = (error: unknown): boolean =>
-  isNativeError(error) && 'code' in error && error.code === 'ENOENT';
+const isMissing = (error: unknown): boolean => errorCode(error) === 'ENOENT';
 
 async function isThere(path: string): Promise<boolean> {
   try {
@@ -118,6 +115,7 @@ function kindOf(found: Stats): string {
 }
 
 async function isConversation(file: FileHandle): Promise<boolean> {
-  const { buffer } = await file.read(Buffer.alloc(magic.length), 0, magic.length, 0);
-  return buffer.toString('latin1') === magic;
+  const { chatMagic } = library();
+  const { buffer } = await file.read(Buffer.alloc(chatMagic.length), 0, chatMagic.length, 0);
+  return buffer.equals(chatMagic);
 }

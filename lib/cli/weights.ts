@@ -33,24 +33,22 @@ export type Storage = Precision | BlockType;
 
 /** Bytes of the tensors by what the file has them in. */
 export function storedBytes({ tensors }: TensorDirectory): Partial<Record<Storage, number>> {
-  const { bytesOfNumbers } = library();
+  const { storedBytesOf } = library();
   const sums: Partial<Record<Storage, number>> = {};
   for (const tensor of tensors) {
-    const isPacked = tensor.type === 'packed';
-    const type = isPacked ? tensor.weights : tensor.type;
-    const count = tensor.shape.reduce((a, b) => a * b, 1);
-    const bytes = isPacked ? tensor.bytes : bytesOfNumbers(tensor.type, count);
-    sums[type] = (sums[type] ?? 0) + bytes;
+    const type = tensor.type === 'packed' ? tensor.weights : tensor.type;
+    sums[type] = (sums[type] ?? 0) + storedBytesOf(tensor);
   }
   return sums;
 }
 
 /** The type that most of the numbers have, where nothing is packed. */
 export function commonType({ tensors }: TensorDirectory): StoredType | BlockType {
+  const { elementsOf } = library();
   const counts = new Map<StoredType | BlockType, number>([['f32', 0]]);
-  for (const { type, shape } of tensors) {
-    if (type === 'packed') continue;
-    counts.set(type, (counts.get(type) ?? 0) + shape.reduce((a, b) => a * b, 1));
+  for (const tensor of tensors) {
+    if (tensor.type === 'packed') continue;
+    counts.set(tensor.type, (counts.get(tensor.type) ?? 0) + elementsOf(tensor));
   }
   return [...counts].reduce((best, each) => (each[1] > best[1] ? each : best))[0];
 }
