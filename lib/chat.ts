@@ -288,9 +288,12 @@ export class Chat {
       reply.pushRest(tokens);
     };
     const generation = generate(this.#session.generationAccess(), prompt, options, onPrompt, onRest);
+    let isEnded = true;
     try {
       return yield* reply.read(generation);
     } catch (error) {
+      // After an abort the session is where the reply ends. After other errors, perhaps of just that, it may not be.
+      isEnded = signal?.aborted === true && error === signal.reason;
       if (this.#disposed) signal?.throwIfAborted();
       throw error;
     } finally {
@@ -307,7 +310,7 @@ export class Chat {
         };
         const longer = withTurn(history, turn, before);
         this.#history = this.#disposed ? withoutStates(longer) : longer;
-        this.#setEnd(true);
+        this.#setEnd(isEnded);
       }
     }
   }

@@ -1,4 +1,4 @@
-import { loadModel, Tokenizer, type Chat, type GenerateOptions } from '../../lib/index';
+import { loadModel, Tokenizer, WkvError, type Chat, type GenerateOptions } from '../../lib/index';
 import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
@@ -127,6 +127,25 @@ describe('undo', () => {
       const resumed = scriptedModel.createChat({ saved: chat.serialize() });
       await expectUndone(chat, before);
       await expectUndone(resumed, before);
+    });
+  });
+
+  test('goes back after a reply that could not be ended, also long after', async () => {
+    const pieces = ['x', 'y', 'x', 'y', 'x', 'y'];
+    await withScriptedModel('User: hi\n\nAssistant:', pieces, async (scriptedModel) => {
+      const chat = scriptedModel.createChat();
+      const before = [everything(chat)];
+      // While 'xy' is held back, as it could begin the stop string, the state before it is kept.
+      const reply = chat.send('hi', { ...scripted, stop: 'xyxz' });
+      expect((await reply.next()).value).toMatchObject({ text: 'xy' });
+      const noRoom = new WkvError('ERR_WKV_MEMORY', 'no room');
+      const native = chat.session.generationAccess().native();
+      Object.defineProperty(native, 'evaluate', { value: () => Promise.reject(noRoom), configurable: true });
+      expectFailure(await rejection(() => reply.return(undefined)), { code: 'ERR_WKV_MEMORY' });
+      Reflect.deleteProperty(native, 'evaluate');
+      expect(chat.messages.at(-1)).toEqual({ role: 'assistant', content: 'xy' });
+      before.push(...(await converse(chat, 10)));
+      await expectUndone(chat, before);
     });
   });
 
