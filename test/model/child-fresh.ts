@@ -1,18 +1,7 @@
 // child-fresh.ts FILE PRECISION COUNT: prints by how many bytes so many sessions that have seen nothing raise the
 // resident memory.
-import { setTimeout } from 'node:timers/promises';
 import { loadModel, type StatePrecision } from '../../lib/index';
-
-/** What stays: the least of several looks, because the collector gives pages back when it likes. */
-async function resident(): Promise<number> {
-  let least = Infinity;
-  for (let i = 0; i < 5; i++) {
-    global.gc?.();
-    await setTimeout(20);
-    least = Math.min(least, process.memoryUsage.rss());
-  }
-  return least;
-}
+import { resident } from '../support/resident';
 
 async function main(path: string, precision: string, count: number): Promise<void> {
   const model = await loadModel(path, { statePrecision: precision as StatePrecision });

@@ -5,7 +5,15 @@ import { loadModel, type LoadProgress, type Model } from '../../lib/index';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { largestDifference } from '../support/compare';
 import { randomModel, type RandomTensor } from '../support/random-model';
-import { oracle, smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from './support';
+import {
+  oracle,
+  smallShape,
+  temporaryFolder,
+  withModel,
+  writeRandomModel,
+  writeTensors,
+  zeros,
+} from './support';
 
 const folder = temporaryFolder();
 
@@ -21,11 +29,6 @@ function replace(name: string, change: (tensor: RandomTensor) => RandomTensor) {
     expect(tensors.map((tensor) => tensor.name)).toContain(name);
     return tensors.map((tensor) => (tensor.name === name ? change(tensor) : tensor));
   };
-}
-
-/** A tensor of this shape, all zeros. */
-function zeros(name: string, shape: number[]): RandomTensor {
-  return { name, type: 'f32', shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) };
 }
 
 describe('loadModel', () => {

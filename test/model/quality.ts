@@ -38,7 +38,7 @@ export function lossOf(found: Distributions, texts: readonly Uint8Array[]): numb
 }
 
 export function meanDivergence(expected: Distributions, found: Distributions): number {
-  return mean(expected.flatMap((text, t) => text.map((log, i) => divergence(log, found[t]?.[i] ?? log))));
+  return mean(expected.flatMap((text, t) => text.map((log, i) => divergence(log, found[t]![i]!))));
 }
 
 /** The next-token distributions of the reference with some form of product. */

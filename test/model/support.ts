@@ -47,6 +47,11 @@ export async function writeTensors(
   return path;
 }
 
+/** A tensor of this shape, all zeros. */
+export function zeros(name: string, shape: number[]): RandomTensor {
+  return { name, type: 'f32', shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) };
+}
+
 /** Writes a random model as `<folder>/<name>.pth`. */
 export function writeRandomModel(
   folder: string,

@@ -2,7 +2,7 @@
 import { loadModel, WkvError } from '../../lib/index';
 import { expectFailure, rejection } from '../support/failure';
 import { randomModel, versions, type RandomTensor, type Version } from '../support/random-model';
-import { temporaryFolder, withModel, writeTensors } from './support';
+import { temporaryFolder, withModel, writeTensors, zeros } from './support';
 
 const shape = {
   layers: 2,
@@ -20,12 +20,6 @@ const folder = temporaryFolder();
 let files = 0;
 function write(tensors: RandomTensor[]): Promise<string> {
   return writeTensors(folder, `model-${files++}`, 'safetensors', tensors);
-}
-
-/** A tensor of this shape, all zeros. */
-function zeros(name: string, dimensions: number[]): RandomTensor {
-  const data = new Float32Array(dimensions.reduce((a, b) => a * b, 1));
-  return { name, type: 'f32', shape: dimensions, data };
 }
 
 /** What tells a version from those before it: without these, a file looks like one of another, damaged. */

@@ -1,18 +1,9 @@
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addonPath } from '../../lib/addon';
-import { run } from './support';
+import { run, temporaryFolder } from './support';
 
-let folder = '';
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'wkv-test-'));
-});
-
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
+const folder = temporaryFolder();
 
 /** Loads the addon in the main thread and in four workers at once; prints what each found in it. */
 const program = `

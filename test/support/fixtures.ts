@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ReferenceTensor } from '../reference/common';
+import { decodeFloats } from './float16';
 import { describeUnless } from './unless';
 
 /**
@@ -64,7 +65,12 @@ function readFloats(path: string): Float32Array {
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
 }
 
-type SafetensorsHeader = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+const types = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
+
+type SafetensorsHeader = Record<
+  string,
+  { dtype: keyof typeof types; shape: number[]; data_offsets: [number, number] }
+>;
 
 /**
  * The tensors of a `.safetensors` file as the oracle wants them: a second, minimal reader, so that a mistake in
@@ -75,50 +81,11 @@ export function readSafetensors(path: string): Map<string, ReferenceTensor> {
   const start = 8 + Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, start)) as SafetensorsHeader;
   const tensors = new Map<string, ReferenceTensor>();
-  for (const [
-    name,
-    {
-      dtype,
-      shape,
-      data_offsets: [begin, end],
-    },
-  ] of Object.entries(header)) {
-    if (name !== '__metadata__') {
-      tensors.set(name, { shape, data: decode(dtype, bytes.subarray(start + begin, start + end)) });
-    }
+  for (const [name, { dtype, shape, data_offsets: place }] of Object.entries(header)) {
+    if (name === '__metadata__') continue;
+    const [begin, end] = place;
+    const elements = bytes.subarray(start + begin, start + end);
+    tensors.set(name, { shape, data: decodeFloats(types[dtype], elements) });
   }
   return tensors;
-}
-
-function decode(dtype: string, bytes: Buffer): Float64Array {
-  switch (dtype) {
-    case 'F32':
-      return Float64Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
-    case 'F16':
-      return Float64Array.from({ length: bytes.length / 2 }, (_, i) =>
-        fromFloat16(bytes.readUInt16LE(i * 2)),
-      );
-    case 'BF16':
-      return Float64Array.from({ length: bytes.length / 2 }, (_, i) =>
-        fromBfloat16(bytes.readUInt16LE(i * 2)),
-      );
-    default:
-      throw new Error(`a fixture with elements of type ${dtype}`);
-  }
-}
-
-/** IEEE 754 binary16: 1 bit sign, 5 bits exponent (bias 15), 10 bits fraction. */
-function fromFloat16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = (bits & 0x3ff) / 1024;
-  return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15);
-}
-
-/** The upper half of a binary32: 1 bit sign, 8 bits exponent (bias 127), 7 bits fraction. */
-function fromBfloat16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 7) & 0xff;
-  const fraction = (bits & 0x7f) / 128;
-  return exponent === 0 ? sign * fraction * 2 ** -126 : sign * (1 + fraction) * 2 ** (exponent - 127);
 }

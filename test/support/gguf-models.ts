@@ -1,5 +1,5 @@
 import type { GgmlType, GgufEntry, GgufWritable } from './gguf-writer';
-import { randomNumbers } from './random-numbers';
+import { randomNumbers } from './random-tensors';
 
 /** A tensor with BlinkDL's name and shape. */
 export interface Published {
