@@ -9,6 +9,7 @@ import {
   Tokenizer,
   WkvError,
   convertModel,
+  kernels,
   loadModel,
 } from '../../lib/index';
 import {
@@ -21,26 +22,83 @@ import {
   type Failure,
 } from '../support/failure';
 import { output } from '../../lib/native';
-import { smallShape, temporaryFolder, useRandomModel, withModel, writeRandomModel } from './support';
+import {
+  smallShape,
+  temporaryFolder,
+  useRandomModel,
+  withModel,
+  writeRandomModel,
+  writeTensors,
+  zeros,
+} from './support';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
 
 let state: State;
+/** With more exchanges than are taken back here. */
+let chat: Chat;
+let tuned: string;
 const { model, path } = useRandomModel();
-beforeAll(() => {
+beforeAll(async () => {
   state = model().createSession().state;
+  chat = model().createChat();
+  for (let i = 0; i < 9; i++) await chat.complete('hi', { maxTokens: 0 });
+  const { layers, embedding, headSize } = smallShape;
+  const shape = [embedding / headSize, headSize, headSize];
+  const states = Array.from({ length: layers }, (_, i) => zeros(`blocks.${i}.att.time_state`, shape));
+  tuned = await writeTensors(folder, 'tuned', 'safetensors', states);
 });
 
+interface TakesOptions {
+  promises: boolean;
+  call: (options: unknown) => unknown;
+  /** Options that have to be given. */
+  required?: object;
+}
+
 /** Every public function that takes options: how it is called with them, and whether it returns a promise. */
-const functions: Record<string, { promises: boolean; call: (options: unknown) => unknown }> = {
+const functions: Record<string, TakesOptions> = {
   loadModel: { promises: true, call: (o) => callUnchecked({ loadModel }, 'loadModel', [path, o]) },
+  convertModel: {
+    promises: true,
+    call: (o) => callUnchecked({ convertModel }, 'convertModel', [path, join(folder, 'out.safetensors'), o]),
+    required: { weights: 'f32', overwrite: true },
+  },
   createSession: { promises: false, call: (o) => callUnchecked(model(), 'createSession', [o]) },
   evaluate: { promises: true, call: (o) => callUnchecked(model().createSession(), 'evaluate', [[1], o]) },
   score: { promises: true, call: (o) => callUnchecked(model().createSession(), 'score', [[1], o]) },
   complete: { promises: true, call: (o) => callUnchecked(model().createSession(), 'complete', [[1], o]) },
   generate: { promises: false, call: (o) => callUnchecked(model().createSession(), 'generate', [[1], o]) },
   fork: { promises: false, call: (o) => callUnchecked(model().createSession(), 'fork', [o]) },
+  createChat: { promises: false, call: (o) => callUnchecked(model(), 'createChat', [o]) },
+  'chat.send': { promises: false, call: (o) => callUnchecked(model().createChat(), 'send', ['hi', o]) },
+  'chat.complete': {
+    promises: true,
+    call: (o) => callUnchecked(model().createChat(), 'complete', ['hi', o]),
+  },
+  'chat.regenerate': { promises: false, call: (o) => callUnchecked(chat, 'regenerate', [o]) },
+  'chat.undo': { promises: true, call: (o) => callUnchecked(chat, 'undo', [o]) },
+  'chat.fork': { promises: false, call: (o) => callUnchecked(chat, 'fork', [o]) },
+  exportState: {
+    promises: false,
+    call: (o) => callUnchecked(model(), 'exportState', [state, o]),
+    required: { layout: 'rwkv.cpp' },
+  },
+  importState: {
+    promises: false,
+    call: (o) =>
+      callUnchecked(model(), 'importState', [model().exportState(state, { layout: 'rwkv.cpp' }), o]),
+    required: { layout: 'rwkv.cpp' },
+  },
+  loadTunedState: { promises: true, call: (o) => callUnchecked(model(), 'loadTunedState', [tuned, o]) },
+  Sampler: { promises: false, call: (o): unknown => Reflect.construct(Sampler, [o]) },
+  'sampler.fork': { promises: false, call: (o) => callUnchecked(new Sampler(), 'fork', [o]) },
+  'kernels.quantizeInt8': {
+    promises: false,
+    call: (o) => callUnchecked(kernels, 'quantizeInt8', [Float32Array.of(1, 2), o]),
+    required: { rows: 1, columns: 2 },
+  },
   'state.serialize': { promises: false, call: (o) => callUnchecked(state, 'serialize', [o]) },
   'state.serializeAsync': { promises: true, call: (o) => callUnchecked(state, 'serializeAsync', [o]) },
 };
@@ -89,13 +147,15 @@ describe.each(Object.keys(functions))('The options of %s', (name) => {
     expectFailure(await failureOf(name, options), invalidArgument(/options: expected a plain object/));
   });
 
-  test('may be left out, be undefined, and have keys that are', async () => {
+  test('may be left out unless some are needed, be undefined, and have keys that are', async () => {
+    const { call, required } = functions[name]!;
     const bare = Object.assign(Object.create(null) as object, { ['seed']: undefined });
     const foreign = runInNewContext('({ signal: undefined })') as object;
     for (const options of [undefined, {}, { ['seed']: undefined, ['signal']: undefined }, bare, foreign]) {
-      const known = ['complete', 'generate'].includes(name) ? options : options && {};
-      const result = await functions[name]!.call(known);
-      expect(result).toBeDefined();
+      if (options === undefined && required !== undefined) continue;
+      const known = /complete|generate|send/.test(name) ? options : options && { ...required };
+      const result = await call(known);
+      expect(result === undefined).toBe(name === 'chat.undo');
       if (name === 'loadModel') await (result as Model).dispose();
     }
   });
@@ -205,6 +265,7 @@ describe('What options hold is of its type and in its range:', () => {
     [{ stop: ['a', 5] }, type('stop\\[1\\]')],
     [{ stop: withHole(['a', 'b']) }, type('stop\\[1\\]')],
     [{ stopTokens: 'x' }, type('stopTokens')],
+    [{ stopTokens: [0.5] }, range('stopTokens\\[0\\]')],
     [{ stopTokens: [vocabulary] }, token],
     [{ samplerOrder: ['topP'] }, type('samplerOrder')],
     [{ samplerOrder: ['topP', 'topP', 'topK', 'minP', 'typicalP'] }, type('samplerOrder')],
@@ -212,6 +273,16 @@ describe('What options hold is of its type and in its range:', () => {
     [{ samplerOrder: [Object.create(null), Symbol('x'), 1, 2, 3] }, type('samplerOrder')],
     [{ bannedTokens: withHole([1, 2]) }, type('bannedTokens\\[1\\]')],
     [{ samplerOrder: withHole(['topP', 'topK', 'minP', 'typicalP']) }, type('samplerOrder')],
+  ];
+  const seeds: [object, Failure][] = [
+    [{ seed: -1 }, range('seed')],
+    [{ seed: 0.5 }, range('seed')],
+    [{ seed: -1n }, range('seed')],
+    [{ seed: null }, type('seed')],
+  ];
+  const layouts: [object, Failure][] = [
+    [{}, type('layout')],
+    [{ layout: 'BlinkDL' }, type('layout')],
   ];
   const cases: Record<string, [object, Failure][]> = {
     loadModel: [
@@ -239,11 +310,43 @@ describe('What options hold is of its type and in its range:', () => {
     score: signals,
     complete: draws,
     generate: draws,
-    fork: [
-      [{ seed: -1 }, range('seed')],
-      [{ seed: 0.5 }, range('seed')],
-      [{ seed: -1n }, range('seed')],
-      [{ seed: null }, type('seed')],
+    fork: seeds,
+    createChat: [
+      [{ system: 5 }, type('system')],
+      [{ messages: 'hi' }, type('messages')],
+      [{ template: 'alpaca' }, type('template')],
+      [{ template: {} }, type('template\\.system')],
+      [{ session: {} }, type('session')],
+      [{ saved: [1] }, type('saved')],
+    ],
+    'chat.send': draws,
+    'chat.complete': draws,
+    'chat.regenerate': draws,
+    'chat.undo': signals,
+    'chat.fork': seeds,
+    exportState: layouts,
+    importState: layouts,
+    loadTunedState: [...signals, [{ layout: 'rwkv.cpp' }, type('layout')]],
+    Sampler: [
+      [{ topP: 1.1 }, range('topP')],
+      [{ logitBias: 1 }, type('logitBias')],
+      [{ bannedTokens: [2 ** 32] }, token],
+      [{ seed: '1' }, type('seed')],
+    ],
+    'sampler.fork': seeds,
+    'kernels.quantizeInt8': [
+      [{}, type('rows')],
+      [{ rows: 1 }, type('columns')],
+      [{ rows: 0, columns: 2 }, range('rows')],
+      [{ rows: 1, columns: 2, group: -1 }, range('group')],
+    ],
+    convertModel: [
+      ...signals,
+      [{}, type('weights')],
+      [{ weights: 'auto' }, type('weights')],
+      [{ overwrite: 1 }, type('overwrite')],
+      [{ threads: 257 }, range('threads')],
+      [{ onProgress: true }, type('onProgress')],
     ],
     'state.serialize': [[{ precision: 'f64' }, type('precision')]],
     'state.serializeAsync': [[{ precision: 16 }, type('precision')]],
@@ -369,9 +472,16 @@ describe('What is no input', () => {
     ['null', null, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['a number', 5, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['bytes', Uint8Array.of(1), { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['an object', {}, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['a Float32Array', Float32Array.of(1), { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['words', ['a'], { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['digits', ['1'], { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
+    ['a hole', Array<number>(2), { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],
     ['a fraction', [0.5], { type: RangeError, code: 'ERR_OUT_OF_RANGE' }],
+    ['NaN', [NaN], { type: RangeError, code: 'ERR_OUT_OF_RANGE' }],
+    ['an id below 0', [-1], { type: WkvError, code: 'ERR_WKV_TOKEN' }],
     ['an id outside the model', [vocabulary], { type: WkvError, code: 'ERR_WKV_TOKEN' }],
+    ['an id of more than 32 bits', [2 ** 32], { type: WkvError, code: 'ERR_WKV_TOKEN' }],
   ];
 
   test.each(inputs)('is rejected by every function of a session: %s', async (_what, input, failure) => {

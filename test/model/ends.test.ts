@@ -1,4 +1,5 @@
 import { Tokenizer, loadModel, type Model } from '../../lib/index';
+import { sameBits } from '../support/compare';
 import { expectFailure, rejection, thrown } from '../support/failure';
 import { randomTokens } from '../support/random-model';
 import { runChild, smallShape, temporaryFolder, writeRandomModel } from './support';
@@ -81,10 +82,11 @@ describe('Disposing a session', () => {
   test('leaves its branches and the states taken from it alive', async () => {
     const model = await load();
     const session = model.createSession();
-    await session.evaluate([1, 2, 3]);
+    const last = await session.evaluate([1, 2, 3]);
     const branch = session.fork();
     const { state } = session;
     session.dispose();
+    expect(sameBits(await branch.evaluate([]), last)).toBe(true);
     await expect(branch.evaluate([4])).resolves.toHaveLength(smallShape.vocabulary);
     expect(state.values().some((value) => value !== 0)).toBe(true);
     await model.dispose();

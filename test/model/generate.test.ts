@@ -1,14 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { State, Tokenizer, type GenerateOptions, type GeneratedPart, type Session } from '../../lib/index';
 import { sameBits } from '../support/compare';
-import {
-  callUnchecked,
-  expectFailure,
-  invalidArgument,
-  outOfRange,
-  rejection,
-  thrown,
-} from '../support/failure';
+import { expectFailure, rejection } from '../support/failure';
 import { randomModel } from '../support/random-model';
 import { indexOfLargest, oracle, runChild, smallShape, useRandomModel } from './support';
 
@@ -148,7 +141,7 @@ describe('generate', () => {
 
   test('says so where a session that has seen nothing is given an empty prompt', async () => {
     const error = await rejection(() => generate(model().createSession(), '', greedy));
-    expectFailure(error, { message: /seen no|nothing|no token|empty/i });
+    expectFailure(error, { code: 'ERR_WKV_STATE' });
   });
 
   test('reports in its last part why it ended', async () => {
@@ -165,16 +158,6 @@ describe('generate', () => {
     expect(sameBits(session.state.values(), before)).toBe(true);
     await generation.return(undefined);
     expect(sameBits(session.state.values(), before)).toBe(true);
-  });
-
-  test('keeps every other call from the session while it is iterated', async () => {
-    const session = model().createSession();
-    const generation = session.generate('Once', greedy);
-    await generation.next();
-    expectFailure(await rejection(() => session.evaluate([1])), { code: 'ERR_WKV_BUSY' });
-    expectFailure(await rejection(() => session.score([1])), { code: 'ERR_WKV_BUSY' });
-    await generation.return(undefined);
-    await expect(session.evaluate([1])).resolves.toHaveLength(smallShape.vocabulary);
   });
 
   test('rejects with the reason of an aborted signal, after the delivered text, and leaves no listener', async () => {
@@ -274,26 +257,5 @@ describe('generate', () => {
     controller.abort();
     expect(await error).toBe(controller.signal.reason);
     expect(sameBits(session.state.values(), before)).toBe(true);
-  });
-
-  test.each([
-    [{ temprature: 1 }, invalidArgument(/temprature/)],
-    [{ temperature: 'hot' }, invalidArgument(/temperature/)],
-    [{ temperature: -1 }, outOfRange(/temperature/)],
-    [{ temperature: NaN }, outOfRange(/temperature/)],
-    [{ topP: 1.5 }, outOfRange(/topP/)],
-    [{ maxTokens: -1 }, outOfRange(/maxTokens/)],
-    [{ maxTokens: 1.5 }, outOfRange(/maxTokens/)],
-    [{ seed: 'lucky' }, invalidArgument(/seed/)],
-    [{ seed: -1 }, outOfRange(/seed/)],
-    [{ stopTokens: 'x' }, invalidArgument(/stopTokens/)],
-    [{ stopTokens: [0.5] }, outOfRange(/stopTokens/)],
-    [{ signal: 1 }, invalidArgument(/signal/)],
-  ])('checks its options at the call: %j', (options, failure) => {
-    const session = model().createSession();
-    expectFailure(
-      thrown(() => callUnchecked(session, 'generate', ['Once', options])),
-      failure,
-    );
   });
 });

@@ -233,6 +233,7 @@ describe('A fork', () => {
     await expected.complete('two', { ...drawing, seed: 5 });
     await expected.score('three');
     for (const each of found) expect(sameBits(each, await next(expected))).toBe(true);
+    expect(sameBits(await next(parent), await expected.evaluate('later'))).toBe(true);
   });
 
   test('of a call that fails is the state without it', async () => {
@@ -394,5 +395,6 @@ describe('session.state', () => {
     await session.evaluate([1], { logits: 'none' });
     await session.complete([2], drawing);
     for (const state of states) expect(sameBits(state.values(), values)).toBe(true);
+    expect(sameBits(session.state.values(), values)).toBe(false);
   });
 });

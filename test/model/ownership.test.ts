@@ -29,8 +29,16 @@ describe('Arguments are copied before the call returns:', () => {
       void queued.evaluate([], { logits: 'none' });
       const found = [call(model().createSession(), input), call(queued, input)];
       input.fill(0);
+      if (Array.isArray(input)) input.length = 1;
       for (const each of await Promise.all(found)) expect(each).toEqual(expected);
     }
+  });
+
+  test('the options of evaluate', async () => {
+    const options: { logits: 'all' | 'none' } = { logits: 'all' };
+    const call = model().createSession().evaluate(tokens, options);
+    options.logits = 'none';
+    await expect(call).resolves.toHaveLength(tokens.length * vocabulary);
   });
 
   test('a buffer that is given away', async () => {
