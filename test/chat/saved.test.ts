@@ -244,6 +244,8 @@ describe('bytes that are no saved conversation', () => {
   test('are refused by the place in the header, what belongs there, and what is there', () => {
     const saved = reheaded(bytes, ({ turns }) => void (turns[1]!['penaltyDecay'] = 1.1));
     refuse(saved, /header\.turns\[1\]\.penaltyDecay: expected a number from 0 to 1, found 1\.1/);
+    const half = reheaded(bytes, ({ turns }) => void (turns[1]!.prompt[2] = 0.5));
+    refuse(half, /header\.turns\[1\]\.prompt\[2\]: expected a token id from 0 to 255, found 0\.5/);
   });
 
   test('are refused with a header that is no UTF-8', () => {

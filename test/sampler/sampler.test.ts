@@ -311,6 +311,15 @@ describe('A sampler as bytes', () => {
     );
   });
 
+  test('is refused by the place of what is wrong, what belongs there, and what is there', () => {
+    const bytes = saved({ tokens: [1, -1], counts: [1, 1] });
+    const message = /sampler\.tokens\[1\]: expected a token id from 0 to 4294967295, found -1/;
+    expectFailure(
+      thrown(() => Sampler.deserialize(bytes)),
+      { ...stateError, message },
+    );
+  });
+
   test('is refused at whatever byte it ends', () => {
     const bytes = saved({});
     for (let length = 0; length < bytes.length; length++) {
