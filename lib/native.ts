@@ -239,7 +239,8 @@ export function fromNative(
   let { message } = error;
   if (found.tensor !== undefined) {
     const name = ownName(found.tensor);
-    message = message.replaceAll(found.tensor, () => name);
+    // By itself a name may be a part of a word.
+    message = message.replaceAll(`tensor ${found.tensor}`, () => `tensor ${name}`);
     found.tensor = name;
   }
   const hint = error.code === 'ERR_WKV_FORMAT' ? archiveHint(found.path ?? '') : '';

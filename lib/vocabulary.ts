@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import { WkvError } from './errors';
+import { quoted } from './formats/failures';
 
 /** A parsed vocabulary: the bytes of every token. */
 export interface ParsedVocabulary {
@@ -16,7 +17,8 @@ export interface ParsedVocabulary {
 /** Larger files are refused before they are read (that of World has 1.1 MB). */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 const MAX_ID = 1_000_000;
-const MAX_TOKEN_BYTES = 4096;
+/** Of a token (World's longest has 128): where none fits, so many bytes are looked at for each that does. */
+const MAX_TOKEN_BYTES = 256;
 
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -100,7 +102,8 @@ export function readCompressedVocabularyFile(path: string): Uint8Array {
 /**
  * Parses the text of a vocabulary file as the RWKV World models have it: a line per token,
  * `ID LITERAL LENGTH`, where LITERAL is a Python `str` or `bytes` literal (it may contain spaces) and LENGTH the
- * number of bytes it stands for. Lines end with LF or CRLF; ids are unique, from 1 to 1,000,000, in any order.
+ * number of bytes it stands for. Lines end with LF or CRLF; ids are unique, from 1 to 1,000,000, in any order. A byte order mark and
+ * empty lines at the end, as editors leave them, mean nothing.
  *
  * @param path of the file, for messages
  * @throws {WkvError} `ERR_WKV_FORMAT`, naming file and line
@@ -109,7 +112,16 @@ export function parseVocabulary(text: Uint8Array, path: string): ParsedVocabular
   return new Parser(text, path).parse();
 }
 
+/** Without a byte order mark, and without empty lines at the end. */
+function withoutEnds(text: Uint8Array): Uint8Array {
+  const hasMark = text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf;
+  let end = text.length;
+  while (end > 0 && (text[end - 1] === NEWLINE || text[end - 1] === RETURN)) end -= 1;
+  return text.subarray(hasMark ? 3 : 0, end);
+}
+
 class Parser {
+  private readonly text: Uint8Array;
   private line = 0;
   /** The tokens' bytes in the order of the file: never more than its text. */
   private readonly data: Uint8Array;
@@ -119,9 +131,10 @@ class Parser {
   private readonly ends: number[] = [];
 
   constructor(
-    private readonly text: Uint8Array,
+    text: Uint8Array,
     private readonly path: string,
   ) {
+    this.text = withoutEnds(text);
     this.data = new Uint8Array(text.length);
   }
 
@@ -284,7 +297,7 @@ class Parser {
   /** A piece of the text as it may stand in a message. */
   private excerpt(start: number, end: number): string {
     const piece = Buffer.from(this.text.subarray(start, Math.min(end, start + 40))).toString();
-    return JSON.stringify(piece);
+    return quoted(piece);
   }
 
   private fail(expected: string, found: string): never {

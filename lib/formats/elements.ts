@@ -4,6 +4,7 @@ import { chatTemplateEntry } from './chat-template';
 import { canonicalMark } from './namings/canonical';
 import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
+import { elementsOf } from './views';
 
 /** Where everything of a plain `.safetensors` file lies. */
 interface ElementsLayout {
@@ -15,7 +16,7 @@ interface ElementsLayout {
   bytes: number;
 }
 
-const names = /^(?:(?:emb|head|ln_out)|blocks\.\d+\.(?:ln0|ln1|ln2|att|ffn))\./;
+const names = /^(?:emb|head|ln_out|blocks\.\d+\.\w+)\./;
 
 /**
  * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights (and
@@ -36,7 +37,7 @@ export function layOutElements(type: ElementType, directory: TensorDirectory): E
       });
     }
     const begin = end;
-    end += shape.reduce((product, size) => product * size, storedTypeBytes[type]);
+    end += elementsOf({ shape }) * storedTypeBytes[type];
     entries.set(name, { dtype: type.toUpperCase(), shape, data_offsets: [begin, end] });
     begins.push([name, begin]);
   }

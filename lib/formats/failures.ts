@@ -10,6 +10,15 @@ export function unsupported(path: string, problem: string, details: WkvErrorDeta
   return new WkvError('ERR_WKV_UNSUPPORTED', `${path}: ${problem}`, { path, ...details });
 }
 
+/** Bytes of a file as text; `what` they are is for the message where they are no UTF-8. */
+export function utf8(bytes: Uint8Array, path: string, what: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw corrupt(path, `${what} is not UTF-8`, { cause });
+  }
+}
+
 /** Characters that could make a terminal or a reader see something else than what is there. */
 const misleading = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, quoted, unsupported, utf8 } from './failures';
 import { maxHeaderBytes, maxTensors } from './limits';
 
 /** Types of metadata by their numbers. */
@@ -157,12 +157,7 @@ class Parser {
   }
 
   private name(what: string): string {
-    const bytes = this.cursor.text(what);
-    try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    } catch (cause) {
-      throw corrupt(this.path, `${what} is not UTF-8`, { cause });
-    }
+    return utf8(this.cursor.text(what), this.path, what);
   }
 
   private type(what: string): ValueType {

@@ -5,7 +5,7 @@ import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader 
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
 import { readGgufVocabulary } from './gguf-vocabulary';
 import { contiguousStrides, countElements, shapeText } from './layout';
-import { maxHeaderBytes } from './limits';
+import { layerNormEpsilon, maxHeaderBytes } from './limits';
 import type { FormatReader } from './reader';
 import { emptyMetadata } from './safetensors';
 import type { Source } from './source';
@@ -14,15 +14,12 @@ import { bytesOfNumbers, formOf, type StoredTensor, type TensorDirectory } from 
 /** How much of the header is read at first: all of it, unless there is a vocabulary. */
 const firstBytes = 1 << 16;
 const defaultAlignment = 32;
-/** The epsilon of all layer norms of RWKV. */
-const layerNormEpsilon = 1e-5;
 
 /**
  * ggml's docs/gguf.md: metadata, descriptions of tensors, and their elements, each at a multiple of the alignment.
  * Models are RWKV-6 and RWKV-7 as llama.cpp has them.
  */
 export const ggufReader: FormatReader = {
-  name: 'GGUF',
   matches: (head) => head.toString('latin1', 0, 4) === 'GGUF',
   read: readGguf,
 };
@@ -34,8 +31,9 @@ async function readGguf(source: Source): Promise<TensorDirectory> {
     throw unsupported(path, `is an adapter, ${aboutAdapters}`, { expected: 'a model', found: 'an adapter' });
   }
   const facts = new Facts(header, path);
-  const architecture = facts.architecture();
+  // First, as all parts but one say nothing but that they are one.
   facts.requireWhole();
+  const architecture = facts.architecture();
   facts.requireEpsilon(architecture);
   const stored = placeTensors(header, facts.alignment(), source);
   const model: GgufModel = {
@@ -108,7 +106,6 @@ class Facts {
     }
   }
 
-  /** No other epsilon was ever trained with, and the engine has none. */
   requireEpsilon(architecture: GgufArchitecture): void {
     const key = `${architecture}.attention.layer_norm_epsilon`;
     const found = this.header.metadata.get(key) ?? layerNormEpsilon;

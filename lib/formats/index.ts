@@ -67,15 +67,15 @@ export function modelPath(path: string | URL): string {
   return resolve(text);
 }
 
-/** Neither control characters nor halves of characters, nor so long that no message should have it. */
-const readableName = /^[^\p{Cc}\p{Cs}]{0,1000}$/u;
+/** Nothing that cannot be seen, or that turns what follows around, nor so long that no message should have it. */
+const readableName = /^[^\p{C}\p{Zl}\p{Zp}]{1,1000}$/u;
 
 /** Refuses names that native code, which has them in its messages and as UTF-8, would take for others. */
 function requireNames({ tensors }: TensorDirectory, path: string): void {
   const bad = tensors.find(({ name }) => !readableName.test(name));
   if (bad === undefined) return;
   throw corrupt(path, `a tensor is called ${quoted(bad.name)}`, {
-    expected: 'a name of at most 1000 printable characters',
+    expected: 'a name of 1 to 1000 printable characters',
     found: quoted(bad.name),
   });
 }
@@ -102,7 +102,8 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 function refuseAddress(path: string): void {
-  const [, scheme] = /^([a-z]+):\/\//i.exec(path) ?? [];
+  // One letter is a drive.
+  const [, scheme] = /^([a-z]{2,}):\/\//i.exec(path) ?? [];
   if (scheme === undefined) return;
   const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
   throw corrupt(path, `is an address; ${todo}`);

@@ -18,7 +18,6 @@ const firstWindow = 1 << 20;
  * elements.
  */
 export const legacyPthReader: FormatReader = {
-  name: 'torch file of before 1.6 (.pth)',
   matches: (head) => head[0] === 0x80 && (head[1] ?? 0) <= 5,
   read: readLegacyPth,
 };

@@ -1,8 +1,11 @@
-/** The most bytes that a header (pickle, JSON, zip directory) may have: it is read into memory as a whole. */
-export const maxHeaderBytes = 100_000_000;
+/** The most bytes that a header (pickle, JSON, zip directory) may have: it is read into memory as a whole, and in one go. That of RWKV-5 7B has 0.1 MB. */
+export const maxHeaderBytes = 32_000_000;
 
 /** The most tensors in one model; RWKV-5 7B has 710. */
 export const maxTensors = 100_000;
 
 /** The most dimensions of one tensor; RWKV files have 4 at most. */
 export const maxDimensions = 8;
+
+/** The epsilon of all layer norms of RWKV: no other was ever trained with, and the engine has none. */
+export const layerNormEpsilon = 1e-5;

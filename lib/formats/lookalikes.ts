@@ -56,7 +56,8 @@ const lookalikes: readonly Lookalike[] = [
   {
     matches: startsWithText(/^[^]{257}ustar/),
     code: 'ERR_WKV_UNSUPPORTED',
-    description: 'a tar archive: unpack it first',
+    description:
+      'a tar archive: unpack it first (one that torch 0.1 wrote has to be saved anew by a newer torch)',
   },
   {
     matches: startsWithText(/^\u0089HDF/),

@@ -1,17 +1,19 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { WkvError } from '../errors';
 import { unpacked } from '../unpacked';
 import { aboutAdapters } from './adapters';
 import { chatTemplateKey, maxChatTemplate } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
+import { layerNormEpsilon } from './limits';
 import type { ReadContext } from './reader';
 import { emptyMetadata } from './safetensors';
 import { cannotOpen, errorCode, messageOf, type Source } from './source';
 import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import type { TensorDirectory, TensorEntry } from './tensor-directory';
 
-const configBytes = 1 << 20;
+const settingsBytes = 1 << 22;
 const indexBytes = 1 << 24;
 const maxShards = 1_000;
 
@@ -47,17 +49,18 @@ export async function openModelFile(path: string, context: ReadContext): Promise
   });
 }
 
-/** Adds the settings of `config.json` and the chat template, which are read first, to what `open` finds. */
+/** Adds the chat template, and checks what `config.json` says, before the model is opened. */
 async function withConfig(
   path: string,
   context: ReadContext,
   open: () => Promise<TensorDirectory>,
 ): Promise<TensorDirectory> {
-  const config = await readConfig(path, context);
+  await requireEpsilon(path, context);
   const template = await readTemplate(path, context);
   const directory = await open();
-  const said = template === undefined ? config : { ...config, [chatTemplateKey]: template };
-  return { ...directory, metadata: Object.assign(emptyMetadata(), directory.metadata, said) };
+  if (template === undefined) return directory;
+  const metadata = Object.assign(emptyMetadata(), directory.metadata, { [chatTemplateKey]: template });
+  return { ...directory, metadata };
 }
 
 /** What an index says: name of a file beside it -> names of the tensors in there. */
@@ -137,7 +140,7 @@ async function readIndex(source: Source): Promise<Index> {
     if (typeof file !== 'string' || !/^[^/\\\0]+$/.test(file) || file === '.' || file === '..') {
       throw corrupt(
         path,
-        `the index says that the tensor ${quoted(tensor)} is in a file outside of its directory`,
+        `the index says that the tensor ${quoted(tensor)} is in a file of another directory`,
         {
           tensor,
           expected: 'the name of a file',
@@ -151,40 +154,49 @@ async function readIndex(source: Source): Promise<Index> {
   return index;
 }
 
-/** The settings of `config.json` in a directory as text pairs such as `config.model_type`; none without a file. */
-async function readConfig(directory: string, context: ReadContext): Promise<Record<string, string>> {
+/** Refuses another epsilon than that of all models, if the configuration has one. */
+async function requireEpsilon(directory: string, context: ReadContext): Promise<void> {
   const path = join(directory, 'config.json');
-  const metadata = emptyMetadata();
-  if (!(await exists(path))) return metadata;
-  const config = await withSource(path, context, (source) =>
-    readJson(source, configBytes, 'the configuration'),
-  );
-  for (const [key, value] of config) metadata[`config.${key}`] = settingText(value);
-  return metadata;
+  const config = await readSettings(path, context);
+  const type = config?.get('model_type');
+  if (typeof type !== 'string' || !type.startsWith('rwkv')) return;
+  for (const key of ['norm_eps', 'layer_norm_epsilon']) {
+    const found = config?.get(key);
+    if (typeof found !== 'number' || found === layerNormEpsilon) continue;
+    throw unsupported(path, `${key} is ${found}`, {
+      expected: String(layerNormEpsilon),
+      found: String(found),
+    });
+  }
 }
 
-/** The text of `chat_template.jinja` in a directory, where transformers keeps it; nothing without the file. */
+/** The text of the chat template in a directory, where transformers keeps it now, or kept it; nothing without. */
 async function readTemplate(directory: string, context: ReadContext): Promise<string | undefined> {
   const path = join(directory, 'chat_template.jinja');
+  if (await exists(path)) {
+    return await withSource(path, context, async (source) => {
+      const bytes = await readAll(source, maxChatTemplate, 'the chat template');
+      return bytes.toString();
+    });
+  }
+  const settings = await readSettings(join(directory, 'tokenizer_config.json'), context);
+  const said = settings?.get('chat_template');
+  const named = Array.isArray(said) ? said : [];
+  const byDefault = named.find((one) => one instanceof Map && one.get('name') === 'default');
+  const template = byDefault instanceof Map ? byDefault.get('template') : said;
+  return typeof template === 'string' && template.length <= maxChatTemplate ? template : undefined;
+}
+
+/** A file of settings beside the model, which is none of its parts: one that cannot be read says nothing. */
+async function readSettings(path: string, context: ReadContext): Promise<JsonObject | undefined> {
   if (!(await exists(path))) return undefined;
-  return await withSource(path, context, async (source) => {
-    const bytes = await readAll(source, maxChatTemplate, 'the chat template');
-    return bytes.toString();
-  });
-}
-
-/** Text as it is, everything else as JSON. */
-function settingText(value: JsonValue): string {
-  return typeof value === 'string' ? value : JSON.stringify(plain(value));
-}
-
-/** Maps as objects without a prototype; the parser has bounded the depth. */
-function plain(value: JsonValue): unknown {
-  if (Array.isArray(value)) return value.map(plain);
-  if (!(value instanceof Map)) return value;
-  const object = Object.create(null) as Record<string, unknown>;
-  for (const [key, item] of value) object[key] = plain(item);
-  return object;
+  return await withSource(path, context, (source) => readJson(source, settingsBytes, 'the file')).catch(
+    (error: unknown) => {
+      context.signal?.throwIfAborted();
+      if (error instanceof WkvError) return undefined;
+      throw error;
+    },
+  );
 }
 
 async function readAll(source: Source, maxBytes: number, what: string): Promise<Buffer> {
@@ -236,6 +248,8 @@ async function hint(path: string): Promise<string> {
     throw cannotOpen(path, cause);
   });
   const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();
+  if (names.includes('snapshots'))
+    return ', but a cache of Hugging Face: pass the path of one of its snapshots/*';
   if (files.length === 0) return '';
   if (files.every((name) => /^adapter_model\.(?:safetensors|bin)$/.test(name))) {
     return `, but an adapter, ${aboutAdapters}`;

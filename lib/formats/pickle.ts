@@ -6,7 +6,7 @@ import { PickleDict, PickleList, type PickleValue } from './pickle-values';
 export { PickleEnd } from './pickle-bytes';
 export type { PickleWorld } from './pickle-machine';
 
-const maxSteps = 10_000_000;
+const maxSteps = 2_000_000;
 const stop = 0x2e;
 
 /**

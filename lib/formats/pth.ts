@@ -17,7 +17,6 @@ import { locateZipEntry, readZipDirectory, type ZipEntry } from './zip';
  * Checksums of stored entries are not compared: that would mean to read all of the weights.
  */
 export const pthReader: FormatReader = {
-  name: 'torch file (.pth)',
   matches: (head) => head.length >= 4 && ['PK\x03\x04', 'PK\x05\x06'].includes(head.toString('latin1', 0, 4)),
   read: readPth,
 };

@@ -9,8 +9,6 @@ export interface ReadContext {
 
 /** One format of weight files: how to recognize it, and how to read its header. */
 export interface FormatReader {
-  /** For messages. */
-  name: string;
   /** Whether a file is of this format, by its first bytes (up to `headBytes` of them). */
   matches(head: Buffer): boolean;
   /** Reads the header. The source stays the caller's, who closes it. */

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, quoted, unsupported, utf8 } from './failures';
 import { readTypeNames, rwkvCppType } from './ggml-types';
 import { contiguousStrides, countElements, shapeText } from './layout';
 import { maxTensors } from './limits';
@@ -27,7 +27,6 @@ const windowBytes = 1 << 16;
  * its name and its elements.
  */
 export const rwkvCppReader: FormatReader = {
-  name: 'rwkv.cpp',
   matches: (head) => head.length >= 4 && head.readUInt32LE(0) === magic,
   read: readRwkvCpp,
 };
@@ -139,7 +138,7 @@ async function readTensor(
     });
   }
   const rest = await window.read(begin + 12, 4 * dimensions + nameBytes, what);
-  const name = nameOf(rest.subarray(4 * dimensions), path);
+  const name = utf8(rest.subarray(4 * dimensions), path, 'the name of a tensor');
   // The innermost dimension comes first.
   const shape = Array.from({ length: dimensions }, (_, i) => rest.readUInt32LE(4 * i)).reverse();
   const type = requireType(code, version, `the tensor ${quoted(name)}`, name, path);
@@ -157,14 +156,6 @@ async function readTensor(
     tensor: { name, type, shape, strides: contiguousStrides(shape), file: 0, offset },
     end: offset + bytesOfNumbers(type, elements),
   };
-}
-
-function nameOf(bytes: Buffer, path: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw corrupt(path, 'the name of a tensor is not UTF-8', { cause });
-  }
 }
 
 /** The header has to say what the tensors do. */

@@ -21,7 +21,6 @@ const recognizedHeaderBytes = 1n << 32n;
  * dtype, shape, data_offsets), then the elements, which fill the rest of the file without gaps or overlaps.
  */
 export const safetensorsReader: FormatReader = {
-  name: 'safetensors',
   matches: (head) =>
     head.length >= 9 && head[8] === 0x7b /* { */ && head.readBigUInt64LE(0) < recognizedHeaderBytes,
   read: readSafetensors,

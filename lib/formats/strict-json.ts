@@ -1,3 +1,5 @@
+import { quoted } from './failures';
+
 /** JSON with objects as maps, so that keys like `__proto__` are keys like any other. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 export type JsonObject = Map<string, JsonValue>;
@@ -59,7 +61,7 @@ class JsonParser {
       this.skipSpace();
       if (this.text[this.at] !== '"') throw this.error('something that is not a key');
       const key = this.string();
-      if (object.has(key)) throw this.error(`the key ${JSON.stringify(key.slice(0, 100))} a second time`);
+      if (object.has(key)) throw this.error(`the key ${quoted(key)} a second time`);
       if (!this.accept(':')) throw this.error('something that is not ":"');
       object.set(key, this.value(depth + 1));
     } while (this.accept(','));

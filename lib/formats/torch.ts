@@ -1,6 +1,7 @@
 import { corrupt, quoted, shortened, unsupported } from './failures';
 import type { PickleWorld } from './pickle';
 import {
+  describeValue,
   PickleDict,
   PickleFunction,
   PickleList,
@@ -79,6 +80,19 @@ const storageTypes: readonly (readonly [string, string, number, StoredType?])[] 
   ['ComplexDoubleStorage', 'complex128', 16],
 ];
 
+/** The classes of tensors, all of which are the same here. */
+const tensorTypes: readonly string[] = [
+  'torch.Tensor',
+  'torch.nn.parameter.Parameter',
+  'torch.nn.parameter.Buffer',
+];
+
+/** Types as values: settings beside the weights. */
+const dtypes: readonly string[] = [
+  ...storageTypes.map(([, dtype]) => dtype),
+  ...['float', 'double', 'half', 'long', 'int', 'short'],
+];
+
 /** The few globals and persistent ids that a file of tensors needs. */
 export class TorchWorld implements PickleWorld {
   /** Every storage that the pickle mentions, by key. */
@@ -152,6 +166,11 @@ export class TorchWorld implements PickleWorld {
     add('torch._utils._rebuild_tensor_v2', (args) => this.tensor(args, 6, 7));
     add('torch._utils._rebuild_parameter', (args) => this.parameter(args, 3));
     add('torch._utils._rebuild_parameter_with_state', (args) => this.parameter(args, 4));
+    add('torch._tensor._rebuild_from_type_v2', (args) => this.typed(args));
+    for (const name of tensorTypes) globals.set(name, new Irrelevant(name));
+    for (const name of dtypes) globals.set(`torch.${name}`, new Irrelevant(`torch.${name}`));
+    // Settings beside the weights have them.
+    for (const name of ['builtins.set', '__builtin__.set']) add(name, () => new Irrelevant('a set'));
     return globals;
   }
 
@@ -196,7 +215,35 @@ export class TorchWorld implements PickleWorld {
     ) {
       throw this.corrupt('makes a tensor of nonsense');
     }
+    this.refuseMarks(args[6]);
     return new TorchTensor(storage, offset, shape.items, strides.items);
+  }
+
+  /** The marks of a tensor whose numbers are to be negated, or conjugated, when they are read: `{'neg': True}`. */
+  private refuseMarks(metadata: PickleValue | undefined): void {
+    if (metadata === undefined || metadata === null) return;
+    if (!(metadata instanceof PickleDict)) throw this.corrupt('marks a tensor with nonsense');
+    for (const [mark, isSet] of metadata.entries) {
+      if (isSet === false) continue;
+      const name = typeof mark === 'string' ? quoted(mark) : describeValue(mark);
+      throw unsupported(this.path, `a tensor has the mark ${name}: its numbers are not those in the file`);
+    }
+  }
+
+  /** `(function, type, arguments of the function, attributes)`: a tensor that has attributes, or is of a class. */
+  private typed(args: readonly PickleValue[]): PickleValue {
+    const [make, type, made] = args;
+    if (
+      args.length !== 4 ||
+      !(make instanceof PickleFunction) ||
+      // Not this function again: that could go on for ever.
+      !make.name.startsWith('torch._utils._rebuild_') ||
+      !(type instanceof Irrelevant && tensorTypes.includes(type.description)) ||
+      !(made instanceof PickleTuple)
+    ) {
+      throw this.corrupt('makes a tensor of a class that is none');
+    }
+    return make.call(made.items);
   }
 
   private parameter(args: readonly PickleValue[], count: number): PickleValue {

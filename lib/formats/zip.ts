@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, quoted, unsupported, utf8 } from './failures';
 import { maxHeaderBytes } from './limits';
 import type { Source } from './source';
 
@@ -98,16 +98,16 @@ export async function locateZipEntry(source: Source, entry: ZipEntry): Promise<n
     size: header.readUInt32LE(22),
   };
   applyZip64(local, variable.subarray(nameLength), path);
-  // With a descriptor the numbers are only known behind the bytes, and zero here.
-  const unknown = entry.hasDescriptor && local.crc32 === 0 && local.size === 0 && local.compressedSize === 0;
+  // With a descriptor numbers may be known only behind the bytes, and are zero here.
+  const isAsSaid = (key: 'crc32' | 'size' | 'compressedSize'): boolean =>
+    local[key] === entry[key] || (entry.hasDescriptor && local[key] === 0);
   const agrees =
     name === entry.name &&
     method === (entry.compression === 'stored' ? 0 : 8) &&
     ((flags & 0x8) !== 0) === entry.hasDescriptor &&
-    (unknown ||
-      (local.crc32 === entry.crc32 &&
-        local.size === entry.size &&
-        local.compressedSize === entry.compressedSize));
+    isAsSaid('crc32') &&
+    isAsSaid('size') &&
+    isAsSaid('compressedSize');
   if (!agrees) throw corrupt(path, `the header of ${what} contradicts the zip directory`);
   if (begin + entry.compressedSize > entry.limit) {
     throw corrupt(path, `${what} does not fit before what follows it`, {
@@ -292,11 +292,7 @@ async function checkDescriptor(source: Source, entry: ZipEntry, offset: number):
 /** Names are UTF-8 where bit 11 says so, else of an unknown code page whose bytes are kept apart as Latin-1. */
 function decodeName(bytes: Buffer, flags: number, path: string): string {
   if ((flags & 0x800) === 0) return bytes.toString('latin1');
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw corrupt(path, 'a zip entry has a name that is not UTF-8', { cause });
-  }
+  return utf8(bytes, path, 'the name of a zip entry');
 }
 
 function safeNumber(value: bigint, path: string): number {

@@ -18,7 +18,7 @@ namespace wkv {
 class Trie {
  public:
   // Longer tokens are refused: they bound how far encode() looks ahead of a match.
-  static constexpr std::size_t kMaxTokenBytes = 4096;
+  static constexpr std::size_t kMaxTokenBytes = 256;
   // More bytes of tokens than this are refused: they bound the memory of a trie at about 60 bytes for each.
   static constexpr std::size_t kMaxVocabularyBytes = std::size_t{1} << 24;
 

@@ -225,6 +225,8 @@ describe('convertModel to f32, f16 or bf16', () => {
   test.each([
     ['a NUL', 'a\0b'],
     ['half of a character', '\ud800'],
+    ['what turns text around', '\u202ea'],
+    ['the end of a line', '\u2028a'],
     ['a thousand letters', 'a'.repeat(1000)],
   ])('refuses a tensor in whose name is %s', async (_what, end) => {
     const name = `blocks.0.att.${end}`;
@@ -233,6 +235,14 @@ describe('convertModel to f32, f16 or bf16', () => {
     expectFailure(await rejection(() => convertModel(path, output().path, { weights: 'f32' })), {
       ...{ code: 'ERR_WKV_FORMAT', message: /a tensor is called "blocks.0.att./, path },
     });
+  });
+
+  test('takes versions of RWKV that loadModel does not know', async () => {
+    for (const name of ['blocks.0.qkv.weight', 'blocks.1.rosa.q.weight', 'blocks.0.ffn.enn.weight']) {
+      const { path } = output();
+      await convertModel(await one('newer', { name }), path, { weights: 'f32' });
+      expect([...(await readTensors(path)).keys()]).toEqual([name]);
+    }
   });
 
   test('refuses what is no RWKV model, and what is packed', async () => {

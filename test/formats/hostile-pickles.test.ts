@@ -62,6 +62,23 @@ describe('a pickle that asks for code is refused by name:', () => {
     expect(await refuse(pickle({ persistent: tuple('storage', run) }))).toMatchObject({ found: 'os.system' });
   });
 
+  test('hidden in a tensor of a class', async () => {
+    const rebuild = global('torch._tensor', '_rebuild_from_type_v2');
+    const parameter = global('torch.nn.parameter', 'Parameter');
+    const typed = (...args: readonly Python[]): Buffer => pickle({ dict: [['a', call(rebuild, ...args)]] });
+    expect(await refuse(typed(run, parameter, tuple('id'), null))).toMatchObject({ found: 'os.system' });
+    // It may not be called by itself, which could go on for ever.
+    for (const args of [
+      [rebuild, parameter, tuple(rebuild, parameter, tuple(), null), null],
+      [global('torch._utils', '_rebuild_tensor_v2'), global('torch', 'device'), tuple(), null],
+      [global('torch._utils', '_rebuild_tensor_v2'), parameter, 5, null],
+    ]) {
+      const error = await refuse(typed(...args));
+      expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT' });
+      expect(error.message).toContain('makes a tensor of a class that is none');
+    }
+  });
+
   test('with characters that would mislead a reader escaped', async () => {
     const error = await refuse(pickle(global('os\u202e', 'sys\u001b[2Jtem'), 4));
     expect(error.message).toContain('"os\\u202e.sys\\u001b[2Jtem"');

@@ -59,25 +59,55 @@ describe('names of transformers', () => {
 });
 
 describe('a Hugging Face directory', () => {
-  const config = {
-    model_type: 'rwkv5',
-    hidden_size: 4,
-    tie_word_embeddings: false,
-    architectures: ['A', 'B'],
-  };
-
-  test('is read, and its configuration told as text', async () => {
+  test('is read', async () => {
     const directory = scratch('plain');
-    await writeHuggingFaceDirectory(directory, smallModel, { config });
+    await writeHuggingFaceDirectory(directory, smallModel, { config: { model_type: 'rwkv5' } });
     expect(await valuesOf(directory)).toEqual(smallValues);
     const { metadata, format } = await openTensorDirectory(directory);
     expect(format).toBe('safetensors');
-    expect(Object.fromEntries(Object.entries(metadata))).toEqual({
-      format: 'pt',
-      'config.model_type': 'rwkv5',
-      'config.hidden_size': '4',
-      'config.tie_word_embeddings': 'false',
-      'config.architectures': '["A","B"]',
+    expect({ ...metadata }).toEqual({ format: 'pt' });
+  });
+
+  test('tells the chat template of its older place', async () => {
+    const template = "{{ 'User: ' + message.content }}";
+    const named = [
+      { name: 'tool_use', template: 'another' },
+      { name: 'default', template },
+    ];
+    const directory = scratch('older-chat');
+    await writeHuggingFaceDirectory(directory, smallModel);
+    for (const [said, expected] of [
+      [template, template],
+      [named, template],
+      [[named[0]], undefined],
+      [5, undefined],
+      ['x'.repeat((1 << 20) + 1), undefined],
+      [undefined, undefined],
+    ] as const) {
+      writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify({ chat_template: said }));
+      expect((await openTensorDirectory(directory)).metadata['tokenizer.chat_template']).toBe(expected);
+    }
+    writeFileSync(join(directory, 'tokenizer_config.json'), 'no JSON');
+    expect((await openTensorDirectory(directory)).metadata['tokenizer.chat_template']).toBeUndefined();
+  });
+
+  test.each([
+    ['norm_eps', 'rwkv7'],
+    ['layer_norm_epsilon', 'rwkv5'],
+  ])('is refused where its configuration has another %s', async (key, type) => {
+    const directory = scratch('epsilon');
+    const open = async (model_type: string, epsilon: number): Promise<unknown> => {
+      await writeHuggingFaceDirectory(directory, smallModel, { config: { model_type, [key]: epsilon } });
+      return await valuesOf(directory);
+    };
+    expect(await open(type, 1e-5)).toEqual(smallValues);
+    expect(await open('llama', 1e-6)).toEqual(smallValues);
+    await open(type, 1e-5);
+    writeFileSync(join(directory, 'config.json'), JSON.stringify({ model_type: type, [key]: 1e-6 }));
+    expect(await refusal(directory)).toMatchObject({
+      code: 'ERR_WKV_UNSUPPORTED',
+      path: join(directory, 'config.json'),
+      ...{ expected: '0.00001', found: '0.000001' },
     });
   });
 
@@ -129,18 +159,25 @@ describe('a Hugging Face directory', () => {
 
   test.each([
     ['is no JSON', '{"a":'],
+    ['has numbers of Python', '{"model_type": "rwkv7", "time_step_limit": [0.0, Infinity], "x": NaN}'],
+    ['has a byte order mark', '\ufeff{"model_type": "rwkv7"}'],
     ['is no object', '[1]'],
     ['has a key twice', '{"a":1,"a":2}'],
     ['is empty', ''],
     ['is nested too deeply', `{"a":${'['.repeat(50_000)}`],
-    ['is too large', `{"a":"${'x'.repeat(2 << 20)}"}`],
-  ])('with a configuration that %s is refused', async (_, text) => {
+    ['is too large', `{"a":"${'x'.repeat(5 << 20)}"}`],
+  ])('is read with a configuration that %s, which is no part of the model', async (_, text) => {
     const directory = scratch('config');
     await writeHuggingFaceDirectory(directory, smallModel);
     writeFileSync(join(directory, 'config.json'), text);
-    const error = await refusal(directory);
-    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path: join(directory, 'config.json') });
+    expect(await valuesOf(directory)).toEqual(smallValues);
     rmSync(directory, { recursive: true });
+  });
+
+  test('that is the cache of one is refused with a hint at what is in it', async () => {
+    const directory = scratch('models--a--b');
+    mkdirSync(join(directory, 'snapshots'), { recursive: true });
+    expect((await refusal(directory)).message).toContain('pass the path of one of its snapshots/*');
   });
 });
 
@@ -159,9 +196,8 @@ describe('a model in several files', () => {
     await writeHuggingFaceDirectory(directory, smallModel, { shards, config: { model_type: 'rwkv5' } });
     expect(await valuesOf(directory)).toEqual(smallValues);
     expect(await valuesOf(join(directory, index))).toEqual(smallValues);
-    const { files, metadata } = await openTensorDirectory(join(directory, index));
+    const { files } = await openTensorDirectory(join(directory, index));
     expect(files.map(({ path }) => path)).toEqual([join(directory, first), join(directory, second)]);
-    expect(metadata['config.model_type']).toBe('rwkv5');
   });
 
   test('may have deflated torch files for its parts', async () => {

@@ -133,6 +133,12 @@ describe('a GGUF file with wrong metadata is refused:', () => {
     expect((await refuse(file({ metadata }))).code).toBe(code);
   });
 
+  test('a part that says nothing but that it is one', async () => {
+    const metadata: Record<string, GgufEntry> = { 'split.no': ['uint16', 1], 'split.count': ['uint16', 3] };
+    const error = await refuse(ggufBytes([], { metadata }));
+    expect(error.message).toContain('is one of 3 files of a model');
+  });
+
   test.each(['general.architecture', 'rwkv6.wkv.head_size'])('without %s', async (missing) => {
     const metadata = Object.fromEntries(
       Object.entries(ggufMetadata('rwkv6')).filter(([key]) => key !== missing),

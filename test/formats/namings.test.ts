@@ -77,6 +77,28 @@ describe("BlinkDL's names", () => {
   });
 });
 
+describe('names that a wrapper has put something in front of', () => {
+  test.each(['_forward_module.', 'module.', '_orig_mod.', 'module._orig_mod.'])('(%s)', async (wrapper) => {
+    const model = smallModelOf('7');
+    const wrapped = (tensors: readonly WritableTensor[]): WritableTensor[] =>
+      tensors.map((tensor) => ({ ...tensor, name: wrapper + tensor.name }));
+    expect(await found(await written('wrapped', wrapped(model)))).toEqual(expected(model));
+    const theirs = asFlashLinearAttention(model);
+    expect(await found(await written('wrapped-fla', wrapped(theirs)))).toEqual(expected(used(model)));
+    const { ownName } = await openTensorDirectory(scratch('wrapped.safetensors'));
+    expect(ownName?.('blocks.0.att.r_k')).toBe(`${wrapper}blocks.0.att.r_k`);
+    const { ownName: flaName } = await openTensorDirectory(scratch('wrapped-fla.safetensors'));
+    expect(flaName?.('blocks.0.att.r_k')).toBe(`${wrapper}model.layers.0.attn.r_k`);
+  });
+
+  test('are left alone where not all have it', async () => {
+    const model = smallModelOf('7').map((tensor, i) =>
+      i === 0 ? tensor : { ...tensor, name: `module.${tensor.name}` },
+    );
+    expect(await found(await written('half-wrapped', model))).toEqual(expected(model));
+  });
+});
+
 describe('names of transformers', () => {
   test.each(['4', '5.0', '5.1', '5.2', '6'] satisfies Version[])(
     'of RWKV-%s become what BlinkDL publishes, in one file and in several',
@@ -120,6 +142,14 @@ describe("names of transformers' RWKV-7", () => {
 describe('names of flash-linear-attention', () => {
   const model = smallModelOf('7');
   const theirs = asFlashLinearAttention(model);
+
+  test('may come with [heads, channels] for vectors of time mixing, as mlx-lm stores them', async () => {
+    const byHeads = theirs.map((tensor) =>
+      /\.(?:k_k|k_a|g_norm\.weight|g_norm\.bias)$/.test(tensor.name) ? { ...tensor, shape: [3, 2] } : tensor,
+    );
+    expect(byHeads.filter(({ shape }) => String(shape) === '3,2').length).toBeGreaterThan(8);
+    expect(await found(await written('mlx', byHeads))).toEqual(expected(used(model)));
+  });
 
   test('are those of its models', () => {
     const names = theirs.map(({ name, shape }) => `${name} [${shape.join(', ')}]`);

@@ -5,7 +5,7 @@ import { openTensorDirectory } from '../../lib/formats';
 import { type PthOptions, writePth, type WritableTensor } from '../support/pth-writer';
 import { call, global, raw } from '../support/pickle-writer';
 import { readTensors } from '../support/read-tensors';
-import { leavingNothing, smallModel, temporaryFiles, useScratchDirectory } from './support';
+import { leavingNothing, refusal, smallModel, temporaryFiles, useScratchDirectory } from './support';
 
 const scratch = useScratchDirectory();
 
@@ -84,10 +84,34 @@ describe('a .pth file', () => {
         ['size', call(global('torch', 'Size'), { tuple: [2, 3] })],
         ['device', call(global('torch', 'device'), 'cuda', 0)],
         ['bytes', raw('C', 3, 'abc')],
+        ['dtype', global('torch', 'bfloat16')],
+        ['set', call(global('builtins', 'set'), { list: [1, 2] })],
         [7, 'a key that is not text'],
       ],
     });
     expect(await valuesOf(path)).toEqual(smallValues);
+  });
+
+  test.each<[string, PthOptions]>([
+    ['tensors with attributes', { attributes: true }],
+    ['tensors with no marks', { marks: null }],
+    ['tensors whose marks are not set', { marks: { dict: [['conj', false]] } }],
+    ['no checksums', { noChecksums: true }],
+    ['sizes in front of the bytes and behind them', { descriptors: true, sizesInFront: true }],
+  ])('may have %s', async (_, options) => {
+    const path = scratch('unusual.pth');
+    await writePth(path, smallModel, options);
+    expect(await valuesOf(path)).toEqual(smallValues);
+  });
+
+  test('is refused where its numbers are to be negated, which is a mark', async () => {
+    for (const mark of ['neg', 'conj']) {
+      const path = scratch('marked.pth');
+      await writePth(path, smallModel, { marks: { dict: [[mark, true]] } });
+      const error = await refusal(path);
+      expect(error.code).toBe('ERR_WKV_UNSUPPORTED');
+      expect(error.message).toContain(`the mark "${mark}"`);
+    }
   });
 
   test('may hold a list that contains itself beside its tensors', async () => {
@@ -126,7 +150,7 @@ describe('a .pth file', () => {
 
   test('may have names that mean something to JavaScript', async () => {
     const path = scratch('names.pth');
-    const names = ['__proto__', 'constructor', 'toString', ''];
+    const names = ['__proto__', 'constructor', 'toString'];
     await writePth(
       path,
       names.map((name, index): WritableTensor => ({ name, type: 'f32', shape: [1], data: [index] })),

@@ -265,3 +265,16 @@ describe.each(['6', '7'] as const)('RWKV-%s as GGUF of llama.cpp', (version) => 
     expect(worst).toBeLessThan(1);
   });
 });
+
+test('Errors call a tensor as its file does, and nothing else, however short its name is', async () => {
+  const tensors = randomModel(shapeOf('5.2')).map((tensor) => ({
+    ...tensor,
+    name: huggingFaceName(tensor.name),
+  }));
+  const stranger = { name: 'rwkv.e', type: 'f32', shape: [1], data: [0] } as const;
+  const error = await rejection(async () => loadModel(await written('stranger', [...tensors, stranger])));
+  expectFailure(error, {
+    ...{ code: 'ERR_WKV_UNSUPPORTED', tensor: 'rwkv.e' },
+    message: /: the tensor rwkv\.e does not belong to an RWKV 5\.2 model$/,
+  });
+});

@@ -27,7 +27,10 @@ export function global(module: string, name: string): Python {
   return { global: [module, name] };
 }
 
-export function call(callee: Python, ...args: readonly Python[]): Python {
+export function call(
+  callee: Python,
+  ...args: readonly Python[]
+): { readonly call: Python; readonly args: readonly Python[] } {
   return { call: callee, args };
 }
 

@@ -26,6 +26,10 @@ export interface PthOptions extends ZipOptions {
   protocol?: 2 | 3 | 4 | 5;
   /** Write `torch.nn.Parameter`s instead of tensors. */
   parameters?: boolean;
+  /** Write tensors that have attributes. */
+  attributes?: boolean;
+  /** The last argument that makes each tensor: its marks. */
+  marks?: Python;
   /** Write an OrderedDict, with the attribute `_metadata` that `state_dict()` gives it. */
   ordered?: boolean;
   /** Where the tensors were when they were saved, for example `cuda:0`. */
@@ -108,9 +112,22 @@ function pythonTensor(
     tuple(...strides),
     false,
     orderedDict([]),
+    ...(options.marks === undefined ? [] : [options.marks]),
   );
+  if (options.attributes) return withAttributes(value);
   if (!options.parameters) return value;
   return call(global('torch._utils', '_rebuild_parameter'), value, true, orderedDict([]));
+}
+
+/** As `torch._tensor._rebuild_from_type_v2` is called: its function and the arguments of that by themselves. */
+function withAttributes(value: { call: Python; args: readonly Python[] }): Python {
+  return call(
+    global('torch._tensor', '_rebuild_from_type_v2'),
+    value.call,
+    global('torch.nn.parameter', 'Parameter'),
+    tuple(...value.args),
+    { dict: [['lr_scale', 2]] },
+  );
 }
 
 function pythonDict(items: readonly (readonly [Python, Python])[], { ordered }: PthOptions): Python {

@@ -14,6 +14,10 @@ export interface ZipOptions {
   descriptors?: boolean;
   /** Pad local headers, as torch does, until the bytes begin at a multiple of this. */
   alignment?: number;
+  /** Write 0 for each checksum, as torch can be told to. */
+  noChecksums?: boolean;
+  /** Write the sizes in front of the bytes, too, where descriptors have them, as Info-ZIP does. */
+  sizesInFront?: boolean;
   comment?: string;
 }
 
@@ -41,7 +45,7 @@ export function zipArchive(files: readonly ZipFile[], options: ZipOptions = {}):
       file,
       method: deflated ? 8 : 0,
       bytes: deflated ? deflateRawSync(file.data) : file.data,
-      crc: crc32(file.data),
+      crc: options.noChecksums ? 0 : crc32(file.data),
       offset: position,
     };
     add(localHeader(entry, options), entry.bytes);
@@ -68,9 +72,12 @@ function sizeFields(
   };
 }
 
-function localHeader(entry: Written, { zip64, descriptors, alignment = 1 }: ZipOptions): Buffer {
+function localHeader(
+  entry: Written,
+  { zip64, descriptors, alignment = 1, sizesInFront }: ZipOptions,
+): Buffer {
   const name = Buffer.from(entry.file.name);
-  const known = descriptors ? [0, 0] : [entry.file.data.length, entry.bytes.length];
+  const known = descriptors && !sizesInFront ? [0, 0] : [entry.file.data.length, entry.bytes.length];
   const { fields, extra } = sizeFields(known, zip64 && !descriptors);
   const [size = 0, compressedSize = 0] = fields;
   const unpadded = entry.offset + 30 + name.length + extra.length;

@@ -42,7 +42,7 @@ describe("the addon's vocabulary trusts nothing", () => {
     [[0, 0], 'expected from 0 to the number of bytes, 3'],
     [[1, 3], 'expected from 0 to the number of bytes, 3'],
     [[0, 4], 'expected from 0 to the number of bytes, 3'],
-    [[0, 2 ** 32 - 1, 3], 'token 0 has 4294967295 bytes; at most 4096'],
+    [[0, 2 ** 32 - 1, 3], 'token 0 has 4294967295 bytes; at most 256'],
     [[0, 3, 1, 3], 'out of order at token 1'],
     [[0, 1, 2, 3], 'tokens 0 and 2 have the same bytes'],
   ])('offsets that describe no vocabulary: %p', (wrong, message) => {

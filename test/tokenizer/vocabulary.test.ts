@@ -42,10 +42,16 @@ describe('a vocabulary file', () => {
     expect(tokenizer.decode([0, 1, 7, 5, 3])).toBe('ba');
   });
 
-  test('may have tokens of 4096 bytes and the id 1000000', () => {
-    const tokenizer = tokenizerOf(`1000000 '${'x'.repeat(4096)}' 4096\n`);
+  test('may have tokens of 256 bytes and the id 1000000', () => {
+    const tokenizer = tokenizerOf(`1000000 '${'x'.repeat(256)}' 256\n`);
     expect(tokenizer.size).toBe(1_000_001);
-    expect(Array.from(tokenizer.encode('x'.repeat(8192)))).toEqual([1_000_000, 1_000_000]);
+    expect(Array.from(tokenizer.encode('x'.repeat(512)))).toEqual([1_000_000, 1_000_000]);
+  });
+
+  test('may begin with a byte order mark and end with empty lines, as editors leave them', () => {
+    for (const text of ["\uFEFF1 'a' 1\n", "1 'a' 1\n\n", "1 'a' 1\r\n\r\n\n", "1 'a' 1"]) {
+      expect(Array.from(tokenizerOf(text).encode('aa'))).toEqual([1, 1]);
+    }
   });
 
   test('is found by its path or its file URL', () => {
@@ -72,7 +78,7 @@ describe('a file that is no vocabulary is refused', () => {
   const lines = "1 'a' 1\n2 'b' 1\n";
 
   test.each([
-    ['an empty line', `${lines}\n`, 3],
+    ['an empty line', `${lines}\n3 'c' 1\n`, 3],
     ['a line of one word', `${lines}3\n`, 3],
     ['a line of two words', `${lines}3 'c'\n`, 3],
     ['no id', `${lines} 'c' 1\n`, 3],
@@ -87,7 +93,7 @@ describe('a file that is no vocabulary is refused', () => {
     ['a length that is too short', `${lines}3 'cd' 1\n`, 3],
     ['a length that is too long', `${lines}3 'cd' 3\n`, 3],
     ['a token without bytes', `${lines}3 '' 0\n`, 3],
-    ['a token of more than 4096 bytes', `${lines}3 '${'c'.repeat(4097)}' 4097\n`, 3],
+    ['a token of more than 256 bytes', `${lines}3 '${'c'.repeat(257)}' 257\n`, 3],
     ['a literal without quotes', `${lines}3 c 1\n`, 3],
     ['a literal of one quote', `${lines}3 ' 1\n`, 3],
     ['a literal that is not closed', `${lines}3 'c 1\n`, 3],
@@ -109,7 +115,6 @@ describe('a file that is no vocabulary is refused', () => {
     ['a character in a bytes literal', `${lines}3 b'é' 2\n`, 3],
     ['a character escape in a bytes literal', `${lines}3 b'\\u0041' 1\n`, 3],
     ['a line end in the middle of a literal', `${lines}3 'c\nd' 3\n`, 3],
-    ['a byte order mark', `\uFEFF${lines}`, 1],
     ['NUL', '\0'.repeat(100), 1],
     ['other text', '{"tokens": []}', 1],
   ])('%s, naming the line', (_what, content, line) => {

@@ -19,6 +19,21 @@ export const canonicalMark = { 'wkv.names': 'BlinkDL' } as const;
  * @throws WkvError `ERR_WKV_FORMAT` where two tensors come out with the same name
  */
 export function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
+  const wrapper = wrapperOf(directory);
+  if (wrapper === '') return translated(directory, path);
+  const tensors = directory.tensors.map((tensor) => ({ ...tensor, name: tensor.name.slice(wrapper.length) }));
+  const inner = translated({ ...directory, tensors }, path);
+  return { ...inner, ownName: (name) => `${wrapper}${inner.ownName?.(name) ?? name}` };
+}
+
+/** What DeepSpeed, DistributedDataParallel and torch.compile put in front of all names of the model that they wrap. */
+function wrapperOf({ tensors }: TensorDirectory): string {
+  const [first] = tensors;
+  const [wrapper = ''] = /^(?:(?:_forward_module|module|_orig_mod)\.)+/.exec(first?.name ?? '') ?? [];
+  return tensors.every(({ name }) => name.startsWith(wrapper)) ? wrapper : '';
+}
+
+function translated(directory: TensorDirectory, path: string): TensorDirectory {
   if (directory.packed !== undefined || directory.metadata['wkv.names'] === canonicalMark['wkv.names']) {
     return directory;
   }

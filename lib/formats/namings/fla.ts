@@ -1,4 +1,5 @@
 import { bytesOfNumbers, type StoredTensor } from '../tensor-directory';
+import { contiguousStrides } from '../layout';
 import { transposed } from '../views';
 import { asRow, matrix, namesOfLayers, norm, type Names, type Naming, type Place } from './naming';
 
@@ -15,7 +16,10 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
   ...norm('pre_norm', 'ln0'),
   ...norm('attn_norm', 'ln1'),
   ...norm('ffn_norm', 'ln2'),
-  ...norm('attn.g_norm', 'att.ln_x'),
+  ...norm('attn.g_norm', 'att.ln_x').map(([theirs, place]): [string, Place] => [
+    theirs,
+    { ...place, form: flattened },
+  ]),
   matrix('attn.r_proj', 'att.receptance'),
   matrix('attn.k_proj', 'att.key'),
   matrix('attn.v_proj', 'att.value'),
@@ -30,7 +34,7 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
   ]),
   ...[...shifts, 'k_k', 'k_a'].map((name): [string, Place] => [
     `attn.${name}`,
-    { name: `att.${name}`, form: asRow },
+    { name: `att.${name}`, form: (tensor) => asRow(flattened(tensor)) },
   ]),
   ['attn.r_k', { name: 'att.r_k' }],
   ['ffn.x_k', { name: 'ffn.x_k', form: asRow }],
@@ -51,6 +55,14 @@ const names: Names = {
 /** Of flash-linear-attention's RWKV7ForCausalLM, in which RWKV-7 is published for transformers. */
 export const flashLinearAttention: Naming = ({ tensors }) =>
   tensors.some(({ name }) => /^model\.layers\.\d+\.attn\.r_k$/.test(name)) ? names : undefined;
+
+/** Vectors are [heads, channels of a head] in the files of mlx-lm. */
+function flattened(tensor: StoredTensor): StoredTensor {
+  const { shape, strides } = tensor;
+  const [heads = 0, channels = 0] = shape;
+  const isWhole = shape.length === 2 && String(strides) === String(contiguousStrides(shape));
+  return isWhole ? { ...tensor, shape: [heads * channels], strides: [1] } : tensor;
+}
 
 /** A row of a matrix, as [1, 1, columns]. Files of fla's first version have all token shifts in one matrix. */
 function rowOf(tensor: StoredTensor, index: number): StoredTensor {
