@@ -108,7 +108,8 @@ class Rwkv5Blueprint final : public LayeredBlueprint<Attention> {
       }
       const int channels = names.dimension("blocks.0.att.receptance.weight", 0, 2);
       if (channels % heads != 0) {
-        throw Error("ERR_WKV_SHAPE", "the channels of the tensor blocks.0.att.receptance.weight are no whole heads")
+        throw Error("ERR_WKV_SHAPE",
+                    "the channels of the tensor blocks.0.att.receptance.weight are no whole heads")
             .about("blocks.0.att.receptance.weight", "a multiple of " + std::to_string(heads) + " rows",
                    std::to_string(channels));
       }
