@@ -135,7 +135,7 @@ TEST_SUITE("tokenizer trie") {
     }
   }
 
-  TEST_CASE("takes tokens of 4096 bytes") {
+  TEST_CASE("takes tokens of 256 bytes") {
     const std::string token(wkv::Trie::kMaxTokenBytes, 'x');
     const wkv::Trie trie = build({"x", token});
     CHECK(encode(trie, token + token + "x").tokens == Tokens{1, 1, 0});
@@ -192,7 +192,7 @@ TEST_SUITE("tokenizer trie") {
   TEST_CASE("refuses tokens that are too long, naming the first") {
     const std::vector<std::uint8_t> bytes(wkv::Trie::kMaxTokenBytes + 2, 'x');
     CHECK(refusal(bytes, {0, 1, static_cast<std::uint32_t>(bytes.size())}) ==
-          "token 1 has 4097 bytes; at most 4096 are supported");
+          "token 1 has 257 bytes; at most 256 are supported");
   }
 
   TEST_CASE("refuses vocabularies that are too large") {
