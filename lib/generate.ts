@@ -150,7 +150,7 @@ export function checkGenerateOptions(
     ...samplingChecks(size),
     maxTokens: integer(0, Number.MAX_SAFE_INTEGER),
     stop: stopStrings,
-    stopTokens: (name, value) => copyTokens(value as readonly number[], size, name),
+    stopTokens: (name, value) => copyTokens(value, size, name),
     tokenMask: tokenMaskFunction,
     penalties: oneOf('generation', 'session'),
     logprobs: integer(0, 1000),

@@ -68,8 +68,7 @@ const steps: readonly SamplerStep[] = ['topP', 'topK', 'minP', 'typicalP', 'temp
 
 /** Checks for `checkOptions`; ids have to be below `size`. */
 export function samplingChecks(size: number): Checks<Drawing> {
-  const tokens = (name: string, value: unknown): Uint32Array =>
-    copyTokens(value as readonly number[], size, name);
+  const tokens = (name: string, value: unknown): Uint32Array => copyTokens(value, size, name);
   return {
     temperature: number(0, 100),
     topP: number(0, 1),
@@ -112,7 +111,7 @@ function biases(name: string, value: unknown, size: number): Map<number, number>
   for (const [key, bias] of entries) {
     // Keys of an object are strings.
     const id: unknown = typeof key === 'string' && /^\d+$/.test(key) ? Number(key) : key;
-    const [token = 0] = copyTokens([id as number], size, `${name}: key`);
+    const [token = 0] = copyTokens([id], size, `${name}: key`);
     if (typeof bias !== 'number') throw wrongType(`${name}[${token}]`, 'a number', bias);
     if (!(Math.abs(bias) <= 1e30 || bias === -Infinity)) {
       throw outOfRange(`${name}[${token}]`, 'a number from -1e30 to 1e30, or -Infinity', bias);

@@ -11,7 +11,7 @@ import { integer, lengthOf, outOfRange, wrongType } from './options';
  * @throws {WkvError} `ERR_WKV_TOKEN` where an id is negative, or `size` or more
  */
 export function copyTokens(
-  tokens: Uint32Array | readonly number[],
+  tokens: unknown,
   size: number,
   name = 'tokens',
   expected = 'a Uint32Array or an array of numbers',
