@@ -60,7 +60,7 @@ export interface ModelInfo {
   readonly fingerprint: string;
   /**
    * What the model's file says of how conversations are written (`tokenizer.chat_template` of a GGUF,
-   * `chat_template.jinja` of a directory), as it is: a name or a program for a template engine. `createChat` takes the
+   * `chat_template.jinja` or `tokenizer_config.json` of a directory), as it is: a name or a program for a template engine. `createChat` takes the
    * template that is like it.
    */
   readonly chatTemplate?: string;

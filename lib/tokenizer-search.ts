@@ -46,11 +46,11 @@ function besideModel(modelPath: string, vocabularySize: number): Tokenizer | und
 
 /** Whether a file begins as a vocabulary does: a number, a space, a Python literal. */
 function looksLikeVocabulary(path: string): boolean {
-  const start = Buffer.alloc(16);
+  const start = Buffer.alloc(19);
   const file = openSync(path, 'r');
   try {
     const length = readSync(file, start, 0, start.length, 0);
-    return /^\d+ b?['"]/.test(start.toString('latin1', 0, length));
+    return /^(?:\xef\xbb\xbf)?\d+ b?['"]/.test(start.toString('latin1', 0, length));
   } finally {
     closeSync(file);
   }

@@ -10,6 +10,7 @@ import { copyTokens } from './token-ids';
 import { unpacked } from './unpacked';
 import {
   parseVocabulary,
+  withoutEnds,
   readCompressedVocabularyFile,
   readVocabularyFile,
   type ParsedVocabulary,
@@ -226,13 +227,10 @@ function padWithEmptyIds(vocabulary: ParsedVocabulary, size: number): void {
   vocabulary.size = size;
 }
 
-/** The SHA-256 of a text as if every line of it ended with LF, the last one too. */
+/** The SHA-256 of a vocabulary's text as if every line of it ended with LF, the last one too. */
 function sha256OfLines(text: Uint8Array): string {
-  const lines = Buffer.from(text.buffer, text.byteOffset, text.byteLength)
-    .toString('latin1')
-    .replaceAll('\r\n', '\n');
-  const whole = lines.endsWith('\n') ? lines : `${lines}\n`;
-  return createHash('sha256').update(whole, 'latin1').digest('hex');
+  const lines = Buffer.from(withoutEnds(text)).toString('latin1').replaceAll('\r\n', '\n');
+  return createHash('sha256').update(`${lines}\n`, 'latin1').digest('hex');
 }
 
 function bytesOfText(text: string | Uint8Array): Uint8Array {

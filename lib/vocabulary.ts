@@ -109,11 +109,11 @@ export function readCompressedVocabularyFile(path: string): Uint8Array {
  * @throws {WkvError} `ERR_WKV_FORMAT`, naming file and line
  */
 export function parseVocabulary(text: Uint8Array, path: string): ParsedVocabulary {
-  return new Parser(text, path).parse();
+  return new Parser(withoutEnds(text), path).parse();
 }
 
-/** Without a byte order mark, and without empty lines at the end. */
-function withoutEnds(text: Uint8Array): Uint8Array {
+/** A vocabulary's text without a byte order mark, and without empty lines at the end. */
+export function withoutEnds(text: Uint8Array): Uint8Array {
   const hasMark = text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf;
   let end = text.length;
   while (end > 0 && (text[end - 1] === NEWLINE || text[end - 1] === RETURN)) end -= 1;
@@ -121,7 +121,6 @@ function withoutEnds(text: Uint8Array): Uint8Array {
 }
 
 class Parser {
-  private readonly text: Uint8Array;
   private line = 0;
   /** The tokens' bytes in the order of the file: never more than its text. */
   private readonly data: Uint8Array;
@@ -131,10 +130,9 @@ class Parser {
   private readonly ends: number[] = [];
 
   constructor(
-    text: Uint8Array,
+    private readonly text: Uint8Array,
     private readonly path: string,
   ) {
-    this.text = withoutEnds(text);
     this.data = new Uint8Array(text.length);
   }
 

@@ -5,7 +5,7 @@ import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader 
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
 import { readGgufVocabulary } from './gguf-vocabulary';
 import { contiguousStrides, countElements, shapeText } from './layout';
-import { layerNormEpsilon, maxHeaderBytes } from './limits';
+import { isLayerNormEpsilon, layerNormEpsilon, maxHeaderBytes } from './limits';
 import type { FormatReader } from './reader';
 import { emptyMetadata } from './safetensors';
 import type { Source } from './source';
@@ -109,7 +109,7 @@ class Facts {
   requireEpsilon(architecture: GgufArchitecture): void {
     const key = `${architecture}.attention.layer_norm_epsilon`;
     const found = this.header.metadata.get(key) ?? layerNormEpsilon;
-    if (typeof found === 'number' && Math.fround(found) === Math.fround(layerNormEpsilon)) return;
+    if (typeof found === 'number' && isLayerNormEpsilon(found)) return;
     throw unsupported(this.path, `${key} is ${typeof found === 'number' ? found : 'no number'}`, {
       expected: String(layerNormEpsilon),
     });

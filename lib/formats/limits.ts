@@ -9,3 +9,8 @@ export const maxDimensions = 8;
 
 /** The epsilon of all layer norms of RWKV: no other was ever trained with, and the engine has none. */
 export const layerNormEpsilon = 1e-5;
+
+/** Whether it is that, maybe rounded to a float. */
+export function isLayerNormEpsilon(value: number): boolean {
+  return Math.fround(value) === Math.fround(layerNormEpsilon);
+}

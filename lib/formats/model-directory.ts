@@ -6,7 +6,7 @@ import { aboutAdapters } from './adapters';
 import { chatTemplateKey, maxChatTemplate } from './chat-template';
 import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
-import { layerNormEpsilon } from './limits';
+import { isLayerNormEpsilon, layerNormEpsilon } from './limits';
 import type { ReadContext } from './reader';
 import { emptyMetadata } from './safetensors';
 import { cannotOpen, errorCode, messageOf, type Source } from './source';
@@ -162,7 +162,7 @@ async function requireEpsilon(directory: string, context: ReadContext): Promise<
   if (typeof type !== 'string' || !type.startsWith('rwkv')) return;
   for (const key of ['norm_eps', 'layer_norm_epsilon']) {
     const found = config?.get(key);
-    if (typeof found !== 'number' || found === layerNormEpsilon) continue;
+    if (typeof found !== 'number' || isLayerNormEpsilon(found)) continue;
     throw unsupported(path, `${key} is ${found}`, {
       expected: String(layerNormEpsilon),
       found: String(found),
@@ -189,14 +189,12 @@ async function readTemplate(directory: string, context: ReadContext): Promise<st
 
 /** A file of settings beside the model, which is none of its parts: one that cannot be read says nothing. */
 async function readSettings(path: string, context: ReadContext): Promise<JsonObject | undefined> {
-  if (!(await exists(path))) return undefined;
-  return await withSource(path, context, (source) => readJson(source, settingsBytes, 'the file')).catch(
-    (error: unknown) => {
-      context.signal?.throwIfAborted();
-      if (error instanceof WkvError) return undefined;
-      throw error;
-    },
-  );
+  const read = (source: Source): Promise<JsonObject> => readJson(source, settingsBytes, 'the file', true);
+  return await withSource(path, context, read).catch((error: unknown) => {
+    context.signal?.throwIfAborted();
+    if (error instanceof WkvError) return undefined;
+    throw error;
+  });
 }
 
 async function readAll(source: Source, maxBytes: number, what: string): Promise<Buffer> {
@@ -210,12 +208,17 @@ async function readAll(source: Source, maxBytes: number, what: string): Promise<
   return await source.read(0, size, what);
 }
 
-async function readJson(source: Source, maxBytes: number, what: string): Promise<JsonObject> {
+async function readJson(
+  source: Source,
+  maxBytes: number,
+  what: string,
+  asPython = false,
+): Promise<JsonObject> {
   const { path } = source;
   const bytes = await readAll(source, maxBytes, what);
   let value: JsonValue;
   try {
-    value = parseJson(bytes);
+    value = parseJson(bytes, asPython);
   } catch (cause) {
     throw corrupt(path, `${what} is damaged: ${messageOf(cause)}`, { cause });
   }
@@ -248,9 +251,10 @@ async function hint(path: string): Promise<string> {
     throw cannotOpen(path, cause);
   });
   const files = names.filter((name) => /\.(?:pth|safetensors|gguf|st|pt|bin)$/.test(name)).sort();
-  if (names.includes('snapshots'))
-    return ', but a cache of Hugging Face: pass the path of one of its snapshots/*';
-  if (files.length === 0) return '';
+  if (files.length === 0) {
+    const isCache = names.includes('snapshots');
+    return isCache ? ', but a cache of Hugging Face: pass the path of one of its snapshots/*' : '';
+  }
   if (files.every((name) => /^adapter_model\.(?:safetensors|bin)$/.test(name))) {
     return `, but an adapter, ${aboutAdapters}`;
   }

@@ -21,7 +21,6 @@ export interface PickleWorld {
  */
 const maxStack = 1_000_000;
 const maxObjects = 1_000_000;
-const maxMemo = 2_000_000;
 
 /** The stack and the memo that a pickle's opcodes work on. */
 export class PickleMachine {
@@ -172,12 +171,7 @@ export class PickleMachine {
   }
 
   private checkBounds(): void {
-    if (
-      this.stack.length > maxStack ||
-      this.marks.length > maxStack ||
-      this.memo.size > maxMemo ||
-      this.objects > maxObjects
-    ) {
+    if (this.stack.length > maxStack || this.marks.length > maxStack || this.objects > maxObjects) {
       throw this.corrupt('needs more memory than any model does');
     }
   }

@@ -11,18 +11,22 @@ const maxValues = 1_000_000;
  * Parses JSON (RFC 8259) and refuses what is ambiguous or made to exhaust memory: a key twice in one object,
  * nesting deeper than 32, more than a million values, text that is not UTF-8.
  *
+ * @param asPython also takes what Python writes and reads as JSON: NaN, Infinity and -Infinity; and a byte order mark
  * @throws Error with a message that says what is wrong and where
  */
-export function parseJson(bytes: Uint8Array): JsonValue {
-  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  return new JsonParser(text).parse();
+export function parseJson(bytes: Uint8Array, asPython = false): JsonValue {
+  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: !asPython }).decode(bytes);
+  return new JsonParser(text, asPython).parse();
 }
 
 class JsonParser {
   private at = 0;
   private values = 0;
 
-  constructor(private readonly text: string) {}
+  constructor(
+    private readonly text: string,
+    private readonly asPython: boolean,
+  ) {}
 
   parse(): JsonValue {
     const value = this.value(0);
@@ -107,6 +111,9 @@ class JsonParser {
   }
 
   private number(): number {
+    const next = this.asPython ? this.text.slice(this.at, this.at + 9) : '';
+    const [word] = /^(?:NaN|-?Infinity)/.exec(next) ?? [];
+    if (word !== undefined) return this.word(word, Number(word));
     const pattern = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
     pattern.lastIndex = this.at;
     const digits = pattern.exec(this.text)?.[0];

@@ -64,6 +64,12 @@ function checkTensor(name: string, tensor: TorchTensor, path: string): NamedTens
       found: dtype,
     });
   }
+  const [mark] = tensor.marks;
+  if (mark !== undefined) {
+    throw unsupported(path, `the tensor ${quoted(name)} has the mark ${quoted(mark)}`, {
+      ...{ tensor: name, expected: 'the numbers as they are in the file', found: mark },
+    });
+  }
   countElements(path, name, tensor.shape);
   const shape = tensor.shape.filter(isCount);
   const strides = tensor.strides.filter(isCount);

@@ -49,6 +49,8 @@ export class TorchTensor extends PickleObject {
     readonly offset: number,
     readonly shape: readonly PickleValue[],
     readonly strides: readonly PickleValue[],
+    /** What says that its numbers are to be negated, or conjugated, when they are read: `neg` or `conj`. */
+    readonly marks: readonly string[],
   ) {
     super();
   }
@@ -90,7 +92,8 @@ const tensorTypes: readonly string[] = [
 /** Types as values: settings beside the weights. */
 const dtypes: readonly string[] = [
   ...storageTypes.map(([, dtype]) => dtype),
-  ...['float', 'double', 'half', 'long', 'int', 'short'],
+  ...['complex32', 'uint16', 'uint32', 'uint64'],
+  ...['float8_e4m3fn', 'float8_e4m3fnuz', 'float8_e5m2', 'float8_e5m2fnuz'],
 ];
 
 /** The few globals and persistent ids that a file of tensors needs. */
@@ -215,19 +218,15 @@ export class TorchWorld implements PickleWorld {
     ) {
       throw this.corrupt('makes a tensor of nonsense');
     }
-    this.refuseMarks(args[6]);
-    return new TorchTensor(storage, offset, shape.items, strides.items);
+    return new TorchTensor(storage, offset, shape.items, strides.items, this.marks(args[6]));
   }
 
-  /** The marks of a tensor whose numbers are to be negated, or conjugated, when they are read: `{'neg': True}`. */
-  private refuseMarks(metadata: PickleValue | undefined): void {
-    if (metadata === undefined || metadata === null) return;
+  /** The marks that are set of `{'neg': True, 'conj': False}`. */
+  private marks(metadata: PickleValue | undefined): string[] {
+    if (metadata === undefined || metadata === null) return [];
     if (!(metadata instanceof PickleDict)) throw this.corrupt('marks a tensor with nonsense');
-    for (const [mark, isSet] of metadata.entries) {
-      if (isSet === false) continue;
-      const name = typeof mark === 'string' ? quoted(mark) : describeValue(mark);
-      throw unsupported(this.path, `a tensor has the mark ${name}: its numbers are not those in the file`);
-    }
+    const isSet = [...metadata.entries].filter(([, value]) => value !== false);
+    return isSet.map(([mark]) => (typeof mark === 'string' ? mark : describeValue(mark)));
   }
 
   /** `(function, type, arguments of the function, attributes)`: a tensor that has attributes, or is of a class. */

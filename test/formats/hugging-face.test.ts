@@ -1,10 +1,11 @@
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { openTensorDirectory } from '../../lib/formats';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
+import { onWindows, unless } from '../support/unless';
 import { leavingNothing, refusal, smallModel, useScratchDirectory } from './support';
 
 const scratch = useScratchDirectory();
@@ -101,9 +102,11 @@ describe('a Hugging Face directory', () => {
       return await valuesOf(directory);
     };
     expect(await open(type, 1e-5)).toEqual(smallValues);
+    expect(await open(type, Math.fround(1e-5))).toEqual(smallValues);
     expect(await open('llama', 1e-6)).toEqual(smallValues);
     await open(type, 1e-5);
-    writeFileSync(join(directory, 'config.json'), JSON.stringify({ model_type: type, [key]: 1e-6 }));
+    const settings = `\ufeff{"model_type": "${type}", "limits": [NaN, -Infinity], "${key}": 0.000001}`;
+    writeFileSync(join(directory, 'config.json'), settings);
     expect(await refusal(directory)).toMatchObject({
       code: 'ERR_WKV_UNSUPPORTED',
       path: join(directory, 'config.json'),
@@ -160,6 +163,7 @@ describe('a Hugging Face directory', () => {
   test.each([
     ['is no JSON', '{"a":'],
     ['has numbers of Python', '{"model_type": "rwkv7", "time_step_limit": [0.0, Infinity], "x": NaN}'],
+    ['has numbers of nobody', '{"model_type": -NaN, "x": Infinit}'],
     ['has a byte order mark', '\ufeff{"model_type": "rwkv7"}'],
     ['is no object', '[1]'],
     ['has a key twice', '{"a":1,"a":2}'],
@@ -173,6 +177,18 @@ describe('a Hugging Face directory', () => {
     expect(await valuesOf(directory)).toEqual(smallValues);
     rmSync(directory, { recursive: true });
   });
+
+  unless(onWindows('symbolic links need a privilege on Windows'))(
+    'is read with settings that are links to nothing',
+    async () => {
+      const directory = scratch('links');
+      await writeHuggingFaceDirectory(directory, smallModel);
+      for (const name of ['config.json', 'tokenizer_config.json']) {
+        symlinkSync(`no-${name}`, join(directory, name));
+      }
+      expect(await valuesOf(directory)).toEqual(smallValues);
+    },
+  );
 
   test('that is the cache of one is refused with a hint at what is in it', async () => {
     const directory = scratch('models--a--b');

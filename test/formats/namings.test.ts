@@ -78,18 +78,21 @@ describe("BlinkDL's names", () => {
 });
 
 describe('names that a wrapper has put something in front of', () => {
-  test.each(['_forward_module.', 'module.', '_orig_mod.', 'module._orig_mod.'])('(%s)', async (wrapper) => {
-    const model = smallModelOf('7');
-    const wrapped = (tensors: readonly WritableTensor[]): WritableTensor[] =>
-      tensors.map((tensor) => ({ ...tensor, name: wrapper + tensor.name }));
-    expect(await found(await written('wrapped', wrapped(model)))).toEqual(expected(model));
-    const theirs = asFlashLinearAttention(model);
-    expect(await found(await written('wrapped-fla', wrapped(theirs)))).toEqual(expected(used(model)));
-    const { ownName } = await openTensorDirectory(scratch('wrapped.safetensors'));
-    expect(ownName?.('blocks.0.att.r_k')).toBe(`${wrapper}blocks.0.att.r_k`);
-    const { ownName: flaName } = await openTensorDirectory(scratch('wrapped-fla.safetensors'));
-    expect(flaName?.('blocks.0.att.r_k')).toBe(`${wrapper}model.layers.0.attn.r_k`);
-  });
+  test.each(['_forward_module.', 'module.', '_orig_mod.', 'module._orig_mod.', 'model._orig_mod.'])(
+    '(%s)',
+    async (wrapper) => {
+      const model = smallModelOf('7');
+      const wrapped = (tensors: readonly WritableTensor[]): WritableTensor[] =>
+        tensors.map((tensor) => ({ ...tensor, name: wrapper + tensor.name }));
+      expect(await found(await written('wrapped', wrapped(model)))).toEqual(expected(model));
+      const theirs = asFlashLinearAttention(model);
+      expect(await found(await written('wrapped-fla', wrapped(theirs)))).toEqual(expected(used(model)));
+      const { ownName } = await openTensorDirectory(scratch('wrapped.safetensors'));
+      expect(ownName?.('blocks.0.att.r_k')).toBe(`${wrapper}blocks.0.att.r_k`);
+      const { ownName: flaName } = await openTensorDirectory(scratch('wrapped-fla.safetensors'));
+      expect(flaName?.('blocks.0.att.r_k')).toBe(`${wrapper}model.layers.0.attn.r_k`);
+    },
+  );
 
   test('are left alone where not all have it', async () => {
     const model = smallModelOf('7').map((tensor, i) =>

@@ -109,8 +109,8 @@ describe('a .pth file', () => {
       const path = scratch('marked.pth');
       await writePth(path, smallModel, { marks: { dict: [[mark, true]] } });
       const error = await refusal(path);
-      expect(error.code).toBe('ERR_WKV_UNSUPPORTED');
-      expect(error.message).toContain(`the mark "${mark}"`);
+      expect(error).toMatchObject({ code: 'ERR_WKV_UNSUPPORTED', tensor: smallModel[0]?.name });
+      expect(error.message).toContain(`has the mark "${mark}"`);
     }
   });
 

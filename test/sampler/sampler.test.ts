@@ -288,6 +288,7 @@ describe('A sampler as bytes', () => {
     ['biases that are no pairs', saved({ options: { logitBias: [1] } })],
     ['a bias for no token', saved({ options: { logitBias: [['1', 1]] } })],
     ['a bias that is none', saved({ options: { logitBias: [[1, 'a']] } })],
+    ['a bias with more than a number', saved({ options: { logitBias: [[1, 2, 3]] } })],
     ['a seed too large', saved({ seed: '18446744073709551616' })],
     ['a seed below 0', saved({ seed: '-1' })],
     ['a seed that is a number', saved({ seed: 1 })],

@@ -82,10 +82,10 @@ describeWithWorld('the World vocabulary', () => {
     });
   });
 
-  test('is recognized with CRLF and without its last line end, and then has the ids of World models too', () => {
+  test('is recognized as editors leave it, and then has the ids of World models too', () => {
     withDirectory((directory) => {
       const text = worldText!.toString('utf8');
-      for (const variant of [text.replaceAll('\n', '\r\n'), text.trimEnd()]) {
+      for (const variant of [text.replaceAll('\n', '\r\n'), text.trimEnd(), `\ufeff${text}`, `${text}\n`]) {
         const path = join(directory, 'vocabulary.txt');
         writeFileSync(path, variant);
         const tokenizer = Tokenizer.fromVocabulary(path);
@@ -120,8 +120,10 @@ describeWithWorld('the World vocabulary', () => {
 describe('the search beside a model', () => {
   test('takes vocab.txt where it is a vocabulary of this format', () => {
     withDirectory((directory) => {
-      writeFileSync(join(directory, 'vocab.txt'), "1 'a' 1\n2 'ab' 2\n");
-      expect(Array.from(findTokenizer(join(directory, 'model.pth'), 300)!.encode('aba'))).toEqual([2, 1]);
+      for (const text of ["1 'a' 1\n2 'ab' 2\n", "\ufeff1 'a' 1\n2 'ab' 2\n\n"]) {
+        writeFileSync(join(directory, 'vocab.txt'), text);
+        expect(Array.from(findTokenizer(join(directory, 'model.pth'), 300)!.encode('aba'))).toEqual([2, 1]);
+      }
     });
   });
 

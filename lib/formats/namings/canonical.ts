@@ -29,8 +29,10 @@ export function withCanonicalNames(directory: TensorDirectory, path: string): Te
 /** What DeepSpeed, DistributedDataParallel and torch.compile put in front of all names of the model that they wrap. */
 function wrapperOf({ tensors }: TensorDirectory): string {
   const [first] = tensors;
-  const [wrapper = ''] = /^(?:(?:_forward_module|module|_orig_mod)\.)+/.exec(first?.name ?? '') ?? [];
-  return tensors.every(({ name }) => name.startsWith(wrapper)) ? wrapper : '';
+  const [wrapper = ''] =
+    /^(?:_forward_module\.|module\.|(?:model\.)?_orig_mod\.)+/.exec(first?.name ?? '') ?? [];
+  const isWrapped = tensors.every(({ name }) => name.startsWith(wrapper) && name.length > wrapper.length);
+  return isWrapped ? wrapper : '';
 }
 
 function translated(directory: TensorDirectory, path: string): TensorDirectory {
