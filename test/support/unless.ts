@@ -38,6 +38,7 @@ export const underEmulator: string | false =
 export const withoutOracle: string | false =
   underEmulator !== false && 'the reference takes hours on an emulated processor';
 
-/** For {@link unless}: what measures memory. qemu says 0 of a process. */
+/** For {@link unless}: what measures memory. qemu says 0 of a process, and a sanitizer keeps what was freed. */
 export const withoutMemory: string | false =
-  underEmulator !== false && 'an emulator does not say what memory a process has';
+  (underEmulator !== false && 'an emulator does not say what memory a process has') ||
+  (process.env['WKV_SANITIZED'] !== undefined && 'a sanitizer keeps what was freed');
