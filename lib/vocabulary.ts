@@ -102,14 +102,15 @@ export function readCompressedVocabularyFile(path: string): Uint8Array {
 /**
  * Parses the text of a vocabulary file as the RWKV World models have it: a line per token,
  * `ID LITERAL LENGTH`, where LITERAL is a Python `str` or `bytes` literal (it may contain spaces) and LENGTH the
- * number of bytes it stands for. Lines end with LF or CRLF; ids are unique, from 1 to 1,000,000, in any order. A byte order mark and
- * empty lines at the end, as editors leave them, mean nothing.
+ * number of bytes it stands for, at most 256. Lines end with LF or CRLF; ids are unique, from 1 to 1,000,000, in any
+ * order. A byte order mark and empty lines at the end, as editors leave them, mean nothing.
  *
  * @param path of the file, for messages
  * @throws {WkvError} `ERR_WKV_FORMAT`, naming file and line
  */
 export function parseVocabulary(text: Uint8Array, path: string): ParsedVocabulary {
-  return new Parser(withoutEnds(text), path).parse();
+  const { buffer, byteOffset, byteLength } = withoutEnds(text);
+  return new Parser(Buffer.from(buffer, byteOffset, byteLength), path).parse();
 }
 
 /** A vocabulary's text without a byte order mark, and without empty lines at the end. */
@@ -123,17 +124,17 @@ export function withoutEnds(text: Uint8Array): Uint8Array {
 class Parser {
   private line = 0;
   /** The tokens' bytes in the order of the file: never more than its text. */
-  private readonly data: Uint8Array;
+  private readonly data: Buffer;
   private dataLength = 0;
   private readonly ids: number[] = [];
   /** [ids] where the bytes of a token end in `data`. */
   private readonly ends: number[] = [];
 
   constructor(
-    private readonly text: Uint8Array,
+    private readonly text: Buffer,
     private readonly path: string,
   ) {
-    this.data = new Uint8Array(text.length);
+    this.data = Buffer.alloc(text.length);
   }
 
   parse(): ParsedVocabulary {
@@ -221,46 +222,14 @@ class Parser {
         : '\\xHH, \\uHHHH, \\UHHHHHHHH or one of \\n \\r \\t \\\\ \\\' \\"';
       this.fail(expected, this.excerpt(start - 1, Math.min(Math.max(end, start + 1), close)));
     }
-    const value = this.parseHexadecimal(start + 1, end);
-    if (Number.isNaN(value) || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) {
+    const hexadecimal = this.text.toString('latin1', start + 1, end);
+    const value = /^[0-9a-fA-F]+$/.test(hexadecimal) ? Number.parseInt(hexadecimal, 16) : NaN;
+    if (!(value <= 0x10ffff) || (value >= 0xd800 && value <= 0xdfff)) {
       this.fail('the hexadecimal digits of a character', this.excerpt(start - 1, end));
     }
     if (isBytes) this.data[this.dataLength++] = value;
-    else this.pushCodePoint(value);
+    else this.dataLength += this.data.write(String.fromCodePoint(value), this.dataLength);
     return end;
-  }
-
-  private parseHexadecimal(start: number, end: number): number {
-    let value = 0;
-    for (let i = start; i < end; i++) {
-      const byte = this.byte(i);
-      const letter = byte | 0x20;
-      if (byte >= DIGIT_0 && byte <= DIGIT_9) value = value * 16 + (byte - DIGIT_0);
-      else if (letter >= 0x61 && letter <= 0x66) value = value * 16 + (letter - 0x61 + 10);
-      else return NaN;
-    }
-    return value;
-  }
-
-  /** UTF-8, as RFC 3629 section 3 has it. */
-  private pushCodePoint(value: number): void {
-    const { data } = this;
-    if (value < 0x80) {
-      data[this.dataLength++] = value;
-      return;
-    }
-    if (value < 0x800) {
-      data[this.dataLength++] = 0xc0 | (value >> 6);
-    } else {
-      if (value < 0x10000) {
-        data[this.dataLength++] = 0xe0 | (value >> 12);
-      } else {
-        data[this.dataLength++] = 0xf0 | (value >> 18);
-        data[this.dataLength++] = 0x80 | ((value >> 12) & 0x3f);
-      }
-      data[this.dataLength++] = 0x80 | ((value >> 6) & 0x3f);
-    }
-    data[this.dataLength++] = 0x80 | (value & 0x3f);
   }
 
   private inOrderOfIds(): ParsedVocabulary {
@@ -294,8 +263,7 @@ class Parser {
 
   /** A piece of the text as it may stand in a message. */
   private excerpt(start: number, end: number): string {
-    const piece = Buffer.from(this.text.subarray(start, Math.min(end, start + 40))).toString();
-    return quoted(piece);
+    return quoted(this.text.toString('utf8', start, Math.min(end, start + 40)));
   }
 
   private fail(expected: string, found: string): never {

@@ -6,7 +6,7 @@ import { native, type NativeDestination, type NativeJob, type NativeProgress } f
 import { isQuantized, type ElementType, type Precision, type QuantizedPrecision } from '../quantized';
 
 /** A file that is to be written. */
-export interface Plan {
+interface Plan {
   /** Its size. */
   bytes: number;
   /** Writes it; of a packed file, gives the fingerprint. */

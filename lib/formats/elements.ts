@@ -16,7 +16,8 @@ interface ElementsLayout {
   bytes: number;
 }
 
-const names = /^(?:emb|head|ln_out|blocks\.\d+\.\w+)\./;
+/** Whatever a layer has: versions differ in that, and there will be others. */
+const names = /^(?:emb|head|ln_out|blocks\.\d+)\./;
 
 /**
  * Lays out a `.safetensors` file of a model's tensors, all of one type, in the order of names: the same weights (and

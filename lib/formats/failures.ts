@@ -20,13 +20,12 @@ export function utf8(bytes: Uint8Array, path: string, what: string): string {
 }
 
 /** Characters that could make a terminal or a reader see something else than what is there. */
-const misleading = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const misleading = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
 /** Text out of a file, made fit for a message: quoted, control characters escaped, shortened. */
 export function quoted(text: string): string {
-  return JSON.stringify(shortened(text)).replace(
-    misleading,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  return JSON.stringify(shortened(text)).replace(misleading, (character) =>
+    character.replace(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   );
 }
 

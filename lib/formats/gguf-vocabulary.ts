@@ -1,5 +1,5 @@
 import type { ParsedVocabulary } from '../vocabulary';
-import { corrupt } from './failures';
+import { corrupt, quoted } from './failures';
 import { Cursor, GgufArray, type GgufHeader, type GgufValue } from './gguf-header';
 
 /** More than any vocabulary has, as of vocabulary files. */
@@ -102,7 +102,7 @@ function unescape(text: Buffer, data: Uint8Array, start: number, id: number, pat
     if (value === undefined) {
       throw corrupt(path, `the token ${id} has an escape that means nothing`, {
         expected: '\\xHH, \\t, \\n, \\r, \\\\, \\\' or \\"',
-        found: JSON.stringify(text.toString('latin1', i - 1, i + 3)),
+        found: quoted(text.toString('latin1', i - 1, i + 3)),
       });
     }
     if (letter === LETTER_X) i += 2;

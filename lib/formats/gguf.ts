@@ -1,13 +1,13 @@
+import { withoutPrototype } from '../options';
 import { aboutAdapters } from './adapters';
 import { corrupt, quoted, shortened, unsupported } from './failures';
 import { ggufType, readTypeNames } from './ggml-types';
 import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader } from './gguf-header';
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
 import { readGgufVocabulary } from './gguf-vocabulary';
-import { contiguousStrides, countElements, shapeText } from './layout';
+import { aligned, checkCoverage, contiguousStrides, countElements, type Placed, shapeText } from './layout';
 import { isLayerNormEpsilon, layerNormEpsilon, maxHeaderBytes } from './limits';
 import type { FormatReader } from './reader';
-import { emptyMetadata } from './safetensors';
 import type { Source } from './source';
 import { bytesOfNumbers, formOf, type StoredTensor, type TensorDirectory } from './tensor-directory';
 
@@ -126,36 +126,11 @@ class Facts {
 }
 
 /** The tensors with their places in the file, which they fill from the header to the end but for the alignment. */
-function placeTensors(header: GgufHeader, alignment: number, { path, size }: Source): StoredTensor[] {
-  if (header.tensors.length === 0) throw corrupt(path, 'holds no tensors');
-  const aligned = (offset: number): number => Math.ceil(offset / alignment) * alignment;
-  const start = aligned(header.end);
-  const placed = header.tensors.map((tensor) => placeTensor(tensor, start, path));
-  let end = start;
-  for (const { tensor, bytes } of [...placed].sort((a, b) => a.tensor.offset - b.tensor.offset)) {
-    if (tensor.offset !== aligned(end)) {
-      const problem = tensor.offset < aligned(end) ? 'overlaps another' : 'leaves a gap before it';
-      throw corrupt(path, `the tensor ${quoted(tensor.name)} ${problem}`, {
-        tensor: tensor.name,
-        expected: `data from ${aligned(end) - start} on`,
-        found: `data from ${tensor.offset - start} on`,
-      });
-    }
-    end = tensor.offset + bytes;
-    if (end > size) {
-      throw corrupt(path, `the file ends inside the tensor ${quoted(tensor.name)}`, {
-        tensor: tensor.name,
-        expected: `at least ${end} bytes`,
-        found: `${size} bytes`,
-      });
-    }
-  }
-  if (size > aligned(end)) {
-    throw corrupt(path, 'the last tensor is followed by something else', {
-      expected: `${aligned(end)} bytes`,
-      found: `${size} bytes`,
-    });
-  }
+function placeTensors(header: GgufHeader, alignment: number, source: Source): StoredTensor[] {
+  if (header.tensors.length === 0) throw corrupt(source.path, 'holds no tensors');
+  const start = aligned(header.end, alignment);
+  const placed = header.tensors.map((tensor) => placeTensor(tensor, start, source.path));
+  checkCoverage(placed, start, source, alignment);
   return placed.map(({ tensor }) => tensor);
 }
 
@@ -163,7 +138,7 @@ function placeTensor(
   { name, shape, type: code, offset }: GgufTensor,
   start: number,
   path: string,
-): { tensor: StoredTensor; bytes: number } {
+): Placed<StoredTensor> {
   const { name: typeName, read: type } = ggufType(code);
   if (type === undefined) {
     throw unsupported(path, `the tensor ${quoted(name)} is of type ${typeName}`, {
@@ -182,15 +157,16 @@ function placeTensor(
     });
   }
   const strides = contiguousStrides(shape);
+  const begin = start + offset;
   return {
-    tensor: { name, type, shape, strides, file: 0, offset: start + offset },
-    bytes: bytesOfNumbers(type, elements),
+    tensor: { name, type, shape, strides, file: 0, offset: begin },
+    end: begin + bytesOfNumbers(type, elements),
   };
 }
 
 /** The metadata but for arrays, as text. */
 function textsOf({ metadata }: GgufHeader): Record<string, string> {
-  const texts = emptyMetadata();
+  const texts = withoutPrototype<Record<string, string>>({});
   for (const [key, value] of metadata) {
     if (!(value instanceof GgufArray)) texts[key] = String(value);
   }

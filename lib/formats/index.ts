@@ -103,7 +103,7 @@ async function isDirectory(path: string): Promise<boolean> {
 
 function refuseAddress(path: string): void {
   // One letter is a drive.
-  const [, scheme] = /^([a-z]{2,}):\/\//i.exec(path) ?? [];
+  const [, scheme] = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path) ?? [];
   if (scheme === undefined) return;
   const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
   throw corrupt(path, `is an address; ${todo}`);

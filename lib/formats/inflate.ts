@@ -30,7 +30,8 @@ export async function readZipEntry(
     return Buffer.concat(chunks);
   }
   const bytes = await source.read(await locateZipEntry(source, entry), entry.size, what);
-  // Without checksums (torch.serialization.set_crc32_options(False)) torch writes 0.
+  // Torch writes 0 where it was told to compute none (set_crc32_options). So damage of such a pickle is noticed only where
+  // the pickle, or its storages, no longer fit; a file that is made to deceive has its checksums right anyway.
   if (entry.crc32 !== 0 && crc32(bytes) !== entry.crc32) throw damaged(source.path, entry);
   return bytes;
 }

@@ -1,5 +1,6 @@
 import { corrupt, quoted, unsupported } from './failures';
 import { maxDimensions } from './limits';
+import type { Source } from './source';
 
 /** The shape as a message shows it: `[2, 3]`. */
 export function shapeText(shape: readonly unknown[]): string {
@@ -71,4 +72,51 @@ export function lastIndex(shape: readonly number[], strides: readonly number[]):
     last += (size - 1) * (strides[axis] ?? 0);
   }
   return last;
+}
+
+/** The next multiple of `alignment`. */
+export function aligned(offset: number, alignment: number): number {
+  return Math.ceil(offset / alignment) * alignment;
+}
+
+/** A tensor at its place in a file. */
+export interface Placed<Tensor> {
+  tensor: Tensor;
+  /** Behind its last byte. */
+  end: number;
+}
+
+/** The tensors have to fill the file from `start` to its end but for the alignment, each byte belonging to one. */
+export function checkCoverage(
+  placed: readonly Placed<{ name: string; offset: number }>[],
+  start: number,
+  { path, size }: Pick<Source, 'path' | 'size'>,
+  alignment = 1,
+): void {
+  let position = start;
+  for (const { tensor, end } of [...placed].sort((a, b) => a.tensor.offset - b.tensor.offset)) {
+    const { name, offset } = tensor;
+    if (offset !== position) {
+      const problem = offset < position ? 'overlaps another' : 'leaves a gap before it';
+      throw corrupt(path, `the tensor ${quoted(name)} ${problem}`, {
+        tensor: name,
+        expected: `data from ${position - start} on`,
+        found: `data from ${offset - start} on`,
+      });
+    }
+    if (end > size) {
+      throw corrupt(path, `the file ends inside the tensor ${quoted(name)}`, {
+        tensor: name,
+        expected: `at least ${end} bytes`,
+        found: `${size} bytes`,
+      });
+    }
+    position = aligned(end, alignment);
+  }
+  if (size > position) {
+    throw corrupt(path, 'the last tensor is followed by something else', {
+      expected: `${position} bytes`,
+      found: `${size} bytes`,
+    });
+  }
 }

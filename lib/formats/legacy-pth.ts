@@ -1,6 +1,8 @@
 import { corrupt, quoted, unsupported } from './failures';
 import { maxHeaderBytes, maxTensors } from './limits';
-import { PickleEnd, type PickleWorld, readPickle } from './pickle';
+import { readPickle } from './pickle';
+import { PickleEnd } from './pickle-bytes';
+import type { PickleWorld } from './pickle-machine';
 import { PickleDict, PickleList, type PickleValue } from './pickle-values';
 import type { FormatReader } from './reader';
 import type { Source } from './source';

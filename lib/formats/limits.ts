@@ -1,4 +1,7 @@
-/** The most bytes that a header (pickle, JSON, zip directory) may have: it is read into memory as a whole, and in one go. That of RWKV-5 7B has 0.1 MB. */
+/**
+ * The most bytes that a header (pickle, JSON, zip directory) may have: it is read into memory as a whole, and nothing
+ * else happens while it is parsed. Those of RWKV-5 7B have about 0.1 MB.
+ */
 export const maxHeaderBytes = 32_000_000;
 
 /** The most tensors in one model; RWKV-5 7B has 710. */

@@ -1,6 +1,7 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WkvError } from '../errors';
+import { withoutPrototype } from '../options';
 import { unpacked } from '../unpacked';
 import { aboutAdapters } from './adapters';
 import { chatTemplateKey, maxChatTemplate } from './chat-template';
@@ -8,7 +9,6 @@ import { corrupt, quoted, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import { isLayerNormEpsilon, layerNormEpsilon } from './limits';
 import type { ReadContext } from './reader';
-import { emptyMetadata } from './safetensors';
 import { cannotOpen, errorCode, messageOf, type Source } from './source';
 import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import type { TensorDirectory, TensorEntry } from './tensor-directory';
@@ -59,8 +59,7 @@ async function withConfig(
   const template = await readTemplate(path, context);
   const directory = await open();
   if (template === undefined) return directory;
-  const metadata = Object.assign(emptyMetadata(), directory.metadata, { [chatTemplateKey]: template });
-  return { ...directory, metadata };
+  return { ...directory, metadata: withoutPrototype({ ...directory.metadata, [chatTemplateKey]: template }) };
 }
 
 /** What an index says: name of a file beside it -> names of the tensors in there. */
@@ -75,7 +74,7 @@ async function openShards(path: string, index: Index, context: ReadContext): Pro
   try {
     const files: TensorDirectory['files'][number][] = [];
     const tensors: TensorEntry[] = [];
-    const metadata = emptyMetadata();
+    const metadata = withoutPrototype<Record<string, string>>({});
     for (const [name, expected] of index) {
       const shard = await openShard(path, name, context);
       shards.push(shard);

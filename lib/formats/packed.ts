@@ -3,6 +3,7 @@ import { corrupt, quoted, unsupported } from './failures';
 import { messageOf } from './source';
 import { type JsonValue, parseJson } from './strict-json';
 import { plainType, storedTypeBytes, type StoredTensor } from './tensor-directory';
+import { elementsOf } from './views';
 
 // Packed files are safetensors with metadata of their own: docs/packed-format.md.
 
@@ -127,7 +128,7 @@ export function layOutPacked(
     const { name, shape } = tensor;
     const type = plainType(tensor);
     const width = storedTypeBytes[type];
-    const bytes = shape.reduce((product, size) => product * size, width);
+    const bytes = elementsOf(tensor) * width;
     return { name, dtype: type.toUpperCase(), shape, width, bytes };
   });
   const blocks = matrices.map(({ name, bytes }) => ({ name, dtype: 'U8', shape: [bytes], width: 64, bytes }));

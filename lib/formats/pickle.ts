@@ -3,9 +3,6 @@ import { PickleBytes } from './pickle-bytes';
 import { PickleMachine, type PickleWorld } from './pickle-machine';
 import { PickleDict, PickleList, type PickleValue } from './pickle-values';
 
-export { PickleEnd } from './pickle-bytes';
-export type { PickleWorld } from './pickle-machine';
-
 const maxSteps = 2_000_000;
 const stop = 0x2e;
 

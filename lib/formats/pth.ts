@@ -1,6 +1,7 @@
 import { corrupt, quoted, unsupported } from './failures';
 import { checkRatio, inflateToFile, readZipEntry } from './inflate';
-import { PickleEnd, readPickle } from './pickle';
+import { readPickle } from './pickle';
+import { PickleEnd } from './pickle-bytes';
 import type { PickleValue } from './pickle-values';
 import type { FormatReader, ReadContext } from './reader';
 import type { Source } from './source';

@@ -1,10 +1,10 @@
+import { withoutPrototype } from '../options';
 import { corrupt, quoted, unsupported, utf8 } from './failures';
 import { readTypeNames, rwkvCppType } from './ggml-types';
 import { contiguousStrides, countElements, shapeText } from './layout';
 import { maxTensors } from './limits';
 import type { FormatReader } from './reader';
 import { modelOf, rwkvCppViews } from './rwkvcpp-views';
-import { emptyMetadata } from './safetensors';
 import type { Source } from './source';
 import {
   bytesOfNumbers,
@@ -49,7 +49,7 @@ async function readRwkvCpp(source: Source): Promise<TensorDirectory> {
     format: 'rwkv.cpp',
     files: [source.file],
     tensors,
-    metadata: Object.assign(emptyMetadata(), { version: String(header.version) }),
+    metadata: withoutPrototype({ version: String(header.version) }),
     close: () => Promise.resolve(),
   };
 }

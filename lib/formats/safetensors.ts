@@ -1,5 +1,6 @@
+import { withoutPrototype } from '../options';
 import { corrupt, quoted, shortened, unsupported } from './failures';
-import { contiguousStrides, countElements, shapeText } from './layout';
+import { checkCoverage, contiguousStrides, countElements, type Placed, shapeText } from './layout';
 import { maxHeaderBytes, maxTensors } from './limits';
 import { readPacking, type Form, type Packing } from './packed';
 import type { FormatReader } from './reader';
@@ -38,7 +39,7 @@ async function readSafetensors(source: Source): Promise<TensorDirectory> {
   const start = 8 + length;
   const metadata = readMetadata(header.get('__metadata__'), path);
   const packing = readPacking(metadata, path);
-  const entries: Placed[] = [];
+  const entries: Placed<TensorEntry>[] = [];
   for (const [name, info] of header) {
     if (name === '__metadata__') continue;
     const form = packing?.matrices.get(name);
@@ -68,12 +69,6 @@ function requireBlocks(packing: Packing | undefined, header: JsonObject, path: s
   }
 }
 
-interface Placed {
-  tensor: TensorEntry;
-  /** Behind its last byte. */
-  end: number;
-}
-
 function parseHeader(bytes: Buffer, path: string): JsonObject {
   let header: JsonValue;
   try {
@@ -86,7 +81,7 @@ function parseHeader(bytes: Buffer, path: string): JsonObject {
 }
 
 function readMetadata(value: JsonValue | undefined, path: string): Record<string, string> {
-  const metadata = emptyMetadata();
+  const metadata = withoutPrototype<Record<string, string>>({});
   if (value === undefined) return metadata;
   if (!(value instanceof Map)) throw corrupt(path, '__metadata__ is not a JSON object');
   for (const [key, text] of value) {
@@ -94,11 +89,6 @@ function readMetadata(value: JsonValue | undefined, path: string): Record<string
     metadata[key] = text;
   }
   return metadata;
-}
-
-/** A record without a prototype, so that no key means anything but itself. */
-export function emptyMetadata(): Record<string, string> {
-  return Object.create(null) as Record<string, string>;
 }
 
 interface Described {
@@ -120,7 +110,7 @@ function describe(name: string, info: JsonValue, path: string): Described {
   return { dtype, shape, offsets };
 }
 
-function readEntry(name: string, info: JsonValue, start: number, path: string): Placed {
+function readEntry(name: string, info: JsonValue, start: number, path: string): Placed<TensorEntry> {
   const { dtype, shape, offsets } = describe(name, info, path);
   const type = storedTypes.get(dtype);
   if (type === undefined) {
@@ -147,7 +137,7 @@ function readBlock(
   { rows, columns, group, weights }: Form,
   start: number,
   path: string,
-): Placed {
+): Placed<TensorEntry> {
   const { dtype, shape, offsets } = describe(name, info, path);
   if (dtype !== 'U8' || shape.length !== 1) {
     const found = `${shortened(dtype)} ${shapeText(shape)}`;
@@ -187,34 +177,4 @@ function readBegin(
     });
   }
   return begin;
-}
-
-/** The tensors have to fill the file from the header to its end, each byte belonging to one. */
-function checkCoverage(entries: readonly Placed[], start: number, source: Source): void {
-  const { path, size } = source;
-  let position = start;
-  for (const { tensor, end } of [...entries].sort((a, b) => a.tensor.offset - b.tensor.offset)) {
-    if (tensor.offset !== position) {
-      const problem = tensor.offset < position ? 'overlaps another' : 'leaves a gap before it';
-      throw corrupt(path, `the tensor ${quoted(tensor.name)} ${problem}`, {
-        tensor: tensor.name,
-        expected: `data from ${position - start} on`,
-        found: `data from ${tensor.offset - start} on`,
-      });
-    }
-    if (end > size) {
-      throw corrupt(path, `the file ends inside the tensor ${quoted(tensor.name)}`, {
-        tensor: tensor.name,
-        expected: `at least ${end} bytes`,
-        found: `${size} bytes`,
-      });
-    }
-    position = end;
-  }
-  if (position !== size) {
-    throw corrupt(path, 'the last tensor is followed by something else', {
-      expected: `${position} bytes`,
-      found: `${size} bytes`,
-    });
-  }
 }

@@ -1,5 +1,5 @@
 import { corrupt, quoted, shortened, unsupported } from './failures';
-import type { PickleWorld } from './pickle';
+import type { PickleWorld } from './pickle-machine';
 import {
   describeValue,
   PickleDict,
@@ -12,7 +12,7 @@ import {
 import type { StoredType } from './tensor-directory';
 
 /** The class of a storage, which says how its elements are written. */
-export class StorageType extends PickleObject {
+class StorageType extends PickleObject {
   constructor(
     readonly description: string,
     /** Torch's name of the data type. */

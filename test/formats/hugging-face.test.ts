@@ -3,24 +3,15 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { openTensorDirectory } from '../../lib/formats';
 import { writePth, type WritableTensor } from '../support/pth-writer';
-import { readTensors } from '../support/read-tensors';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
 import { onWindows, unless } from '../support/unless';
-import { leavingNothing, refusal, smallModel, useScratchDirectory } from './support';
+import { refusal, smallModel, smallValues, useScratchDirectory, valuesOf } from './support';
 
 const scratch = useScratchDirectory();
 
 function scalars(names: readonly string[]): WritableTensor[] {
   return names.map((name, index) => ({ name, type: 'f32', shape: [1], data: [index] }));
 }
-
-async function valuesOf(path: string): Promise<[string, number[]][]> {
-  return await leavingNothing(async () =>
-    [...(await readTensors(path)).values()].map(({ name, values }) => [name, [...values]]),
-  );
-}
-
-const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
 
 describe('names of transformers', () => {
   // huggingface.co/RWKV/v5-Eagle-7B-HF on the left, BlinkDL/rwkv-5-world on the right.

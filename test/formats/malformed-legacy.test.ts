@@ -1,9 +1,8 @@
-import { pickle, type Python } from '../support/pickle-writer';
-import { pthBytes } from '../support/pth-writer';
-import { uint64 } from '../support/zip-writer';
 import { writeFileSync } from 'node:fs';
+import { call, global, pickle, type Python, tuple } from '../support/pickle-writer';
+import { pthBytes } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
-import { call, global, tuple } from '../support/pickle-writer';
+import { uint64 } from '../support/zip-writer';
 import { pickledTensor, refusalOf, smallModel, useScratchDirectory } from './support';
 
 const scratch = useScratchDirectory();
@@ -33,6 +32,14 @@ function file({
   return Buffer.concat([...[magic, version, facts, object, keys].map((value) => pickle(value)), ...rest]);
 }
 
+/** The same with a vector for `a`, of so many elements from `offset` on in a view of the storage. */
+function viewing(view: Python, offset: number, elements: number): Buffer {
+  const id = tuple('storage', global('torch', 'FloatStorage'), '0', 'cpu', 4, view);
+  const rebuild = global('torch._utils', '_rebuild_tensor');
+  const tensor = call(rebuild, { persistent: id }, offset, tuple(elements), tuple(1));
+  return file({ object: { dict: [['a', tensor]] } });
+}
+
 async function refuse(bytes: Uint8Array): Promise<{ code: string; message: string }> {
   return await refusalOf(scratch('malformed.pth'), bytes);
 }
@@ -58,22 +65,7 @@ describe('a torch file of before 1.6', () => {
   });
 
   test('may have storages that are views of others', async () => {
-    const storage: Python = tuple(
-      'storage',
-      global('torch', 'FloatStorage'),
-      '0',
-      'cpu',
-      4,
-      tuple('view', 1, 3),
-    );
-    const tensor = call(
-      global('torch._utils', '_rebuild_tensor'),
-      { persistent: storage },
-      1,
-      tuple(2),
-      tuple(1),
-    );
-    expect(await valuesOf(file({ object: { dict: [['a', tensor]] } }))).toEqual([2, 3]);
+    expect(await valuesOf(viewing(tuple('view', 1, 3), 1, 2))).toEqual([2, 3]);
   });
 
   test.each<[string, Python]>([
@@ -82,34 +74,11 @@ describe('a torch file of before 1.6', () => {
     ['with a negative offset', tuple('view', -1, 2)],
     ['that is no view', 'view'],
   ])('is refused with a view %s', async (_, view) => {
-    const storage: Python = tuple('storage', global('torch', 'FloatStorage'), '0', 'cpu', 4, view);
-    const tensor = call(
-      global('torch._utils', '_rebuild_tensor'),
-      { persistent: storage },
-      0,
-      tuple(1),
-      tuple(1),
-    );
-    expect((await refuse(file({ object: { dict: [['a', tensor]] } }))).code).toBe('ERR_WKV_FORMAT');
+    expect((await refuse(viewing(view, 0, 1))).code).toBe('ERR_WKV_FORMAT');
   });
 
   test('is refused where a tensor reaches beyond the view it lies in', async () => {
-    const storage: Python = tuple(
-      'storage',
-      global('torch', 'FloatStorage'),
-      '0',
-      'cpu',
-      4,
-      tuple('view', 0, 2),
-    );
-    const tensor = call(
-      global('torch._utils', '_rebuild_tensor'),
-      { persistent: storage },
-      0,
-      tuple(3),
-      tuple(1),
-    );
-    expect((await refuse(file({ object: { dict: [['a', tensor]] } }))).code).toBe('ERR_WKV_FORMAT');
+    expect((await refuse(viewing(tuple('view', 0, 2), 0, 3))).code).toBe('ERR_WKV_FORMAT');
   });
 
   test.each<[string, Parts]>([
@@ -148,7 +117,11 @@ describe('a torch file of before 1.6', () => {
 
   test('is refused where a pickle never ends', async () => {
     const pickles = pthBytes(smallModel, { container: 'legacy' }).subarray(0, 40);
-    const endless = Buffer.concat([pickles.subarray(0, 15), Buffer.of(0x80, 2), Buffer.alloc(3 << 19, 'N0')]);
+    const endless = Buffer.concat([
+      pickles.subarray(0, 15),
+      Buffer.of(0x80, 2),
+      Buffer.alloc(5 << 20, 'C\x08 bytes  0'),
+    ]);
     expect((await refuse(endless)).message).toContain('ends inside a pickle');
   });
 });

@@ -118,6 +118,33 @@ describe('a .safetensors file with a wrong header is refused:', () => {
     expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
   });
 
+  test.each([
+    ['a NUL', 'a\0b', '"a\\u0000b"'],
+    ['half of a character', '\ud800', '"\\ud800"'],
+    ['what turns text around', 'a\u202egnp.exe', '"a\\u202egnp.exe"'],
+    ['what ends lines', 'a\u2028Loaded.', '"a\\u2028Loaded."'],
+    ['what ends paragraphs', 'a\u2029', '"a\\u2029"'],
+    ['what cannot be seen', 'a\u00ad', '"a\\u00ad"'],
+    ['a letter that cannot be seen, of two halves', 'a\u{e0041}', '"a\\udb40\\udc41"'],
+    ['nothing', '', '""'],
+    ['a thousand letters and one', 'a'.repeat(1001), `"${'a'.repeat(117)}..."`],
+  ])('a name with %s, which the message shows', async (_, name, shown) => {
+    const bytes = safetensorsBytes([{ name, type: 'f32', shape: [1], data: [1] }]);
+    const error = await refuse(bytes);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', found: shown });
+    expect(error.message).toContain(`a tensor is called ${shown}`);
+  });
+
+  test('a key twice, which the message shows', async () => {
+    const error = await refuse(file('{"a\u202eb":1,"a\u202eb":1}'));
+    expect(error.message).toContain(String.raw`the key "a\u202eb" a second time`);
+  });
+
+  test('a header of more than 32 MB that is there, without reading it', async () => {
+    const bytes = Buffer.concat([uint64(32_000_001), Buffer.from('{'), Buffer.alloc(32_000_000, ' ')]);
+    expect(await refuse(bytes)).toMatchObject({ code: 'ERR_WKV_FORMAT', expected: 'at most 32000000' });
+  });
+
   test('nesting, before it is followed far', async () => {
     expect((await refuse(file(`{"a":${'['.repeat(40)}`))).message).toContain('nesting deeper than 32');
   });

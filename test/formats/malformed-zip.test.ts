@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { openTensorDirectory } from '../../lib/formats';
 import { TemporaryFile } from '../../lib/formats/temporary-file';
 import { pickle } from '../support/pickle-writer';
@@ -114,6 +115,10 @@ describe('a zip archive whose directory lies is refused:', () => {
     ],
     ['a size the local header has not', patched(bare, local, 22, uint32(11), 'm/data/0')],
     ['a checksum the local header has not', patched(bare, local, 14, uint32(11), 'm/data/0')],
+    [
+      'a size that is neither known before the bytes nor right',
+      patched(plain, local, 22, uint32(11), 'm/data/0'),
+    ],
     ['a descriptor the local header has not', patched(plain, local, 6, uint16(0x800), 'm/data/0')],
     [
       'a descriptor that is not there',
@@ -202,6 +207,36 @@ describe('a zip archive whose content lies is refused:', () => {
     expect((await refuse(patched(bytes, central, 20, uint32(whole, whole), data.name))).code).toBe(
       'ERR_WKV_FORMAT',
     );
+  });
+});
+
+describe('a zip archive is read', () => {
+  async function tensorsOf(bytes: Buffer): Promise<number> {
+    writeFileSync(scratch('good.pth'), bytes);
+    return (await openTensorDirectory(scratch('good.pth'))).tensors.length;
+  }
+  const { pickle: data, storage } = entries();
+
+  test('without checksums, as torch writes it where it was told to', async () => {
+    let bytes = zipArchive([data, storage]);
+    for (const { name } of [data, storage]) {
+      bytes = patched(patched(bytes, central, 16, uint32(0), name), local, 14, uint32(0), name);
+    }
+    expect(await tensorsOf(bytes)).toBe(1);
+    expect((await refuse(patched(bytes, central, 20, uint32(10, 10), data.name))).code).toBe(
+      'ERR_WKV_FORMAT',
+    );
+    expect((await refuse(patched(bytes, central, 16, uint32(1), data.name))).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test.each([
+    ['sizes', 18, [16, 16]],
+    ['the compressed size', 18, [16]],
+    ['the size', 22, [16]],
+    ['a checksum', 14, [crc32(storage.data)]],
+  ])('where %s are known before the bytes, and told behind them as well', async (_, field, values) => {
+    const bytes = zipArchive([data, storage], { descriptors: true });
+    expect(await tensorsOf(patched(bytes, local, field, uint32(...values), storage.name))).toBe(1);
   });
 });
 

@@ -94,6 +94,22 @@ describe('names that a wrapper has put something in front of', () => {
     },
   );
 
+  test('are what is left behind what all have', async () => {
+    const behind = (wrapper: string, tensors: readonly WritableTensor[]): WritableTensor[] =>
+      tensors.map((tensor) => ({ ...tensor, name: `${wrapper}${tensor.name}` }));
+    const [first, ...others] = smallModelOf('7');
+    for (const inner of ['_orig_mod.', 'model._orig_mod.']) {
+      const tensors = [...behind(`module.${inner}`, [first!]), ...behind('module.', others)];
+      expect(await found(await written('partly-wrapped', tensors))).toEqual(
+        expected([...behind(inner, [first!]), ...others]),
+      );
+    }
+    const nothing = ['module.module.', 'module.module.a'].map((name) => ({ ...others[0]!, name }));
+    expect(await found(await written('wrapped-nothing', nothing))).toEqual(
+      expected(nothing.map((tensor) => ({ ...tensor, name: tensor.name.slice('module.'.length) }))),
+    );
+  });
+
   test('are left alone where not all have it', async () => {
     const model = smallModelOf('7').map((tensor, i) =>
       i === 0 ? tensor : { ...tensor, name: `module.${tensor.name}` },

@@ -43,7 +43,12 @@ describe('a file that is no model is refused, saying what it looks like:', () =>
     ['zstd', 'ERR_WKV_UNSUPPORTED', Buffer.from('28b52ffd000000000000000000000000', 'hex'), /zstd/],
     ['xz', 'ERR_WKV_UNSUPPORTED', Buffer.from('fd377a585a0000000000000000000000', 'hex'), /xz/],
     ['7z', 'ERR_WKV_UNSUPPORTED', Buffer.from('377abcaf271c00000000000000000000', 'hex'), /7z/],
-    ['tar', 'ERR_WKV_UNSUPPORTED', Buffer.from(`${'\0'.repeat(257)}ustar${'\0'.repeat(250)}`), /tar archive/],
+    [
+      'tar',
+      'ERR_WKV_UNSUPPORTED',
+      Buffer.from(`${'\0'.repeat(257)}ustar${'\0'.repeat(250)}`),
+      /tar archive: .* torch 0\.1 wrote has to be saved anew/,
+    ],
     ['HDF5', 'ERR_WKV_UNSUPPORTED', Buffer.from('89484446' + '0d0a1a0a00'.repeat(4), 'hex'), /HDF5/],
     ['zeros', 'ERR_WKV_FORMAT', Buffer.alloc(1000), /full of zeros/],
     ['text', 'ERR_WKV_FORMAT', Buffer.from('once upon a time there was'), /6f 6e 63 65/],
@@ -214,7 +219,15 @@ describe('a path', () => {
     await expect(openTensorDirectory(url)).rejects.toMatchObject({ code: 'ERR_INVALID_URL_SCHEME' });
   });
 
+  test.each(['C://models/x.pth', 'c://x.pth'])('that is %s is a drive, not an address', async (path) => {
+    await expect(openTensorDirectory(path)).rejects.toMatchObject({
+      message: expect.stringMatching(/no such file/) as string,
+    });
+  });
+
   test.each([
+    ['s3://models/model.pth', /is an address; download the file and give its path$/],
+    ['hf://models/model.pth', /is an address; download the file and give its path$/],
     ['https://example.org/model.pth', /is an address; download the file and give its path$/],
     ['file:///model.pth', /is an address; give the path$/],
   ])('that is the text %s is refused', async (path, message) => {

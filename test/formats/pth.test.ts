@@ -4,18 +4,17 @@ import { dirname, join } from 'node:path';
 import { openTensorDirectory } from '../../lib/formats';
 import { type PthOptions, writePth, type WritableTensor } from '../support/pth-writer';
 import { call, global, raw } from '../support/pickle-writer';
-import { readTensors } from '../support/read-tensors';
-import { leavingNothing, refusal, smallModel, temporaryFiles, useScratchDirectory } from './support';
+import {
+  leavingNothing,
+  refusal,
+  smallModel,
+  smallValues,
+  temporaryFiles,
+  useScratchDirectory,
+  valuesOf,
+} from './support';
 
 const scratch = useScratchDirectory();
-
-async function valuesOf(path: string): Promise<[string, number[]][]> {
-  return await leavingNothing(async () =>
-    [...(await readTensors(path)).values()].map(({ name, values }) => [name, [...values]]),
-  );
-}
-
-const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
 
 const variants: [string, PthOptions][] = [
   ['a zip archive as torch writes it', {}],

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../../lib/errors';
@@ -8,13 +8,11 @@ import { bytesOf } from '../support/compare';
 import { call, global, type Python, tuple } from '../support/pickle-writer';
 import type { WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
+import { temporaryFolder } from '../support/temporary-folder';
 
 /** A directory for the files of one test file, removed after its last test. */
 export function useScratchDirectory(): (name: string) => string {
-  const directory = mkdtempSync(join(tmpdir(), 'wkv-test-'));
-  afterAll(() => {
-    rmSync(directory, { recursive: true, force: true });
-  });
+  const directory = temporaryFolder();
   return (name) => join(directory, name);
 }
 
@@ -24,6 +22,9 @@ export const smallModel: readonly WritableTensor[] = [
   { name: 'blocks.0.ln0.weight', type: 'f32', shape: [4], data: [1, 2, 3, 4.0625] },
   { name: 'head.weight', type: 'f16', shape: [2, 2], data: [1.5, -1.5, 1024, 0.125] },
 ];
+
+/** What {@link valuesOf} finds in a file of that model. */
+export const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
 
 /** What the process holds open or has left behind. */
 function resources(): { handles: number | undefined; temporary: string[] } {
@@ -44,6 +45,13 @@ export async function leavingNothing<Result>(work: () => Promise<Result>): Promi
   const result = await work();
   expect(resources()).toEqual(before);
   return result;
+}
+
+/** The tensors of a file in its order, each with its name and its elements. */
+export async function valuesOf(path: string): Promise<[string, number[]][]> {
+  return await leavingNothing(async () =>
+    [...(await readTensors(path)).values()].map(({ name, values }) => [name, [...values]]),
+  );
 }
 
 /** The error that a path is refused with; a failure of the test where it is not. */

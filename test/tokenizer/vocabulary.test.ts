@@ -136,6 +136,11 @@ describe('a file that is no vocabulary is refused', () => {
     expect(message).toContain(path);
   });
 
+  test('shows nothing of it that a terminal would obey, or that turns text around', () => {
+    const error = thrown(() => tokenizerOf('1 \u202e\u2028\u009b 1\n'));
+    expect(error).toMatchObject({ found: String.raw`"\u202e\u2028\u009b"` });
+  });
+
   test('says which ids have equal tokens', () => {
     expect(() => tokenizerOf("1 'a' 1\n5 'b' 1\n9 'a' 1\n")).toThrow('tokens 1 and 9 have the same bytes');
   });

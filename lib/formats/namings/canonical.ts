@@ -19,6 +19,9 @@ export const canonicalMark = { 'wkv.names': 'BlinkDL' } as const;
  * @throws WkvError `ERR_WKV_FORMAT` where two tensors come out with the same name
  */
 export function withCanonicalNames(directory: TensorDirectory, path: string): TensorDirectory {
+  if (directory.packed !== undefined || directory.metadata['wkv.names'] === canonicalMark['wkv.names']) {
+    return directory;
+  }
   const wrapper = wrapperOf(directory);
   if (wrapper === '') return translated(directory, path);
   const tensors = directory.tensors.map((tensor) => ({ ...tensor, name: tensor.name.slice(wrapper.length) }));
@@ -26,19 +29,21 @@ export function withCanonicalNames(directory: TensorDirectory, path: string): Te
   return { ...inner, ownName: (name) => `${wrapper}${inner.ownName?.(name) ?? name}` };
 }
 
+const wrappers = /^(?:_forward_module\.|module\.|(?:model\.)?_orig_mod\.)+/;
+
 /** What DeepSpeed, DistributedDataParallel and torch.compile put in front of all names of the model that they wrap. */
 function wrapperOf({ tensors }: TensorDirectory): string {
-  const [first] = tensors;
-  const [wrapper = ''] =
-    /^(?:_forward_module\.|module\.|(?:model\.)?_orig_mod\.)+/.exec(first?.name ?? '') ?? [];
-  const isWrapped = tensors.every(({ name }) => name.startsWith(wrapper) && name.length > wrapper.length);
-  return isWrapped ? wrapper : '';
+  let wrapper = wrappers.exec(tensors[0]?.name ?? '')?.[0] ?? '';
+  for (const { name } of tensors) {
+    // What not all have belongs to the names.
+    while (wrapper !== '' && !(name.startsWith(wrapper) && name !== wrapper)) {
+      wrapper = wrapper.replace(/(?:model\._orig_mod|[^.]+)\.$/, '');
+    }
+  }
+  return wrapper;
 }
 
 function translated(directory: TensorDirectory, path: string): TensorDirectory {
-  if (directory.packed !== undefined || directory.metadata['wkv.names'] === canonicalMark['wkv.names']) {
-    return directory;
-  }
   for (const naming of namings) {
     const names = naming(directory);
     if (names === undefined) continue;

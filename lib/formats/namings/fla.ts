@@ -1,6 +1,6 @@
-import { bytesOfNumbers, type StoredTensor } from '../tensor-directory';
 import { contiguousStrides } from '../layout';
-import { transposed } from '../views';
+import { bytesOfNumbers, type StoredTensor } from '../tensor-directory';
+import { elementsOf, transposed } from '../views';
 import { asRow, matrix, namesOfLayers, norm, type Names, type Naming, type Place } from './naming';
 
 const outside: ReadonlyMap<string, string> = new Map([
@@ -16,10 +16,7 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
   ...norm('pre_norm', 'ln0'),
   ...norm('attn_norm', 'ln1'),
   ...norm('ffn_norm', 'ln2'),
-  ...norm('attn.g_norm', 'att.ln_x').map(([theirs, place]): [string, Place] => [
-    theirs,
-    { ...place, form: flattened },
-  ]),
+  ...norm('attn.g_norm', 'att.ln_x', flattened),
   matrix('attn.r_proj', 'att.receptance'),
   matrix('attn.k_proj', 'att.key'),
   matrix('attn.v_proj', 'att.value'),
@@ -32,7 +29,8 @@ const places: ReadonlyMap<string, Place> = new Map<string, Place>([
     [`attn.${letter}_lora.lora.2.weight`, { name: `att.${letter}2`, form: transposed }],
     [`attn.${letter}_lora.lora.2.bias`, { name: `att.${letter}0`, form: asRow }],
   ]),
-  ...[...shifts, 'k_k', 'k_a'].map((name): [string, Place] => [
+  ...shifts.map((name): [string, Place] => [`attn.${name}`, { name: `att.${name}`, form: asRow }]),
+  ...['k_k', 'k_a'].map((name): [string, Place] => [
     `attn.${name}`,
     { name: `att.${name}`, form: (tensor) => asRow(flattened(tensor)) },
   ]),
@@ -52,16 +50,16 @@ const names: Names = {
   theirs,
 };
 
-/** Of flash-linear-attention's RWKV7ForCausalLM, in which RWKV-7 is published for transformers. */
+/** Of flash-linear-attention's RWKV7ForCausalLM, in which RWKV-7 is published for transformers, and of mlx-lm. */
 export const flashLinearAttention: Naming = ({ tensors }) =>
   tensors.some(({ name }) => /^model\.layers\.\d+\.attn\.r_k$/.test(name)) ? names : undefined;
 
-/** Vectors are [heads, channels of a head] in the files of mlx-lm. */
+/** The vectors of heads, which mlx-lm has as [heads, channels of a head], as vectors; others as they are. */
 function flattened(tensor: StoredTensor): StoredTensor {
   const { shape, strides } = tensor;
-  const [heads = 0, channels = 0] = shape;
-  const isWhole = shape.length === 2 && String(strides) === String(contiguousStrides(shape));
-  return isWhole ? { ...tensor, shape: [heads * channels], strides: [1] } : tensor;
+  const isWhole = contiguousStrides(shape).every((step, axis) => step === strides[axis]);
+  if (shape.length !== 2 || !isWhole) return tensor;
+  return { ...tensor, shape: [elementsOf(tensor)], strides: [1] };
 }
 
 /** A row of a matrix, as [1, 1, columns]. Files of fla's first version have all token shifts in one matrix. */

@@ -37,7 +37,7 @@ export const huggingFace: Naming = ({ tensors }) => {
 
 /** `rwkv.blocks.0.attention.time_mix_key` -> `blocks.0.att.time_mix_k`. */
 function canonicalName(name: string, prefix: string): string {
-  if (!name.startsWith(prefix)) return name;
+  if (!name.startsWith(prefix) || name === prefix) return name;
   return renamed(name.slice(prefix.length), modules);
 }
 

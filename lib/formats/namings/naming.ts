@@ -31,8 +31,12 @@ export interface Place {
 }
 
 /** The places of a norm, which has a weight and a bias. */
-export function norm(theirs: string, ours: string): [string, Place][] {
-  return ['weight', 'bias'].map((part) => [`${theirs}.${part}`, { name: `${ours}.${part}` }]);
+export function norm(
+  theirs: string,
+  ours: string,
+  form: Place['form'] = (tensor) => tensor,
+): [string, Place][] {
+  return ['weight', 'bias'].map((part) => [`${theirs}.${part}`, { name: `${ours}.${part}`, form }]);
 }
 
 /** The place of a matrix that BlinkDL has as [out, in], too. */
