@@ -284,16 +284,15 @@ export class Chat {
     const onPrompt = (): void => {
       start.evaluated = true;
     };
+    let isEnded = false;
     const onRest = (tokens: Uint32Array): void => {
+      isEnded = true;
       reply.pushRest(tokens);
     };
     const generation = generate(this.#session.generationAccess(), prompt, options, onPrompt, onRest);
-    let isEnded = true;
     try {
       return yield* reply.read(generation);
     } catch (error) {
-      // After an abort the session is where the reply ends. After other errors, perhaps of just that, it may not be.
-      isEnded = signal?.aborted === true && error === signal.reason;
       if (this.#disposed) signal?.throwIfAborted();
       throw error;
     } finally {
@@ -346,9 +345,9 @@ export class Chat {
     isIterated: boolean,
     begin: ReplyParts,
   ): AsyncGenerator<ChatPart, void, undefined> {
-    return iterateHeld(() => {
+    return iterateHeld((left) => {
       const { hold, signal } = this.#begin(options.signal, isIterated);
-      return { hold, signal, parts: begin({ ...options, signal }) };
+      return { hold, signal, parts: begin({ ...options, signal, left }) };
     });
   }
 }

@@ -35,9 +35,10 @@ export interface GenerateOptions extends SamplingOptions {
   stopTokens?: readonly number[] | Uint32Array | undefined;
   /**
    * Says before each draw which tokens may be drawn: how a grammar or a JSON schema is kept to. It is called with the token
-   * that was drawn before, `undefined` at first, when the text so far has been delivered, and returns one bit for each
-   * token (see {@link TokenMask}), a promise of that, or `undefined` for all. `bannedTokens` are not drawn whatever it says.
-   * What it throws ends the generation, which then rejects with that. By default there is none.
+   * that was drawn before, `undefined` at first, and returns one bit for each token (see {@link TokenMask}), a promise of
+   * that, or `undefined` for all. `bannedTokens` are not drawn whatever it says. What it throws ends the generation, which
+   * then rejects with that. It may not wait for a call on the same session, which waits for the generation. By default
+   * there is none.
    */
   tokenMask?: TokenMaskFunction | undefined;
   /** Whether penalties count the tokens of this generation (the default), or of all such generations of the session. */
@@ -134,6 +135,8 @@ export interface CheckedOptions {
   sessionCounts: boolean;
   seed: bigint | undefined;
   signal: AbortSignal | undefined;
+  /** Is aborted when whoever iterated has left. */
+  left?: AbortSignal;
   onProgress: GenerateOptions['onProgress'];
 }
 
@@ -203,7 +206,8 @@ function stopStrings(name: string, value: unknown): Uint8Array[] {
  * it. However it ends, the session is then in the state after the text that was delivered, sampler included.
  *
  * @param onPrompt called when the prompt has been evaluated
- * @param onRest called where it was left or aborted inside a token, with the encoding of what was delivered of that
+ * @param onRest called when the session is in the state after the text that was delivered; where it was left or aborted
+ *   inside a token, with the encoding of what was delivered of that
  */
 export async function* generate(
   session: GenerationAccess,
@@ -218,6 +222,7 @@ export async function* generate(
     sessionCounts,
     seed,
     signal,
+    left,
     onProgress,
   }: CheckedOptions,
   onPrompt: () => void = () => undefined,
@@ -226,13 +231,15 @@ export async function* generate(
   const { tokenizer } = session;
   const tokens = await prompt;
   if (tokens.length === 0 && !session.native().hasLogits()) throw nothingSeen();
-  // These first: they may call functions of the caller's own, who may dispose the session there.
-  const mask = maxTokens > 0 ? await maskAfter?.(undefined, signal) : undefined;
+  const nextMask = (previous: number | undefined): Promise<Uint32Array | undefined> | undefined =>
+    maskAfter?.(previous, [signal, left, session.disposal()]);
+  // This first: it may call a tokenizer of the caller's own, who may dispose the session there.
   const sampling = session.sampling(drawing, logprobs);
-  session.native().beginGeneration(sampling, sessionCounts);
-  let drawn: NativeDrawn = await withSeed(session, seed, () =>
-    session.submit({ tokens, draw: maxTokens > 0, mask }, signal, onProgress),
-  );
+  let drawn: NativeDrawn = await withSeed(session, seed, async () => {
+    const mask = maxTokens > 0 ? await nextMask(undefined) : undefined;
+    session.native().beginGeneration(sampling, sessionCounts);
+    return session.submit({ tokens, draw: maxTokens > 0, mask }, signal, onProgress);
+  });
   onPrompt();
 
   const stopSearch = new StopStrings(stops);
@@ -267,7 +274,7 @@ export async function* generate(
       const delivered = text.take();
       if (delivered.text !== '' || delivered.tokens.length > 0) yield part(delivered);
       signal?.throwIfAborted();
-      const allowed = await maskAfter?.(token, signal);
+      const allowed = await nextMask(token);
       // Not called off on the way: most of these tokens have been delivered.
       drawn = await evaluated.evaluate(allowed);
       signal?.throwIfAborted();

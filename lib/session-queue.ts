@@ -22,6 +22,11 @@ export class SessionQueue {
     return this.#count === 0;
   }
 
+  /** Whether nothing comes before what is iterated. */
+  get isAtIteration(): boolean {
+    return this.isIterated && this.#count === 1;
+  }
+
   /** Whether something is iterated: other calls cannot wait for its end, which depends on whoever iterates. */
   get isIterated(): boolean {
     return this.#iterated !== undefined && this.#iterated.signal?.aborted !== true;

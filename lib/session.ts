@@ -80,6 +80,8 @@ export class Session {
   /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
   #beginning: Beginning | undefined;
   #disposed = false;
+  /** Ends what waits for others than the engine; there where something does. */
+  #disposal: AbortController | undefined;
   #revision = 0;
 
   /** Made by `model.createSession()` and `session.fork()`. */
@@ -136,8 +138,7 @@ export class Session {
    */
   get seed(): bigint {
     if (this.#disposed) throw disposed();
-    const hasBegun = this.#native !== undefined || this.#failure !== undefined;
-    if (!hasBegun || !this.#queue.isIterated) this.#requireIdle();
+    if (!this.#queue.isAtIteration) this.#requireIdle();
     return callNative(() => this.#live().random()).seed;
   }
 
@@ -216,9 +217,9 @@ export class Session {
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
     const tokens = this.tokens(prompt);
-    return iterateHeld(() => ({
+    return iterateHeld((left) => ({
       hold: this.hold(checked.signal, true),
-      parts: generate(this.generationAccess(), tokens, checked),
+      parts: generate(this.generationAccess(), tokens, { ...checked, left }),
       signal: checked.signal,
     }));
   }
@@ -311,6 +312,7 @@ export class Session {
     this.#disposed = true;
     this.#beginning = undefined;
     this.#native?.dispose();
+    this.#disposal?.abort(disposed());
   }
 
   [Symbol.dispose](): void {
@@ -431,6 +433,11 @@ export class Session {
       packsStates: this.#model.packsStates,
       native: () => this.#live(),
       isDisposed: () => this.#disposed,
+      disposal: () => {
+        this.#disposal ??= new AbortController();
+        if (this.#disposed) this.#disposal.abort(disposed());
+        return this.#disposal.signal;
+      },
       sampling: (drawing, logprobs) => this.#model.sampling(drawing, logprobs),
       submit: (evaluation, signal, onProgress) => this.#submit(evaluation, signal, onProgress),
     };

@@ -19,6 +19,8 @@ export interface GenerationAccess {
   encode(bytes: Uint8Array): Uint32Array;
   native(): NativeSession;
   isDisposed(): boolean;
+  /** Is aborted when the session is disposed. */
+  disposal(): AbortSignal;
   /** Whether the session's state has to be told that the generation is over. */
   readonly packsStates: boolean;
   /** Completes the options with what the model knows of its tokens. */
@@ -49,7 +51,7 @@ export class EvaluatedTokens {
   readonly #drawsBefore: bigint;
   /** The numbers of tokens that the session had evaluated when states were kept. */
   #kept: number[] = [];
-  #settled = false;
+  #settling: Promise<Uint32Array> | undefined;
 
   constructor(session: GenerationAccess, delivery: Delivery<NativeDrawn>, longestHeld: number) {
     this.#session = session;
@@ -108,12 +110,19 @@ export class EvaluatedTokens {
 
   /**
    * Brings the session to where the delivered text is: the state after the last token that is out completely, plus the
-   * encoding of what is out of the next; without that where it cannot be encoded. Returns that encoding. Done once: then
-   * nothing more may be pushed.
+   * encoding of what is out of the next; without that where it cannot be encoded. Returns that encoding. Done once, and
+   * told once: then nothing more may be pushed.
    */
   async settle(): Promise<Uint32Array> {
-    if (this.#settled) return new Uint32Array(0);
-    this.#settled = true;
+    if (this.#settling !== undefined) {
+      await this.#settling;
+      return new Uint32Array(0);
+    }
+    this.#settling = this.#settle();
+    return this.#settling;
+  }
+
+  async #settle(): Promise<Uint32Array> {
     const { complete, partial } = this.#delivery;
     const rest = this.#encode(partial);
     let from = this.#count;

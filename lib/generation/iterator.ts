@@ -30,8 +30,10 @@ interface Held<Part> {
  * The iterator of a generation that its caller gets: from its first next() on it holds what it needs, until the last part
  * comes, or until it is aborted, even if nobody asks for another part. Where the caller drops it without ending it, the
  * generation is ended when the garbage collector finds out.
+ *
+ * @param begin gets a signal that is aborted when the iteration is left: then the parts need not wait for anybody
  */
-export function iterateHeld<Part>(begin: () => Held<Part>): Parts<Part> {
+export function iterateHeld<Part>(begin: (left: AbortSignal) => Held<Part>): Parts<Part> {
   const iteration = new Iteration(begin);
   const iterator: Parts<Part> = {
     next: () => iteration.parts.next(),
@@ -53,19 +55,25 @@ export function iterateHeld<Part>(begin: () => Held<Part>): Parts<Part> {
 class Iteration<Part> {
   readonly parts: Parts<Part>;
   #hold: Hold | undefined;
+  readonly #left = new AbortController();
   readonly #failures = new Failures();
 
-  constructor(begin: () => Held<Part>) {
-    this.parts = partsOf(() => {
-      const held = begin();
-      this.#hold = held.hold;
-      return held;
-    }, this.#failures);
+  constructor(begin: (left: AbortSignal) => Held<Part>) {
+    this.parts = partsOf(
+      (left) => {
+        const held = begin(left);
+        this.#hold = held.hold;
+        return held;
+      },
+      this.#left.signal,
+      this.#failures,
+    );
   }
 
   /** To be called with what ends it: that may be waited for, or not, as streams do it. */
   leave(): void {
     this.#hold?.leave();
+    this.#left.abort();
   }
 
   async end(): Promise<IteratorResult<Part, void>> {
@@ -89,8 +97,12 @@ class Failures {
   }
 }
 
-async function* partsOf<Part>(begin: () => Held<Part>, failures: Failures): Parts<Part> {
-  const { hold, parts, signal } = begin();
+async function* partsOf<Part>(
+  begin: (left: AbortSignal) => Held<Part>,
+  left: AbortSignal,
+  failures: Failures,
+): Parts<Part> {
+  const { hold, parts, signal } = begin(left);
   const isOver = onAbort(signal, () => {
     void parts.return(undefined).catch(failures.add).finally(hold.release);
   });
@@ -98,6 +110,9 @@ async function* partsOf<Part>(begin: () => Held<Part>, failures: Failures): Part
   try {
     await hold.turn;
     last = yield* parts;
+  } catch (error) {
+    // Who has left asks for nothing any more.
+    if (!left.aborted || error !== left.reason) throw error;
   } finally {
     isOver();
     hold.release();

@@ -41,32 +41,37 @@ function checkMask(mask: unknown, vocabulary: number): Uint32Array | undefined {
   return new Uint32Array(mask);
 }
 
-/** The mask of the draw after `drawn`; rejects with the signal's reason as soon as that is aborted. */
+/** The mask of the draw after `drawn`; rejects with the reason of the first of these signals that is aborted. */
 export type MaskAfter = (
   drawn: number | undefined,
-  signal: AbortSignal | undefined,
+  signals: readonly (AbortSignal | undefined)[],
 ) => Promise<Uint32Array | undefined>;
 
 /** @param vocabulary how many tokens the model has */
 export function masksOf(tokenMask: TokenMaskFunction, vocabulary: number): MaskAfter {
-  return async (drawn, signal) => checkMask(await unlessAborted(tokenMask(drawn), signal), vocabulary);
+  return async (drawn, signals) => {
+    for (const signal of signals) signal?.throwIfAborted();
+    return checkMask(await unlessAborted(tokenMask(drawn), signals), vocabulary);
+  };
 }
 
 async function unlessAborted<Result>(
   work: Result | PromiseLike<Result>,
-  signal: AbortSignal | undefined,
+  signals: readonly (AbortSignal | undefined)[],
 ): Promise<Result> {
-  let isOver = (): void => undefined;
+  const endings: (() => void)[] = [];
   const aborted = new Promise<never>((_, reject) => {
-    const abort = (): void => {
-      reject(signal?.reason as Error);
-    };
-    if (signal?.aborted === true) abort();
-    isOver = onAbort(signal, abort);
+    for (const signal of signals) {
+      const abort = (): void => {
+        reject(signal?.reason as Error);
+      };
+      if (signal?.aborted === true) abort();
+      endings.push(onAbort(signal, abort));
+    }
   });
   try {
     return await Promise.race([aborted, work]);
   } finally {
-    isOver();
+    for (const end of endings) end();
   }
 }

@@ -31,6 +31,10 @@ class Recording implements GenerationAccess {
     } as Partial<NativeSession> as NativeSession;
   }
 
+  disposal(): AbortSignal {
+    return new AbortController().signal;
+  }
+
   isDisposed(): boolean {
     return false;
   }

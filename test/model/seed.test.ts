@@ -74,4 +74,39 @@ describe('session.seed', () => {
       { code: 'ERR_WKV_DISPOSED' },
     );
   });
+
+  test('is the new one from the first next() on, and no seed that may be taken back', async () => {
+    const session = model().createSession();
+    const { seed } = session;
+    const waits = async (): Promise<undefined> => {
+      await new Promise((done) => setTimeout(done, 20));
+    };
+    const iterator = session.generate('ab', { ...options, seed: 5, tokenMask: waits });
+    expect(session.seed).toBe(seed);
+    const next = iterator.next();
+    await new Promise(setImmediate);
+    expect(session.seed).toBe(5n);
+    await next;
+    await iterator.return();
+
+    const failing = session.complete('a', {
+      ...options,
+      seed: 6,
+      tokenMask: async () => {
+        await waits();
+        throw new Error('no mask');
+      },
+    });
+    const queued = session.generate('c', options);
+    const first = queued.next();
+    await new Promise(setImmediate);
+    expectFailure(
+      thrown(() => session.seed),
+      { code: 'ERR_WKV_BUSY' },
+    );
+    await expect(failing).rejects.toThrow('no mask');
+    await first;
+    expect(session.seed).toBe(5n);
+    await queued.return();
+  });
 });

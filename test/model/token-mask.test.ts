@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import {
   Tokenizer,
   loadModel,
@@ -309,15 +310,88 @@ describe('while a mask is waited for', () => {
     expect(session.state.tokens).toBe(0);
   });
 
-  test('and where the function disposes the session, it is disposed', async () => {
+  test('no listener is left on the signal', async () => {
+    const { signal } = new AbortController();
+    const session = model.createSession();
+    await session.complete('ab', { ...flat, signal, tokenMask: () => Promise.resolve(maskOf(digits)) });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('where the function disposes the session, it is disposed', async () => {
     for (const delivered of [0, 2]) {
       const session = model.createSession();
       let calls = 0;
-      const tokenMask = (): undefined => {
-        if ((calls += 1) > delivered) session.dispose();
+      const tokenMask = (): Promise<undefined> | undefined => {
+        if ((calls += 1) <= delivered) return undefined;
+        session.dispose();
+        return never;
       };
       const complete = (): unknown => session.complete('ab', { ...flat, tokenMask });
       expectFailure(await rejection(complete), { code: 'ERR_WKV_DISPOSED' });
     }
   });
+
+  test.each(['the session', 'the model'])(
+    '%s may be disposed, and all that waits for it ends',
+    async (what) => {
+      const other = await loadModel(path, { tokenizer: Tokenizer.bytes() });
+      for (const iterated of [false, true]) {
+        const session = other.createSession();
+        const options = { ...flat, tokenMask: () => never };
+        const waiting: Promise<unknown>[] = [
+          iterated ? session.generate('ab', options).next() : session.complete('ab', options),
+        ];
+        if (!iterated) waiting.push(session.evaluate('c'), session.fork().evaluate('c'));
+        const errors = Promise.all(waiting.map((call) => rejection(() => call)));
+        await new Promise(setImmediate);
+        if (what === 'the session' || !iterated) session.dispose();
+        else await other.dispose();
+        for (const error of await errors) expectFailure(error, { code: 'ERR_WKV_DISPOSED' });
+      }
+      await other.dispose();
+    },
+  );
+
+  test('the loop may be left, and the session goes on', async () => {
+    for (const delivered of [0, 2]) {
+      const session = model.createSession();
+      let calls = 0;
+      const tokenMask = (): Promise<TokenMask | undefined> =>
+        (calls += 1) <= delivered ? Promise.resolve(maskOf(digits)) : never;
+      const parts = session.generate('ab', { ...flat, tokenMask });
+      for (let i = 0; i < delivered; i++) expect((await parts.next()).done).toBe(false);
+      const next = parts.next();
+      const end = parts.return();
+      const evaluated = session.evaluate('c', { logits: 'none' });
+      expect(await next).toEqual({ done: true, value: undefined });
+      expect((await end).done).toBe(true);
+      await evaluated;
+      expect(session.state.tokens).toBe(delivered === 0 ? 1 : 2 + delivered + 1);
+
+      const chat = model.createChat();
+      calls = 0;
+      const reply = chat.send('hi', { ...flat, tokenMask });
+      for (let i = 0; i < delivered; i++) await reply.next();
+      void reply.next();
+      await reply.return();
+      expect(chat.messages).toHaveLength(delivered === 0 ? 0 : 2);
+      await chat.complete('hi', { ...flat, maxTokens: 2 });
+    }
+  });
+});
+
+test('A chat keeps no state more where a mask ended a reply', async () => {
+  const bytesOf = async (end: TokenMaskFunction): Promise<number> => {
+    const chat = model.createChat();
+    await chat.complete('hi', { ...flat, maxTokens: 3, tokenMask: end }).catch(() => undefined);
+    await chat.complete('you', { ...flat, maxTokens: 3 });
+    return chat.serialize().length;
+  };
+  let calls = 0;
+  const failing: TokenMaskFunction = () => {
+    if ((calls += 1) === 3) throw new Error('no mask');
+    return maskOf(digits);
+  };
+  const { stateBytes } = model.info;
+  expect(await bytesOf(failing)).toBeLessThan((await bytesOf(() => maskOf(digits))) + stateBytes / 2);
 });

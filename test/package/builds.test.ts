@@ -10,7 +10,7 @@ interface Sources {
   readonly bench: string[];
   readonly onednn: { own: string[]; shared: string[] };
   readonly emulated: string[];
-  readonly cuda: Record<'simulated' | 'hooks' | 'check' | 'test' | 'test_races' | 'test_library', string[]>;
+  readonly cuda: Record<'simulated' | 'check' | 'test' | 'test_races' | 'test_library', string[]>;
   readonly test: Record<'main' | 'kernels' | 'threads' | 'others', string[]>;
 }
 
