@@ -125,6 +125,7 @@ void multiply_on_gpu(const CudaTarget& gpu, const Matrix& weights, int tokens, c
                      float* output) {
   const WkvCudaGemmInt8 gemm{.weights = {.panels = weights.data.data(),
                                          .bytes = weights.size_in_bytes(),
+                                         .bits = 8,
                                          .rows = weights.rows,
                                          .columns = weights.columns,
                                          .group = weights.group,

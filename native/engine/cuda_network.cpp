@@ -165,21 +165,21 @@ class CudaNetwork final : public Network {
 
 }  // namespace
 
-void require_int8(Precision precision) {
-  if (precision == Precision::kInt8) return;
+void require_quantized(Precision precision) {
+  if (is_quantized(precision)) return;
   throw Error("ERR_WKV_UNSUPPORTED",
-              std::string("the CUDA backend takes weights in int8, not in ") + name_of(precision))
-      .about({}, "int8", name_of(precision));
+              std::string("the CUDA backend takes weights in int8 or int4, not in ") + name_of(precision))
+      .about({}, "int8 or int4", name_of(precision));
 }
 
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device) {
-  require_int8(info.weights);
+  require_quantized(info.weights);
   const WkvCudaDevice description = describe_device(api, device);
   if (info.weight_bytes <= description.free_memory) return;
   const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20U) + " MiB"; };
-  throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + ", but only " +
-                                    mib(description.free_memory) + " of the " + description.name +
-                                    "'s memory are free")
+  throw Error("ERR_WKV_DEVICE", "the weights take " + mib(info.weight_bytes) + " as " +
+                                    name_of(info.weights) + ", but only " + mib(description.free_memory) +
+                                    " of the " + description.name + "'s memory are free")
       .about({}, std::to_string(info.weight_bytes) + " bytes",
              std::to_string(description.free_memory) + " bytes");
 }

@@ -12,11 +12,11 @@ namespace wkv {
 constexpr std::int32_t kMaxTokensOnCuda = 512;
 
 // Throws ERR_WKV_DEVICE unless the device can be used and has room for the weights, and ERR_WKV_UNSUPPORTED
-// for weights that are not to be in int8: before anything is read.
+// for weights that are to be neither in int8 nor in int4: before anything is read.
 void require_cuda(const ModelInfo& info, const WkvCudaApi& api, int device);
 
 // Throws ERR_WKV_UNSUPPORTED for another precision.
-void require_int8(Precision precision);
+void require_quantized(Precision precision);
 
 // Writes the state of a session that has seen nothing.
 using InitialState = std::function<void(const ModelInfo& info, float* state)>;

@@ -71,11 +71,12 @@ CudaUpload::CudaUpload(const ModelInfo& info, CudaTensors tensors, float group_n
 }
 
 void CudaUpload::put(const Matrix& matrix) {
-  require_int8(matrix.precision);
+  require_quantized(matrix.precision);
   const CudaTensors::Name& name = tensors_.matrices.at(&matrix);
   const WkvCudaMatrix panels{
       .panels = matrix.data.data(),
       .bytes = matrix.size_in_bytes(),
+      .bits = matrix.precision == Precision::kInt4 ? 4 : 8,
       .rows = matrix.rows,
       .columns = matrix.columns,
       .group = matrix.group,

@@ -22,7 +22,9 @@ std::string difference(const std::vector<float>& actual, const std::vector<float
 namespace {
 
 const char* name_of_output(int word) {
-  constexpr std::pair<int, const char*> kNames[] = {{kCopiedNumber, "begin_copy of a number"},
+  constexpr std::pair<int, const char*> kNames[] = {{kSelected, "select_bytes"},
+                                                    {kUnitProduct, "multiply_unit"},
+                                                    {kCopiedNumber, "begin_copy of a number"},
                                                     {kDotProduct, "add_products"},
                                                     {kToF16, "to_f16"},
                                                     {kWide, "multiply_wide"},
@@ -89,9 +91,10 @@ std::string problem_of_gemm_int8(const Library& tested, const Library& simulated
   return "";
 }
 
-std::string problem_of_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape) {
-  const RandomModel on_gpu(tested, shape, false);
-  const RandomModel on_cpu(simulated, shape, false);
+std::string problem_of_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
+                             int bits) {
+  const RandomModel on_gpu(tested, shape, false, bits);
+  const RandomModel on_cpu(simulated, shape, false, bits);
   Sessions of_gpu(tested, on_gpu, 3);
   Sessions of_cpu(simulated, on_cpu, 3);
   std::string problem;
@@ -133,8 +136,8 @@ std::string problem_of_model(const Library& tested, const Library& simulated, co
   return problem;
 }
 
-std::string problem_of_batches(const Library& tested, const WkvCudaShape& shape, int others) {
-  const RandomModel model(tested, shape, true);
+std::string problem_of_batches(const Library& tested, const WkvCudaShape& shape, int others, int bits) {
+  const RandomModel model(tested, shape, true, bits);
   std::string problem;
   std::vector<float> alone;
   for (const int beside : {0, 1, 7, 8, others / 2, others}) {
@@ -150,9 +153,9 @@ std::string problem_of_batches(const Library& tested, const WkvCudaShape& shape,
   return problem;
 }
 
-std::string problem_of_pieces(const Library& tested, const WkvCudaShape& shape) {
+std::string problem_of_pieces(const Library& tested, const WkvCudaShape& shape, int bits) {
   constexpr int kPiece = 8;
-  const RandomModel model(tested, shape, true);
+  const RandomModel model(tested, shape, true, bits);
   Sessions at_once(tested, model, 1);
   const std::vector<float>& logits = at_once.step({shape.max_tokens}, WKV_CUDA_LOGITS_LAST);
   Sessions in_pieces(tested, model, 1);
@@ -178,20 +181,21 @@ void check_kernels(const Library& tested, const Library& simulated, Report& repo
 }
 
 void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
-                 const std::string& name, Report& report) {
-  report.check(name, [&] { return problem_of_model(tested, simulated, shape); });
+                 const std::string& name, Report& report, int bits) {
+  report.check(name, [&] { return problem_of_model(tested, simulated, shape, bits); });
 }
 
-void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name,
-                   Report& report) {
+void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report,
+                   int bits) {
   const int others = shape.max_segments - 1;
   report.check(name + ", a session alone and beside up to " + std::to_string(others) + " others",
-               [&] { return problem_of_batches(tested, shape, others); });
+               [&] { return problem_of_batches(tested, shape, others, bits); });
 }
 
-void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report) {
+void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report,
+                  int bits) {
   report.check(name + ", " + std::to_string(shape.max_tokens) + " tokens at once and by eights",
-               [&] { return problem_of_pieces(tested, shape); });
+               [&] { return problem_of_pieces(tested, shape, bits); });
 }
 
 }  // namespace wkv::gpu_check

@@ -19,12 +19,14 @@ void check_kernels(const Library& tested, const Library& simulated, Report& repo
 
 // A whole model, prompts and single tokens of several sessions, on both: equal bit by bit.
 void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,
-                 const std::string& name, Report& report);
+                 const std::string& name, Report& report, int bits = 8);
 
 // A session beside others has the bits that it has alone, and so have the others, who have the same tokens.
-void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report);
+void check_batches(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report,
+                   int bits = 8);
 
 // A prompt at once leaves the bits that it leaves in small pieces.
-void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report);
+void check_pieces(const Library& tested, const WkvCudaShape& shape, const std::string& name, Report& report,
+                  int bits = 8);
 
 }  // namespace wkv::gpu_check

@@ -47,6 +47,10 @@ WKV_KERNEL(cuda::kWarp) instructions(WKV_ARGUMENTS Arguments a) {
   for (int i = 0; i < 4; ++i) out[kProduct + i] = static_cast<std::uint32_t>(sums[i]);
   out[kDotProduct] = static_cast<std::uint32_t>(
       cuda::add_products({in[4], in[5], in[6], in[7]}, {in[8], in[9], in[10], in[11]}, sums[0]));
+  std::int32_t products[4];
+  cuda::multiply_unit(products, {in[4], in[5]}, in[8]);
+  for (int i = 0; i < 4; ++i) out[kUnitProduct + i] = static_cast<std::uint32_t>(products[i]);
+  out[kSelected] = cuda::select_bytes(in[4], in[5], in[6]);
   for (int i = 0; i < 5; ++i) out[kShuffled + i] = cuda::shuffle_xor(in[10], 1 << i);
 
   // Any bits: denormal numbers, infinities and NaN among them.

@@ -8,7 +8,7 @@
 namespace wkv::gpu_check {
 
 constexpr int kInputWords = 16;   // of a lane
-constexpr int kOutputWords = 63;  // of a lane
+constexpr int kOutputWords = 68;  // of a lane
 constexpr int kLaneCount = 32;
 
 // What the words of a lane's output are.
@@ -34,6 +34,8 @@ enum Output : int {
   kToF16 = 60,
   kDotProduct = 61,    // add_products
   kCopiedNumber = 62,  // one that came through shared memory
+  kUnitProduct = 63,   // four products of multiply_unit
+  kSelected = 67,      // select_bytes
 };
 constexpr int kWideSums = 32;
 constexpr int kWideCases = 4;

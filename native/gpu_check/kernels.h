@@ -69,6 +69,7 @@ inline std::vector<float> gemm_int8_alone(const Library& library, int tokens, in
   std::vector<float> output(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(rows));
   const WkvCudaGemmInt8 arguments{.weights = {.panels = panels.data(),
                                               .bytes = panels.size(),
+                                              .bits = 8,
                                               .rows = rows,
                                               .columns = columns,
                                               .group = group,

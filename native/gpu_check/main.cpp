@@ -41,6 +41,8 @@ void check_all(const Library& tested, const Library& simulated, bool small, Repo
   check_model(tested, simulated, shape_of(1, 72, 3, 20, 250, 101, 40), "heads of 20, odd widths", report);
   if (!small)
     check_model(tested, simulated, shape_of(1, 1024, 16, 64, 3584, 2000, 40), "1,024 channels", report);
+  check_model(tested, simulated, shape_of(1, 72, 3, 20, 250, 101, 40), "int4, odd widths", report, 4);
+  check_model(tested, simulated, shape_of(2, 128, 2, 64, 448, 300, 40), "int4, heads of 64", report, 4);
   const auto of_architecture = [](WkvCudaShape changed, WkvCudaArchitecture architecture, int rank) {
     changed.architecture = architecture;
     if (architecture == WKV_CUDA_RWKV4) {
@@ -64,6 +66,9 @@ void check_all(const Library& tested, const Library& simulated, bool small, Repo
       check_batches(tested, model, name, report);
       check_pieces(tested, model, name, report);
     }
+    const auto& [name, model] = large[1];
+    check_batches(tested, model, std::string("int4, ") + name, report, 4);
+    check_pieces(tested, model, std::string("int4, ") + name, report, 4);
   }
   for (const auto& [architecture, name] : kOthers) {
     const std::string version = name;
@@ -86,9 +91,12 @@ void check_all(const Library& tested, const Library& simulated, bool small, Repo
 
 void measure_all(const Library& tested, Report& report) {
   const WkvCeilings ceilings = measure_ceilings(tested, report);
-  for (const auto& [name, shape] : published_shapes()) {
-    report.measure(name,
-                   [&, name = name, shape = shape] { measure_model(tested, shape, name, ceilings, report); });
+  for (const int bits : {8, 4}) {
+    for (const auto& [model, shape] : published_shapes()) {
+      const std::string name = bits == 8 ? model : std::string(model) + " in int4";
+      report.measure(name,
+                     [&, shape = shape] { measure_model(tested, shape, name, ceilings, report, bits); });
+    }
   }
 }
 

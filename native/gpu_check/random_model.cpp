@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/cuda/tensors.h"
+#include "kernels/gemm_int4/gemm_int4.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 #include "kernels/simd/half.h"
 
@@ -14,14 +15,15 @@ namespace wkv::gpu_check {
 namespace {
 
 // As the engine chooses it (native/engine/matrix.h).
-int group_of(int columns) {
+int group_of(int bits, int columns) {
+  if (bits == 4) return std::min(kMaxInt4Group, (columns + 15) / 16 * 16);
   int group = 16;
   while (group < 256 && group * 32 <= columns) group *= 2;
   return group;
 }
 
 std::vector<unsigned char> random_panels(Random& random, int rows, int columns) {
-  const int group = group_of(columns);
+  const int group = group_of(8, columns);
   const int padded = (columns + 15) / 16 * 16;
   const auto panels = static_cast<std::size_t>((rows + kInt8PanelRows - 1) / kInt8PanelRows);
   std::vector<unsigned char> bytes(panels * int8_panel_bytes(padded, group));
@@ -41,6 +43,25 @@ std::vector<unsigned char> random_panels(Random& random, int rows, int columns) 
         const float value = scale * random.number(0.5F, 1.5F);
         std::memcpy(place + row * sizeof value, &value, sizeof value);
       }
+    }
+  }
+  return bytes;
+}
+
+std::vector<unsigned char> random_int4_panels(Random& random, int rows, int columns) {
+  const int padded = (columns + 15) / 16 * 16;
+  const std::size_t panel_bytes = int4_panel_bytes(padded, group_of(4, columns));
+  const auto panels = static_cast<std::size_t>((rows + kInt8PanelRows - 1) / kInt8PanelRows);
+  std::vector<unsigned char> bytes(panels * panel_bytes);
+  for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(random.word());
+  // Outputs of the size of inputs: codes times multipliers are about 370. Scales are floats of 8 bits from
+  // 2^-20 on, 16 for each power of two.
+  const auto least =
+      static_cast<std::uint32_t>(16 * (20 - std::log2(370 * std::sqrt(static_cast<double>(columns)))));
+  for (std::size_t panel = 0; panel < bytes.size(); panel += panel_bytes) {
+    const auto scales = panel + static_cast<std::size_t>(int4_scales_offset(padded));
+    for (std::size_t i = scales; i < panel + panel_bytes; ++i) {
+      bytes[i] = static_cast<unsigned char>(least + random.word() % 8);
     }
   }
   return bytes;
@@ -73,8 +94,8 @@ std::pair<float, float> range_of(const WkvCudaShape& shape, WkvCudaVector name) 
 
 }  // namespace
 
-RandomModel::RandomModel(const Library& library, const WkvCudaShape& shape, bool share)
-    : api_(*library.api), shape_(shape), share_(share), random_(17) {
+RandomModel::RandomModel(const Library& library, const WkvCudaShape& shape, bool share, int bits)
+    : api_(*library.api), shape_(shape), share_(share), bits_(bits), random_(17) {
   must(api_.create_model(0, &shape_, 0, &model_, &failure_), failure_);
   try {
     put_all();
@@ -97,9 +118,13 @@ void RandomModel::put_vector(int name, int layer, int count, float low, float hi
 }
 
 void RandomModel::put_matrix(int name, int layer, int rows, int columns) {
-  std::vector<unsigned char>& panels = panels_[{rows, columns}];
-  if (panels.empty() || !share_) panels = random_panels(random_, rows, columns);
-  const WkvCudaMatrix matrix{panels.data(), panels.size(), rows, columns, group_of(columns), nullptr};
+  const int bits = name == WKV_CUDA_HEAD ? 8 : bits_;
+  std::vector<unsigned char>& panels = panels_[{rows, columns, bits}];
+  if (panels.empty() || !share_) {
+    panels = bits == 4 ? random_int4_panels(random_, rows, columns) : random_panels(random_, rows, columns);
+  }
+  const WkvCudaMatrix matrix{panels.data(), panels.size(),           bits,   rows,
+                             columns,       group_of(bits, columns), nullptr};
   const auto begin = std::chrono::steady_clock::now();
   must(api_.put_matrix(model_, name, layer, &matrix, &failure_), failure_);
   load_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <map>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "gpu_check/library.h"
@@ -32,8 +32,9 @@ class Random {
 
 class RandomModel {
  public:
-  // Matrices of one form share their numbers where `share` is set: large models then load sooner.
-  RandomModel(const Library& library, const WkvCudaShape& shape, bool share);
+  // Matrices of one form share their numbers where `share` is set: large models then load sooner. They have
+  // so many bits, 8 or 4, but the head always has 8.
+  RandomModel(const Library& library, const WkvCudaShape& shape, bool share, int bits = 8);
   ~RandomModel();
   RandomModel(const RandomModel&) = delete;
   RandomModel& operator=(const RandomModel&) = delete;
@@ -53,10 +54,11 @@ class RandomModel {
   const WkvCudaApi& api_;
   WkvCudaShape shape_;
   bool share_;
+  int bits_;
   Random random_;
   WkvCudaModel* model_ = nullptr;
   WkvCudaFailure failure_{};
-  std::map<std::pair<int, int>, std::vector<unsigned char>> panels_;
+  std::map<std::tuple<int, int, int>, std::vector<unsigned char>> panels_;  // by rows, columns and bits
   std::uint64_t weight_bytes_ = 0;
   double load_seconds_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "backend/cuda/tensors.h"
 #include "gpu_check/sessions.h"
 
 namespace wkv::gpu_check {
@@ -18,6 +19,16 @@ double seconds_since(Clock::time_point begin) {
 
 double head_numbers(const WkvCudaShape& shape) {
   return static_cast<double>(shape.vocabulary) * static_cast<double>(shape.channels);
+}
+
+// Of the matrices of all layers.
+double layer_matrix_numbers(const WkvCudaShape& shape) {
+  double numbers = 0;
+  for (int i = WKV_CUDA_HEAD + 1; i < WKV_CUDA_MATRICES; ++i) {
+    const cuda::Form form = cuda::form_of(shape, static_cast<WkvCudaMatrixName>(i));
+    numbers += static_cast<double>(form.rows) * static_cast<double>(form.columns);
+  }
+  return numbers * shape.layers;
 }
 
 // How long it takes to pack a state into f16, and to unpack it, by the bytes that are read and written.
@@ -69,8 +80,8 @@ WkvCeilings measure_ceilings(const Library& tested, Report& report) {
 }
 
 void measure_model(const Library& tested, const WkvCudaShape& shape, const std::string& name,
-                   const WkvCeilings& ceilings, Report& report) {
-  const RandomModel model(tested, shape, true);
+                   const WkvCeilings& ceilings, Report& report, int bits) {
+  const RandomModel model(tested, shape, true, bits);
   const double weights = static_cast<double>(model.weight_bytes());
   report.speed(name + ", weights to the GPU", weights / model.load_seconds(), "bytes/s", ceilings.upload);
   for (const int sessions : {1, 8, 32, 128, 256, 512}) {
@@ -109,7 +120,7 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
   measure_packing(tested, model, name, ceilings, report);
   Sessions one(tested, model, 1);
   const double seconds = mean_seconds([&] { one.step({shape.max_tokens}, WKV_CUDA_LOGITS_NONE); });
-  const double operations = 2 * (weights - head_numbers(shape)) * shape.max_tokens;
+  const double operations = 2 * layer_matrix_numbers(shape) * shape.max_tokens;
   report.speed(name + ", a prompt by " + std::to_string(shape.max_tokens), shape.max_tokens / seconds,
                "tokens/s",
                ceilings.operations > 0 ? shape.max_tokens / (operations / ceilings.operations) : 0);

@@ -21,8 +21,8 @@ WkvCeilings measure_ceilings(const Library& tested, Report& report);
 double tokens_at_most(const RandomModel& model, const WkvCeilings& ceilings, int sessions,
                       WkvCudaLogits logits);
 
-// Sessions, logits, drawn tokens and prompts of a model with random weights.
+// Sessions, logits, drawn tokens and prompts of a model with random weights of so many bits.
 void measure_model(const Library& tested, const WkvCudaShape& shape, const std::string& name,
-                   const WkvCeilings& ceilings, Report& report);
+                   const WkvCeilings& ceilings, Report& report, int bits = 8);
 
 }  // namespace wkv::gpu_check

@@ -17,7 +17,7 @@ const targetOf = (architecture) => (architecture === 90 ? '90a' : String(archite
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
 const noSpillsFrom = 80;
 const hot = new Set(
-  `draw gated_norm_fast gemm gemm_int8_clusters gemm_int8_few gemm_int8_many gemm_int8_wide mix_quantize norm_quantize quantize_spans
+  `draw gated_norm_fast gemm gemm_few gemm_int8_clusters gemm_int8_wide gemm_many mix_quantize norm_quantize quantize_spans
   row_moments rwkv5_layers shift_quantize_runs shift_quantize_spans wkv4 wkv5_fast wkv5_sequence wkv7_fast wkv7_keys_fast`.split(
     /\s+/,
   ),

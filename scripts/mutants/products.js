@@ -1,6 +1,7 @@
 'use strict';
 
 const few = 'kernels/gemm_int8/cuda_few.cuh';
+const weights = 'kernels/gemm_int8/cuda_weights.cuh';
 const many = 'kernels/gemm_int8/cuda_many.cuh';
 const wide = 'kernels/gemm_int8/cuda_wide.cuh';
 const clusters = 'kernels/gemm_int8/cuda_clusters.cuh';
@@ -41,14 +42,14 @@ module.exports = [
   },
   {
     name: 'few tokens: rows of weights swapped',
-    file: few,
+    file: weights,
     compiled: gemm,
-    from: 'weights_of(stage, 0, pair)',
-    to: 'weights_of(stage, 1, pair)',
+    from: 'rows_of(weights, 0, pair)',
+    to: 'rows_of(weights, 1, pair)',
   },
   {
     name: 'few tokens: half of the columns twice',
-    file: few,
+    file: weights,
     compiled: gemm,
     from: 'last_rows, low_codes, high_codes',
     to: 'last_rows, low_codes, low_codes',
@@ -124,21 +125,21 @@ module.exports = [
   },
   {
     name: 'many tokens: the same rows twice',
-    file: many,
+    file: weights,
     compiled: gemm,
     from: '[panel][product * 16 + lane % 16]',
     to: '[panel][lane % 16]',
   },
   {
     name: 'many tokens: sums begin elsewhere',
-    file: many,
+    file: weights,
     compiled: gemm,
-    from: 'multiply_from(kFloatOfInteger,',
+    from: 'multiply_from(kBegin,',
     to: 'multiply_from(0,',
   },
   {
     name: 'many tokens: panels beyond the last are read',
-    file: many,
+    file: weights,
     compiled: gemm,
     from: 'panel < last ? panel : last',
     to: 'panel',

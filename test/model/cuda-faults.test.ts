@@ -54,7 +54,7 @@ describe('Where the (simulated) GPU cannot be used, a model is refused with a re
   });
 
   const memories = {
-    'memory=1000': "the weights take 0 MiB, but only 0 MiB of the Simulated GPU's memory are free",
+    'memory=1000': "the weights take 0 MiB as int8, but only 0 MiB of the Simulated GPU's memory are free",
     'memory=300000':
       'there is not enough memory on the GPU while making room for a step: 0 of 0 MiB are free',
   };

@@ -1,4 +1,5 @@
 import { loadModel, State, type Model } from '../../lib/index';
+import type { QuantizedPrecision } from '../../lib/quantized';
 import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
 import {
   randomModel,
@@ -44,10 +45,11 @@ async function onBoth(
   name: string,
   tensors: RandomTensor[],
   body: (gpu: Model, cpu: Model) => Promise<void>,
+  weights: QuantizedPrecision = 'int8',
 ): Promise<void> {
   const file = await writeTensors(folder, name, 'safetensors', tensors);
-  await withModel(file, { weights: 'int8' }, async (cpu) => {
-    const gpu = await withCudaLibrary(simulatedCuda, () => loadModel(file, { device: 'cuda' }));
+  await withModel(file, { weights }, async (cpu) => {
+    const gpu = await withCudaLibrary(simulatedCuda, () => loadModel(file, { device: 'cuda', weights }));
     try {
       await body(gpu, cpu);
     } finally {
@@ -72,6 +74,14 @@ describe.each(versions)('Version %s on a (simulated) GPU', (version) => {
       });
     });
   }
+
+  testOnGpu('has the bits of the CPU in int4', async () => {
+    const compare = async (gpu: Model, cpu: Model): Promise<void> => {
+      expect(gpu.info.weights).toBe('int4');
+      expectSameBits(await atOnce(gpu.createSession(), prompt), await atOnce(cpu.createSession(), prompt));
+    };
+    await onBoth(`int4-${version}`, randomModel({ ...odd, version }), compare, 'int4');
+  });
 
   testOnGpu('has the same bits in pieces, token by token, and beside other sessions', async () => {
     await onBoth(`pieces-${version}`, randomModel({ ...usual, version, seed: 63 }), async (gpu) => {

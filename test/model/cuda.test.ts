@@ -10,10 +10,11 @@ import {
   type Model,
 } from '../../lib/index';
 import { addonPath } from '../../lib/addon';
+import { quantizedPrecisions } from '../../lib/quantized';
 import { simulatedCuda, withCudaLibrary, withoutSimulatedCuda } from '../support/cuda';
 import { rejection } from '../support/failure';
 import { unless } from '../support/unless';
-import { allLogits, temporaryFolder, writeRandomModel } from './support';
+import { allLogits, temporaryFolder, withModel, writeRandomModel } from './support';
 
 const folder = temporaryFolder();
 const tokens = [5, 17, 200, 3, 3, 91];
@@ -51,7 +52,7 @@ async function withInt8<T>(use: (model: Model) => Promise<T>, options: LoadOptio
 describe('A model on a (simulated) GPU', () => {
   const testOnGpu = unless(withoutSimulatedCuda);
 
-  testOnGpu('says where it is, and has weights in int8', async () => {
+  testOnGpu('says where it is, and has weights in int8 unless something else is asked for', async () => {
     await withCuda(({ info }) => {
       expect(info).toMatchObject({ device: 'cuda:0', weights: 'int8' });
       expect(info.isa).toBe('Simulated GPU, compute capability 8.0');
@@ -206,18 +207,19 @@ describe('A model on a (simulated) GPU', () => {
     });
   });
 
-  testOnGpu('has the same bits from a packed file, which must be in int8', async () => {
-    const [int8, int4] = [join(folder, 'int8.safetensors'), join(folder, 'int4.safetensors')];
-    await convertModel(path, int8, { weights: 'int8' });
-    await convertModel(path, int4, { weights: 'int4' });
-    const logits = (file: string): Promise<Float32Array> =>
-      withCuda((model) => allLogits(model.createSession(), tokens), file);
-    expect(await logits(int8)).toEqual(await logits(path));
-    expect(await rejection(() => logits(int4))).toMatchObject({
-      code: 'ERR_WKV_UNSUPPORTED',
-      message: 'the CUDA backend takes weights in int8, not in int4',
+  for (const weights of quantizedPrecisions) {
+    testOnGpu(`has the bits of the CPU in ${weights}, also from a packed file`, async () => {
+      const packed = join(folder, `${weights}.safetensors`);
+      await convertModel(path, packed, { weights });
+      const logitsOf = (model: Model): Promise<Float32Array> => {
+        expect(model.info.weights).toBe(weights);
+        return allLogits(model.createSession(), tokens);
+      };
+      const expected = await withModel(packed, { device: 'cpu' }, logitsOf);
+      expect(await withCuda(logitsOf, packed)).toEqual(expected);
+      expect(await withCuda(logitsOf, path, { weights })).toEqual(expected);
     });
-  });
+  }
 
   testOnGpu('keeps states that outlive it', async () => {
     const state = await withCuda(async (model) => {
@@ -244,7 +246,7 @@ describe('A model on a (simulated) GPU', () => {
     });
     expect(await failure({ device: 'cuda', weights: 'f32' })).toMatchObject({
       code: 'ERR_WKV_UNSUPPORTED',
-      message: 'the CUDA backend takes weights in int8, not in f32',
+      message: 'the CUDA backend takes weights in int8 or int4, not in f32',
     });
   });
 });

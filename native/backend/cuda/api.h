@@ -6,10 +6,10 @@
  * wkv_cuda_api, which returns a table of functions. Plain C: nothing is thrown or exited, every function
  * returns a code, and on anything but WKV_CUDA_OK says in `failure` what was wrong.
  *
- * A model is an RWKV of any version from 4 to 7 with matrices in int8, in the panels of
- * native/kernels/gemm_int8. Its sessions' states are pages in the GPU's memory, which may outlive it. The
- * functions of one model and its pages may be called from any thread; but for destroy_page they wait for each
- * other.
+ * A model is an RWKV of any version from 4 to 7 with matrices in int8 or int4, in the panels of
+ * native/kernels/gemm_int8 and gemm_int4. Its sessions' states are pages in the GPU's memory, which may
+ * outlive it. The functions of one model and its pages may be called from any thread; but for destroy_page
+ * they wait for each other.
  */
 
 #include <stdint.h>
@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define WKV_CUDA_API_VERSION 5
+#define WKV_CUDA_API_VERSION 6
 
 enum WkvCudaCode {
   WKV_CUDA_OK = 0,
@@ -145,9 +145,10 @@ enum WkvCudaType { WKV_CUDA_F32 = 0, WKV_CUDA_F16 = 1, WKV_CUDA_BF16 = 2 };
 struct WkvCudaMatrix {
   const void* panels;
   uint64_t bytes; /* those of the panels, perhaps up to 63 more */
+  int32_t bits;   /* of a weight: 8, or 4 */
   int32_t rows;
   int32_t columns;
-  int32_t group;             /* a multiple of 16 */
+  int32_t group;             /* a multiple of 16, up to 65536, of 4 bits up to 256 */
   const float* input_scales; /* [columns], or null: all 1 */
 };
 

@@ -74,6 +74,9 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
 }
 
 void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
+  if (gemm.weights.bits != 8) {
+    refuse("weights of " + std::to_string(gemm.weights.bits) + " bits are multiplied in models alone");
+  }
   require_count("rows", gemm.weights.rows, 1 << 24);
   require_count("columns", gemm.weights.columns, 1 << 20);
   require_count("tokens", gemm.tokens, kMaxNumbers);
@@ -92,8 +95,8 @@ void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
     const auto x = upload<float>(gemm.activations + first * columns, count * columns, stream, kComputing);
     const QuantizedTokens input = quantized.of(weights);
     quantize({x.data(), weights.input_scales.data(), input, tokens}, stream.get());
-    const Int8Product product{weights.panels.data(), input,           output.data(), nullptr,
-                              weights.rows,          Epilogue::kStore};
+    const QuantizedProduct product{weights.panels.data(), input,           output.data(), nullptr,
+                                   weights.rows,          Epilogue::kStore};
     gemm_int8({{product}, 1, tokens}, stream.get());
     check(cudaGetLastError(), kComputing);
     download(output, count * rows, gemm.output + first * rows, stream);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm_int4/cuda.h"
 #include "kernels/layer_norm/cuda.h"
 #include "kernels/quantize/cuda.h"
 
@@ -62,16 +63,23 @@ void Call::shift(WkvCudaVector norm, std::ptrdiff_t state_offset, const DeviceAr
   shift_quantize(arguments, stream);
 }
 
-Int8Product Call::product(WkvCudaMatrixName name, int layer, const Quantized& input,
-                          const DeviceArray<float>& output, Epilogue epilogue, const float* factor) const {
+Call::MatrixProduct Call::product(WkvCudaMatrixName name, int layer, const Quantized& input,
+                                  const DeviceArray<float>& output, Epilogue epilogue,
+                                  const float* factor) const {
   const WeightMatrix& matrix = weights.matrix(name, layer);
-  return {matrix.panels.data(), input.of(matrix), output.data(), factor, matrix.rows, epilogue};
+  return {matrix.bits,
+          {matrix.panels.data(), input.of(matrix), output.data(), factor, matrix.rows, epilogue}};
 }
 
-void Call::multiply(std::initializer_list<Int8Product> products, int count) const {
-  GemmInt8Arguments arguments{{}, 0, count};
-  for (const Int8Product& each : products) arguments.products[arguments.count++] = each;
-  gemm_int8(arguments, stream);
+void Call::multiply(std::initializer_list<MatrixProduct> products, int count) const {
+  QuantizedProducts int8{{}, 0, count};
+  QuantizedProducts int4{{}, 0, count};
+  for (const MatrixProduct& each : products) {
+    QuantizedProducts& all = each.bits == WeightBits::k4 ? int4 : int8;
+    all.products[all.count++] = each.of;
+  }
+  if (int8.count > 0) gemm_int8(int8, stream);
+  if (int4.count > 0) gemm_int4(int4, stream);
 }
 
 GemmProduct Call::lora_product(WkvCudaLoraName name, int layer, const DeviceArray<float>& input,
@@ -96,7 +104,7 @@ void Call::multiply(std::initializer_list<GemmProduct> products) const {
 }
 
 void Call::channel_mixing(int layer) const {
-  const Int8Product key = product(WKV_CUDA_FFN_KEY, layer, b.mixed[0], b.hidden, Epilogue::kReluSquared);
+  const MatrixProduct key = product(WKV_CUDA_FFN_KEY, layer, b.mixed[0], b.hidden, Epilogue::kReluSquared);
   const bool gated = form_of(shape, WKV_CUDA_FFN_RECEPTANCE).exists();
   if (gated) {
     shift(WKV_CUDA_LN2_WEIGHT, ffn_x(layer),

@@ -9,6 +9,7 @@
 #include "kernels/cuda/segment.h"
 #include "kernels/gemm/cuda.h"
 #include "kernels/gemm_int8/cuda.h"
+#include "kernels/quantize/quantize.h"
 #include "kernels/token_shift/cuda.h"
 
 namespace wkv::cuda {
@@ -59,11 +60,16 @@ struct Call {
   void shift(WkvCudaVector norm, std::ptrdiff_t state_offset, const DeviceArray<float>& current,
              const DeviceArray<float>& previous, int layer) const;
 
-  Int8Product product(WkvCudaMatrixName matrix, int layer, const Quantized& input,
-                      const DeviceArray<float>& output, Epilogue epilogue = Epilogue::kStore,
-                      const float* factor = nullptr) const;
-  void multiply(std::initializer_list<Int8Product> products, int count) const;
-  void multiply(std::initializer_list<Int8Product> products) const { multiply(products, tokens); }
+  // Of weights of 8 bits or of 4.
+  struct MatrixProduct {
+    WeightBits bits;
+    QuantizedProduct of;
+  };
+  MatrixProduct product(WkvCudaMatrixName matrix, int layer, const Quantized& input,
+                        const DeviceArray<float>& output, Epilogue epilogue = Epilogue::kStore,
+                        const float* factor = nullptr) const;
+  void multiply(std::initializer_list<MatrixProduct> products, int count) const;
+  void multiply(std::initializer_list<MatrixProduct> products) const { multiply(products, tokens); }
 
   // `towards` is of GemmEpilogue::kBiasMoveTowards; the bias of those that have one.
   GemmProduct lora_product(WkvCudaLoraName matrix, int layer, const DeviceArray<float>& input,

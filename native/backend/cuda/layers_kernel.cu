@@ -32,10 +32,12 @@ Rwkv5LayerWeights weights_of(const Weights& weights, int layer) {
   return of;
 }
 
-bool same_groups(const Weights& weights, int layers) {
-  for (int layer = 1; layer < layers; ++layer) {
+// Whether the matrices are of 8 bits, with the groups of the first layer's.
+bool are_alike(const Weights& weights, int layers) {
+  for (int layer = 0; layer < layers; ++layer) {
     for (const WkvCudaMatrixName name : kNames) {
-      if (weights.matrix(name, layer).group != weights.matrix(name).group) return false;
+      const WeightMatrix& matrix = weights.matrix(name, layer);
+      if (matrix.bits != WeightBits::k8 || matrix.group != weights.matrix(name).group) return false;
     }
   }
   return true;
@@ -51,8 +53,8 @@ LayersKernel::LayersKernel(const Call& call, const Stream& stream)
   const LayerBuffers& b = call.b;
   const auto product = [&](Rwkv5Matrix matrix, const Quantized& input, const DeviceArray<float>& output,
                            Epilogue epilogue = Epilogue::kStore, const float* gate = nullptr) {
-    Int8Product& of = arguments_.products[matrix];
-    of = call.product(kNames[matrix], 0, input, output, epilogue, gate);
+    QuantizedProduct& of = arguments_.products[matrix];
+    of = call.product(kNames[matrix], 0, input, output, epilogue, gate).of;
     of.panels = nullptr;
   };
   product(kAttReceptance, b.mixed[0], r_);
@@ -80,7 +82,7 @@ LayersKernel::LayersKernel(const Call& call, const Stream& stream)
 std::optional<LayersKernel> LayersKernel::of(const Call& call, const Stream& stream) {
   const WkvCudaShape& shape = call.shape;
   if (shape.architecture != WKV_CUDA_RWKV5 || shape.head_size != 64 ||
-      !same_groups(call.weights, shape.layers)) {
+      !are_alike(call.weights, shape.layers)) {
     return std::nullopt;
   }
   LayersKernel kernel(call, stream);

@@ -14,9 +14,9 @@ class Rwkv5 final : public TimeMixing {
   void put(const Call& call, int layer) const override {
     const LayerBuffers& b = call.b;
     const bool gated = form_of(call.shape, WKV_CUDA_ATT_GATE).exists();
-    const Int8Product r = call.product(WKV_CUDA_ATT_RECEPTANCE, layer, b.mixed[0], mixing_.r);
-    const Int8Product k = call.product(WKV_CUDA_ATT_KEY, layer, b.mixed[1], mixing_.k);
-    const Int8Product v = call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[2], mixing_.v);
+    const Call::MatrixProduct r = call.product(WKV_CUDA_ATT_RECEPTANCE, layer, b.mixed[0], mixing_.r);
+    const Call::MatrixProduct k = call.product(WKV_CUDA_ATT_KEY, layer, b.mixed[1], mixing_.k);
+    const Call::MatrixProduct v = call.product(WKV_CUDA_ATT_VALUE, layer, b.mixed[2], mixing_.v);
     const Call::MixOf mix_r{WKV_CUDA_ATT_MIX_R, WKV_CUDA_ATT_RECEPTANCE};
     const Call::MixOf mix_k{WKV_CUDA_ATT_MIX_K, WKV_CUDA_ATT_KEY};
     const Call::MixOf mix_v{WKV_CUDA_ATT_MIX_V, WKV_CUDA_ATT_VALUE};

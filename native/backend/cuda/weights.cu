@@ -2,6 +2,8 @@
 
 #include "backend/cuda/tensors.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm_int4/cuda.h"
+#include "kernels/gemm_int4/gemm_int4.h"
 #include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv::cuda {
@@ -42,15 +44,22 @@ std::size_t bytes_of_type(int type) {
 }  // namespace
 
 WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights, const Stream& stream) {
-  if (weights.group < kGroupStep || weights.group > kMaxGroup || weights.group % kGroupStep != 0) {
+  if (weights.bits != 8 && weights.bits != 4) {
+    refuse(name + " has " + std::to_string(weights.bits) + " bits a weight, expected 8 or 4");
+  }
+  const bool is_int4 = weights.bits == 4;
+  const int most = is_int4 ? kMaxInt4Group : kMaxGroup;
+  if (weights.group < kGroupStep || weights.group > most || weights.group % kGroupStep != 0) {
     refuse(name + " has groups of " + std::to_string(weights.group) + " columns, expected a multiple of " +
-           std::to_string(kGroupStep) + " up to " + std::to_string(kMaxGroup));
+           std::to_string(kGroupStep) + " up to " + std::to_string(most));
   }
   const int padded = round_up(weights.columns, kGroupStep);
   const auto panels = static_cast<std::size_t>((weights.rows + kInt8PanelRows - 1) / kInt8PanelRows);
-  const std::size_t bytes = panels * int8_panel_bytes(padded, weights.group);
+  const std::size_t bytes =
+      panels * (is_int4 ? int4_panel_bytes(padded, weights.group) : int8_panel_bytes(padded, weights.group));
   require_bytes(name, weights.bytes, bytes);
-  WeightMatrix put{.rows = weights.rows,
+  WeightMatrix put{.bits = is_int4 ? WeightBits::k4 : WeightBits::k8,
+                   .rows = weights.rows,
                    .columns = weights.columns,
                    .group = weights.group,
                    .panels = upload<unsigned char>(weights.panels, bytes, stream, kLoading),
@@ -59,7 +68,11 @@ WeightMatrix upload_matrix(const std::string& name, const WkvCudaMatrix& weights
     put.input_scales =
         upload<float>(weights.input_scales, static_cast<std::size_t>(weights.columns), stream, kLoading);
   }
-  arrange_panels({put.panels.data(), put.rows, put.columns, put.group}, stream.get());
+  if (is_int4) {
+    arrange_panels(Int4Panels{put.panels.data(), put.rows, put.columns, put.group}, stream.get());
+  } else {
+    arrange_panels(Int8Panels{put.panels.data(), put.rows, put.columns, put.group}, stream.get());
+  }
   check(cudaGetLastError(), kLoading);
   return put;
 }

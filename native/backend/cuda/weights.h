@@ -8,10 +8,12 @@
 #include "kernels/gemm_int8/cuda.h"
 #include "kernels/cuda/element.cuh"
 #include "kernels/layer_norm/cuda.h"
+#include "kernels/quantize/quantize.h"
 
 namespace wkv::cuda {
 
 struct WeightMatrix {
+  WeightBits bits = WeightBits::k8;
   int rows = 0;
   int columns = 0;
   int group = 0;

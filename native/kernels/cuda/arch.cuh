@@ -60,6 +60,9 @@ struct alignas(16) Floats4 {
 struct alignas(8) Floats2 {
   float x, y;
 };
+struct alignas(8) Words2 {
+  std::uint32_t x, y;
+};
 #if defined(__CUDACC__)
 
 WKV_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
@@ -103,6 +106,13 @@ WKV_DEVICE int log2_of(int power) { return 31 - __clz(power); }
 // The low bytes of four words, the first one lowest.
 WKV_DEVICE std::uint32_t low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
   return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+}
+// Byte i of the result is that of `low` and `high` (bytes 4 to 7) which the three low bits of the selectors'
+// half byte i name; where the half byte's highest bit is set, it is the sign of that byte, eight times.
+WKV_DEVICE std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t selectors) {
+  std::uint32_t bytes;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(selectors));
+  return bytes;
 }
 WKV_DEVICE std::uint32_t bits_of(float a) { return __float_as_uint(a); }
 WKV_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
@@ -157,7 +167,14 @@ WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std
       : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
       : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "r"(low), "r"(high));
 }
-// The same for sums that are all `begin` before.
+// products = weights * codes for the first 16 of these columns (mma.m16n8k16); the weights' bytes are
+// [row][4 quad ...] and [row + 8][4 quad ...].
+WKV_DEVICE void multiply_unit(std::int32_t (&products)[4], const Words2& weights, std::uint32_t codes) {
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%7,%7,%7};"
+      : "=r"(products[0]), "=r"(products[1]), "=r"(products[2]), "=r"(products[3])
+      : "r"(weights.x), "r"(weights.y), "r"(codes), "r"(0));
+}
+// The same as multiply_add for sums that are all `begin` before.
 WKV_DEVICE void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,
                               std::uint32_t low, std::uint32_t high) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
@@ -179,6 +196,11 @@ WKV_DEVICE void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std
   multiply_add_8(sums[2], sums[3], weights.y, low);
   multiply_add_8(sums[0], sums[1], weights.z, high);
   multiply_add_8(sums[2], sums[3], weights.w, high);
+}
+WKV_DEVICE void multiply_unit(std::int32_t (&products)[4], const Words2& weights, std::uint32_t codes) {
+  for (std::int32_t& product : products) product = 0;
+  multiply_add_8(products[0], products[1], weights.x, codes);
+  multiply_add_8(products[2], products[3], weights.y, codes);
 }
 WKV_DEVICE void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,
                               std::uint32_t low, std::uint32_t high) {
@@ -289,6 +311,17 @@ inline int log2_of(int power) { return __builtin_ctz(static_cast<unsigned>(power
 inline std::uint32_t low_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
   return (a & 0xffU) | (b & 0xffU) << 8U | (c & 0xffU) << 16U | (d & 0xffU) << 24U;
 }
+inline std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t selectors) {
+  const std::uint64_t all = std::uint64_t{high} << 32U | low;
+  std::uint32_t bytes = 0;
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::uint32_t selector = selectors >> 4U * i;
+    const auto byte = static_cast<std::uint32_t>(all >> 8U * (selector & 7U)) & 0xffU;
+    const std::uint32_t sign = byte >> 7U == 0 ? 0 : 0xffU;
+    bytes |= ((selector & 8U) == 0 ? byte : sign) << 8U * i;
+  }
+  return bytes;
+}
 inline std::uint32_t bits_of(float a) { return __builtin_bit_cast(std::uint32_t, a); }
 inline float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
 inline std::uint64_t bits_of(double a) { return __builtin_bit_cast(std::uint64_t, a); }
@@ -306,6 +339,13 @@ inline void multiply_add(std::int32_t (&sums)[4], const Words4& weights, std::ui
   simt::mma_m8n8k16({sums + 2, weights.y, low}, line);
   simt::mma_m8n8k16({sums, weights.z, high}, line);
   simt::mma_m8n8k16({sums + 2, weights.w, high}, line);
+}
+
+inline void multiply_unit(std::int32_t (&products)[4], const Words2& weights, std::uint32_t codes,
+                          int line = __builtin_LINE()) {
+  for (std::int32_t& product : products) product = 0;
+  simt::mma_m8n8k16({products, weights.x, codes}, line);
+  simt::mma_m8n8k16({products + 2, weights.y, codes}, line);
 }
 
 inline void multiply_from(std::int32_t begin, std::int32_t (&sums)[4], const Words4& weights,

@@ -2,86 +2,23 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/gemm_int8/cuda_clusters.cuh"
-#include "kernels/gemm_int8/cuda_few.cuh"
-#include "kernels/gemm_int8/cuda_many.cuh"
+#include "kernels/gemm_int8/cuda_launch.cuh"
 
 namespace wkv::cuda {
 
 namespace {
 
-// Up to here the time goes to reading weights.
-constexpr int kFewTokens = 32;
-// Of a grid's second dimension.
-constexpr int kMaxBlocks = 65'535;
-
 bool may_use_clusters = false;
 int launches_of_clusters = 0;
 
-int ceil_div(int value, int step) { return (value + step - 1) / step; }
-
-// Returns how many blocks of `rows` rows there are; of each product, a multiple of `together`.
-int place_blocks(GemmLaunch& launch, int rows, int together = 1) {
-  int blocks = 0;
-  for (int i = 0; i < launch.all.count; ++i) {
-    launch.first_block[i] = blocks;
-    blocks += ceil_div(launch.all.products[i].rows, rows * together) * together;
-  }
-  return blocks;
-}
-
-// Whether all groups are alike, and of whole stages.
-bool suits_many(const GemmInt8Arguments& arguments) {
-  for (int i = 0; i < arguments.count; ++i) {
-    const QuantizedTokens& x = arguments.products[i].x;
-    if (x.columns % x.group != 0 || x.group % kStageColumns != 0 || x.group > kMaxGroupOfMany) return false;
-  }
-  return true;
-}
-
 // The group of all products, if it is one that two stages of products by warpgroups make; or 0.
-int wide_group(const GemmInt8Arguments& arguments) {
+int wide_group(const QuantizedProducts& arguments) {
   const int group = arguments.products[0].x.group;
   if (group != 128 && group != 256) return 0;
   for (int i = 0; i < arguments.count; ++i) {
     if (arguments.products[i].x.group != group) return 0;
   }
   return group;
-}
-
-template <int kTiles, int kDepth>
-void launch_few(GemmLaunch& all, cudaStream_t stream) {
-  using Shared = FewShared<kTiles, kDepth>;
-  const auto blocks = static_cast<unsigned>(place_blocks(all, kInt8PanelRows));
-  launch(gemm_int8_few_kernel<kTiles, kDepth>,
-         {blocks, static_cast<unsigned>(ceil_div(all.all.tokens, Shared::kTokens)), kGemmThreads,
-          sizeof(Shared)},
-         stream, all);
-}
-
-// As many stages as there is room for.
-void launch_few_of_four(GemmLaunch& all, cudaStream_t stream) {
-  static_assert(sizeof(FewShared<1, 4>) <= kMaxSharedBytes && sizeof(FewShared<2, 4>) <= kMaxSharedBytes &&
-                sizeof(FewShared<4, 2>) <= kMaxSharedBytes);
-  if (max_shared_bytes() >= sizeof(FewShared<4, 4>)) {
-    launch_few<4, 4>(all, stream);
-  } else {
-    launch_few<4, 2>(all, stream);
-  }
-}
-
-// Blocks with the same weights are neighbours: the second reads them from the cache.
-template <class Shared>
-Grid grid_of(GemmLaunch& all, int rows, int tokens) {
-  const auto blocks = static_cast<unsigned>(place_blocks(all, rows));
-  return {static_cast<unsigned>(ceil_div(all.all.tokens, tokens)), blocks, kGemmThreads, sizeof(Shared)};
-}
-
-template <int kPanels, int kParts, int kTiles, int kStages, int kBlocks>
-void launch_many(GemmLaunch& all, cudaStream_t stream) {
-  using Shared = ManyShared<kPanels, kParts, kTiles, kStages>;
-  static_assert(sizeof(Shared) <= kMaxSharedBytes && kTokenStep % Shared::kTokens == 0);
-  launch(gemm_int8_many_kernel<kPanels, kParts, kTiles, kStages, kBlocks>,
-         grid_of<Shared>(all, kPanels * kInt8PanelRows, Shared::kTokens), stream, all);
 }
 
 template <int kPairs, int kTokens>
@@ -121,9 +58,6 @@ void launch_clusters(GemmLaunch& all, cudaStream_t stream) {
   ++launches_of_clusters;
 }
 
-// Whether there are blocks for so many eighths of the processors.
-bool keep_busy(int blocks, int eighths) { return 8 * blocks >= eighths * processor_count(); }
-
 // Whether blocks of 128 tokens take less time than those of 64: one after another on each processor, and one
 // of half the tokens takes 0.7 of the time (measured on an H100).
 bool suits_128_tokens(int blocks_of_64, int blocks_of_128) {
@@ -137,19 +71,18 @@ void use_clusters(bool use) { may_use_clusters = use; }
 
 int cluster_launches() { return launches_of_clusters; }
 
-void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
+void gemm_int8(const QuantizedProducts& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
   // Blocks of so many rows and tokens.
   const auto blocks = [&](int rows, int tokens) {
     return place_blocks(all, rows) * ceil_div(arguments.tokens, tokens);
   };
-  const bool many =
-      arguments.tokens > kFewTokens && suits_many(arguments) && place_blocks(all, 64) <= kMaxBlocks;
+  const bool many = suits_many<Int8Weights>(all);
   const int group_of_wide = many && has_wide_products() ? wide_group(arguments) : 0;
   if (arguments.tokens <= kTileTokens) {
-    launch_few<1, 4>(all, stream);
+    launch_few<Int8Weights, 1, 4>(all, stream);
   } else if (arguments.tokens <= 2 * kTileTokens) {
-    launch_few<2, 4>(all, stream);
+    launch_few<Int8Weights, 2, 4>(all, stream);
   } else if (group_of_wide != 0 && keep_busy(blocks(kWideRows, 64), 3)) {
     if (!suits_128_tokens(blocks(kWideRows, 64), blocks(kWideRows, 128))) {
       launch_wide<64>(all, group_of_wide, stream);
@@ -161,11 +94,11 @@ void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream) {
       launch_clusters<2>(all, stream);
     }
   } else if (many && keep_busy(blocks(128, 64), 8)) {
-    launch_many<4, 2, 4, 3, 2>(all, stream);
+    launch_many<Int8Weights, 4, 2, 4, 3, 2>(all, stream);
   } else if (many && keep_busy(blocks(64, 64), 7)) {
-    launch_many<2, 4, 2, 6, 2>(all, stream);
+    launch_many<Int8Weights, 2, 4, 2, 6, 2>(all, stream);
   } else {
-    launch_few_of_four(all, stream);
+    launch_few_of_four<Int8Weights>(all, stream);
   }
 }
 

@@ -26,7 +26,8 @@ struct Int8Panels {
 // Arranges panels where they are (cuda_product.cuh says how). To be called once, before any product.
 void arrange_panels(const Int8Panels& arguments, cudaStream_t stream);
 
-struct Int8Product {
+// With weights of 8 bits, or for gemm_int4 of 4.
+struct QuantizedProduct {
   const unsigned char* panels;  // arranged
   QuantizedTokens x;
   float* output;      // [tokens][rows]
@@ -37,12 +38,12 @@ struct Int8Product {
 
 constexpr int kMaxProducts = 4;
 
-struct GemmInt8Arguments {
-  Int8Product products[kMaxProducts];
+struct QuantizedProducts {
+  QuantizedProduct products[kMaxProducts];
   int count;
   int tokens;
 };
-void gemm_int8(const GemmInt8Arguments& arguments, cudaStream_t stream);
+void gemm_int8(const QuantizedProducts& arguments, cudaStream_t stream);
 
 // Whether clusters of blocks multiply where the GPU has them (cuda_clusters.cuh). They do not before that has
 // been measured on one: tests and gpu-check ask for it, while nothing else runs.

@@ -62,7 +62,7 @@ struct ClusterPiece {
   unsigned mask = 0;             // of the blocks that it goes to
   bool of_stage = true;
 
-  WKV_DEVICE ClusterPiece(const Int8Product& product, const Cut& cut, int first_panel, int first_token) {
+  WKV_DEVICE ClusterPiece(const QuantizedProduct& product, const Cut& cut, int first_panel, int first_token) {
     const auto width = static_cast<unsigned>(cluster_width());
     const auto rank = static_cast<unsigned>(cluster_rank());
     const unsigned x = rank % width;
@@ -189,7 +189,7 @@ template <int kPairs>
 WKV_DEVICE void gemm_int8_clusters(const GemmLaunch& a) {
   auto& shared = shared_memory<ClusterShared<kPairs>>();
   const int index = product_of(a, block_y());
-  const Int8Product& product = a.all.products[index];
+  const QuantizedProduct& product = a.all.products[index];
   const Cut cut = cut_of(product.x);
   const int first_panel = (block_y() - a.first_block[index]) * kWidePanels;
   const int first_token = block_x() * kClusterTokens;

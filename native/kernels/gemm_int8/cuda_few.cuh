@@ -2,29 +2,29 @@
 
 // For few tokens: a block computes a panel, 32 rows, for 8, 16 or 32 tokens. Its eight warps take the groups
 // of columns in turn, and what a group adds to each sum goes through shared memory, where it is added in
-// order.
+// order. `Weights` says how the panel is stored: Int8Weights (cuda_weights.cuh) or Int4Weights.
 //
 // What limits it is how fast weights come from memory: kDepth stages, weights and activations, are on their
 // way at a time for each warp, and no warp waits for another but once in kGroups groups.
 
-#include "kernels/gemm_int8/cuda_product.cuh"
+#include "kernels/gemm_int8/cuda_weights.cuh"
 
 namespace wkv::cuda {
 
 // Up to two units.
-template <int kTiles>
+template <class Weights, int kTiles>
 struct FewStage {
-  Words4 weights[2][kInt8PanelRows];
-  std::uint32_t codes[static_cast<std::size_t>(kTiles)][2][kWarp];
+  typename Weights::Pair weights;
+  PairCodes<kTiles> codes;
 };
 
-template <int kTiles, int kDepth>
+template <class Weights, int kTiles, int kDepth>
 struct FewShared {
   static constexpr int kTokens = kTiles * kTileTokens;
   // Whose sums wait to be added.
   static constexpr int kGroups = kGemmWarps;
 
-  FewStage<kTiles> ring[kGemmWarps][static_cast<std::size_t>(kDepth)];
+  FewStage<Weights, kTiles> ring[kGemmWarps][static_cast<std::size_t>(kDepth)];
   Floats4 partial[static_cast<std::size_t>(kGroups)][static_cast<std::size_t>(kTokens)][kInt8PanelRows / 4];
 };
 
@@ -53,16 +53,9 @@ struct Walk {
   }
 };
 
-template <int kTiles>
-WKV_DEVICE void begin_weights(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut) {
-  const int lane = thread_index() % kWarp;
-  const unsigned char* const at = walk.weights + walk.unit * kUnitBytes + lane * 16;
-  begin_copy(&stage.weights[0][lane], at);
-  if (walk.unit + 1 < cut.units_of(walk.group)) begin_copy(&stage.weights[1][lane], at + kUnitBytes);
-}
 // Of the first `tokens` tokens: what the others' sums become, nobody looks at.
 template <int kTiles>
-WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut& cut, int tokens) {
+WKV_DEVICE void begin_codes(PairCodes<kTiles>& codes, const Walk& walk, const Cut& cut, int tokens) {
   constexpr int kPieces = 2 * kTileTokens;  // of a tile, one for each token of a unit
   static_assert(kPieces * 16 == 2 * kUnitCodes);
   const bool pair = walk.unit + 1 < cut.units_of(walk.group);
@@ -72,42 +65,27 @@ WKV_DEVICE void begin_codes(FewStage<kTiles>& stage, const Walk& walk, const Cut
     const int i = first + lane;
     const int token = i / kPieces * kTileTokens + lane % kTileTokens;
     if (i >= kTiles * kPieces || token >= tokens || (!pair && i % kPieces >= kPieces / 2)) continue;
-    begin_copy(reinterpret_cast<Words4*>(&stage.codes[i / kPieces][0][0]) + i % kPieces,
+    begin_copy(reinterpret_cast<Words4*>(&codes[i / kPieces][0][0]) + i % kPieces,
                reinterpret_cast<const unsigned char*>(walk.codes) + i / kPieces * cut.tile_bytes +
                    walk.unit * kUnitCodes + i % kPieces * 16);
   }
-}
-
-// The scales of a lane's four rows in a group.
-WKV_DEVICE Floats4 scales_of(const Cut& cut, int group, const unsigned char* panel) {
-  if (group >= cut.groups) return {};
-  return *reinterpret_cast<const Floats4*>(
-      panel + group * cut.group_bytes + cut.units_of(group) * kUnitBytes + thread_index() % kWarp / 4 * 16);
-}
-
-// A lane's weights for a product of 16 rows.
-template <int kTiles>
-WKV_DEVICE Words4 weights_of(const FewStage<kTiles>& stage, int product, bool pair) {
-  const int lane = thread_index() % kWarp;
-  // Without a second unit, the first one twice; what is multiplied with it is 0.
-  return load_rows(&stage.weights[pair ? lane / 16 : 0][product * 16 + lane % 16]);
 }
 
 // Where in partial[group][token] the sums of four rows lie: lanes of two rows and four pairs of tokens write
 // to different banks.
 WKV_DEVICE int place_of_rows(int token, int row) { return (row + token / 2 * 2) & 7; }
 
-template <int kTiles, int kDepth>
+template <class Weights, int kTiles, int kDepth>
 WKV_KERNEL(kGemmThreads, 2)
-gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
-  using Shared = FewShared<kTiles, kDepth>;
+gemm_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
+  using Shared = FewShared<Weights, kTiles, kDepth>;
   constexpr int kTogether =
       kTiles == 1 ? 8 : 16 / kTiles;  // groups that are added at once: registers for their scales
   static_assert(Shared::kGroups % kTogether == 0);
   Shared& shared = shared_memory<Shared>();
-  const Int8Product& product = a.all.products[product_of(a, block_x())];
+  const QuantizedProduct& product = a.all.products[product_of(a, block_x())];
   const QuantizedTokens& x = product.x;
-  const Cut cut = cut_of(x);
+  const Cut cut = Weights::cut_of(x);
   const int panel_index = block_x() - a.first_block[product_of(a, block_x())];
   const unsigned char* const panel = product.panels + panel_index * cut.panel_bytes;
   const int first_token = block_y() * Shared::kTokens;
@@ -117,16 +95,20 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
   const int lane = thread_index() % kWarp;
   const int row = lane / 4;
   const int quad = lane % 4;
-  FewStage<kTiles>* const ring = shared.ring[warp];
+  FewStage<Weights, kTiles>* const ring = shared.ring[warp];
+
+  const auto begin_weights = [&](FewStage<Weights, kTiles>& stage, const Walk& walk) {
+    Weights::begin(stage.weights, cut, panel, walk.weights, walk.group, walk.unit);
+  };
 
   begin_next_kernel();
   Walk next{cut, warp, panel, codes};
-  for (int i = 0; i < kDepth && !next.ended(cut); ++i, next.advance(cut)) begin_weights(ring[i], next, cut);
+  for (int i = 0; i < kDepth && !next.ended(cut); ++i, next.advance(cut)) begin_weights(ring[i], next);
   await_previous_kernel();
   next = Walk{cut, warp, panel, codes};
   for (int i = 0; i < kDepth; ++i) {
     if (!next.ended(cut)) {
-      begin_codes(ring[i], next, cut, tokens);
+      begin_codes<kTiles>(ring[i].codes, next, cut, tokens);
       next.advance(cut);
     }
     commit_copies();
@@ -134,31 +116,23 @@ gemm_int8_few_kernel(WKV_ARGUMENTS GemmLaunch a) {
 
   int slot = 0;
   float total[static_cast<std::size_t>(kTiles)] = {};  // of the tokens warp, warp + 8 ... in row `lane`
-  Floats4 scales = scales_of(cut, warp, panel);
+  Floats4 scales = Weights::scales_of(cut, warp, panel);
   for (int first = 0; first < cut.groups; first += Shared::kGroups) {
     for (int i = warp; i < Shared::kGroups && first + i < cut.groups; i += kGemmWarps) {
       const int group = first + i;
-      const Floats4 next_scales = scales_of(cut, group + kGemmWarps, panel);
-      std::int32_t sums[static_cast<std::size_t>(kTiles)][2][4] = {};
+      const Floats4 next_scales = Weights::scales_of(cut, group + kGemmWarps, panel);
+      TileSums<kTiles> sums = {};
       const int units = cut.units_of(group);
       for (int unit = 0; unit < units; unit += 2) {
         const bool pair = unit + 1 < units;
         wait_copies<kDepth - 1>();
         sync_warp();
-        FewStage<kTiles>& stage = ring[slot];
-        const Words4 first_rows = weights_of(stage, 0, pair);
-        const Words4 last_rows = weights_of(stage, 1, pair);
-        WKV_UNROLL
-        for (int tile = 0; tile < kTiles; ++tile) {
-          const std::uint32_t low_codes = stage.codes[tile][0][lane];
-          const std::uint32_t high_codes = pair ? stage.codes[tile][1][lane] : 0;
-          multiply_add(sums[tile][0], first_rows, low_codes, high_codes);
-          multiply_add(sums[tile][1], last_rows, low_codes, high_codes);
-        }
+        FewStage<Weights, kTiles>& stage = ring[slot];
+        Weights::template multiply<kTiles>(sums, stage.weights, stage.codes, cut, group, unit, pair);
         sync_warp();
         if (!next.ended(cut)) {
-          begin_weights(stage, next, cut);
-          begin_codes(stage, next, cut, tokens);
+          begin_weights(stage, next);
+          begin_codes<kTiles>(stage.codes, next, cut, tokens);
           next.advance(cut);
         }
         commit_copies();

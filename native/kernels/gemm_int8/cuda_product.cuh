@@ -21,7 +21,7 @@ constexpr int kUnitCodes = kUnitColumns * kTileTokens;  // bytes of a tile
 constexpr int kScalesBytes = kInt8PanelRows * static_cast<int>(sizeof(float));
 
 struct GemmLaunch {
-  GemmInt8Arguments all;
+  QuantizedProducts all;
   int first_block[kMaxProducts];  // of each product
 };
 
@@ -81,7 +81,7 @@ struct Before {
   float output = 0;
   float gate = 0;
 };
-WKV_DEVICE Before before_of(const Int8Product& product, std::ptrdiff_t place) {
+WKV_DEVICE Before before_of(const QuantizedProduct& product, std::ptrdiff_t place) {
   Before before;
   const bool is_gated = product.epilogue == Epilogue::kAddGated;
   if (is_gated || product.epilogue == Epilogue::kAdd) before.output = product.output[place];
@@ -101,7 +101,7 @@ WKV_DEVICE float finished(Epilogue epilogue, float sum, const Before& before) {
   }
   return sum;
 }
-WKV_DEVICE float finished(const Int8Product& product, std::ptrdiff_t place, float sum) {
+WKV_DEVICE float finished(const QuantizedProduct& product, std::ptrdiff_t place, float sum) {
   return finished(product.epilogue, sum, before_of(product, place));
 }
 
@@ -117,7 +117,7 @@ using TileRows = RowsOfToken<kRows>[static_cast<std::size_t>(kTiles)][2];
 
 // All that is read is on its way before anything waits for it.
 template <Epilogue kEpilogue, int kTiles, int kRows>
-WKV_DEVICE void put_whole_rows(const Int8Product& product, int token, int tokens, int row,
+WKV_DEVICE void put_whole_rows(const QuantizedProduct& product, int token, int tokens, int row,
                                const TileRows<kTiles, kRows>& sums) {
   constexpr int kTogether = 8 / kRows;
   static_assert(kTiles % kTogether == 0);
@@ -165,7 +165,8 @@ WKV_DEVICE void put_whole_rows(const Int8Product& product, int token, int tokens
 // The same where rows end anywhere. A function that is called: its code many times over would not fit the
 // cache of instructions.
 template <int kRows>
-WKV_FUNCTION void put_ragged_rows(const Int8Product& product, int token, int row, RowsOfToken<kRows> sums) {
+WKV_FUNCTION void put_ragged_rows(const QuantizedProduct& product, int token, int row,
+                                  RowsOfToken<kRows> sums) {
   const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(token) * product.rows + row;
   WKV_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -174,7 +175,7 @@ WKV_FUNCTION void put_ragged_rows(const Int8Product& product, int token, int row
 }
 
 template <int kTiles, int kRows>
-WKV_DEVICE void put_rows(const Int8Product& product, int token, int tokens, int row,
+WKV_DEVICE void put_rows(const QuantizedProduct& product, int token, int tokens, int row,
                          const TileRows<kTiles, kRows>& sums) {
   if (row >= product.rows) return;
   if (product.rows % kRows != 0) {

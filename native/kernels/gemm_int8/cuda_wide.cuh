@@ -83,7 +83,7 @@ struct WideSums {
       sum[3] = fused(before[tile][3] * scales.y, x_scales.y, sum[3]);
     }
   }
-  WKV_DEVICE void put(const Int8Product& product, int first_token, int tokens, int first_panel) const {
+  WKV_DEVICE void put(const QuantizedProduct& product, int first_token, int tokens, int first_panel) const {
     TileRows<kTiles, 2> rows;
     WKV_UNROLL
     for (int tile = 0; tile < kTiles; ++tile) {
@@ -101,7 +101,7 @@ WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
   using Shared = WideShared<kPairs, kTokens>;
   Shared& shared = shared_memory<Shared>();
   const int index = product_of(a, block_y());
-  const Int8Product& product = a.all.products[index];
+  const QuantizedProduct& product = a.all.products[index];
   const Cut cut = cut_of(product.x);
   const int first_panel = (block_y() - a.first_block[index]) * kWidePanels;
   const int first_token = block_x() * kTokens;
@@ -116,7 +116,7 @@ WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
       if (begun % 2 == 0) copies.begin(shared.groups[begun_group]);
       copies.begin(shared.stages[begun_slot]);
       if (begun % 2 == 1) {
-        copies.skip_scales();
+        copies.end_group();
         begun_group = after<Shared::kGroups>(begun_group);
       }
       begun_slot = after<kWideStages>(begun_slot);

@@ -286,7 +286,7 @@ Grid whole_grid() {
 }
 
 // The products that there are between two barriers, and what is the same for all of them.
-LayersLaunch launch_of(const Int8Product (&products)[kRwkv5Matrices]) {
+LayersLaunch launch_of(const QuantizedProduct (&products)[kRwkv5Matrices]) {
   LayersLaunch launch{};
   launch.blocks = processor_count();
   constexpr int kFirst[kLayersPhases + 1] = {kAttReceptance, kAttOutput, kFfnKey, kFfnValue, kRwkv5Matrices};
@@ -305,7 +305,7 @@ LayersLaunch launch_of(const Int8Product (&products)[kRwkv5Matrices]) {
 
 bool has_rwkv5_layers() { return fits_together(rwkv5_layers_kernel, whole_grid()); }
 
-bool suits_rwkv5_layers(const Int8Product (&products)[kRwkv5Matrices], int layers) {
+bool suits_rwkv5_layers(const QuantizedProduct (&products)[kRwkv5Matrices], int layers) {
   if (!has_rwkv5_layers() || layers > kMaxLayers) return false;
   const LayersLaunch launch = launch_of(products);
   for (const LayersPhase& phase : launch.phases) {

@@ -38,7 +38,7 @@ struct Rwkv5LayersArguments {
   int count;
   // Without panels, as each layer has its own. Outputs and inputs are of a single token; those of kAttOutput
   // and kFfnValue are x, the residual stream.
-  Int8Product products[kRwkv5Matrices];
+  QuantizedProduct products[kRwkv5Matrices];
   const Segment* segment;        // in the GPU's memory; one token
   std::ptrdiff_t layer_numbers;  // of a state: att_x, ffn_x, the recurrence
   float group_norm_epsilon;
@@ -48,7 +48,7 @@ struct Rwkv5LayersArguments {
 // Whether the GPU has room for its blocks.
 bool has_rwkv5_layers();
 // Whether it is one for these products, of each of so many layers.
-bool suits_rwkv5_layers(const Int8Product (&products)[kRwkv5Matrices], int layers);
+bool suits_rwkv5_layers(const QuantizedProduct (&products)[kRwkv5Matrices], int layers);
 void rwkv5_layers(const Rwkv5LayersArguments& arguments, cudaStream_t stream);
 
 // Whether models that are made from here on use it where it suits. They do not before it has been measured on

@@ -154,7 +154,7 @@ WKV_DEVICE void multiply_phase(const LayersLaunch& a, LayersShared& shared, Laye
     const int matrix = a.matrix_of(phase, panel);
     const int input = matrix - phase.first;
     auto& partial = shared.partial[turn % 2];
-    const Int8Product& product = a.all.products[matrix];
+    const QuantizedProduct& product = a.all.products[matrix];
     const int row = (panel - a.first_panel[matrix]) * kInt8PanelRows + lane;
     // By one of the warps, which loads what it needs for that ahead.
     const bool adds = warp == turn % kLayersWarps;

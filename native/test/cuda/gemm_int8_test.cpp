@@ -5,19 +5,13 @@
 #include <cstring>
 #include <string>
 
-#include "backend/cpu/memory.h"
-#include "kernels/gemm/gemm.h"
-#include "kernels/gemm_int8/cuda.h"
-#include "kernels/gemm_int8/gemm_int8.h"
-#include "test/cuda/on_device.h"
-#include "test/support/numbers.h"
+#include "test/cuda/product_case.h"
 
-using wkv::round_up;
 using wkv::cuda::Epilogue;
 using wkv::cuda::kTileTokens;
-using wkv::cuda::kTokenStep;
 using wkv::test::Floats;
 using wkv::test::OnDevice;
+using Case = wkv::test::ProductCase<wkv::WeightBits::k8>;
 
 namespace {
 
@@ -26,131 +20,6 @@ struct Form {
   int columns;
   int group;
 };
-
-// A matrix and activations, in the layouts that kernels of both sides take. Beyond its tokens there are
-// numbers that nobody may use.
-struct Case {
-  // Scales are 1, 1/2 (and so on) of `scales` kinds: with few, sums are exact in whatever order.
-  Case(std::mt19937& random, int row_count, int column_count, int columns_of_a_group, int token_count,
-       bool exact, bool extreme = false)
-      : rows(row_count),
-        columns(column_count),
-        group(columns_of_a_group),
-        tokens(token_count),
-        padded(round_up(columns, 16)),
-        stride(round_up(tokens, kTokenStep) + kTokenStep) {
-    std::uniform_int_distribution<int> any(-127, 127);
-    std::bernoulli_distribution coin;
-    const auto code = [&] { return extreme ? (coin(random) ? 127 : -127) : any(random); };
-    std::uniform_real_distribution<float> real(0.001F, 0.1F);
-    const auto scale = [&] { return exact ? (coin(random) ? 1.0F : 0.5F) : real(random); };
-    const int groups = (padded + group - 1) / group;
-    for (int panel = 0; panel * wkv::kInt8PanelRows < rows; ++panel) {
-      for (int index = 0; index < groups; ++index) {
-        const int size = std::min(group, padded - index * group);
-        for (int i = 0; i < size * wkv::kInt8PanelRows; ++i) {
-          panels.push_back(static_cast<unsigned char>(code() + 128));
-        }
-        for (int row = 0; row < wkv::kInt8PanelRows; ++row) {
-          const float value = scale();
-          const auto* const bytes = reinterpret_cast<const unsigned char*>(&value);
-          panels.insert(panels.end(), bytes, bytes + sizeof value);
-        }
-      }
-    }
-    codes.resize(static_cast<std::size_t>(stride * padded));
-    scales.resize(static_cast<std::size_t>(groups * stride), std::nanf(""));
-    offsets.resize(scales.size(), 12345);
-    for (int t = 0; t < round_up(tokens, kTileTokens); ++t) {
-      for (int index = 0; index < groups; ++index) {
-        int sum = 0;
-        for (int column = index * group; column < std::min((index + 1) * group, padded); ++column) {
-          const int value = column < columns ? code() : 0;
-          sum += value;
-          codes[place_of(t, column)] = static_cast<std::int8_t>(value);
-        }
-        scales[static_cast<std::size_t>(index * stride + t)] = scale();
-        offsets[static_cast<std::size_t>(index * stride + t)] = -128 * sum;
-      }
-    }
-  }
-
-  std::size_t place_of(int token, int column) const {
-    return static_cast<std::size_t>(token / kTileTokens * kTileTokens * padded +
-                                    (column / 16 * kTileTokens + token % kTileTokens) * 16 + column % 16);
-  }
-
-  // The tokens from `first` on, a multiple of a tile, by the naive form.
-  Floats expected(int first, int count) {
-    Floats output(static_cast<std::size_t>(count * rows));
-    wkv::Memory scratch(wkv::kGemmInt8ScratchFloats * sizeof(float));
-    const std::size_t panel_bytes = wkv::int8_panel_bytes(padded, group);
-    for (int row = 0; row < rows; row += wkv::kInt8PanelRows) {
-      // Whole tiles: where a tile is not full, the naive form would have another layout.
-      const int whole = round_up(count, kTileTokens);
-      const int own_rows = std::min(rows - row, wkv::kInt8PanelRows);
-      Floats part(static_cast<std::size_t>(whole * own_rows));
-      wkv::reference::gemm_int8({
-          .weights = panels.data() + static_cast<std::size_t>(row / wkv::kInt8PanelRows) * panel_bytes,
-          .x = {.tile_tokens = kTileTokens,
-                .codes = codes.data() + place_of(first, 0),
-                .scales = scales.data() + first,
-                .offsets = offsets.data() + first,
-                .stride = stride},
-          .output = part.data(),
-          .scratch = scratch.floats(),
-          .output_stride = own_rows,
-          .tokens = whole,
-          .rows = own_rows,
-          .padded_columns = padded,
-          .group = group,
-      });
-      for (int t = 0; t < count; ++t) {
-        for (int r = 0; r < own_rows; ++r) {
-          output[static_cast<std::size_t>(t * rows + row + r)] =
-              part[static_cast<std::size_t>(t * own_rows + r)];
-        }
-      }
-    }
-    return output;
-  }
-
-  struct Buffers {
-    explicit Buffers(const Case& c) : panels(c.panels), codes(c.codes), scales(c.scales) {
-      wkv::cuda::arrange_panels({panels.data(), c.rows, c.columns, c.group}, nullptr);
-    }
-    OnDevice<unsigned char> panels;
-    OnDevice<std::int8_t> codes;
-    OnDevice<float> scales;
-  };
-
-  wkv::cuda::Int8Product product(Buffers& buffers, float* output, int first = 0,
-                                 Epilogue epilogue = Epilogue::kStore, const float* gate = nullptr) const {
-    return {
-        buffers.panels.data(),
-        {buffers.codes.data() + place_of(first, 0), buffers.scales.data() + first, stride, columns, group},
-        output,
-        gate,
-        rows,
-        epilogue};
-  }
-
-  Floats run(int first, int count) const {
-    Buffers buffers(*this);
-    OnDevice<float> output(static_cast<std::size_t>(count * rows));
-    wkv::cuda::gemm_int8({{product(buffers, output.data(), first)}, 1, count}, nullptr);
-    return output.values();
-  }
-  Floats run() const { return run(0, tokens); }
-
-  int rows, columns, group, tokens, padded, stride;
-  std::vector<unsigned char> panels;
-  std::vector<std::int8_t> codes;
-  Floats scales;
-  std::vector<std::int32_t> offsets;
-};
-
-}  // namespace
 
 // Calls body(text) with each of the instruction sets that products are written for, and with clusters.
 template <class Body>
@@ -163,6 +32,8 @@ void in_every_form(Body body) {
     wkv::cuda::use_clusters(false);
   });
 }
+
+}  // namespace
 
 TEST_SUITE("CUDA gemm_int8") {
   TEST_CASE("has the bits of the naive form, in every shape") {

@@ -109,11 +109,22 @@ TEST_CASE("the instructions that are compared on GPUs compute what they say") {
             int sum = static_cast<std::int32_t>(run.in(at, i)) / 256;
             for (int column = 0; column < 32; ++column) sum += weights[row][column] * codes[column][token];
             wrong += run.out(at, check::kProduct + i) == static_cast<std::uint32_t>(sum) ? 0 : 1;
+            // Of the table for mma.m16n8k16, which is the first half.
+            int products = 0;
+            for (int column = 0; column < 16; ++column)
+              products += weights[row][column] * codes[column][token];
+            wrong += run.out(at, check::kUnitProduct + i) == static_cast<std::uint32_t>(products) ? 0 : 1;
             wrong += run.out(at, check::kCopied + i) == run.in(at, i) ? 0 : 1;
             wrong += run.out(at, check::kRows + i) == run.in(first + 8 * i + lane / 4, lane % 4) ? 0 : 1;
           }
           for (int i = 0; i < 5; ++i) {
             wrong += run.out(at, check::kShuffled + i) == run.in(first + (lane ^ (1 << i)), 10) ? 0 : 1;
+          }
+          for (int i = 0; i < 4; ++i) {
+            const auto selector = static_cast<int>(run.in(at, 6) >> 4 * i & 15U);
+            const int byte = byte_of(run.in(at, 4 + selector % 8 / 4), selector % 4);
+            const int expected = selector < 8 ? byte : byte < 0 ? -1 : 0;
+            wrong += byte_of(run.out(at, check::kSelected), i) == expected ? 0 : 1;
           }
           const float x = wkv::float_of(run.in(at, 11));
           const float y = wkv::float_of(run.in(at, 12));

@@ -55,6 +55,7 @@ struct Gemm {
   std::vector<float> output = std::vector<float>(3 * 5, -1);
   WkvCudaGemmInt8 arguments{.weights = {.panels = panels.data(),
                                         .bytes = panels.size(),
+                                        .bits = 8,
                                         .rows = 5,
                                         .columns = 20,
                                         .group = 32,

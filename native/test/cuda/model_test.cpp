@@ -61,7 +61,14 @@ TEST_SUITE("CUDA model") {
     for (const ModelShape& shape :
          {ModelShape{},
           ModelShape{.channels = 136, .heads = 5, .head_size = 24, .feed_forward = 300, .vocabulary = 70},
-          ModelShape{.channels = 256, .heads = 4, .head_size = 64, .feed_forward = 512, .vocabulary = 70}}) {
+          ModelShape{.channels = 256, .heads = 4, .head_size = 64, .feed_forward = 512, .vocabulary = 70},
+          ModelShape{.weights = wkv::Precision::kInt4},
+          ModelShape{.channels = 256,
+          .heads = 4,
+          .head_size = 64,
+          .feed_forward = 512,
+          .vocabulary = 70,
+          .weights = wkv::Precision::kInt4}}) {
       const RandomWeights random(shape, 3);
       const auto network = on_gpu(random);
       Engine cpu(on_cpu(shape, 3), 1, 4);
@@ -374,12 +381,12 @@ TEST_SUITE("CUDA model") {
     }
   }
 
-  TEST_CASE("weights that are not kept in int8 are refused") {
+  TEST_CASE("weights that are not quantized are refused") {
     RandomWeights random({}, 11);
     random.weights.outer.head =
         wkv::Matrix(wkv::Precision::kF32, random.info.vocabulary, random.info.embedding);
     const wkv::Error error = wkv::test::refusal([&] { static_cast<void>(on_gpu(random)); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
-    CHECK(error.message == "the CUDA backend takes weights in int8, not in f32");
+    CHECK(error.message == "the CUDA backend takes weights in int8 or int4, not in f32");
   }
 }

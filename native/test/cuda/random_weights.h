@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/cuda_upload.h"
@@ -19,9 +20,11 @@ struct ModelShape {
   int head_size = 64;
   int feed_forward = 250;
   int vocabulary = 101;
+  Precision weights =
+      Precision::kInt8;  // of matrices, but for the head, and the gate, which are always in int8
 };
 
-// An RWKV-5.2 with random weights in int8, in the groups that `group` gives, or the usual ones.
+// An RWKV-5.2 with random weights in int8 or int4, in the groups that `group` gives, or the usual ones.
 class RandomWeights {
  public:
   RandomWeights(const ModelShape& shape, unsigned seed, int columns_of_a_group = 0)
@@ -35,7 +38,7 @@ class RandomWeights {
     info.head_size = shape.head_size;
     info.feed_forward = shape.feed_forward;
     info.vocabulary = shape.vocabulary;
-    info.weights = Precision::kInt8;
+    info.weights = shape.weights;
     const auto channels = static_cast<std::uint32_t>(shape.channels);
     const auto head_state = static_cast<std::uint32_t>(shape.head_size * shape.head_size);
     info.state = {static_cast<std::uint32_t>(shape.layers),
@@ -48,7 +51,7 @@ class RandomWeights {
       embeddings[i] = f32_to_bf16(number(-1, 1));
     weights.outer.ln0 = norm(shape.channels);
     weights.outer.ln_out = norm(shape.channels);
-    weights.outer.head = matrix(shape.vocabulary, shape.channels);
+    weights.outer.head = matrix(Precision::kInt8, shape.vocabulary, shape.channels);
     for (int i = 0; i < shape.layers; ++i) {
       Layer layer;
       layer.ln1 = norm(shape.channels);
@@ -60,13 +63,14 @@ class RandomWeights {
       }
       att.forget = random_floats(random_, static_cast<std::size_t>(attention), 0, 0.5F);
       att.bonus = random_floats(random_, static_cast<std::size_t>(attention), -1, 1);
-      for (auto* each : {&att.receptance, &att.key, &att.value, &att.gate})
-        *each = matrix(attention, shape.channels);
-      att.output = matrix(shape.channels, attention);
+      for (auto* each : {&att.receptance, &att.key, &att.value})
+        *each = matrix(shape.weights, attention, shape.channels);
+      att.gate = matrix(Precision::kInt8, attention, shape.channels);
+      att.output = matrix(shape.weights, shape.channels, attention);
       att.ln_x = norm(attention);
-      layer.feed_forward.key = matrix(shape.feed_forward, shape.channels);
-      layer.feed_forward.receptance = matrix(shape.channels, shape.channels);
-      layer.feed_forward.value = matrix(shape.channels, shape.feed_forward);
+      layer.feed_forward.key = matrix(shape.weights, shape.feed_forward, shape.channels);
+      layer.feed_forward.receptance = matrix(shape.weights, shape.channels, shape.channels);
+      layer.feed_forward.value = matrix(shape.weights, shape.channels, shape.feed_forward);
       weights.layers.push_back(std::move(layer));
     }
   }
@@ -84,22 +88,37 @@ class RandomWeights {
     return {random_floats(random_, count, 0.5F, 1.5F), random_floats(random_, count, -0.2F, 0.2F)};
   }
 
-  Matrix matrix(int rows, int columns) {
-    const int group = group_ == 0 ? int8_group(columns) : group_;
-    Matrix result(Precision::kInt8, rows, columns, group);
+  Matrix matrix(Precision precision, int rows, int columns) {
+    const int group = group_ == 0 ? group_for(precision, columns) : group_;
+    Matrix result(precision, rows, columns, group);
     result.input_scales = random_floats(random_, static_cast<std::size_t>(columns), 0.5F, 2);
     const float size = 1.5F / std::sqrt(static_cast<float>(columns));
-    std::vector<unsigned char> codes(static_cast<std::size_t>(group));
     for (int row = 0; row < rows; ++row) {
       const Floats numbers = random_floats(random_, static_cast<std::size_t>(columns), -size, size);
       for (int index = 0; index * group < columns; ++index) {
-        const int count = std::min(group, columns - index * group);
-        const float scale = reference::quantize_weights(numbers.data() + index * group, count, codes.data());
-        result.put_int8(row, index, codes.data(), scale);
+        const std::span<const float> all(numbers);
+        const auto begin = static_cast<std::size_t>(index * group);
+        put(result, row, index,
+            all.subspan(begin, std::min(static_cast<std::size_t>(group), all.size() - begin)));
       }
     }
     info.weight_bytes += result.size_in_bytes();
     return result;
+  }
+
+  static void put(Matrix& matrix, int row, int index, std::span<const float> numbers) {
+    std::vector<unsigned char> codes(numbers.size());
+    const auto size = static_cast<int>(numbers.size());
+    if (matrix.precision == Precision::kInt8) {
+      const float scale = reference::quantize_weights(numbers.data(), size, codes.data());
+      matrix.put_int8(row, index, codes.data(), scale);
+      return;
+    }
+    const Floats importance(numbers.size(), 1);
+    std::vector<unsigned char> indices((numbers.size() + kGroupStep - 1) / kGroupStep);
+    const unsigned char scale =
+        reference::quantize_int4({numbers.data(), importance.data(), size, codes.data(), indices.data()});
+    matrix.put_int4(row, index, codes.data(), indices.data(), scale);
   }
 
   std::mt19937 random_;

@@ -151,8 +151,8 @@ TEST_SUITE("CUDA arguments") {
           WKV_CUDA_ARGUMENT);
 
     const std::vector<unsigned char> panels(8192);
-    const auto matrix = [&](std::uint64_t bytes, int rows, int group) {
-      const WkvCudaMatrix weights{panels.data(), bytes, rows, 20, group, nullptr};
+    const auto matrix = [&](std::uint64_t bytes, int rows, int group, int bits = 8) {
+      const WkvCudaMatrix weights{panels.data(), bytes, bits, rows, 20, group, nullptr};
       return cuda_api().put_matrix(model.get(), WKV_CUDA_FFN_KEY, 0, &weights, &failure);
     };
     // Of 30 x 20 in groups of 16: one panel of 32 columns and two scales.
@@ -163,6 +163,13 @@ TEST_SUITE("CUDA arguments") {
     CHECK(matrix(32 * 40, 30, 0) == WKV_CUDA_ARGUMENT);
     CHECK(matrix(32 * 40, 30, 24) == WKV_CUDA_ARGUMENT);
     CHECK(has(failure.text, "groups of 24 columns, expected a multiple of 16 up to 65536"));
+    // In 4 bits: 32 columns, a pair of units and two groups.
+    CHECK(matrix(32 * 16 + 32 + 2 * 32, 30, 16, 4) == WKV_CUDA_OK);
+    CHECK(matrix(32 * 16 + 32 + 2 * 32 - 1, 30, 16, 4) == WKV_CUDA_ARGUMENT);
+    CHECK(matrix(32 * 16 + 32 + 32, 30, 272, 4) == WKV_CUDA_ARGUMENT);
+    CHECK(has(failure.text, "groups of 272 columns, expected a multiple of 16 up to 256"));
+    CHECK(matrix(32 * 40, 30, 16, 5) == WKV_CUDA_ARGUMENT);
+    CHECK(has(failure.text, "has 5 bits a weight, expected 8 or 4"));
     CHECK(cuda_api().put_embedding(model.get(), WKV_CUDA_BF16, panels.data(), 11 * 20 * 2, &failure) ==
           WKV_CUDA_OK);
     CHECK(cuda_api().put_embedding(model.get(), WKV_CUDA_F32, panels.data(), 11 * 20 * 2, &failure) ==

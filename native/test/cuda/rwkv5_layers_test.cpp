@@ -16,8 +16,8 @@
 #include "test/support/numbers.h"
 
 using wkv::cuda::Epilogue;
-using wkv::cuda::Int8Product;
 using wkv::cuda::Norm;
+using wkv::cuda::QuantizedProduct;
 using wkv::cuda::QuantizedTokens;
 using wkv::cuda::Rwkv5LayerWeights;
 using wkv::cuda::Segment;
@@ -158,8 +158,8 @@ class Model {
     return layer;
   }
 
-  Int8Product product(int layer, wkv::cuda::Rwkv5Matrix name) const {
-    Int8Product product = together_.products[name];
+  QuantizedProduct product(int layer, wkv::cuda::Rwkv5Matrix name) const {
+    QuantizedProduct product = together_.products[name];
     product.panels = layers_[static_cast<std::size_t>(layer)].panels[name];
     return product;
   }
