@@ -10,7 +10,7 @@ import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
 import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
-import { isQuantized, precisions, type Precision } from './quantized';
+import { precisions, type Precision } from './quantized';
 import type { StatePrecision } from './state';
 import { storedBytesOf } from './stored-bytes';
 import { maxThreads, usableThreads } from './threads';
@@ -32,7 +32,7 @@ export interface LoadOptions {
   /**
    * Where the model runs: 'cpu'; 'cuda', or 'cuda:1' and so on, for an NVIDIA GPU, which keeps its weights in int8 (or
    * int4, where `weights` or a packed file say so); or 'auto' (the default). That is a GPU where the package of the CUDA
-   * backend is installed, the weights would be int8 or int4 on the CPU too, and they and two states for each of
+   * backend is installed, the weights would be int8 on the CPU too, and they and two states for each of
    * `maxBatch` sessions fit into the GPU's free memory; else the CPU. The bits are the same on both.
    */
   device?: Device | undefined;
@@ -150,12 +150,12 @@ async function loadOn(
 }
 
 /**
- * For 'auto': a GPU, if the model would be in int8 or int4 anyway, so that the bits are the same, and one has room for it
- * and for as many sessions as are computed together.
+ * For 'auto': a GPU, if the model would be in int8 anyway, so that the bits are the same, and one has room for it and
+ * for as many sessions as are computed together. In int4 it has to be asked for, until that has run on a real GPU.
  */
 function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu | undefined {
   const onCpu = native.inspectModel(directory, nativeOptions(checked));
-  if (!isQuantized(onCpu.weights) || onCpu.loaded) return undefined;
+  if (onCpu.weights !== 'int8' || onCpu.loaded) return undefined;
   const needed = onCpu.weightBytes + statesOf(checked) * onCpu.stateBytes;
   return findGpu(
     ({ target, freeMemory }) =>

@@ -19,7 +19,7 @@ simulated GPU, with and without the look-out for races. Fails where a bug goes u
 const all = '--test-suite-exclude="CUDA model,CUDA library,CUDA arguments,CUDA pages,draws*"';
 const mutants = [
   { name: 'products', tests: '--test-suite="CUDA gemm*"' },
-  { name: 'int4', tests: '--test-suite="CUDA gemm_int4"' },
+  { name: 'int4', tests: '--test-suite="CUDA gemm*"' },
   { name: 'recurrences', tests: all },
   { name: 'rows', tests: all },
   { name: 'layers', tests: '--test-suite="CUDA all layers*"' },

@@ -43,7 +43,7 @@ export function addLoadOptions(command: Command): Command {
     )
     .option(
       '--device <name>',
-      "cpu, cuda or cuda:1 and so on (default: auto, a GPU if the model would be in int8 or int4 anyway, there is room, and wkv's CUDA backend is installed; else cpu)",
+      "cpu, cuda or cuda:1 and so on (default: auto, a GPU if the model would be in int8 anyway, there is room, and wkv's CUDA backend is installed; else cpu)",
       device,
     )
     .option('--threads <number>', 'threads that compute (default: all usable)', integer(1, maxThreads));

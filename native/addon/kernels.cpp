@@ -123,18 +123,18 @@ void multiply_on_cpu(const Matrix& weights, int tokens, const float* activations
 
 void multiply_on_gpu(const CudaTarget& gpu, const Matrix& weights, int tokens, const float* activations,
                      float* output) {
-  const WkvCudaGemmInt8 gemm{.weights = {.panels = weights.data.data(),
-                                         .bytes = weights.size_in_bytes(),
-                                         .bits = 8,
-                                         .rows = weights.rows,
-                                         .columns = weights.columns,
-                                         .group = weights.group,
-                                         .input_scales = nullptr},
-                             .activations = activations,
-                             .output = output,
-                             .tokens = tokens};
+  const WkvCudaGemm gemm{.weights = {.panels = weights.data.data(),
+                                     .bytes = weights.size_in_bytes(),
+                                     .bits = 8,
+                                     .rows = weights.rows,
+                                     .columns = weights.columns,
+                                     .group = weights.group,
+                                     .input_scales = nullptr},
+                         .activations = activations,
+                         .output = output,
+                         .tokens = tokens};
   WkvCudaFailure failure{};
-  check(gpu.api->gemm_int8(gpu.device, &gemm, &failure), failure);
+  check(gpu.api->gemm(gpu.device, &gemm, &failure), failure);
 }
 
 // gemmInt8({ activations, values, scales, tokens, rows, columns, group, threads, output, cuda? }): fills

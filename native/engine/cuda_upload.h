@@ -42,9 +42,9 @@ class CudaTensors {
   std::vector<Named<LoraMatrix>> lora_matrices;
 };
 
-// The way of a model's weights to a GPU. Matrices are put one by one, in int8, and the rest at the end. All
-// members throw ERR_WKV_DEVICE, or ERR_WKV_UNSUPPORTED for dimensions that kernels do not take and matrices
-// that are kept in something else.
+// The way of a model's weights to a GPU. Matrices are put one by one, in int8 or int4, and the rest at the
+// end. All members throw ERR_WKV_DEVICE, or ERR_WKV_UNSUPPORTED for dimensions that kernels do not take and
+// matrices that are kept in something else.
 class CudaUpload final : public Uploader {
  public:
   // Refused if there is no room on the device for all of it.

@@ -48,7 +48,7 @@ std::string problem_of_clusters(const Library& tested, bool small) {
     const int part = small ? 4 : 1;
     const auto product = [&](bool clusters) {
       const Use use(tested, WKV_CLUSTERS, clusters);
-      return gemm_int8_alone(tested, tokens / part, rows / part, columns, group);
+      return gemm_alone(tested, 8, tokens / part, rows / part, columns, group);
     };
     const std::vector<float> expected = product(false);
     const std::string problem = difference(product(true), expected);

@@ -81,11 +81,14 @@ std::string problem_of_wkv5(const Library& tested, const Library& simulated) {
   return "";
 }
 
-std::string problem_of_gemm_int8(const Library& tested, const Library& simulated) {
-  for (const auto& [tokens, rows, columns, group] :
-       {std::array{1, 33, 64, 64}, {7, 5, 112, 32}, {40, 64, 256, 64}, {200, 130, 512, 128}}) {
-    const std::string problem = difference(gemm_int8_alone(tested, tokens, rows, columns, group),
-                                           gemm_int8_alone(simulated, tokens, rows, columns, group));
+std::string problem_of_gemm(const Library& tested, const Library& simulated, int bits) {
+  for (const auto& [tokens, rows, columns, group] : {std::array{1, 33, 64, 64},
+                                                     {7, 5, 112, 32},
+                                                     {20, 40, 1008, 48},
+                                                     {40, 64, 256, 64},
+                                                     {200, 130, 512, 128}}) {
+    const std::string problem = difference(gemm_alone(tested, bits, tokens, rows, columns, group),
+                                           gemm_alone(simulated, bits, tokens, rows, columns, group));
     if (!problem.empty()) return problem;
   }
   return "";
@@ -177,7 +180,8 @@ void check_instructions(const Library& tested, const Library& simulated, bool sm
 
 void check_kernels(const Library& tested, const Library& simulated, Report& report) {
   report.check("wkv5 alone", [&] { return problem_of_wkv5(tested, simulated); });
-  report.check("gemm_int8 alone", [&] { return problem_of_gemm_int8(tested, simulated); });
+  report.check("gemm_int8 alone", [&] { return problem_of_gemm(tested, simulated, 8); });
+  report.check("gemm_int4 alone", [&] { return problem_of_gemm(tested, simulated, 4); });
 }
 
 void check_model(const Library& tested, const Library& simulated, const WkvCudaShape& shape,

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <stdexcept>
 #include <vector>
 
 #include "gpu_check/random_model.h"
-#include "kernels/gemm_int8/gemm_int8.h"
 
 namespace wkv::gpu_check {
 
@@ -45,40 +43,25 @@ inline std::vector<float> wkv5_alone(const Library& library, int batch, int toke
   return results;
 }
 
-// What a product alone gives for random weights and activations.
-inline std::vector<float> gemm_int8_alone(const Library& library, int tokens, int rows, int columns,
-                                          int group) {
+// What a product alone gives for random weights of so many bits, and activations.
+inline std::vector<float> gemm_alone(const Library& library, int bits, int tokens, int rows, int columns,
+                                     int group) {
   Random random(6);
-  std::vector<unsigned char> panels;
-  const auto panel_count = static_cast<std::size_t>((rows + kInt8PanelRows - 1) / kInt8PanelRows);
-  const std::size_t bytes = int8_panel_bytes(columns, group);
-  for (std::size_t panel = 0; panel < panel_count; ++panel) {
-    for (int begin = 0; begin < columns; begin += group) {
-      const int width = std::min(group, columns - begin);
-      for (int i = 0; i < width * kInt8PanelRows; ++i) {
-        panels.push_back(static_cast<unsigned char>(1 + random.word() % 255));
-      }
-      for (const float scale : random_numbers(random, kInt8PanelRows, 0.001F, 0.01F)) {
-        const auto* const scale_bytes = reinterpret_cast<const unsigned char*>(&scale);
-        panels.insert(panels.end(), scale_bytes, scale_bytes + sizeof scale);
-      }
-    }
-  }
-  if (panels.size() != panel_count * bytes) throw std::logic_error("panels have another size");
+  const std::vector<unsigned char> panels = random_panels(random, bits, rows, columns, group);
   const auto activations = random_numbers(random, tokens * columns, -1, 1);
   std::vector<float> output(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(rows));
-  const WkvCudaGemmInt8 arguments{.weights = {.panels = panels.data(),
-                                              .bytes = panels.size(),
-                                              .bits = 8,
-                                              .rows = rows,
-                                              .columns = columns,
-                                              .group = group,
-                                              .input_scales = nullptr},
-                                  .activations = activations.data(),
-                                  .output = output.data(),
-                                  .tokens = tokens};
+  const WkvCudaGemm arguments{.weights = {.panels = panels.data(),
+                                          .bytes = panels.size(),
+                                          .bits = bits,
+                                          .rows = rows,
+                                          .columns = columns,
+                                          .group = group,
+                                          .input_scales = nullptr},
+                              .activations = activations.data(),
+                              .output = output.data(),
+                              .tokens = tokens};
   WkvCudaFailure failure{};
-  must(library.api->gemm_int8(0, &arguments, &failure), failure);
+  must(library.api->gemm(0, &arguments, &failure), failure);
   return output;
 }
 

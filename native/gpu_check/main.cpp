@@ -91,13 +91,12 @@ void check_all(const Library& tested, const Library& simulated, bool small, Repo
 
 void measure_all(const Library& tested, Report& report) {
   const WkvCeilings ceilings = measure_ceilings(tested, report);
-  for (const int bits : {8, 4}) {
-    for (const auto& [model, shape] : published_shapes()) {
-      const std::string name = bits == 8 ? model : std::string(model) + " in int4";
-      report.measure(name,
-                     [&, shape = shape] { measure_model(tested, shape, name, ceilings, report, bits); });
-    }
-  }
+  const auto measure = [&](const std::string& name, const WkvCudaShape& shape, int bits) {
+    report.measure(name, [&] { measure_model(tested, shape, name, ceilings, report, bits); });
+  };
+  const auto shapes = published_shapes();
+  for (const auto& [name, shape] : shapes) measure(name, shape, 8);
+  measure(std::string(shapes.back().first) + " in int4", shapes.back().second, 4);
 }
 
 struct Options {

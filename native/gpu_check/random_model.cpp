@@ -22,8 +22,7 @@ int group_of(int bits, int columns) {
   return group;
 }
 
-std::vector<unsigned char> random_panels(Random& random, int rows, int columns) {
-  const int group = group_of(8, columns);
+std::vector<unsigned char> random_int8_panels(Random& random, int rows, int columns, int group) {
   const int padded = (columns + 15) / 16 * 16;
   const auto panels = static_cast<std::size_t>((rows + kInt8PanelRows - 1) / kInt8PanelRows);
   std::vector<unsigned char> bytes(panels * int8_panel_bytes(padded, group));
@@ -48,9 +47,9 @@ std::vector<unsigned char> random_panels(Random& random, int rows, int columns) 
   return bytes;
 }
 
-std::vector<unsigned char> random_int4_panels(Random& random, int rows, int columns) {
+std::vector<unsigned char> random_int4_panels(Random& random, int rows, int columns, int group) {
   const int padded = (columns + 15) / 16 * 16;
-  const std::size_t panel_bytes = int4_panel_bytes(padded, group_of(4, columns));
+  const std::size_t panel_bytes = int4_panel_bytes(padded, group);
   const auto panels = static_cast<std::size_t>((rows + kInt8PanelRows - 1) / kInt8PanelRows);
   std::vector<unsigned char> bytes(panels * panel_bytes);
   for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(random.word());
@@ -94,6 +93,11 @@ std::pair<float, float> range_of(const WkvCudaShape& shape, WkvCudaVector name) 
 
 }  // namespace
 
+std::vector<unsigned char> random_panels(Random& random, int bits, int rows, int columns, int group) {
+  return bits == 4 ? random_int4_panels(random, rows, columns, group)
+                   : random_int8_panels(random, rows, columns, group);
+}
+
 RandomModel::RandomModel(const Library& library, const WkvCudaShape& shape, bool share, int bits)
     : api_(*library.api), shape_(shape), share_(share), bits_(bits), random_(17) {
   must(api_.create_model(0, &shape_, 0, &model_, &failure_), failure_);
@@ -121,7 +125,7 @@ void RandomModel::put_matrix(int name, int layer, int rows, int columns) {
   const int bits = name == WKV_CUDA_HEAD ? 8 : bits_;
   std::vector<unsigned char>& panels = panels_[{rows, columns, bits}];
   if (panels.empty() || !share_) {
-    panels = bits == 4 ? random_int4_panels(random_, rows, columns) : random_panels(random_, rows, columns);
+    panels = random_panels(random_, bits, rows, columns, group_of(bits, columns));
   }
   const WkvCudaMatrix matrix{panels.data(), panels.size(),           bits,   rows,
                              columns,       group_of(bits, columns), nullptr};

@@ -30,6 +30,9 @@ class Random {
   std::uint64_t state_;
 };
 
+// Of a matrix of 8 or 4 bits, that leaves outputs of the size of its inputs.
+std::vector<unsigned char> random_panels(Random& random, int bits, int rows, int columns, int group);
+
 class RandomModel {
  public:
   // Matrices of one form share their numbers where `share` is set: large models then load sooner. They have

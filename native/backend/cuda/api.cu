@@ -277,14 +277,14 @@ int32_t wkv5(int32_t device, const WkvCudaWkv5* arguments, WkvCudaFailure* failu
   });
 }
 
-int32_t gemm_int8(int32_t device, const WkvCudaGemmInt8* arguments, WkvCudaFailure* failure) {
+int32_t gemm(int32_t device, const WkvCudaGemm* arguments, WkvCudaFailure* failure) {
   return guarded(failure, [&] {
     require(arguments, "arguments");
     require(arguments->weights.panels, "panels");
     require(arguments->activations, "activations");
     require(arguments->output, "the output");
     wkv::cuda::use_device(device);
-    wkv::cuda::run_gemm_int8(*arguments);
+    wkv::cuda::run_gemm(*arguments);
   });
 }
 
@@ -314,7 +314,7 @@ constexpr WkvCudaApi kApi{
     .step = step,
     .read_logits = read_logits,
     .wkv5 = wkv5,
-    .gemm_int8 = gemm_int8,
+    .gemm = gemm,
 };
 
 }  // namespace

@@ -148,7 +148,7 @@ struct WkvCudaMatrix {
   int32_t bits;   /* of a weight: 8, or 4 */
   int32_t rows;
   int32_t columns;
-  int32_t group;             /* a multiple of 16, up to 65536, of 4 bits up to 256 */
+  int32_t group;             /* a multiple of 16, at most 65536, or 256 where bits is 4 */
   const float* input_scales; /* [columns], or null: all 1 */
 };
 
@@ -216,8 +216,9 @@ struct WkvCudaWkv5 {
   int32_t heads;
   int32_t head_size;
 };
-/* output = weights * activations, which are quantized, as native/kernels/gemm_int8/gemm_int8.h has it. */
-struct WkvCudaGemmInt8 {
+/* output = weights * activations, which are quantized, as native/kernels/gemm_int8/gemm_int8.h and
+   gemm_int4/gemm_int4.h have it. */
+struct WkvCudaGemm {
   struct WkvCudaMatrix weights;
   const float* activations; /* [tokens][columns] */
   float* output;            /* [tokens][rows]; is written */
@@ -278,8 +279,7 @@ struct WkvCudaApi {
 
   /* Of no model; may be called from any thread. Where they fail, what they write is undefined. */
   int32_t (*wkv5)(int32_t device, const struct WkvCudaWkv5* arguments, struct WkvCudaFailure* failure);
-  int32_t (*gemm_int8)(int32_t device, const struct WkvCudaGemmInt8* arguments,
-                       struct WkvCudaFailure* failure);
+  int32_t (*gemm)(int32_t device, const struct WkvCudaGemm* arguments, struct WkvCudaFailure* failure);
 };
 
 /* Null if the library is of another version. */

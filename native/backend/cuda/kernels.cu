@@ -8,6 +8,7 @@
 
 #include "backend/cuda/quantized.h"
 #include "kernels/cuda/segment.h"
+#include "kernels/gemm_int4/cuda.h"
 #include "kernels/wkv5/cuda.h"
 
 namespace wkv::cuda {
@@ -73,10 +74,7 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
   stream.wait(kComputing);
 }
 
-void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
-  if (gemm.weights.bits != 8) {
-    refuse("weights of " + std::to_string(gemm.weights.bits) + " bits are multiplied in models alone");
-  }
+void run_gemm(const WkvCudaGemm& gemm) {
   require_count("rows", gemm.weights.rows, 1 << 24);
   require_count("columns", gemm.weights.columns, 1 << 20);
   require_count("tokens", gemm.tokens, kMaxNumbers);
@@ -97,7 +95,12 @@ void run_gemm_int8(const WkvCudaGemmInt8& gemm) {
     quantize({x.data(), weights.input_scales.data(), input, tokens}, stream.get());
     const QuantizedProduct product{weights.panels.data(), input,           output.data(), nullptr,
                                    weights.rows,          Epilogue::kStore};
-    gemm_int8({{product}, 1, tokens}, stream.get());
+    const QuantizedProducts products{{product}, 1, tokens};
+    if (weights.bits == WeightBits::k4) {
+      gemm_int4(products, stream.get());
+    } else {
+      gemm_int8(products, stream.get());
+    }
     check(cudaGetLastError(), kComputing);
     download(output, count * rows, gemm.output + first * rows, stream);
     stream.wait(kComputing);

@@ -6,6 +6,6 @@ namespace wkv::cuda {
 
 // Kernels alone: they copy their input to the thread's device, and their results back. Throw Failed.
 void run_wkv5(const WkvCudaWkv5& wkv);
-void run_gemm_int8(const WkvCudaGemmInt8& gemm);
+void run_gemm(const WkvCudaGemm& gemm);
 
 }  // namespace wkv::cuda

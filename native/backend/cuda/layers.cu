@@ -76,7 +76,7 @@ void Call::multiply(std::initializer_list<MatrixProduct> products, int count) co
   QuantizedProducts int4{{}, 0, count};
   for (const MatrixProduct& each : products) {
     QuantizedProducts& all = each.bits == WeightBits::k4 ? int4 : int8;
-    all.products[all.count++] = each.of;
+    all.products[all.count++] = each.product;
   }
   if (int8.count > 0) gemm_int8(int8, stream);
   if (int4.count > 0) gemm_int4(int4, stream);

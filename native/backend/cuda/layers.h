@@ -63,7 +63,7 @@ struct Call {
   // Of weights of 8 bits or of 4.
   struct MatrixProduct {
     WeightBits bits;
-    QuantizedProduct of;
+    QuantizedProduct product;
   };
   MatrixProduct product(WkvCudaMatrixName matrix, int layer, const Quantized& input,
                         const DeviceArray<float>& output, Epilogue epilogue = Epilogue::kStore,

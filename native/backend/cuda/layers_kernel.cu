@@ -54,7 +54,7 @@ LayersKernel::LayersKernel(const Call& call, const Stream& stream)
   const auto product = [&](Rwkv5Matrix matrix, const Quantized& input, const DeviceArray<float>& output,
                            Epilogue epilogue = Epilogue::kStore, const float* gate = nullptr) {
     QuantizedProduct& of = arguments_.products[matrix];
-    of = call.product(kNames[matrix], 0, input, output, epilogue, gate).of;
+    of = call.product(kNames[matrix], 0, input, output, epilogue, gate).product;
     of.panels = nullptr;
   };
   product(kAttReceptance, b.mixed[0], r_);

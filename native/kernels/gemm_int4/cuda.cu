@@ -7,6 +7,7 @@ namespace wkv::cuda {
 
 void gemm_int4(const QuantizedProducts& arguments, cudaStream_t stream) {
   GemmLaunch all{arguments, {}};
+  static_assert(sizeof(FewShared<Int4Weights, 1, 6>) <= kMaxSharedBytes);
   if (arguments.tokens <= kTileTokens) {
     launch_few<Int4Weights, 1, 6>(all, stream);
   } else if (arguments.tokens <= 2 * kTileTokens) {

@@ -46,7 +46,7 @@ WKV_KERNEL(kThreads) arrange_int4_panels_kernel(WKV_ARGUMENTS Int4Panels a) {
   sync_warp();
   reinterpret_cast<Words2*>(codes)[lane] = words;
   if (unit % 2 == 0 && lane < kMultiplierWords) {
-    auto* const multipliers = reinterpret_cast<std::uint32_t*>(panel + multipliers_offset(cut)) +
+    auto* const multipliers = reinterpret_cast<std::uint32_t*>(panel + int4_multipliers_offset(cut)) +
                               static_cast<std::ptrdiff_t>(unit / 2) * kMultiplierWords + lane;
     *multipliers = apart(*multipliers);
   }

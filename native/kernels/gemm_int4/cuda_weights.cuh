@@ -29,11 +29,11 @@ WKV_BOTH Cut int4_cut_of(int columns, int group) {
   return cut;
 }
 // The multipliers of a panel, and its scales.
-WKV_BOTH std::ptrdiff_t multipliers_offset(const Cut& cut) {
+WKV_BOTH std::ptrdiff_t int4_multipliers_offset(const Cut& cut) {
   return static_cast<std::ptrdiff_t>(cut.units) * kInt4UnitBytes;
 }
 WKV_BOTH std::ptrdiff_t int4_scales_offset(const Cut& cut) {
-  return multipliers_offset(cut) + static_cast<std::ptrdiff_t>((cut.units + 1) / 2) * kMultiplierBytes;
+  return int4_multipliers_offset(cut) + static_cast<std::ptrdiff_t>((cut.units + 1) / 2) * kMultiplierBytes;
 }
 
 // Of four rows.
@@ -43,8 +43,12 @@ struct Multipliers {
 // What four half bytes name in kInt4Multipliers.
 WKV_DEVICE Multipliers multipliers_of(std::uint32_t indices) {
   // The first eight. A selector whose highest bit is set gives their sign, 0.
-  constexpr std::uint32_t kLow = 0x3d332613;   // 61, 51, 38, 19
-  constexpr std::uint32_t kHigh = 0x7f6b594a;  // 127, 107, 89, 74
+  constexpr std::uint32_t kLow = 0x3d332613;
+  constexpr std::uint32_t kHigh = 0x7f6b594a;
+  static_assert(kInt4Multipliers[0] == (kLow & 127U) && kInt4Multipliers[1] == (kLow >> 8U & 127U) &&
+                kInt4Multipliers[2] == (kLow >> 16U & 127U) && kInt4Multipliers[3] == kLow >> 24U &&
+                kInt4Multipliers[4] == (kHigh & 127U) && kInt4Multipliers[5] == (kHigh >> 8U & 127U) &&
+                kInt4Multipliers[6] == (kHigh >> 16U & 127U) && kInt4Multipliers[7] == kHigh >> 24U);
   const std::uint32_t positive = select_bytes(kLow, kHigh, indices);
   const std::uint32_t negative = select_bytes(kLow, kHigh, indices ^ 0x8888U);
   // Byte by byte: 128 more than what they are lends nothing to a neighbour.
@@ -53,11 +57,12 @@ WKV_DEVICE Multipliers multipliers_of(std::uint32_t indices) {
   return {{byte(0), byte(1), byte(2), byte(3)}};
 }
 
-// Those of one row in a panel for kGroups groups are four floats of 8 bits; a sixteenth of each.
+// Of four rows' scales, floats of 8 bits, a sixteenth.
 WKV_DEVICE Floats4 sixteenths_of_scales(std::uint32_t scales) {
-  constexpr unsigned kShift = 19;  // of a code to a float's exponent and highest bits
-  constexpr std::uint32_t kLeast = (127U - 20U - 4U) << 23U;
-  const auto scale = [&](unsigned i) { return float_of(((scales >> 8U * i & 0xffU) << kShift) + kLeast); };
+  constexpr std::uint32_t kLeast = std::uint32_t{kInt4LeastScaleBits} - (4U << 23U);
+  const auto scale = [&](unsigned i) {
+    return float_of(((scales >> 8U * i & 0xffU) << unsigned{kInt4ScaleShift}) + kLeast);
+  };
   return {scale(0), scale(1), scale(2), scale(3)};
 }
 
@@ -123,7 +128,8 @@ struct Int4Copies {
       step = static_cast<unsigned>(x.stride) * static_cast<unsigned>(sizeof(float));
     } else {
       const int piece = thread - kFirstOfMultipliers;
-      others = panel_at(piece / kMultiplierPieces) + multipliers_offset(cut) + piece % kMultiplierPieces * 16;
+      others =
+          panel_at(piece / kMultiplierPieces) + int4_multipliers_offset(cut) + piece % kMultiplierPieces * 16;
       step = kStagePairs * kMultiplierBytes;
     }
   }
@@ -175,7 +181,7 @@ struct Int4Weights {
     constexpr int kPieces = kMultiplierBytes / 16;
     if (lane < pairs * kPieces) {
       begin_copy(&pair.multipliers[0][0] + lane,
-                 panel + multipliers_offset(cut) + first / 2 * kMultiplierBytes + lane * 16);
+                 panel + int4_multipliers_offset(cut) + first / 2 * kMultiplierBytes + lane * 16);
     }
   }
   // A sixteenth of the scales of a lane's four rows in a group.

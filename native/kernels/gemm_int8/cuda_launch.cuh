@@ -28,7 +28,8 @@ inline int place_blocks(GemmLaunch& launch, int rows, int together = 1) {
 // Whether there are blocks for so many eighths of the processors.
 inline bool keep_busy(int blocks, int eighths) { return 8 * blocks >= eighths * processor_count(); }
 
-// Whether these are many tokens, in groups that are alike and of whole stages.
+// Whether these are many tokens, in groups of whole stages, the last one of a row not shorter than the
+// others.
 template <class Weights>
 bool suits_many(GemmLaunch& launch) {
   if (launch.all.tokens <= kFewTokens) return false;

@@ -21,7 +21,7 @@ struct ManyShared {
     typename Weights::template Stage<kPanels> weights;
     Words4 codes[static_cast<std::size_t>(kAllTiles)][kStageUnits][kTileTokens];
   };
-  struct Group {
+  struct alignas(16) Group {
     typename Weights::template Scales<kPanels> scales;
     Floats2 x_scales[static_cast<std::size_t>(kTokens / 2)];
   };

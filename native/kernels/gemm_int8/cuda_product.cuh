@@ -1,6 +1,7 @@
 #pragma once
 
-// What the kernels for few and for many tokens have in common.
+// What the kernels for few and for many tokens have in common, and how weights of 8 bits are arranged for
+// them (kernels/gemm_int4/cuda_weights.cuh has those of 4 bits).
 //
 // Sixteen columns of a panel are a unit, 512 bytes, which is arranged as the instructions read it: [32][16],
 // signed, each row's columns together. The rows are in an order that leaves a lane's four sums neighbours:
@@ -34,10 +35,10 @@ WKV_DEVICE int product_of(const GemmLaunch& a, int block) {
 
 // How a matrix is cut.
 struct Cut {
-  int units;     // of a row
-  int in_group;  // units, in whole groups
-  int groups;    // of a row
-  std::ptrdiff_t group_bytes;
+  int units;                   // of a row
+  int in_group;                // units, in whole groups
+  int groups;                  // of a row
+  std::ptrdiff_t group_bytes;  // from the codes of one to those of the next
   std::ptrdiff_t panel_bytes;
   std::ptrdiff_t tile_bytes;
 

@@ -7,7 +7,7 @@
 
 namespace wkv::cuda {
 
-// Of the kernel for many tokens: columns that are copied together.
+// Of the kernel for many tokens: units that are copied together.
 constexpr int kStageUnits = 4;
 constexpr int kStagePairs = kStageUnits / 2;
 constexpr int kStageColumns = kStageUnits * kUnitColumns;

@@ -3,40 +3,32 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/gemm_int4/cuda_weights.cuh"
 #include "test/cuda/product_case.h"
 
-using wkv::cuda::Epilogue;
-using wkv::cuda::kTileTokens;
 using wkv::test::Floats;
-using wkv::test::OnDevice;
+using wkv::test::ProductForm;
 using Case = wkv::test::ProductCase<wkv::WeightBits::k4>;
-
-namespace {
-
-struct Form {
-  int rows;
-  int columns;
-  int group;
-};
-
-}  // namespace
 
 TEST_SUITE("CUDA gemm_int4") {
   TEST_CASE("has the bits of the naive form, in every shape") {
     std::mt19937 random(1);
     wkv::test::on_every_architecture([&](int architecture) {
-      // Whole rows, groups of an odd number of units, rows of an odd number, groups of many tokens.
-      for (const Form& form : {Form{32, 32, 16},
-                               {5, 16, 16},
-                               {40, 100, 112},
-                               {33, 200, 32},
-                               {64, 304, 48},
-                               {70, 520, 256},
-                               {32, 48, 48},
-                               {17, 1040, 256},
-                               {130, 128, 64},
-                               {67, 512, 256},
-                               {257, 256, 128}}) {
+      // Whole rows, groups and rows of an odd number of units, also of more groups than warps; of many tokens
+      // also more groups than stages.
+      for (const ProductForm& form : {ProductForm{32, 32, 16},
+                                      {5, 16, 16},
+                                      {40, 100, 112},
+                                      {33, 200, 32},
+                                      {64, 304, 48},
+                                      {70, 520, 256},
+                                      {32, 48, 48},
+                                      {40, 1000, 48},
+                                      {17, 1040, 256},
+                                      {130, 128, 64},
+                                      {67, 512, 256},
+                                      {130, 2048, 256},
+                                      {257, 256, 128}}) {
         for (const int tokens : {1, 8, 9, 35, 130}) {
           if (tokens == 130 && form.rows < 60) continue;
           INFO("sm_", architecture, ", ", form.rows, " x ", form.columns, ", group ", form.group, ", ",
@@ -48,28 +40,12 @@ TEST_SUITE("CUDA gemm_int4") {
     });
   }
 
-  TEST_CASE("does not depend on the order of the threads") {
-    std::mt19937 random(2);
-    for (const auto& [rows, tokens] : {std::pair{40, 11}, {140, 150}}) {
-      const Case c(random, rows, 768, 256, tokens, false);
-      const Floats forward = c.run();
-      wkv::test::in_every_order([&, tokens = tokens](const std::string& order) {
-        INFO(order, ", ", tokens, " tokens");
-        CHECK(wkv::test::bit_difference(c.run(), forward) == "");
-      });
-    }
-  }
-
-  TEST_CASE("each token has the same bits, alone or not") {
-    std::mt19937 random(3);
-    for (const int group : {64, 256}) {
-      Case c(random, 33, 1536, group, 73, false);
-      const Floats all = c.run();
-      for (const int first : {0, 8, 40}) {
-        const std::span<const float> one = std::span(all).subspan(static_cast<std::size_t>(first * c.rows),
-                                                                  static_cast<std::size_t>(c.rows));
-        CHECK(wkv::test::bit_difference(c.run(first, 1), one) == "");
-      }
+  TEST_CASE("the layout that kernels read is the host's") {
+    for (const auto& [columns, group] : {std::pair{16, 16}, {48, 16}, {304, 48}, {1040, 256}, {4096, 256}}) {
+      const wkv::cuda::Cut cut = wkv::cuda::int4_cut_of(columns, group);
+      CHECK(static_cast<std::size_t>(cut.panel_bytes) == wkv::int4_panel_bytes(columns, group));
+      CHECK(wkv::cuda::int4_multipliers_offset(cut) == wkv::int4_multipliers_offset(columns));
+      CHECK(wkv::cuda::int4_scales_offset(cut) == wkv::int4_scales_offset(columns));
     }
   }
 
@@ -92,28 +68,6 @@ TEST_SUITE("CUDA gemm_int4") {
         CHECK((expected[0] < 0) == (index == 0x77));
         CHECK(wkv::test::bit_difference(c.run(), expected) == "");
       }
-    }
-  }
-
-  TEST_CASE("several products in one launch, each with what becomes of its sums") {
-    std::mt19937 random(6);
-    for (const int tokens : {9, 140}) {
-      const Case first(random, 160, 256, 64, tokens, false);
-      const Case second(random, 70, 128, 128, tokens, false);
-      Case::Buffers buffers[] = {Case::Buffers(first), Case::Buffers(second)};
-      const Floats base = wkv::test::random_floats(random, static_cast<std::size_t>(tokens * 70));
-      OnDevice<float> squared(static_cast<std::size_t>(tokens * 160));
-      OnDevice<float> added(base);
-      Case::multiply({{first.product(buffers[0], squared.data(), 0, Epilogue::kReluSquared),
-                       second.product(buffers[1], added.data(), 0, Epilogue::kAdd)},
-                      2,
-                      tokens});
-      Floats expected = Case(first).expected(0, tokens);
-      for (float& value : expected) value = value > 0 ? value * value : 0;
-      CHECK(wkv::test::bit_difference(squared.values(), expected) == "");
-      expected = Case(second).expected(0, tokens);
-      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += base[i];
-      CHECK(wkv::test::bit_difference(added.values(), expected) == "");
     }
   }
 }

@@ -53,20 +53,20 @@ struct Gemm {
   std::vector<unsigned char> panels = std::vector<unsigned char>((32 + 4) * 32, 128);
   std::vector<float> activations = std::vector<float>(3 * 20, 1);
   std::vector<float> output = std::vector<float>(3 * 5, -1);
-  WkvCudaGemmInt8 arguments{.weights = {.panels = panels.data(),
-                                        .bytes = panels.size(),
-                                        .bits = 8,
-                                        .rows = 5,
-                                        .columns = 20,
-                                        .group = 32,
-                                        .input_scales = nullptr},
-                            .activations = activations.data(),
-                            .output = output.data(),
-                            .tokens = 3};
+  WkvCudaGemm arguments{.weights = {.panels = panels.data(),
+                                    .bytes = panels.size(),
+                                    .bits = 8,
+                                    .rows = 5,
+                                    .columns = 20,
+                                    .group = 32,
+                                    .input_scales = nullptr},
+                        .activations = activations.data(),
+                        .output = output.data(),
+                        .tokens = 3};
 
   Answer run(int device = 0) const {
     WkvCudaFailure failure{};
-    const int code = wkv_cuda_api(WKV_CUDA_API_VERSION)->gemm_int8(device, &arguments, &failure);
+    const int code = wkv_cuda_api(WKV_CUDA_API_VERSION)->gemm(device, &arguments, &failure);
     CHECK(blocks_in_use() == 0);
     return {code, failure.text};
   }
@@ -129,15 +129,14 @@ TEST_SUITE("CUDA kernels alone") {
       change(gemm.arguments);
       return gemm.run();
     };
-    CHECK(answer([](WkvCudaGemmInt8& a) { a.tokens = 0; }).code == WKV_CUDA_UNSUPPORTED);
-    CHECK(answer([](WkvCudaGemmInt8& a) { a.weights.rows = -1; }).text ==
+    CHECK(answer([](WkvCudaGemm& a) { a.tokens = 0; }).code == WKV_CUDA_UNSUPPORTED);
+    CHECK(answer([](WkvCudaGemm& a) { a.weights.rows = -1; }).text ==
           "the CUDA backend takes 1 to 16777216 rows, not -1");
-    CHECK(answer([](WkvCudaGemmInt8& a) { a.weights.columns = 1 << 21; }).code == WKV_CUDA_UNSUPPORTED);
-    const Answer group = answer([](WkvCudaGemmInt8& a) { a.weights.group = 24; });
+    CHECK(answer([](WkvCudaGemm& a) { a.weights.columns = 1 << 21; }).code == WKV_CUDA_UNSUPPORTED);
+    const Answer group = answer([](WkvCudaGemm& a) { a.weights.group = 24; });
     CHECK(group.code == WKV_CUDA_ARGUMENT);
     CHECK(group.text == "the matrix has groups of 24 columns, expected a multiple of 16 up to 65536");
-    CHECK(answer([](WkvCudaGemmInt8& a) { a.weights.bytes -= 1; }).text ==
-          "the matrix has 1151 bytes, not 1152");
-    CHECK(answer([](WkvCudaGemmInt8& a) { a.output = nullptr; }).text == "the output is null");
+    CHECK(answer([](WkvCudaGemm& a) { a.weights.bytes -= 1; }).text == "the matrix has 1151 bytes, not 1152");
+    CHECK(answer([](WkvCudaGemm& a) { a.output = nullptr; }).text == "the output is null");
   }
 }

@@ -18,11 +18,31 @@
 
 namespace wkv::test {
 
+// Of a matrix.
+struct ProductForm {
+  int rows;
+  int columns;
+  int group;
+};
+
+// Calls body(text) with each of the instruction sets that products are written for, and with clusters.
+template <class Body>
+void in_every_form(Body body) {
+  on_every_architecture([&](int architecture) {
+    body("sm_" + std::to_string(architecture));
+    if (architecture != 90) return;
+    cuda::use_clusters(true);
+    body("sm_90, clusters");
+    cuda::use_clusters(false);
+  });
+}
+
 // A matrix of 8 or 4 bits and activations, in the layouts that kernels of both sides take. Beyond its tokens
 // there are numbers that nobody may use.
 template <WeightBits kBits>
 struct ProductCase {
-  // Scales are 1, 1/2 (and so on) of `scales` kinds: with few, sums are exact in whatever order.
+  // Scales of 8 bits are 1 or 1/2 where sums are to be exact in whatever order. Of 4 bits every byte is
+  // random, or 0.
   ProductCase(std::mt19937& random, int row_count, int column_count, int columns_of_a_group, int token_count,
               bool exact, bool extreme = false)
       : rows(row_count),
