@@ -8,10 +8,11 @@ import { readCeiling } from './read-ceiling';
 import { formatCount, formatJson, printable, styled, table } from './terminal';
 import { chatTemplateKey } from '../formats/chat-template';
 import { bytesOfToken, commonType, isSetByMemory, storedBytes } from './weights';
+import type { Device } from '../device';
 import { formatBytes } from '../format-bytes';
 import type { TensorDirectory } from '../formats';
 import type { NativeModelInfo } from '../native';
-import { precisions, type Precision } from '../quantized';
+import { isQuantized, precisions, type Precision } from '../quantized';
 import { defaultTemplate } from '../chat/templates';
 
 const examples = `
@@ -19,6 +20,7 @@ Of the file, only headers are read. The speed is an upper limit: each generated
 token reads all weights but the embedding: tokens/s <= memory bandwidth / those
 bytes. The bandwidth is an estimate. It is measured: all threads together read
 512 MiB for up to half a second. With less than 1 GiB free, it is not measured.
+On a GPU, what fits has room for a session, too.
 
 Examples:
   $ wkv inspect RWKV-5-World-7B.pth
@@ -28,6 +30,8 @@ interface Choice {
   weights: Precision;
   bytes: number;
   fits: boolean;
+  /** The GPUs with room for it and a session. */
+  fitsOn: readonly Device[];
   bytesPerToken: number;
   /** Null where memory does not set it, or was not measured. */
   maxTokensPerSecond: number | null;
@@ -50,7 +54,7 @@ export function addInspect(program: Command, interruption: Interruption): void {
 }
 
 async function inspect(path: string, signal: AbortSignal) {
-  const { openTensorDirectory, fromNative, native, usableMemory, usableThreads } = library();
+  const { openTensorDirectory, fromNative, kernels, native, usableMemory, usableThreads } = library();
   const directory = await openTensorDirectory(path, { signal, headersOnly: true });
   try {
     const model = native.inspectModel(directory, {});
@@ -59,14 +63,18 @@ async function inspect(path: string, signal: AbortSignal) {
     signal.throwIfAborted();
     const bandwidth = await readCeiling(threads);
     signal.throwIfAborted();
+    const { cuda } = kernels.features();
+    const gpus = cuda.available ? cuda.devices : [];
     const stored = storedBytes(directory);
     const storedAs = directory.packed?.weights ?? commonType(directory);
     const possible = directory.packed === undefined ? precisions : [directory.packed.weights];
     const choices = possible.map((weights): Choice => {
       const info = native.inspectModel(directory, { weights });
       const bytesPerToken = bytesOfToken(directory, info);
+      const onGpu = isQuantized(weights) ? info.weightBytes + info.stateBytes : Infinity;
+      const fitsOn = gpus.filter(({ freeMemory }) => onGpu <= freeMemory).map(({ device }) => device);
       return {
-        ...{ weights, bytes: info.weightBytes, fits: info.weightBytes <= free, bytesPerToken },
+        ...{ weights, bytes: info.weightBytes, fits: info.weightBytes <= free, fitsOn, bytesPerToken },
         maxTokensPerSecond:
           bandwidth !== null && isSetByMemory(bytesPerToken) ? bandwidth / bytesPerToken : null,
       };
@@ -82,6 +90,7 @@ async function inspect(path: string, signal: AbortSignal) {
       tokenizer: tokenizerOf(path, model.vocabulary, directory.vocabulary),
       chatTemplate: directory.metadata[chatTemplateKey] ?? null,
       memory: { freeBytes: free, threads, bytesPerSecond: bandwidth },
+      gpus: gpus.map(({ device, name, freeMemory }) => ({ device, name, freeBytes: freeMemory })),
       choices,
     };
   } catch (error) {
@@ -129,6 +138,10 @@ function describe(report: Report): string {
     ['chats', chatsText(report)],
     ['memory here', `${formatBytes(memory.freeBytes)} free`],
     ['its speed', bandwidthText(memory)],
+    ...report.gpus.map(({ device, name, freeBytes }): [string, string] => [
+      device,
+      `${printable(name)}, ${formatBytes(freeBytes)} free`,
+    ]),
   ];
   return `${table(rows)}\n${choiceTable(report)}`;
 }
@@ -157,10 +170,10 @@ function bandwidthText({ bytesPerSecond, threads }: Report['memory']): string {
 }
 
 function choiceTable({ choices, storedAs, auto }: Report): string {
-  const cells = choices.map(({ weights, bytes, fits, maxTokensPerSecond }) => [
+  const cells = choices.map(({ weights, bytes, fits, fitsOn, maxTokensPerSecond }) => [
     `${weights}${weights === storedAs ? ' (as stored)' : ''}${weights === auto ? ' (auto)' : ''}`,
     formatBytes(bytes),
-    fits ? 'yes' : 'no',
+    [fits ? 'yes' : 'no', ...fitsOn].join(', '),
     maxTokensPerSecond === null
       ? 'not set by memory'
       : `at most about ${significant(maxTokensPerSecond)} tokens/s`,

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { writePth } from '../support/pth-writer';
+import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { asTransformersRwkv } from '../support/foreign-names';
 import { randomModel, type RandomModelShape } from '../support/random-model';
 import { writeSafetensors } from '../support/safetensors-writer';
+import { unless } from '../support/unless';
 import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
 import { expectFailure, json, testWithDemoModel, wkv } from './support';
 
@@ -96,6 +98,30 @@ describe('wkv inspect', () => {
       expect(bytes).toBeLessThan(matrices * most);
       expect({ fits, maxTokensPerSecond }).toEqual({ fits: true, maxTokensPerSecond: null });
     }
+  });
+
+  unless(withoutSimulatedCuda)('says what fits on which GPU', async () => {
+    const path = await writeRandomModel(folder, 'gpu', shape);
+    const environment = { WKV_CUDA_LIBRARY: simulatedCuda, WKV_SIMULATED_GPU: 'devices=2' };
+    const { choices, gpus } = json(await wkv(['inspect', '--json', path], { environment })) as {
+      choices: { weights: string; bytes: number; fitsOn: string[] }[];
+      gpus: { device: string; name: string; freeBytes: number }[];
+    };
+    const name = 'Simulated GPU';
+    const freeBytes = 2 ** 30;
+    expect(gpus).toEqual([
+      { device: 'cuda:0', name, freeBytes },
+      { device: 'cuda:1', name, freeBytes },
+    ]);
+    const both = ['cuda:0', 'cuda:1'];
+    expect(Object.fromEntries(choices.map(({ weights, fitsOn }) => [weights, fitsOn]))).toEqual({
+      ...{ f32: [], f16: [], bf16: [], int8: both, int4: both },
+    });
+    const { bytes } = choices.find(({ weights }) => weights === 'int4')!;
+    const settings = { ...environment, WKV_SIMULATED_GPU: `memory=${bytes}` };
+    const text = String((await wkv(['inspect', path], { environment: settings })).stdout);
+    expect(text).toMatch(/^cuda:0 +Simulated GPU, [\d.]+ KiB free$/m);
+    expect(text).toMatch(/^int4 +[\d.]+ KiB +yes +not set/m);
   });
 
   test('says it in words', async () => {
