@@ -76,8 +76,8 @@ module.exports = [
     name: 'int4, many tokens: the multipliers of the first stage for all',
     file: weights,
     compiled: gemm,
-    from: '      others += step;\n    }\n    Words4* const to_codes',
-    to: '    }\n    Words4* const to_codes',
+    from: '      others += step;\n    }\n    codes.begin(',
+    to: '    }\n    codes.begin(',
   },
   {
     name: "int4, many tokens: another tile's codes",
@@ -92,12 +92,5 @@ module.exports = [
     compiled: gemm,
     from: 'if constexpr (kFirst)',
     to: 'if constexpr (kFirst && kTiles == 0)',
-  },
-  {
-    name: 'int4, many tokens: panels beyond the last are read',
-    file: weights,
-    compiled: gemm,
-    from: 'panel < last ? panel : last',
-    to: 'panel',
   },
 ];

@@ -94,32 +94,23 @@ struct Int4Copies {
   static constexpr int kPanelPieces = kStageUnits * kInt4UnitBytes / 16;
   static constexpr int kMultiplierPieces = kStagePairs * kMultiplierBytes / 16;
   static constexpr int kScalesPieces = kInt8PanelRows / 16;
-  static constexpr int kOfTile = kGemmThreads / kAllTiles;
-  static constexpr int kTilePieces = kStageUnits * kUnitCodes / 16;
   static constexpr int kGroupPieces = kPanels * kScalesPieces;
   static constexpr int kTokenPieces = kAllTiles * kTileTokens / 4;
-  static_assert(kPanels * kPanelPieces <= kGemmThreads && kTilePieces % kOfTile == 0);
+  static constexpr int kFirstOfMultipliers = kGemmThreads - kPanels * kMultiplierPieces;
+  static_assert(kPanels * kPanelPieces <= kGemmThreads && kGroupPieces + kTokenPieces <= kFirstOfMultipliers);
 
   const unsigned char* weights;
-  const unsigned char* codes;
+  TileCopies<kStageUnits, kAllTiles> codes;
   // Of a thread that copies multipliers, or one that copies what Shared::Group has.
   const unsigned char* others;
   unsigned step;  // of `others`
 
-  static constexpr int kFirstOfMultipliers = kGemmThreads - kPanels * kMultiplierPieces;
-  static_assert(kGroupPieces + kTokenPieces <= kFirstOfMultipliers);
-
-  WKV_DEVICE Int4Copies(const QuantizedProduct& product, const Cut& cut, int first_panel, int first_token) {
+  WKV_DEVICE Int4Copies(const QuantizedProduct& product, const Cut& cut, int first_panel, int first_token)
+      : codes(product.x, cut, first_token) {
     const QuantizedTokens& x = product.x;
     const int thread = thread_index();
-    // Behind the last panel, the last one again.
-    const int last = (product.rows - 1) / kInt8PanelRows - first_panel;
-    const auto panel_at = [&](int panel) {
-      return product.panels + (first_panel + (panel < last ? panel : last)) * cut.panel_bytes;
-    };
+    const auto panel_at = [&](int panel) { return panel_of(product, cut, first_panel, panel); };
     weights = panel_at(thread / kPanelPieces) + thread % kPanelPieces * 16;
-    codes = reinterpret_cast<const unsigned char*>(x.codes) +
-            (first_token / kTileTokens + thread / kOfTile) * cut.tile_bytes + thread % kOfTile * 16;
     if (thread < kGroupPieces) {
       others = panel_at(thread / kScalesPieces) + int4_scales_offset(cut) + thread % kScalesPieces * 16;
       step = kInt8PanelRows;
@@ -143,11 +134,9 @@ struct Int4Copies {
       begin_copy(&stage.weights.multipliers[0][0] + (thread - kFirstOfMultipliers), others);
       others += step;
     }
-    Words4* const to_codes = &stage.codes[thread / kOfTile][0][0] + thread % kOfTile;
-    WKV_UNROLL
-    for (int i = 0; i < kTilePieces; i += kOfTile) begin_copy(to_codes + i, codes + i * 16);
+    codes.begin(stage.codes);
     weights += kStageUnits * kInt4UnitBytes;
-    codes += kStageUnits * kUnitCodes;
+    codes.advance();
   }
   WKV_DEVICE void begin(typename Shared::Group& group) {
     const int thread = thread_index();

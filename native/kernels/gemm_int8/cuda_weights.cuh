@@ -19,6 +19,36 @@ using TileSums = std::int32_t[static_cast<std::size_t>(kTiles)][2][4];
 template <int kTiles>
 using PairCodes = std::uint32_t[static_cast<std::size_t>(kTiles)][2][kWarp];
 
+// One of the panels of a block, which begins with the panel `first`; behind the last one, the last one again.
+WKV_DEVICE const unsigned char* panel_of(const QuantizedProduct& product, const Cut& cut, int first,
+                                         int panel) {
+  const int last = (product.rows - 1) / kInt8PanelRows - first;
+  return product.panels + (first + (panel < last ? panel : last)) * cut.panel_bytes;
+}
+
+// What a thread copies of the codes of tiles, sixteen bytes at a time: pieces of one tile.
+template <int kUnits, int kAllTiles>
+struct TileCopies {
+  static constexpr int kOfTile = kGemmThreads / kAllTiles;  // threads
+  static constexpr int kPieces = kUnits * kUnitCodes / 16;
+  static_assert(kPieces % kOfTile == 0);
+
+  const unsigned char* at;
+
+  WKV_DEVICE TileCopies(const QuantizedTokens& x, const Cut& cut, int first_token)
+      : at(reinterpret_cast<const unsigned char*>(x.codes) +
+           (first_token / kTileTokens + thread_index() / kOfTile) * cut.tile_bytes +
+           thread_index() % kOfTile * 16) {}
+
+  template <class Codes>
+  WKV_DEVICE void begin(Codes& codes) const {
+    Words4* const to = &codes[thread_index() / kOfTile][0][0] + thread_index() % kOfTile;
+    WKV_UNROLL
+    for (int i = 0; i < kPieces; i += kOfTile) begin_copy(to + i, at + i * 16);
+  }
+  WKV_DEVICE void advance() { at += kUnits * kUnitCodes; }
+};
+
 // What a thread copies, sixteen bytes at a time: pieces of one panel and of one tile, and perhaps one of what
 // Shared::Group has.
 template <class Shared, int kPanels, int kPairs, int kAllTiles>
@@ -26,32 +56,25 @@ struct ManyCopies {
   static constexpr int kUnits = 2 * kPairs;
   static constexpr int kOfPanel = kGemmThreads / kPanels;  // threads
   static constexpr int kPanelPieces = kUnits * kUnitBytes / 16;
-  static constexpr int kOfTile = kGemmThreads / kAllTiles;
-  static constexpr int kTilePieces = kUnits * kUnitCodes / 16;
   static constexpr int kScalesPieces = kScalesBytes / 16;
   static constexpr int kGroupPieces = kPanels * kScalesPieces;
   static constexpr int kTokenPieces = kAllTiles * kTileTokens / 4;
-  static_assert(kPanelPieces % kOfPanel == 0 && kTilePieces % kOfTile == 0 &&
-                kGroupPieces + kTokenPieces <= kGemmThreads);
+  static_assert(kPanelPieces % kOfPanel == 0 && kGroupPieces + kTokenPieces <= kGemmThreads);
 
   const unsigned char* weights;
-  const unsigned char* codes;
+  TileCopies<kUnits, kAllTiles> codes;
   const unsigned char* numbers;
   unsigned numbers_step;  // to the next group
 
-  WKV_DEVICE ManyCopies(const QuantizedProduct& product, const Cut& cut, int first_panel, int first_token) {
+  WKV_DEVICE ManyCopies(const QuantizedProduct& product, const Cut& cut, int first_panel, int first_token)
+      : weights(panel_of(product, cut, first_panel, thread_index() / kOfPanel) +
+                thread_index() % kOfPanel * 16),
+        codes(product.x, cut, first_token) {
     const QuantizedTokens& x = product.x;
     const int thread = thread_index();
-    // Behind the last panel, the last one again.
-    const int last = (product.rows - 1) / kInt8PanelRows - first_panel;
-    const auto panel_at = [&](int panel) {
-      return product.panels + (first_panel + (panel < last ? panel : last)) * cut.panel_bytes;
-    };
-    weights = panel_at(thread / kOfPanel) + thread % kOfPanel * 16;
-    codes = reinterpret_cast<const unsigned char*>(x.codes) +
-            (first_token / kTileTokens + thread / kOfTile) * cut.tile_bytes + thread % kOfTile * 16;
     if (thread < kGroupPieces) {
-      numbers = panel_at(thread / kScalesPieces) + cut.in_group * kUnitBytes + thread % kScalesPieces * 16;
+      numbers = panel_of(product, cut, first_panel, thread / kScalesPieces) + cut.in_group * kUnitBytes +
+                thread % kScalesPieces * 16;
       numbers_step = static_cast<unsigned>(cut.group_bytes);
     } else {
       numbers = reinterpret_cast<const unsigned char*>(x.scales + first_token + (thread - kGroupPieces) * 4);
@@ -68,11 +91,9 @@ struct ManyCopies {
     for (int i = 0; i < kPanelPieces; i += kOfPanel) {
       begin_copy(to_weights + i * kPanels, weights + i * 16);
     }
-    Words4* const to_codes = &stage.codes[thread / kOfTile][0][0] + thread % kOfTile;
-    WKV_UNROLL
-    for (int i = 0; i < kTilePieces; i += kOfTile) begin_copy(to_codes + i, codes + i * 16);
+    codes.begin(stage.codes);
     weights += kUnits * kUnitBytes;
-    codes += kUnits * kUnitCodes;
+    codes.advance();
   }
   WKV_DEVICE void begin(typename Shared::Group& group) {
     if (thread_index() < kGroupPieces + kTokenPieces) {
