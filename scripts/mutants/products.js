@@ -134,7 +134,7 @@ module.exports = [
     name: 'many tokens: sums begin elsewhere',
     file: weights,
     compiled: gemm,
-    from: 'multiply_from(kBegin,',
+    from: 'multiply_from(kFloatOfInteger,',
     to: 'multiply_from(0,',
   },
   {

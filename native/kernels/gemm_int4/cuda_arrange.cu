@@ -1,14 +1,12 @@
-// A warp for each unit: each lane has read what it needs before any is written.
+// Each lane of a unit's warp has read what it needs before any is written.
 
-#include "kernels/cuda/launch.cuh"
 #include "kernels/gemm_int4/cuda_weights.cuh"
+#include "kernels/gemm_int8/cuda_arrange.cuh"
 
 namespace wkv::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarp;
 constexpr std::uint32_t kHalves = 0x0f0f0f0fU;
 
 // The codes of the columns 4 quad to 4 quad + 3 in a row, each in the low half of a byte. Two quads of
@@ -27,11 +25,11 @@ WKV_DEVICE std::uint32_t apart(std::uint32_t both) {
   return closed(both & kHalves) | closed(both >> 4U & kHalves) << 16U;
 }
 
-WKV_KERNEL(kThreads) arrange_int4_panels_kernel(WKV_ARGUMENTS Int4Panels a) {
+WKV_KERNEL(kArrangeThreads) arrange_int4_panels_kernel(WKV_ARGUMENTS Int4Panels a) {
   begin_next_kernel();
   await_previous_kernel();
   const Cut cut = int4_cut_of(a.columns, a.group);
-  const int unit = block_x() * kWarps + thread_index() / kWarp;
+  const int unit = block_x() * kArrangeWarps + thread_index() / kWarp;
   if (unit >= cut.units) return;
   const int lane = thread_index() % kWarp;
   unsigned char* const panel = a.panels + block_y() * cut.panel_bytes;
@@ -55,19 +53,8 @@ WKV_KERNEL(kThreads) arrange_int4_panels_kernel(WKV_ARGUMENTS Int4Panels a) {
 }  // namespace
 
 void arrange_panels(const Int4Panels& arguments, cudaStream_t stream) {
-  const Cut cut = int4_cut_of(arguments.columns, arguments.group);
-  const int panels = (arguments.rows + kInt8PanelRows - 1) / kInt8PanelRows;
-  // As many panels as a grid has rows of blocks.
-  constexpr int kMaxPanels = 65'535;
-  for (int first = 0; first < panels; first += kMaxPanels) {
-    Int4Panels some = arguments;
-    some.panels += first * cut.panel_bytes;
-    const int count = panels - first < kMaxPanels ? panels - first : kMaxPanels;
-    launch(
-        arrange_int4_panels_kernel,
-        {static_cast<unsigned>((cut.units + kWarps - 1) / kWarps), static_cast<unsigned>(count), kThreads, 0},
-        stream, some);
-  }
+  arrange_by_units(arrange_int4_panels_kernel, arguments, int4_cut_of(arguments.columns, arguments.group),
+                   stream);
 }
 
 }  // namespace wkv::cuda

@@ -1,20 +1,16 @@
-// A warp for each unit: each lane has a row, which it reads before any is written.
+// Each lane of a unit's warp has a row, which it reads before any is written.
 
-#include "kernels/cuda/launch.cuh"
-#include "kernels/gemm_int8/cuda_product.cuh"
+#include "kernels/gemm_int8/cuda_arrange.cuh"
 
 namespace wkv::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarp;
-
-WKV_KERNEL(kThreads) arrange_panels_kernel(WKV_ARGUMENTS Int8Panels a) {
+WKV_KERNEL(kArrangeThreads) arrange_panels_kernel(WKV_ARGUMENTS Int8Panels a) {
   begin_next_kernel();
   await_previous_kernel();
   const Cut cut = cut_of(a.columns, a.group);
-  const int unit = block_x() * kWarps + thread_index() / kWarp;
+  const int unit = block_x() * kArrangeWarps + thread_index() / kWarp;
   if (unit >= cut.units) return;
   const int lane = thread_index() % kWarp;
   const int row = lane % 8 * 4 + lane / 16 * 2 + lane / 8 % 2;
@@ -32,19 +28,7 @@ WKV_KERNEL(kThreads) arrange_panels_kernel(WKV_ARGUMENTS Int8Panels a) {
 }  // namespace
 
 void arrange_panels(const Int8Panels& arguments, cudaStream_t stream) {
-  const Cut cut = cut_of(arguments.columns, arguments.group);
-  const int panels = (arguments.rows + kInt8PanelRows - 1) / kInt8PanelRows;
-  // As many panels as a grid has rows of blocks.
-  constexpr int kMaxPanels = 65'535;
-  for (int first = 0; first < panels; first += kMaxPanels) {
-    Int8Panels some = arguments;
-    some.panels += first * cut.panel_bytes;
-    const int count = panels - first < kMaxPanels ? panels - first : kMaxPanels;
-    launch(
-        arrange_panels_kernel,
-        {static_cast<unsigned>((cut.units + kWarps - 1) / kWarps), static_cast<unsigned>(count), kThreads, 0},
-        stream, some);
-  }
+  arrange_by_units(arrange_panels_kernel, arguments, cut_of(arguments.columns, arguments.group), stream);
 }
 
 }  // namespace wkv::cuda

@@ -151,7 +151,6 @@ struct Int8Weights {
   // Of many tokens. A group's sum is below 2^22 in size: begun at 1.5 * 2^23 as a float's bits, it becomes a
   // float by one subtraction.
   static constexpr int kMaxGroupOfMany = 256;
-  static constexpr std::int32_t kBegin = kFloatOfInteger;
   WKV_DEVICE static float number_of(std::int32_t sum) { return integer_of(sum); }
   template <int kPanels>
   using Stage = Words4[kStageUnits][static_cast<std::size_t>(kPanels)][kInt8PanelRows];
@@ -184,7 +183,7 @@ struct Int8Weights {
       WKV_UNROLL
       for (int product = 0; product < 2; ++product) {
         if constexpr (kFirst) {
-          multiply_from(kBegin, sums[tile][product], weights[0][product], codes.x, codes.y);
+          multiply_from(kFloatOfInteger, sums[tile][product], weights[0][product], codes.x, codes.y);
         } else {
           multiply_add(sums[tile][product], weights[0][product], codes.x, codes.y);
         }

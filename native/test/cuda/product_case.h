@@ -51,9 +51,9 @@ struct ProductCase {
         tokens(token_count),
         padded(round_up(columns, 16)),
         stride(round_up(tokens, cuda::kTokenStep) + cuda::kTokenStep) {
-    std::uniform_int_distribution<int> any(-127, 127);
+    std::uniform_int_distribution<int> any_byte(-127, 127);
     std::bernoulli_distribution coin;
-    const auto code = [&] { return extreme ? (coin(random) ? 127 : -127) : any(random); };
+    const auto code = [&] { return extreme ? (coin(random) ? 127 : -127) : any_byte(random); };
     std::uniform_real_distribution<float> real(0.001F, 0.1F);
     const auto scale = [&] { return exact ? (coin(random) ? 1.0F : 0.5F) : real(random); };
     const int groups = (padded + group - 1) / group;
@@ -61,7 +61,7 @@ struct ProductCase {
       if constexpr (kBits == WeightBits::k4) {
         // Any byte is one that quantizing may give.
         std::generate_n(std::back_inserter(panels), panel_bytes(),
-                        [&] { return static_cast<unsigned char>(extreme ? 0 : any(random)); });
+                        [&] { return static_cast<unsigned char>(extreme ? 0 : any_byte(random)); });
         continue;
       }
       for (int index = 0; index < groups; ++index) {
