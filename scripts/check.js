@@ -20,6 +20,7 @@ const {
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 const { runStep, runSteps } = require('./lib/steps');
+const { buildWithZig, zigTools } = require('./lib/zig');
 
 const help = `Usage: npm run check [-- --quick | --sanitize | --step NAME]
 
@@ -52,9 +53,20 @@ const slow = '\\.slow\\.test\\.ts$';
 /** Files of these names: nothing runs beside them, as collections of garbage come late then. */
 const watchesMemory = `/(cycles|memory)${slow}`;
 /** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
-const tried = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26'].filter((name) =>
-  Object.hasOwn(runners, name),
-);
+const tried = [
+  'linux-arm64',
+  'linux-arm64-max',
+  'win32-x64',
+  'no-avx',
+  'linux-x64-musl',
+  'node20',
+  'node26',
+  'bun',
+  'deno',
+].filter((name) => Object.hasOwn(runners, name));
+/** Those that zig would link, for minutes, as C++'s library comes as source. One of them is compiled. */
+const linkedSlowly = ['darwin-arm64', 'darwin-x64', 'linux-arm64-musl'];
+const cross = process.platform === 'linux' ? linkedSlowly.filter((name) => Object.hasOwn(targets, name)) : [];
 
 const quick = [
   { name: 'build', action: build, required: true },
@@ -86,10 +98,10 @@ const full = [
     : []),
   { name: 'clang-tidy', action: lint },
   { name: 'nvcc', action: checkCuda },
-  ...Object.keys(targets).map((name) => ({
-    name: `prebuilt addon, ${name}`,
-    action: () => buildPrebuilt(name),
-  })),
+  ...Object.keys(targets)
+    .filter((name) => !cross.includes(name))
+    .map((name) => ({ name: `prebuilt addon, ${name}`, action: () => buildPrebuilt(name) })),
+  ...cross.slice(0, 1).map((name) => ({ name: `addon, ${name}, compiled`, action: compileForMac })),
   quick.at(-1),
   {
     name: 'jest, slow tests',
@@ -107,6 +119,11 @@ const full = [
 function buildPrebuilt(name) {
   ensureTools(targets[name].tools);
   prebuild(name, { reuse: true });
+}
+
+function compileForMac() {
+  ensureTools(zigTools);
+  buildWithZig('darwin', 'arm64', { link: false });
 }
 
 function testAddonSanitized() {

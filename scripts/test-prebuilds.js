@@ -13,7 +13,7 @@ Runs the test suite on the addons in prebuilds/ (npm run prebuild makes them), i
 
   RUNNER    default all of them, but host:
 ${Object.entries(runners)
-  .map(([name, { what }]) => `              ${name.padEnd(12)} ${what}`)
+  .map(([name, { what }]) => `              ${name.padEnd(15)} ${what}`)
   .join('\n')}
   --quick   a few files of tests that go through everything, instead of all
 

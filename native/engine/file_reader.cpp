@@ -125,6 +125,13 @@ std::int64_t nanoseconds(std::int64_t seconds, std::int64_t rest) {
                                    static_cast<std::uint64_t>(rest));
 }
 
+// Deno says times in whole milliseconds.
+bool is_same_time(std::int64_t found, std::int64_t expected) {
+  constexpr std::int64_t kMillisecond = 1'000'000;
+  if (expected % kMillisecond != 0) return found == expected;
+  return static_cast<std::uint64_t>(found) - static_cast<std::uint64_t>(expected) < kMillisecond;
+}
+
 // Whether the open file is a regular one, and the very one that was looked at before.
 #if defined(__GLIBC__)
 // statx, because fstat is another symbol since glibc 2.33.
@@ -133,7 +140,7 @@ bool is_same(int descriptor, const SourceFile& file) {
   if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0) return false;
   return S_ISREG(status.stx_mode) && status.stx_size == file.size &&
          makedev(status.stx_dev_major, status.stx_dev_minor) == file.device && status.stx_ino == file.inode &&
-         nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec) == file.modified_ns;
+         is_same_time(nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec), file.modified_ns);
 }
 #else
 bool is_same(int descriptor, const SourceFile& file) {
@@ -147,7 +154,7 @@ bool is_same(int descriptor, const SourceFile& file) {
   return S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) == file.size &&
          static_cast<std::uint64_t>(status.st_dev) == file.device &&
          static_cast<std::uint64_t>(status.st_ino) == file.inode &&
-         nanoseconds(time.tv_sec, time.tv_nsec) == file.modified_ns;
+         is_same_time(nanoseconds(time.tv_sec, time.tv_nsec), file.modified_ns);
 }
 #endif
 

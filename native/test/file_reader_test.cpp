@@ -94,6 +94,22 @@ TEST_SUITE("file reader") {
     CHECK(opening(file).code == "ERR_WKV_FORMAT");
   }
 
+#if !defined(_WIN32)
+  TEST_CASE("takes the time of a file as a host says it that knows only milliseconds") {
+    const wkv::test::TemporaryDirectory directory;
+    const std::string path = directory.file("a");
+    write_file(path, counting(100));
+    SourceFile file = source_file(path);
+    const std::int64_t milliseconds = file.modified_ns / 1'000'000;
+    file.modified_ns = milliseconds * 1'000'000;
+    CHECK(opening(file).code == "none");
+    for (const std::int64_t other : {milliseconds - 1, milliseconds + 1}) {
+      file.modified_ns = other * 1'000'000;
+      CHECK(opening(file).code == "ERR_WKV_FORMAT");
+    }
+  }
+#endif
+
   TEST_CASE("a file that shrinks while it is open ends early, and does not crash") {
     const wkv::test::TemporaryDirectory directory;
     write_file(directory.file("a"), counting(10'000));

@@ -3,6 +3,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { inspectCodeSignature } = require('./code-signature');
 const { root, run } = require('./run');
 
 // What a prebuilt addon may ask of the system that it is loaded into. llvm-readobj (Debian's llvm) reads the formats
@@ -24,8 +25,12 @@ const libraries = {
     /^(libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|libstdc\+\+\.so\.6|libgcc_s\.so\.1|ld-linux-.*)$/,
   musl: /^(libc\.musl-\w+\.so\.1|libc\.so|libstdc\+\+\.so\.6|libgcc_s\.so\.1)$/,
   win32: /^(KERNEL32\.dll|msvcrt\.dll|ucrtbase\.dll|api-ms-win-crt-[\w-]+\.dll)$/i,
-  darwin: /^\/usr\/lib\/lib(System\.B|c\+\+\.1|c\+\+abi)\.dylib$/,
+  // Its own name is among those that a library of macOS lists.
+  darwin: /^(\/usr\/lib\/lib(System\.B|c\+\+\.1|c\+\+abi)\.dylib|@rpath\/wkv\.node)$/,
 };
+
+/** The oldest macOS that Node 20 runs on. */
+const newestMac = [11, 0];
 
 /** Node-API 8 without what Electron's memory cage forbids, and without what ties an addon to one libuv. */
 function nodeApi() {
@@ -99,6 +104,15 @@ function readMachO(text) {
   };
 }
 
+function inspectMachO(file, platform, text) {
+  const problems = platform === 'darwin-arm64' ? inspectCodeSignature(file) : [];
+  const version = /MinVersion \{[^}]*?Version: ([\d.]+)/.exec(text)?.[1];
+  if (version === undefined) problems.push('does not say which macOS it needs');
+  else if (isNewer(version, newestMac))
+    problems.push(`needs macOS ${version}; ${newestMac.join('.')} is the newest that is allowed`);
+  return problems;
+}
+
 /**
  * What is wrong with a prebuilt addon, a sentence each; nothing where all is well.
  *
@@ -119,7 +133,10 @@ function inspectPrebuild(file, platform, libc = 'glibc') {
       const { symbols, ...rest } = readCoff(read(['--coff-imports', '--coff-exports']));
       return { ...rest, symbols: [...symbols, ...delayedNames(file)] };
     },
-    darwin: () => readMachO(read(['--needed-libs', '--syms'])),
+    darwin: () => {
+      problems.push(...inspectMachO(file, platform, read(['--macho-version-min'])));
+      return readMachO(read(['--needed-libs', '--syms']));
+    },
   }[system]();
 
   const allowed = libraries[system === 'linux' ? libc : system];

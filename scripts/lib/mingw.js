@@ -3,7 +3,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { jobs } = require('./build');
+const { crossBuild } = require('./cross-build');
 const { outdated } = require('./files');
 const { root, run } = require('./run');
 const { responds } = require('./setup');
@@ -32,21 +32,14 @@ function buildImportLibrary() {
 /** Builds the addon for Windows on x64 with Debian's mingw-w64 and returns where it is, stripped. */
 function buildWindows() {
   buildImportLibrary();
-  const build = `${out}/build`;
-  if (outdated(`${build}/CMakeCache.txt`, [toolchain, importLibrary])) {
-    fs.rmSync(path.join(root, build), { recursive: true, force: true });
-    const headers = [require('node-addon-api').include_dir, require('node-api-headers').include_dir];
-    const settings = {
+  return crossBuild({
+    name: 'mingw',
+    settings: {
       CMAKE_TOOLCHAIN_FILE: path.join(root, toolchain),
-      CMAKE_BUILD_TYPE: 'Release',
-      CMAKE_JS_INC: headers.map((directory) => path.resolve(directory)).join(';'),
       CMAKE_JS_LIB: path.join(root, importLibrary),
-    };
-    const options = Object.entries(settings).map(([name, value]) => `-D${name}=${value}`);
-    run('cmake', ['-S', '.', '-B', build, ...options], { capture: true });
-  }
-  run('cmake', ['--build', build, '--target', 'wkv', '--parallel', jobs], { capture: true });
-  return path.join(root, build, 'wkv.node');
+    },
+    inputs: [toolchain, importLibrary],
+  });
 }
 
 module.exports = { buildWindows, mingwTools };

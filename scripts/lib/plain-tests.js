@@ -12,11 +12,11 @@ const linked = ['node_modules', 'models', 'vocabulary'];
 const copied = ['package.json', 'README.md', 'README.zh-CN.md', 'dist', 'docs', 'examples', 'scripts'];
 
 /**
- * The tests and lib/ as plain JavaScript in out/NAME/wkv, a tree like the checkout, with `prebuild` as the addon of
- * the platform `tuple` (win32-x64). For a Node of another platform: node_modules has the native parts of swc and jest
- * only for this one. Returns the folder.
+ * The tests and lib/ as plain JavaScript in out/NAME/wkv, a tree like the checkout, with `prebuild` as the only addon.
+ * For a Node of another platform: node_modules has the native parts of swc and jest only for this one. Returns the
+ * folder.
  */
-function plainTests({ name, prebuild, tuple }) {
+function plainTests({ name, prebuild }) {
   const tree = path.join('out', name, 'wkv');
   const { transform } = require('../../jest.config.js');
   const [, { jsc, ...others }] = transform['^.+\\.ts$'];
@@ -47,9 +47,9 @@ function plainTests({ name, prebuild, tuple }) {
   for (const entry of linked) link(path.join(root, entry), path.join(root, tree, entry));
   // Files that tests look for beside a checkout.
   link(path.join(root, '../shared'), path.join(root, tree, '../shared'));
-  const addon = path.join(root, tree, 'prebuilds', tuple, 'wkv.node');
+  const addon = path.join(root, tree, prebuild);
   fs.mkdirSync(path.dirname(addon), { recursive: true });
-  fs.copyFileSync(prebuild, addon);
+  fs.copyFileSync(path.join(root, prebuild), addon);
   write(path.join(tree, 'resolver.js'), resolver);
   write(path.join(tree, 'jest.config.js'), config);
   return path.join(root, tree);

@@ -8,6 +8,7 @@ const { outdated, walk } = require('./files');
 const { buildWindows, mingwTools } = require('./mingw');
 const { root, run, runNode } = require('./run');
 const { buildTools, responds } = require('./setup');
+const { buildWithZig, zigTools } = require('./zig');
 
 const host = `${process.platform}-${process.arch}`;
 const libc = fs.existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
@@ -15,8 +16,8 @@ const libc = fs.existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
 const gateTools = [{ name: 'llvm', present: () => responds('llvm-readobj') }];
 
 /**
- * What can be built here, by `platform-arch`: the programs that it takes, the file that comes out, and how. Every
- * machine can build for itself; Linux on x64 also for others.
+ * What can be built here, by `platform-arch` (and `-musl` where that is not this platform's C library): the programs
+ * that it takes, the file that comes out, and how. Every machine can build for itself; Linux on x64 also for others.
  */
 const targets = {
   [host]: {
@@ -46,11 +47,30 @@ if (host === 'linux-x64' && libc === 'glibc') {
     file: 'prebuilds/win32-x64/wkv.node',
     build: () => place(buildWindows(), 'prebuilds/win32-x64/wkv.node'),
   };
+  for (const processor of ['x64', 'arm64']) {
+    const musl = `prebuilds/linux-${processor}/wkv.musl.node`;
+    targets[`linux-${processor}-musl`] = {
+      tools: [...zigTools, ...gateTools],
+      file: musl,
+      build: () => place(buildWithZig('linux', processor), musl),
+    };
+    const mac = `prebuilds/darwin-${processor}/wkv.node`;
+    targets[`darwin-${processor}`] = {
+      tools: [...zigTools, ...gateTools],
+      file: mac,
+      build: () => {
+        place(buildWithZig('darwin', processor), mac);
+        // Zig leaves the names of local functions there. What is signed is signed again.
+        run('llvm-strip', ['--discard-all', mac]);
+      },
+    };
+  }
 }
 
 const inputs = () => [
   'binding.gyp',
   'scripts/lib/prebuild.js',
+  'scripts/lib/zig.js',
   'node_modules/.package-lock.json',
   ...walk('native', (name) => !name.endsWith('_test.cpp')),
 ];
@@ -105,16 +125,17 @@ function prebuild(target, { reuse = false } = {}) {
   const { file, build } = targets[target];
   const reused = reuse && target === host && process.platform === 'linux';
   if (outdated(file, inputs())) (reused ? stripBuilt : build)(file);
-  gate(target, file);
+  gate(file);
   return file;
 }
 
-function gate(target, file) {
+function gate(file) {
   if (!responds('llvm-readobj')) {
     console.log(`not inspected: ${file}, because there is no llvm-readobj`);
     return;
   }
-  const problems = inspectPrebuild(path.join(root, file), target, /\.musl\./.test(file) ? 'musl' : 'glibc');
+  const [, platform] = file.split('/');
+  const problems = inspectPrebuild(path.join(root, file), platform, /\.musl\./.test(file) ? 'musl' : 'glibc');
   const kilobytes = Math.round(fs.statSync(path.join(root, file)).size / 1000);
   if (problems.length > 0) throw new Error(`${file} cannot be shipped:\n  ${problems.join('\n  ')}`);
   console.log(`${file}: ${kilobytes} kB`);
@@ -123,7 +144,7 @@ function gate(target, file) {
 /** Inspects every file in prebuilds/, wherever it was built. Returns their paths. */
 function gateAll() {
   const files = walk('prebuilds', (name) => name.endsWith('.node'));
-  for (const file of files) gate(file.split('/')[1], file);
+  for (const file of files) gate(file);
   return files;
 }
 

@@ -4,10 +4,11 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { runJest } = require('./jest');
+const { muslTools, withMusl } = require('./musl');
 const { plainTests } = require('./plain-tests');
 const { targets } = require('./prebuild');
 const { fetchPackage } = require('./registry');
-const { root, shellWord } = require('./run');
+const { root, run, shellWord } = require('./run');
 const { ensureTools, responds } = require('./setup');
 const { testUnderWine, wineTools } = require('./wine');
 
@@ -47,49 +48,74 @@ const nodes = Object.entries(versions).map(([name, version]) => [
   },
 ]);
 
+/** What else runs programs for Node: [name, version, package, what of it, its arguments]. */
+const others = [
+  ['Bun', '1.4.5', '@oven/bun-linux-x64', 'bin/bun', []],
+  ['Deno', '2.9.6', '@deno/linux-x64-glibc', 'deno', ['run', '--allow-all']],
+].map(([name, version, from, part, args]) => [
+  name.toLowerCase(),
+  {
+    what: `linux-x64, the demo in ${name} ${version}`,
+    tools: [],
+    test: () => testDemo(path.join(fetchPackage(`${from}@${version}`, { part }), part), args),
+  },
+]);
+
 /** Who can run the addons of prebuilds/ here, by name. */
 const runners = {
   host: { what: 'this platform, on this Node', tools: [], test: testHere },
-  ...Object.fromEntries(process.platform === 'linux' && process.arch === 'x64' ? nodes : []),
+  ...Object.fromEntries(process.platform === 'linux' && process.arch === 'x64' ? [...nodes, ...others] : []),
   ...(Object.hasOwn(targets, 'linux-arm64') && process.arch === 'x64'
     ? {
         'no-avx': {
           what: 'linux-x64 under qemu, on a processor without AVX',
           tools: [qemu],
           test: (options) =>
-            testUnderQemu({
+            testForeign({
               ...options,
               // Whether the logits are right there, WKV_ISA=portable says at a processor's own speed.
               quickTests: ['test/model/state.test', 'test/tokenizer/world.test'],
-              name: 'no-avx',
+              name: 'qemu-no-avx',
               target: 'linux-x64',
-              isa: 'portable',
-              emulator: ['qemu-x86_64-static', '-cpu', 'Nehalem'],
+              env: { WKV_EMULATED: '1', WKV_TEST_ISA: 'portable' },
+              starter: ['qemu-x86_64-static', '-cpu', 'Nehalem'],
             }),
         },
         'linux-arm64': {
           what: 'linux-arm64 under qemu',
           tools: [qemu, ...targets['linux-arm64'].tools],
           test: (options) =>
-            testUnderQemu({
+            testForeign({
               ...options,
-              name: 'linux-arm64',
+              name: 'qemu-linux-arm64',
               target: 'linux-arm64',
-              isa: 'neon',
-              emulator: ['qemu-aarch64-static', '-cpu', 'cortex-a53', '-L', '/usr/aarch64-linux-gnu'],
+              env: { WKV_EMULATED: '1', WKV_TEST_ISA: 'neon' },
+              starter: ['qemu-aarch64-static', '-cpu', 'cortex-a53', '-L', '/usr/aarch64-linux-gnu'],
             }),
         },
         'linux-arm64-max': {
           what: 'linux-arm64 under qemu, on a processor with everything',
           tools: [qemu, ...targets['linux-arm64'].tools],
           test: (options) =>
-            testUnderQemu({
+            testForeign({
               ...options,
               quickTests: ['test/kernels/kernels.test', 'test/model/isa.test'],
-              name: 'linux-arm64-max',
+              name: 'qemu-linux-arm64-max',
               target: 'linux-arm64',
-              isa: 'i8mm',
-              emulator: ['qemu-aarch64-static', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'],
+              env: { WKV_EMULATED: '1', WKV_TEST_ISA: 'i8mm' },
+              starter: ['qemu-aarch64-static', '-cpu', 'max', '-L', '/usr/aarch64-linux-gnu'],
+            }),
+        },
+        'linux-x64-musl': {
+          what: "linux-x64 on musl's C library",
+          tools: [...muslTools, ...targets['linux-x64-musl'].tools],
+          test: (options) =>
+            testForeign({
+              ...options,
+              name: 'musl',
+              target: 'linux-x64-musl',
+              starter: withMusl(),
+              env: { LIBC: 'musl' },
             }),
         },
         'win32-x64': {
@@ -97,7 +123,7 @@ const runners = {
           tools: [...wineTools, ...targets['win32-x64'].tools],
           test: ({ quick }) =>
             testUnderWine({
-              prebuild: path.join(root, targets['win32-x64'].file),
+              prebuild: targets['win32-x64'].file,
               tests: quick ? quickTests : foldersOfAll,
               node: versions.node22,
             }),
@@ -107,7 +133,7 @@ const runners = {
 };
 
 function nodeOf(target, version) {
-  return path.join(fetchPackage(`node-${target}@${version}`, 'bin'), 'bin/node');
+  return path.join(fetchPackage(`node-${target}@${version}`, { part: 'bin' }), 'bin/node');
 }
 
 /** PREBUILDS_ONLY has node-gyp-build pass over build/Release. */
@@ -116,22 +142,36 @@ function testHere({ quick, node }) {
   return runJest(tests, { PREBUILDS_ONLY: '1' }, { node });
 }
 
-/**
- * @param name the runner's: side by side, each has a tree of its own
- * @param isa what has to be chosen on the emulated processor
- */
-function testUnderQemu({ quick, name: runner, target, isa, emulator, quickTests: few = quickTests }) {
-  const name = `qemu-${runner}`;
-  const tree = plainTests({ name, prebuild: path.join(root, targets[target].file), tuple: target });
-  const node = path.join(root, 'out', name, 'node');
-  // Tests start processes of their own with process.execPath: the emulator, too.
-  fs.writeFileSync(
-    node,
-    `#!/bin/sh\nexec ${[...emulator, nodeOf(target, versions.node22)].map(shellWord).join(' ')} "$@"\n`,
-    {
-      mode: 0o755,
-    },
+/** Runs the demo, which is one test: everything but times has to come out as in Node. */
+function testDemo(program, args) {
+  const [expected, found] = [
+    [process.execPath, []],
+    [program, args],
+  ].map(([command, before]) =>
+    run(command, [...before, 'examples/demo.mjs'], { env: { PREBUILDS_ONLY: '1' }, capture: true }).replace(
+      /[\d.]+(?= ms| a second)/g,
+      '...',
+    ),
   );
+  if (found === expected) return { passed: 1, failed: 0, skipped: 0 };
+  console.log(`Node says:\n${expected}\n${program} says:\n${found}`);
+  return { passed: 0, failed: 1, skipped: 0 };
+}
+
+/**
+ * Runs the tests as plain JavaScript, on a Node that only another program can start.
+ *
+ * @param name the runner's: side by side, each has a tree of its own
+ * @param starter the command that starts Node, and its first arguments
+ */
+function testForeign({ quick, name, target, starter, env, quickTests: few = quickTests }) {
+  const { file } = targets[target];
+  const tree = plainTests({ name, prebuild: file });
+  const [, platform] = file.split('/');
+  const node = path.join(root, 'out', name, 'node');
+  // Tests start processes of their own with process.execPath: by the same program, too.
+  const command = [...starter, nodeOf(platform, versions.node22)].map(shellWord).join(' ');
+  fs.writeFileSync(node, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
   const prelude = path.join(root, 'out', name, 'prelude.js');
   fs.writeFileSync(prelude, `process.execPath = ${JSON.stringify(node)};\n`);
   return runJest(
@@ -144,8 +184,7 @@ function testUnderQemu({ quick, name: runner, target, isa, emulator, quickTests:
     ],
     {
       PREBUILDS_ONLY: '1',
-      WKV_EMULATED: '1',
-      WKV_TEST_ISA: isa,
+      ...env,
       NODE_OPTIONS: `--require=${JSON.stringify(prelude)}`,
       NAPI_RS_NATIVE_LIBRARY_PATH: path.join(tree, 'resolver.js'),
     },

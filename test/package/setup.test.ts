@@ -1,7 +1,7 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
-import { join } from 'node:path';
-import { type Outcome, evaluate, root, run } from './support';
+import { basename, join } from 'node:path';
+import { type Outcome, evaluate, root, run, temporaryFolder } from './support';
 
 const entries = ['check', 'demo', 'build'];
 
@@ -93,4 +93,19 @@ test('the scripts that run before node_modules exists need only modules of Node'
       .map((name) => `${file}: ${name}`),
   );
   expect(foreign).toEqual([]);
+});
+
+const folder = temporaryFolder();
+
+test('a package that has another checksum than expected is refused, and nothing of it stays', () => {
+  writeFileSync(join(folder, 'package.json'), '{ "name": "other", "version": "1.0.0" }');
+  const program = `try {
+      require('./scripts/lib/registry').fetchPackage(process.argv[1], { integrity: 'sha512-expected' });
+    } catch ({ message }) {
+      console.log(message);
+    }`;
+  const { output } = run(process.execPath, ['-e', program, folder]);
+  expect(output).toMatch(/ has the checksum sha512-\S{88}, expected sha512-expected\n$/);
+  const kept = readdirSync(join(root, 'out/packages'));
+  expect(kept.filter((name) => name.includes(basename(folder)))).toEqual([]);
 });

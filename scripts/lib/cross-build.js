@@ -1,0 +1,35 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { jobs } = require('./build');
+const { outdated } = require('./files');
+const { root, run } = require('./run');
+
+/**
+ * Builds the addon for another system with CMake in out/NAME/build. Returns where it is then.
+ *
+ * @param settings CMake's variables that name the compiler and the system
+ * @param inputs what they come from: what was built with older ones is built anew
+ * @param link whether it is linked, too
+ */
+function crossBuild({ name, settings, inputs, link = true }) {
+  const build = `out/${name}/build`;
+  if (outdated(`${build}/CMakeCache.txt`, ['node_modules/.package-lock.json', ...inputs])) {
+    fs.rmSync(path.join(root, build), { recursive: true, force: true });
+    const headers = [require('node-addon-api').include_dir, require('node-api-headers').include_dir];
+    const all = {
+      CMAKE_BUILD_TYPE: 'Release',
+      CMAKE_JS_INC: headers.map((directory) => path.resolve(directory)).join(';'),
+      ...settings,
+    };
+    const options = Object.entries(all).map(([variable, value]) => `-D${variable}=${value}`);
+    run('cmake', ['-S', '.', '-B', build, ...options], { capture: true });
+  }
+  const parts = link ? ['wkv'] : ['wkv_core', 'wkv_addon'];
+  run('cmake', ['--build', build, '--target', ...parts, '--parallel', jobs], { capture: true });
+  return path.join(root, build, 'wkv.node');
+}
+
+module.exports = { crossBuild };
