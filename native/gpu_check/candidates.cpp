@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
 #include <string>
 #include <vector>
 
@@ -125,11 +126,37 @@ std::string problem_of_layers_kernel(const Library& tested, const Pair& pair, co
   return difference(together.state(0), apart.state(0));
 }
 
+// Two models on one GPU, from two threads: each has a stream of its own, and a kernel whose blocks wait for
+// one another must not share the processors with the other's. Where they do, this never ends.
+std::string problem_of_two_models(const Library& tested, const WkvCudaShape& shape, int tokens) {
+  const Pair first(tested, shape);
+  const Pair second(tested, shape);
+  const auto logits_of = [&](const RandomModel& model) {
+    Sessions one(tested, model, 1);
+    for (int i = 1; i < tokens; ++i) one.step({1}, WKV_CUDA_LOGITS_NONE);
+    return one.step({1}, WKV_CUDA_LOGITS_LAST);
+  };
+  const std::vector<float> expected = logits_of(first.apart);
+  const int before = tested.launches(WKV_LAYERS_KERNEL);
+  std::future<std::vector<float>> other =
+      std::async(std::launch::async, [&] { return logits_of(second.together); });
+  const std::string problem = difference(logits_of(first.together), expected);
+  const std::string others = difference(other.get(), expected);
+  // Of the steps of each, the first is launched, and the second becomes a graph of the others.
+  if (tested.launches(WKV_LAYERS_KERNEL) - before < 4) return "it has not run for both";
+  return problem.empty() ? others : problem;
+}
+
 void check_layers_kernel(const Library& tested, const WkvCudaShape& shape, const std::string& name,
                          Report& report) {
   report.check("all layers in one kernel, " + name, [&] {
     return problem_of_layers_kernel(tested, Pair(tested, shape), {1, 1, 1, 9, 1, 1, 1, 1});
   });
+}
+
+void check_two_models(const Library& tested, const WkvCudaShape& shape, int tokens, Report& report) {
+  report.check("all layers in one kernel, two models at once",
+               [&] { return problem_of_two_models(tested, shape, tokens); });
 }
 
 // How fast one session is with each, and many tokens bit by bit, as something may be early or late once in a
@@ -175,7 +202,10 @@ void try_layers_kernel(const Library& tested, bool small, Report& report) {
     return;
   }
   check_layers_kernel(tested, shape_of(2, 512, 8, 64, 768, 101, 16), "512 channels", report);
-  if (small) return;
+  if (small) {
+    check_two_models(tested, shape_of(2, 512, 8, 64, 768, 101, 16), 4, report);
+    return;
+  }
   check_layers_kernel(tested, shape_of(3, 1024, 16, 64, 3584, 1000, 16), "1,024 channels", report);
   check_layers_kernel(tested, shape_of(3, 2560, 40, 64, 8960, 1000, 16), "2,560 channels", report);
   check_layers_kernel(tested, shape_of(3, 4096, 64, 64, 14'336, 1000, 16), "4,096 channels", report);
@@ -185,6 +215,7 @@ void try_layers_kernel(const Library& tested, bool small, Report& report) {
       measure_layers_kernel(tested, shape, name, ceilings, report);
     });
   }
+  check_two_models(tested, shape_of(3, 4096, 64, 64, 14'336, 1000, 16), 500, report);
 }
 
 }  // namespace wkv::gpu_check

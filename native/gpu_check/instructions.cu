@@ -112,7 +112,7 @@ WKV_DEVICE void multiply(const Arguments& a) {
   cuda::begin_copy(&shared.codes[part][row], in + 16);
   cuda::commit_copies();
   cuda::wait_copies<0>();
-  cuda::show_copies_to_products();
+  cuda::fence_proxy_async();
   cuda::sync_block();
   const cuda::SharedMatrix weights = cuda::shared_matrix(shared.weights[0], kWideRows, 8);
   const cuda::SharedMatrix codes = cuda::shared_matrix(shared.codes[0], kWideRows, 8);

@@ -151,6 +151,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
   }
@@ -254,6 +256,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   const std::lock_guard lock{mutex};
   if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+  if (machine.graph_error != cudaSuccess) return remember(machine.graph_error);
   ++graphs;
   *executable = new SimulatedGraph(*graph);
   return cudaSuccess;

@@ -59,7 +59,7 @@ void begin_products() { current_thread()->products = true; }
 void begin_product(const WideProduct& product) {
   Thread& self = *current_thread();
   if (!self.products) fail("multiplies without begin_products()");
-  if (!self.shown) fail("multiplies what copies brought without show_copies_to_products()");
+  if (!self.shown) fail("multiplies what copies brought without fence_proxy_async()");
   self.pending_products.push_back({product, self.product_batch});
 }
 

@@ -22,6 +22,8 @@ const hot = new Set(
     /\s+/,
   ),
 );
+/** kLaunchRegisters of gemm_int8/cuda_clusters.cuh, where warps wait for what others give away: with fewer, forever. */
+const registersOfClusters = 168;
 const maxBytes = 10_000_000;
 
 // Never run on Windows: written from the documentation of nvcc and of Microsoft's compiler.
@@ -75,7 +77,9 @@ function problemsOf(file, output, architectures) {
     );
     if (missing.length > 0) problems.push(`${file}: ${name} is not there for sm_${missing.join(', sm_')}`);
   }
-  for (const { kernel, architecture, spilled } of kernels) {
+  for (const { kernel, architecture, registers, spilled } of kernels) {
+    if (kernel === 'gemm_int8_clusters' && architecture === 90 && registers !== registersOfClusters)
+      problems.push(`${kernel} has ${registers} registers on sm_90, not ${registersOfClusters}`);
     if (hot.has(kernel) && architecture >= noSpillsFrom && spilled > 0) {
       problems.push(`${kernel} spills ${spilled} bytes on sm_${architecture}`);
     }

@@ -17,6 +17,8 @@ class Graph {
     } catch (...) {
       static_cast<void>(cudaStreamEndCapture(stream.get(), &graph));
       if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+      // That the capture came to nothing is no error of what follows.
+      static_cast<void>(cudaGetLastError());
       throw;
     }
     // A launch that failed is in no graph.

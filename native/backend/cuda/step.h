@@ -52,7 +52,7 @@ class Step {
   };
 
   void put_layers(const Call& call) const;
-  // Null where the step is not one that is kept, or there is no memory to keep it.
+  // Null where the step is not one that is kept, or it cannot be.
   const Graph* graph_of(const Call& call, const Stream& stream);
   // Of the tokens that are wanted, the first `copied` ones' logits go to the host; of the others tokens are
   // drawn.
@@ -73,7 +73,7 @@ class Step {
   struct Kept {
     std::unique_ptr<const Graph> graph;
     std::uint64_t used = 0;
-    std::uint64_t next_try = 0;  // after one that found no memory
+    std::uint64_t next_try = 0;  // after one that failed
   };
   std::map<int, Kept> graphs_;
   std::uint64_t steps_ = 0;

@@ -85,8 +85,9 @@ WKV_DEVICE void wait_products() {
 WKV_DEVICE void receive(std::int32_t (&sums)[4]) {
   asm volatile("" : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])::"memory");
 }
-// What this thread's copies brought may be read by products, after a barrier.
-WKV_DEVICE void show_copies_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// After a barrier, products may read what this thread's copies brought, and copies of whole blocks may take
+// the place of what it has read.
+WKV_DEVICE void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 #else
 constexpr bool kHasWideProducts = false;
 // Never called.
@@ -102,7 +103,7 @@ WKV_DEVICE void commit_products() {}
 template <int kPending>
 WKV_DEVICE void wait_products() {}
 WKV_DEVICE void receive(std::int32_t (&)[4]) {}
-WKV_DEVICE void show_copies_to_products() {}
+WKV_DEVICE void fence_proxy_async() {}
 #endif
 
 #else
@@ -134,7 +135,7 @@ void wait_products() {
   simt::wait_products(kPending);
 }
 inline void receive(std::int32_t (&)[4]) {}
-inline void show_copies_to_products() { simt::show_copies(); }
+inline void fence_proxy_async() { simt::show_copies(); }
 
 #endif
 

@@ -163,6 +163,8 @@ WKV_DEVICE void multiply_stages(ClusterShared<kPairs>& shared, int groups,
     next.advance();
   };
   const auto free_stage = [&] {
+    // Scales were read as any memory is, and what the engine copies in their place would not wait for that.
+    fence_proxy_async();
     sync_warp();
     if (lane < copiers) arrive_at(shared.free[done.slot], copier);
     done.advance();

@@ -133,7 +133,7 @@ WKV_DEVICE void gemm_int8_wide(const GemmLaunch& a) {
   // The next stage is there; the one before the last one is free, as its products are complete.
   const auto next_stage = [&] {
     wait_copies<kWideStages - 3>();
-    show_copies_to_products();
+    fence_proxy_async();
     sync_block();
     begin_next();
     stage = &shared.stages[slot];

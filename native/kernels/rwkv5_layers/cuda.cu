@@ -7,6 +7,8 @@
 
 #include "kernels/rwkv5_layers/cuda.h"
 
+#include <mutex>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/whole_grid.cuh"
 #include "kernels/gated_norm/cuda.cuh"
@@ -21,6 +23,7 @@ namespace wkv::cuda {
 namespace {
 
 bool may_use = false;
+std::mutex mutex;  // guards what follows
 int launches = 0;
 
 // Of what blocks do by spans of 256 columns, this one's; the last blocks have fewer panels than others.
@@ -330,11 +333,15 @@ void rwkv5_layers(const Rwkv5LayersArguments& arguments, cudaStream_t stream) {
   LayersLaunch all = launch_of(arguments.products);
   all.all = arguments;
   launch(rwkv5_layers_kernel, whole_grid(), stream, all);
+  const std::lock_guard lock{mutex};
   ++launches;
 }
 
 void use_rwkv5_layers(bool use) { may_use = use; }
 bool uses_rwkv5_layers() { return may_use; }
-int rwkv5_layers_launches() { return launches; }
+int rwkv5_layers_launches() {
+  const std::lock_guard lock{mutex};
+  return launches;
+}
 
 }  // namespace wkv::cuda

@@ -70,7 +70,7 @@ WKV_KERNEL(kMultiplyThreads) multiply_kernel(WKV_ARGUMENTS MultiplyArguments a) 
   cuda::begin_copy(&shared.codes[thread], a.input + thread * 16);
   cuda::commit_copies();
   cuda::wait_copies<0>();
-  if (a.fault != Fault::kNotShown) cuda::show_copies_to_products();
+  if (a.fault != Fault::kNotShown) cuda::fence_proxy_async();
   cuda::sync_block();
   const int step = a.fault == Fault::kBeyondShared ? kMultiplyThreads : kRows;
   const cuda::SharedMatrix ones = cuda::shared_matrix(shared.ones, kRows, 8);

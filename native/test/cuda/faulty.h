@@ -19,7 +19,7 @@ enum class Fault : int {
   kTooMuchShared,     // more than it was launched with
   kBlocksShare,       // blocks write the same number
   kNotBegun,          // multiplies without begin_products()
-  kNotShown,          // multiplies what copies brought without show_copies_to_products()
+  kNotShown,          // multiplies what copies brought without fence_proxy_async()
   kBeyondShared,      // multiplies what is beyond shared memory
   kNoInit,            // uses a barrier that was not made
   kBarrierNotShown,   // copies to a barrier without show_barriers()

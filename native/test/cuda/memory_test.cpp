@@ -156,6 +156,21 @@ TEST_SUITE("CUDA memory") {
     CHECK(graphs_in_use() == 0);
   }
 
+  TEST_CASE("steps are done, and nothing is lost, on a GPU that makes no graph of them") {
+    const WithMachine with({.graph_error = cudaErrorInvalidResourceHandle});
+    const wkv::test::RandomWeights random({}, 1);
+    const auto network = wkv::test::on_gpu(random, cuda_api(), 64e-5F);
+    const auto workspace = network->create_workspace(1);
+    const std::shared_ptr<wkv::DeviceNumbers> state = network->create_numbers();
+    const std::uint32_t token = 3;
+    const std::vector<wkv::Segment> one{{{&token, 1}, nullptr, wkv::Logits::kNone, state.get(), nullptr}};
+    for (int i = 0; i < 4; ++i) {
+      CHECK_NOTHROW(static_cast<void>(
+          network->step(one, *workspace, wkv::ThreadPool::process(), 1, {}, [] { return false; })));
+      CHECK(graphs_in_use() == 0);
+    }
+  }
+
   TEST_CASE("an error that the thread still has is not that of a model") {
     const CudaModel model = cuda_model_of(kShape);
     const std::vector<float> ones(128, 1);

@@ -183,7 +183,7 @@ TEST_SUITE("simulated GPU") {
     CHECK(!right);
     CHECK(has(failure_of_product(Fault::kReturnsEarly, right), "returned while products were computed"));
     CHECK(has(failure_of_product(Fault::kNotBegun, right), "without begin_products()"));
-    CHECK(has(failure_of_product(Fault::kNotShown, right), "without show_copies_to_products()"));
+    CHECK(has(failure_of_product(Fault::kNotShown, right), "without fence_proxy_async()"));
     CHECK(has(failure_of_product(Fault::kBeyondShared, right), "multiplies what is not shared memory"));
   }
 
