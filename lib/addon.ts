@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import load from 'node-gyp-build';
 import { bundledError } from './bundled';
 import { WkvError } from './errors';
-import { describePlatform } from './platform';
+import { describePlatform, describeRuntime } from './platform';
 import { archiveHint, unpacked } from './unpacked';
 
 const packageRoot = join(__dirname, '..');
@@ -83,7 +83,7 @@ function prebuilds(directory: string): string[] {
   );
 }
 
-const describeHost = (): string => `${describePlatform()}, Node ${process.versions.node}`;
+const describeHost = (): string => `${describePlatform()}, ${describeRuntime()}`;
 
 function compileAdvice(): string {
   const [needed, downloads] =

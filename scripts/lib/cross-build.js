@@ -16,16 +16,18 @@ const { root, run } = require('./run');
  */
 function crossBuild({ name, settings, inputs, link = true }) {
   const build = `out/${name}/build`;
-  if (outdated(`${build}/CMakeCache.txt`, ['node_modules/.package-lock.json', ...inputs])) {
+  const all = ['node_modules/.package-lock.json', 'scripts/lib/cross-build.js', ...inputs];
+  // The last file that CMake writes, where all went well.
+  if (outdated(`${build}/Makefile`, all)) {
     fs.rmSync(path.join(root, build), { recursive: true, force: true });
     const headers = [require('node-addon-api').include_dir, require('node-api-headers').include_dir];
-    const all = {
+    const variables = {
       CMAKE_BUILD_TYPE: 'Release',
       CMAKE_JS_INC: headers.map((directory) => path.resolve(directory)).join(';'),
       ...settings,
     };
-    const options = Object.entries(all).map(([variable, value]) => `-D${variable}=${value}`);
-    run('cmake', ['-S', '.', '-B', build, ...options], { capture: true });
+    const options = Object.entries(variables).map(([variable, value]) => `-D${variable}=${value}`);
+    run('cmake', ['-G', 'Unix Makefiles', '-S', '.', '-B', build, ...options], { capture: true });
   }
   const parts = link ? ['wkv'] : ['wkv_core', 'wkv_addon'];
   run('cmake', ['--build', build, '--target', ...parts, '--parallel', jobs], { capture: true });

@@ -56,6 +56,16 @@ int __cxa_thread_atexit_impl(void (*call)(void*), void* object, void* library) {
   return pthread_setspecific(destructors, added);
 }
 
+// What glibc's headers, from 2.38 on, make of strtol and the like.
+
+long c23_strtol(const char* text, char** end, int base) __asm__("__isoc23_strtol");
+unsigned long c23_strtoul(const char* text, char** end, int base) __asm__("__isoc23_strtoul");
+long plain_strtol(const char* text, char** end, int base) __asm__("strtol");
+unsigned long plain_strtoul(const char* text, char** end, int base) __asm__("strtoul");
+
+long c23_strtol(const char* text, char** end, int base) { return plain_strtol(text, end, base); }
+unsigned long c23_strtoul(const char* text, char** end, int base) { return plain_strtoul(text, end, base); }
+
 // libgcc: where a function's unwinding is described (not found: it then looks itself), and the processor.
 
 int _dl_find_object(void* address, void* result) {

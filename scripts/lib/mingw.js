@@ -10,6 +10,7 @@ const { responds } = require('./setup');
 
 const mingwTools = [
   { name: 'cmake', present: () => responds('cmake') },
+  { name: 'make', present: () => responds('make') },
   { name: 'g++-mingw-w64-x86-64-posix', present: () => responds('x86_64-w64-mingw32-g++-posix') },
 ];
 
@@ -38,7 +39,7 @@ function buildWindows() {
       CMAKE_TOOLCHAIN_FILE: path.join(root, toolchain),
       CMAKE_JS_LIB: path.join(root, importLibrary),
     },
-    inputs: [toolchain, importLibrary],
+    inputs: [toolchain, importLibrary, 'scripts/lib/mingw.js'],
   });
 }
 

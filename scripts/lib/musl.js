@@ -17,7 +17,8 @@ const muslTools = [{ name: 'musl', present: () => fs.existsSync(loader) }];
 function withMusl() {
   const folder = path.join(root, 'out/musl');
   fs.mkdirSync(folder, { recursive: true });
-  const functions = path.join(folder, 'glibc.so');
+  // A name that libraries of glibc ask for, and that musl's loader has no file for: so it loads this first.
+  const functions = path.join(folder, 'ld-linux-x86-64.so.2');
   const source = path.join(root, 'scripts/lib/glibc-on-musl.c');
   // With glibc's headers, but bound to nothing: what it calls is in musl, too.
   run('gcc', [
@@ -32,13 +33,11 @@ function withMusl() {
     functions,
     source,
   ]);
-  // musl has no loader of that name, which libraries of glibc ask for.
-  fs.copyFileSync(functions, path.join(folder, 'ld-linux-x86-64.so.2'));
   for (const name of ['libstdc++.so.6', 'libgcc_s.so.1']) {
     const file = run('gcc', [`-print-file-name=${name}`], { capture: true }).trim();
     fs.copyFileSync(fs.realpathSync(file), path.join(folder, name));
   }
-  return [loader, '--library-path', folder, '--preload', functions];
+  return [loader, '--library-path', folder];
 }
 
 module.exports = { muslTools, withMusl };

@@ -48,6 +48,7 @@ function plainTests({ name, prebuild }) {
   // Files that tests look for beside a checkout.
   link(path.join(root, '../shared'), path.join(root, tree, '../shared'));
   const addon = path.join(root, tree, prebuild);
+  fs.rmSync(path.join(root, tree, 'prebuilds'), { recursive: true, force: true });
   fs.mkdirSync(path.dirname(addon), { recursive: true });
   fs.copyFileSync(path.join(root, prebuild), addon);
   write(path.join(tree, 'resolver.js'), resolver);

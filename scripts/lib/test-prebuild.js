@@ -64,7 +64,7 @@ const others = [
 /** Who can run the addons of prebuilds/ here, by name. */
 const runners = {
   host: { what: 'this platform, on this Node', tools: [], test: testHere },
-  ...Object.fromEntries(process.platform === 'linux' && process.arch === 'x64' ? [...nodes, ...others] : []),
+  ...(Object.hasOwn(targets, 'linux-x64-musl') ? Object.fromEntries([...nodes, ...others]) : {}),
   ...(Object.hasOwn(targets, 'linux-arm64') && process.arch === 'x64'
     ? {
         'no-avx': {

@@ -18,9 +18,8 @@ const packages = {
     'sha512-btxgqPJy93rwlcypaMHLLGjvtj/t1km+KUKjlCCxKV+UpayeI1v6ybXt4/jFI3ufDKoLe9GLKTpsX8bavMEygA==',
 };
 
-const zigTools = [{ name: 'cmake', present: () => responds('cmake') }];
+const zigTools = ['cmake', 'make'].map((name) => ({ name, present: () => responds(name) }));
 
-/** Node 20 runs from macOS 11 on. */
 const systems = {
   darwin: {
     zig: 'macos.11.0',
@@ -34,11 +33,14 @@ const systems = {
 };
 const processors = { x64: 'x86_64', arm64: 'aarch64' };
 
+/** Zig's folder, and that of what it compiles; fetched where they are not there. */
+function fetchZig() {
+  return Object.entries(packages).map(([spec, integrity]) => fetchPackage(spec, { integrity }));
+}
+
 /** A program in out/zig that compiles and links for a target as any other C++ compiler does. */
 function compilerFor(target, extra) {
-  const [programs, library] = Object.entries(packages).map(([spec, integrity]) =>
-    fetchPackage(spec, { integrity }),
-  );
+  const [programs, library] = fetchZig();
   const file = path.join(root, 'out/zig', target);
   const command = [path.join(programs, 'bin/zig'), 'c++', '-target', target, ...extra]
     .map(shellWord)
@@ -83,11 +85,13 @@ function buildWithZig(system, processor, { link = true } = {}) {
       CMAKE_SYSTEM_PROCESSOR: processors[processor],
       CMAKE_CXX_COMPILER: compiler,
       CMAKE_MODULE_LINKER_FLAGS: ['-s', ...linker].join(' '),
-      // The one of a Mac that CMake would look for.
+      // To try the compiler, CMake would link a program, and zig compile C++'s library for that alone.
+      CMAKE_TRY_COMPILE_TARGET_TYPE: 'STATIC_LIBRARY',
+      // The one of a Mac that CMake would look for; elsewhere it means nothing.
       CMAKE_OSX_SYSROOT: '',
     },
-    inputs: [path.relative(root, compiler), 'scripts/lib/zig.js', 'scripts/lib/cross-build.js'],
+    inputs: [path.relative(root, compiler), 'scripts/lib/zig.js'],
   });
 }
 
-module.exports = { buildWithZig, zigTools };
+module.exports = { buildWithZig, fetchZig, zigTools };

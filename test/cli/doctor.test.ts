@@ -1,3 +1,4 @@
+import { describeRuntime } from '../../lib/platform';
 import { temporaryFolder } from '../model/support';
 import { json, testWithDemoModel, wkv, type Outcome } from './support';
 
@@ -12,6 +13,15 @@ function findings(outcome: Outcome): { healthy: boolean; finding: (name: string)
   const report = json(outcome) as { healthy: boolean; findings: Finding[] };
   return { healthy: report.healthy, finding: (name) => report.findings.find((one) => one.name === name) };
 }
+
+test.each([
+  [{ node: '22.23.3', v8: '12.4' }, 'Node 22.23.3'],
+  [{ node: '26.3.0', bun: '1.4.5' }, 'Bun 1.4.5 (Node 26.3.0)'],
+  [{ node: '26.3.0', deno: '2.9.6' }, 'Deno 2.9.6 (Node 26.3.0)'],
+  [{ node: '24.11.0', electron: '40.0.0' }, 'Electron 40.0.0 (Node 24.11.0)'],
+])('what runs it is named: %j', (versions, expected) => {
+  expect(describeRuntime(versions)).toBe(expected);
+});
 
 describe('wkv doctor', () => {
   testWithDemoModel('finds nothing broken here, in words and as JSON', async () => {

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { evaluate, root, run, temporaryFolder, unless } from './support';
+
+const folder = temporaryFolder();
 
 /** What `npm run prebuild` says of a file; for example `linux-x64` is what it should be. */
 function problems(file: string, platform: string, libc = 'glibc'): string[] {
@@ -19,12 +22,53 @@ const notHere =
   noReader;
 const platform = `linux-${process.arch}`;
 
+/** A 64-bit Mach-O file of two pages with nothing in it but an ad-hoc signature, as Apple's cs_blobs.h lays it out. */
+function signedFile(): Buffer {
+  const limit = 5008;
+  const code = Buffer.alloc(limit, 7);
+  code.writeUInt32LE(0xfeedfacf, 0);
+  code.writeUInt32LE(1, 16);
+  [0x1d, 16, limit, 20 + 108].forEach((value, i) => code.writeUInt32LE(value, 32 + 4 * i));
+  const blob = Buffer.alloc(20);
+  [0xfade0cc0, 20 + 108, 1, 0, 20].forEach((value, i) => blob.writeUInt32BE(value, 4 * i));
+  const directory = Buffer.alloc(44);
+  [0xfade0c02, 108, 0x20100, 2, 44, 0, 0, 2, limit].forEach((value, i) =>
+    directory.writeUInt32BE(value, 4 * i),
+  );
+  directory.set([32, 2, 0, 12], 36);
+  const pages = [code.subarray(0, 4096), code.subarray(4096)];
+  return Buffer.concat([
+    code,
+    blob,
+    directory,
+    ...pages.map((page) => createHash('sha256').update(page).digest()),
+  ]);
+}
+
+test('a signature of macOS is compared with every page of the file that it is in', () => {
+  const problemsOf = (bytes: Buffer): unknown => {
+    const file = join(folder, 'signed');
+    writeFileSync(file, bytes);
+    return JSON.parse(
+      evaluate(`const { inspectCodeSignature } = require('./scripts/lib/code-signature');
+        process.stdout.write(JSON.stringify(inspectCodeSignature(${JSON.stringify(file)})));`),
+    );
+  };
+  expect(problemsOf(signedFile())).toEqual([]);
+  const changed = signedFile();
+  changed[5000]! ^= 1;
+  expect(problemsOf(changed)).toEqual(['differs from its signature in page 1']);
+  const unsigned = signedFile();
+  unsigned.writeUInt32LE(0x2e, 32);
+  expect(problemsOf(unsigned)).toEqual(['is not signed, not even ad hoc']);
+});
+
 describe('a prebuilt addon', () => {
-  const folder = join(root, 'prebuilds');
-  const files = !existsSync(folder)
+  const all = join(root, 'prebuilds');
+  const files = !existsSync(all)
     ? []
-    : readdirSync(folder).flatMap((tuple) =>
-        readdirSync(join(folder, tuple)).map((name) => ({ tuple, name, file: join(folder, tuple, name) })),
+    : readdirSync(all).flatMap((tuple) =>
+        readdirSync(join(all, tuple)).map((name) => ({ tuple, name, file: join(all, tuple, name) })),
       );
   const none = files.length === 0 && 'there is nothing in prebuilds/ (npm run prebuild)';
 
@@ -41,7 +85,6 @@ describe('a prebuilt addon', () => {
 });
 
 describe('the inspection refuses', () => {
-  const folder = temporaryFolder();
   const mac = join(root, 'prebuilds/darwin-arm64/wkv.node');
   const noMac = !existsSync(mac) && 'there is no prebuilt addon for macOS (npm run prebuild)';
 

@@ -85,8 +85,10 @@ describe('what is published', () => {
     expect(declarations.length).toBeGreaterThan(10);
   });
 
-  test('is less than 8 MB on disk', () => {
-    expect(packed.unpackedSize).toBeLessThan(8_000_000);
+  test('is less than 4 MB on disk, and 1.6 MB for each binary', () => {
+    const binaries = packed.files.filter(({ path }) => path.endsWith('.node')).map(({ size }) => size);
+    expect(Math.max(0, ...binaries)).toBeLessThan(1_600_000);
+    expect(packed.unpackedSize - binaries.reduce((sum, size) => sum + size, 0)).toBeLessThan(4_000_000);
   });
 
   test('has no script that npm would run when it is installed', () => {
