@@ -20,7 +20,7 @@ const {
 const { run, runNode } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 const { runStep, runSteps } = require('./lib/steps');
-const { buildWithZig, fetchZig, zigTools } = require('./lib/zig');
+const { buildWithZig, zigTools } = require('./lib/zig');
 
 const help = `Usage: npm run check [-- --quick | --sanitize | --step NAME]
 
@@ -53,17 +53,9 @@ const slow = '\\.slow\\.test\\.ts$';
 /** Files of these names: nothing runs beside them, as collections of garbage come late then. */
 const watchesMemory = `/(cycles|memory)${slow}`;
 /** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
-const tried = [
-  'linux-arm64',
-  'linux-arm64-max',
-  'win32-x64',
-  'no-avx',
-  'linux-x64-musl',
-  'node20',
-  'node26',
-  'bun',
-  'deno',
-].filter((name) => Object.hasOwn(runners, name));
+const wanted = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26', 'bun', 'deno'];
+const tried = wanted.filter((name) => Object.hasOwn(runners, name));
+
 const quick = [
   { name: 'build', action: build, required: true },
   [
@@ -97,13 +89,10 @@ const full = [
   ...Object.keys(targets)
     .filter((name) => !targets[name].slow)
     .map(prebuiltAddon),
-  // Of the slow ones, the one that can be tested; the others have what is for macOS alone.
-  ...(targets['linux-x64-musl'] === undefined
-    ? []
-    : [
-        { name: 'zig', action: fetchZig },
-        [prebuiltAddon('linux-x64-musl'), { name: 'addon for macOS, compiled', action: compileForMac }],
-      ]),
+  // The slow ones are not linked, and one of them is compiled: npm run prebuild and test:prebuilds do the rest.
+  ...(process.platform === 'linux' && targets['darwin-arm64'] !== undefined
+    ? [{ name: 'addon for macOS, compiled', action: compileForMac }]
+    : []),
   quick.at(-1),
   {
     name: 'jest, slow tests',

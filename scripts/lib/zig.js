@@ -33,14 +33,11 @@ const systems = {
 };
 const processors = { x64: 'x86_64', arm64: 'aarch64' };
 
-/** Zig's folder, and that of what it compiles; fetched where they are not there. */
-function fetchZig() {
-  return Object.entries(packages).map(([spec, integrity]) => fetchPackage(spec, { integrity }));
-}
-
 /** A program in out/zig that compiles and links for a target as any other C++ compiler does. */
 function compilerFor(target, extra) {
-  const [programs, library] = fetchZig();
+  const [programs, library] = Object.entries(packages).map(([spec, integrity]) =>
+    fetchPackage(spec, { integrity }),
+  );
   const file = path.join(root, 'out/zig', target);
   const command = [path.join(programs, 'bin/zig'), 'c++', '-target', target, ...extra]
     .map(shellWord)
@@ -94,4 +91,4 @@ function buildWithZig(system, processor, { link = true } = {}) {
   });
 }
 
-module.exports = { buildWithZig, fetchZig, zigTools };
+module.exports = { buildWithZig, zigTools };
