@@ -17,7 +17,7 @@ const muslTools = [{ name: 'musl', present: () => fs.existsSync(loader) }];
 function withMusl() {
   const folder = path.join(root, 'out/musl');
   fs.mkdirSync(folder, { recursive: true });
-  // A name that libraries of glibc ask for, and that musl's loader has no file for: so it loads this first.
+  // Under the name of glibc's loader, which its programs and libraries ask for and musl does not have.
   const functions = path.join(folder, 'ld-linux-x86-64.so.2');
   const source = path.join(root, 'scripts/lib/glibc-on-musl.c');
   // With glibc's headers, but bound to nothing: what it calls is in musl, too.
