@@ -26,7 +26,7 @@ const help = `Usage: npm run check [-- --quick | --sanitize | --step NAME]
 
 Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
   --step NAME  one step alone, by the name that it is shown with
-  --quick      without clang-tidy, prebuilt addons and slow tests (*.slow.test.ts): for every commit
+  --quick      without clang-tidy, the simulated GPU, prebuilt addons and slow tests (*.slow.test.ts): for every commit
   --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
                UndefinedBehaviorSanitizer; those of what has threads, compiled by clang, with ThreadSanitizer too`;
 
@@ -36,6 +36,11 @@ const setup = [
 ];
 
 const nativeTests = (options) => testNative(buildNative(options));
+
+/** A step that Windows has not: the simulated GPU switches stacks as POSIX has it. */
+function onSimulatedGpu(step) {
+  return process.platform === 'win32' ? [] : [step];
+}
 
 /** Side by side, when they are built. */
 const cudaTests = [
@@ -70,9 +75,7 @@ const quick = [
     { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
   ],
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
-  ...(process.platform === 'win32'
-    ? []
-    : [{ name: 'CUDA tests, build', action: buildCudaSimulated }, cudaTests]),
+  ...onSimulatedGpu({ name: 'CUDA tests, build', action: buildCudaSimulated }),
   {
     name: 'jest',
     action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', slow]),
@@ -81,6 +84,7 @@ const quick = [
 
 const full = [
   ...quick.slice(0, -1),
+  ...onSimulatedGpu(cudaTests),
   ...(process.arch === 'x64'
     ? [{ name: 'native tests, AVX-512 emulated', action: () => testNative(buildEmulated()) }]
     : []),
