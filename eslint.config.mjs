@@ -11,6 +11,7 @@ const nodeGlobals = Object.fromEntries(
     'performance',
     'process',
     'setImmediate',
+    'URL',
   ].map((name) => [name, 'readonly']),
 );
 const commonJsGlobals = {
@@ -54,9 +55,13 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
   },
   {
-    files: ['**/*.js'],
+    files: ['**/*.js', '**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { ...nodeGlobals, ...commonJsGlobals } },
     rules: everywhere,
+  },
+  {
+    files: ['examples/electron/*.js', 'examples/electron/*.cjs'],
+    languageOptions: { globals: { document: 'readonly', MessageChannel: 'readonly', window: 'readonly' } },
   },
   {
     files: ['**/*.mjs'],

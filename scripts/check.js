@@ -71,7 +71,10 @@ const quick = [
       name: 'eslint',
       action: () => runNode('node_modules/eslint/bin/eslint.js', ['--max-warnings', '0', '.']),
     },
-    { name: 'tsc', action: () => runNode('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']) },
+    ...['tsconfig.json', 'examples/tsconfig.json'].map((project) => ({
+      name: `tsc, ${project}`,
+      action: () => runNode('node_modules/typescript/bin/tsc', ['-p', project]),
+    })),
     { name: 'pyflakes', action: () => run('pyflakes3', ['scripts']) },
   ],
   { name: 'native tests, gcc', action: () => nativeTests({ name: 'gcc', compiler: 'g++' }) },
