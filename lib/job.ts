@@ -5,7 +5,7 @@ import type { NativeJob, NativeProgress } from './native';
 interface JobOptions<Result> {
   /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
   onProgress?: ((completed: number, total: number) => void) | undefined;
-  /** Bytes that are reported as done, and in all, of a job that had nothing to do. */
+  /** Bytes that are reported as done, and in all, of a job that had nothing to do, and has a result (not null). */
   whole?: number;
   signal?: AbortSignal | undefined;
   /** Takes back what came although it is no longer wanted; without it, what came in spite of an abort counts. */
@@ -39,11 +39,12 @@ export async function runJob<Result>(
   const isOver = onAbort(signal, cancel);
   try {
     const result = await promise;
-    if (result !== undefined && reported < 0 && whole !== undefined) report?.(whole, whole);
+    const isThere = result !== undefined && result !== null;
+    if (isThere && reported < 0 && whole !== undefined) report?.(whole, whole);
     if (result !== undefined && thrown.length === 0 && (signal?.aborted !== true || discard === undefined)) {
       return result;
     }
-    if (result !== undefined) await discard?.(result);
+    if (isThere) await discard?.(result);
     signal?.throwIfAborted();
     if (thrown.length > 0) throw thrown[0];
     throw new Error('a job ended without a result');

@@ -8,7 +8,7 @@ import { chatTemplateKey } from './formats/chat-template';
 import { runJob } from './job';
 import { usableMemory } from './memory';
 import { Model, type ModelInfo } from './model';
-import { fromNative, native, type CudaTarget, type NativeLoadOptions } from './native';
+import { fromNative, native, type CudaTarget, type NativeLoadOptions, type NativeModel } from './native';
 import { abortSignal, boolean, callback, checkOptions, integer, number, oneOf, wrongType } from './options';
 import { precisions, type Precision } from './quantized';
 import type { StatePrecision } from './state';
@@ -125,7 +125,7 @@ async function loadOn(
   const loadOptions = nativeOptions(checked, gpu?.target);
   // A packed file has weights of its own.
   if (gpu !== undefined && directory.packed === undefined) loadOptions.weights ??= 'int8';
-  const { vocabulary } = requireMemory(directory, loadOptions, name);
+  const { vocabulary, loaded } = requireMemory(directory, loadOptions, name);
   const tokenizer = checked.tokenizer ?? findTokenizer(name, vocabulary, directory.vocabulary);
   const engineOptions = {
     ...loadOptions,
@@ -133,12 +133,18 @@ async function loadOn(
     maxBatch: checked.maxBatch ?? defaultMaxBatch,
     packStates: statePrecision === 'f16',
   };
-  const model = await runJob((report) => native.loadModel(directory, engineOptions, report), {
-    onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
-    whole: bytesOf(directory),
-    signal,
-    discard: (unwanted) => unwanted.dispose(),
-  });
+  const load = (onlyShared: boolean): Promise<NativeModel | null> =>
+    runJob((report) => native.loadModel(directory, { ...engineOptions, onlyShared }, report), {
+      onProgress: onProgress && ((completed, total) => onProgress({ phase: 'load', completed, total })),
+      whole: bytesOf(directory),
+      signal,
+      discard: async (unwanted) => {
+        await unwanted?.dispose();
+      },
+    });
+  let model = await load(loaded);
+  // Somebody else was loading it, and has been stopped: whether there is room was not asked then.
+  while (model === null) model = await load(requireMemory(directory, loadOptions, name).loaded);
   const chatTemplate = directory.metadata[chatTemplateKey];
   const info: ModelInfo = {
     ...model.info(),

@@ -168,6 +168,13 @@ interface NativeFile extends NativeDestination {
   places: Readonly<Record<string, number>>;
 }
 
+interface NativeEngineOptions {
+  threads: number;
+  maxBatch: number;
+  packStates: boolean;
+  onlyShared?: undefined;
+}
+
 interface NativeBinding {
   Vocabulary: new (bytes: Uint8Array, offsets: Uint32Array) => NativeVocabulary;
   Sampler: new (sampling: NativeSampling, state: NativeSamplerState) => NativeSampler;
@@ -178,9 +185,15 @@ interface NativeBinding {
   inspectModel(directory: TensorDirectory, options: NativeLoadOptions): NativeModelInfo & { loaded: boolean };
   loadModel(
     directory: TensorDirectory,
-    options: NativeLoadOptions & { threads: number; maxBatch: number; packStates: boolean },
+    options: NativeLoadOptions & NativeEngineOptions,
     onProgress: NativeProgress,
   ): NativeJob<NativeModel>;
+  /** With `onlyShared` it loads nothing itself: gives null where what was there, or on its way, is no more. */
+  loadModel(
+    directory: TensorDirectory,
+    options: NativeLoadOptions & Omit<NativeEngineOptions, 'onlyShared'> & { onlyShared: boolean },
+    onProgress: NativeProgress,
+  ): NativeJob<NativeModel | null>;
   planConversion(directory: TensorDirectory, weights: QuantizedPrecision): PlannedMatrix[];
   /** Writes the file and gives the fingerprint of its weights. */
   convertModel(

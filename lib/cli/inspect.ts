@@ -82,7 +82,9 @@ async function inspect(path: string, signal: AbortSignal) {
     return {
       path,
       format: directory.format,
-      files: directory.files.map((file) => ({ path: file.path, bytes: file.size })),
+      files: directory.files
+        .filter((file) => !file.temporary)
+        .map((file) => ({ path: file.path, bytes: file.size })),
       ...dimensions(model),
       storedAs,
       stored,

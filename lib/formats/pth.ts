@@ -37,13 +37,13 @@ async function readPth(source: Source, { signal, headersOnly }: ReadContext): Pr
   for (const [key, entry] of storageEntries(tensors, entries, folder, path)) {
     if (entry.compression === 'stored') {
       places.set(key, { file: 0, offset: await locateZipEntry(source, entry) });
-    } else if (headersOnly) {
-      places.set(key, { file: 0, offset: 0 });
     } else {
       deflated.push([key, entry]);
     }
   }
-  const temporary = await inflateStorages(source, deflated, places, signal);
+  const temporary = headersOnly
+    ? pretendStorages(source, deflated, places)
+    : await inflateStorages(source, deflated, places, signal);
   return {
     format: 'pth',
     files: temporary === undefined ? [source.file] : [source.file, temporary.file],
@@ -143,13 +143,33 @@ function storageEntries(
   return found;
 }
 
+interface Inflated {
+  file: SourceFile;
+  remove: () => Promise<void>;
+}
+
+/** A second file of the directory as {@link inflateStorages} would make it, for those who read nothing of it. */
+function pretendStorages(
+  { file }: Source,
+  deflated: readonly [string, ZipEntry][],
+  places: Map<string, StoragePlace>,
+): Inflated | undefined {
+  if (deflated.length === 0) return undefined;
+  let size = 0;
+  for (const [key, entry] of deflated) {
+    places.set(key, { file: 1, offset: size });
+    size += entry.size;
+  }
+  return { file: { ...file, size, temporary: true }, remove: () => Promise.resolve() };
+}
+
 /** Inflates storages into one temporary file, which becomes the second file of the directory. */
 async function inflateStorages(
   source: Source,
   deflated: readonly [string, ZipEntry][],
   places: Map<string, StoragePlace>,
   signal: AbortSignal | undefined,
-): Promise<{ file: SourceFile; remove: () => Promise<void> } | undefined> {
+): Promise<Inflated | undefined> {
   if (deflated.length === 0) return undefined;
   const total = deflated.reduce((sum, [, entry]) => sum + entry.size + 64, 0);
   const temporary = await TemporaryFile.create(total);

@@ -2,6 +2,12 @@ import { onAbort } from '../abort';
 
 type Parts<Part> = AsyncGenerator<Part, void, undefined>;
 
+/**
+ * Why what nobody asks for any more is given up. One for all, made here: the stack of an error that were made where an
+ * iterator is left would hold that iterator, and with it a session.
+ */
+const leftByCaller = new Error('the iteration was left');
+
 /** Ends generations whose iterators nobody has any more. */
 const abandoned = new FinalizationRegistry<Iteration<unknown>>((iteration) => {
   // Whoever could hear of an error has gone.
@@ -73,7 +79,7 @@ class Iteration<Part> {
   /** To be called with what ends it: that may be waited for, or not, as streams do it. */
   leave(): void {
     this.#hold?.leave();
-    this.#left.abort();
+    this.#left.abort(leftByCaller);
   }
 
   async end(): Promise<IteratorResult<Part, void>> {

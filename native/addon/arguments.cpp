@@ -258,6 +258,7 @@ LoadOptions to_load_options(const Napi::Value& value) {
   const CudaTarget target = to_cuda_target(object.Get("cuda"));
   options.cuda = target.api;
   options.cuda_device = target.device;
+  options.only_shared = object.Get("onlyShared").ToBoolean();
   return options;
 }
 

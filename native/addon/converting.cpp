@@ -21,7 +21,13 @@ namespace {
 
 std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
   std::map<std::string, std::uint64_t> result;
-  const Napi::Array names = places.GetPropertyNames();
+  // Its own alone: Object.prototype may have been given others.
+  napi_value keys = nullptr;
+  const auto filter = static_cast<napi_key_filter>(napi_key_enumerable | napi_key_skip_symbols);
+  const napi_status status = napi_get_all_property_names(places.Env(), places, napi_key_own_only, filter,
+                                                         napi_key_numbers_to_strings, &keys);
+  if (status != napi_ok) throw Napi::Error::New(places.Env());
+  const Napi::Array names(places.Env(), keys);
   for (std::uint32_t i = 0; i < names.Length(); ++i) {
     const Napi::HandleScope scope(places.Env());
     const std::string name = require_string(names.Get(i), "name");

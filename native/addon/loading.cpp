@@ -43,8 +43,9 @@ Napi::Value create_model(Napi::Env env, Loaded loaded, const ModelOptions& optio
   }
 }
 
-// loadModel(directory, { weights?, groupNormEpsilon?, mmap?, cuda?: { library, device }, threads, maxBatch,
-// packStates }, onProgress?): { promise of Model, or of undefined if cancelled; cancel() }
+// loadModel(directory, { weights?, groupNormEpsilon?, mmap?, cuda?: { library, device }, onlyShared?,
+// threads, maxBatch, packStates }, onProgress?): { promise of Model, of undefined if cancelled, or of null
+// where a model that was to be shared did not come; cancel() }
 Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
@@ -59,7 +60,9 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
                                                     const LoadProgress& progress) {
         return read_model(*directory, options, threads, cancelled, progress);
       },
-      [model](Napi::Env env, Loaded loaded) { return create_model(env, std::move(loaded), model); });
+      [model](Napi::Env env, Loaded loaded) {
+        return loaded == nullptr ? env.Null() : create_model(env, std::move(loaded), model);
+      });
 }
 
 Napi::Value inspect_model_call(const Napi::CallbackInfo& info) {

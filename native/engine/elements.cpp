@@ -11,8 +11,10 @@ namespace wkv {
 
 namespace {
 
-// The most elements of a row that is read at once.
+// The most elements of a row that is read at once; more where they do not lie side by side, as in a
+// transposed matrix: to read its rows one by one would be to read all of it for each.
 constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
+constexpr std::int64_t kMaxApartColumns = std::int64_t{1} << 18;
 // The most parts that an irregular tensor is read in; and the most bytes, where parts lie between each other.
 constexpr std::size_t kMaxViews = std::size_t{1} << 16;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
@@ -59,7 +61,8 @@ class Cutter {
     const std::size_t left = axes_.size() - axis;
     if (left < 2) {
       cut_run(left == 0 ? Axis{1, 1} : axes_.back(), offset, first);
-    } else if (left == 2 && (axes_.back().size <= kMaxColumns || axes_.back().stride != 1)) {
+    } else if (left == 2 &&
+               axes_.back().size <= (axes_.back().stride == 1 ? kMaxColumns : kMaxApartColumns)) {
       add(axes_[axis], axes_.back(), offset, first);
     } else {
       std::int64_t inner = 1;

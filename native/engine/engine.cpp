@@ -156,7 +156,8 @@ void Engine::fail(Evaluation& e) {
     } catch (const Error& error) {
       e.error = error;
     }
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {
+    // Too little of it, or more than a vector takes.
     e.error = std::move(e.no_memory);
   }
 }

@@ -16,6 +16,8 @@ struct LoadOptions {
   // The functions of the CUDA backend, where the model is to be on one of its devices.
   const WkvCudaApi* cuda = nullptr;
   int cuda_device = 0;
+  // Takes what the process has or is loading, but loads nothing: nobody has looked whether there is room.
+  bool only_shared = false;
 };
 
 }  // namespace wkv

@@ -49,16 +49,19 @@ LoadOptions resolved(const TensorDirectory& directory, LoadOptions options) {
 // The loaded models of the process, and which are being loaded.
 class Registry {
  public:
-  // The shared model, or null with the duty to call finish(), with null where loading fails.
-  std::shared_ptr<const LoadedModel> get_or_begin(const std::string& key,
-                                                  const std::atomic<bool>& cancelled) {
+  // The shared model, or null: with the duty to call finish(), with null where loading fails, if it is to
+  // begin.
+  std::shared_ptr<const LoadedModel> get(const std::string& key, bool begin,
+                                         const std::atomic<bool>& cancelled) {
     for (;;) {
       {
         const std::lock_guard lock{mutex_};
-        Entry& entry = entries_[key];
-        if (auto model = entry.model.lock()) return model;
-        if (!entry.loading) {
-          entry.loading = true;
+        const auto found = entries_.find(key);
+        if (found != entries_.end()) {
+          if (auto model = found->second.model.lock()) return model;
+        }
+        if (found == entries_.end() || !found->second.loading) {
+          if (begin) entries_[key].loading = true;
           return nullptr;
         }
       }
@@ -103,7 +106,8 @@ std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, 
                                               unsigned threads, const std::atomic<bool>& cancelled,
                                               const LoadProgress& progress) {
   const std::string key = key_of(directory, resolved(directory, options));
-  if (auto shared = registry().get_or_begin(key, cancelled)) return shared;
+  auto shared = registry().get(key, !options.only_shared, cancelled);
+  if (shared != nullptr || options.only_shared) return shared;
   try {
     LoadedWeights loaded = load_weights(directory, options, threads, cancelled, progress);
     std::string print = directory.packed ? directory.packed->fingerprint

@@ -21,7 +21,8 @@ struct LoadedModel {
 bool is_loaded(const TensorDirectory& directory, const LoadOptions& options);
 
 // Loads, or shares what the process already has: there is one copy of the weights per files and options.
-// Waits while another thread loads the same. Throws Error, Cancelled or std::bad_alloc.
+// Waits while another thread loads the same. Null where that does not come to an end, and nothing else is to
+// be loaded. Throws Error, Cancelled or std::bad_alloc.
 std::shared_ptr<const LoadedModel> load_model(const TensorDirectory& directory, const LoadOptions& options,
                                               unsigned threads, const std::atomic<bool>& cancelled,
                                               const LoadProgress& progress);

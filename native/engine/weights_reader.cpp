@@ -55,8 +55,7 @@ Precision head_precision(const std::vector<Slot>& slots, Precision weights) {
 }
 
 // A packed file has all matrices packed, and nothing else; other files have nothing packed.
-void require_kind(const TensorDirectory& directory, const TensorEntry& tensor, const Slot& slot) {
-  const bool expected = directory.packed.has_value() && place_in<Matrix>(slot) != nullptr;
+void require_packed(const TensorEntry& tensor, bool expected) {
   if (tensor.packed.has_value() == expected) return;
   throw Error("ERR_WKV_FORMAT", "the tensor " + tensor.name + (expected ? " is not packed" : " is packed"))
       .about(tensor.name, expected ? "a packed matrix" : "plain numbers",
@@ -93,10 +92,10 @@ struct Inspected {
     ModelInfo& info = blueprint->info;
     for (const Slot& slot : slots) {
       const TensorEntry& tensor = names.take(slot.name, slot.shape);
-      require_kind(directory, tensor, slot);
+      require_packed(tensor, directory.packed.has_value() && place_in<Matrix>(slot) != nullptr);
       info.parameters += element_count(tensor);
       if (tensor.packed && names.has(slot.name + kInputScales))
-        names.take(slot.name + kInputScales, {slot.shape[1]});
+        require_packed(names.take(slot.name + kInputScales, {slot.shape[1]}), false);
     }
     info.weights = choose_weights(directory, options, info.parameters);
     head = head_precision(slots, info.weights);

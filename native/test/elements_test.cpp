@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
@@ -133,6 +134,25 @@ TEST_SUITE("elements") {
     Floats expected(all.begin(), all.begin() + 600'000);
     expected.insert(expected.end(), all.begin() + 700'000, all.begin() + 1'300'000);
     CHECK(wkv::test::bit_difference(shown(directory, StoredType::kF32, 2)[0], expected) == "");
+  }
+
+  TEST_CASE("of long rows whose elements lie apart come in such runs as well") {
+    const TemporaryDirectory folder;
+    const TensorDirectory directory = view(folder, 1'000'000, {8, 1'000'000}, {1, 0});
+    std::mutex mutex;
+    std::size_t longest = 0;
+    wkv::read_elements(directory, StoredType::kF32, 2, kGoOn, {},
+                       [&](std::size_t, std::uint64_t, std::span<const unsigned char> elements) {
+                         const std::lock_guard lock{mutex};
+                         longest = std::max(longest, elements.size());
+                       });
+    CHECK(longest <= std::size_t{4} << 20);
+    const Floats found = shown(directory, StoredType::kF32, 2)[0];
+    for (std::size_t row = 0; row < 8; ++row) {
+      CHECK(std::all_of(found.begin() + static_cast<std::ptrdiff_t>(row * 1'000'000),
+                        found.begin() + static_cast<std::ptrdiff_t>((row + 1) * 1'000'000),
+                        [&](float value) { return value == static_cast<float>(row + 1); }));
+    }
   }
 
   TEST_CASE("in too many parts are refused before anything is read") {

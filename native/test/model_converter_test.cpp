@@ -271,6 +271,13 @@ TEST_SUITE("model converter") {
     CHECK(loading([](Plan& p) {
             p.tensor("emb.weight").packed = {.bytes = 64, .group = 16, .precision = Precision::kInt8};
           }).message == "the tensor emb.weight is packed");
+    const std::string scales = "head.weight.input_scales";
+    CHECK(loading([&](Plan& p) {
+            TensorEntry& tensor = p.tensor(scales);
+            tensor.shape.insert(tensor.shape.begin(), 1);
+            tensor.strides.clear();
+            tensor.packed = {.bytes = 64, .group = 0, .precision = Precision::kInt8};
+          }).message == "the tensor " + scales + " is packed");
     CHECK(loading([](Plan& p) { p.packed.packed.reset(); }).message.find(" is packed") != std::string::npos);
     CHECK(loading([](Plan& p) { p.packed.packed->fingerprint.pop_back(); }).code == "ERR_WKV_FORMAT");
     CHECK(loading([](Plan& p) { p.packed.packed->fingerprint[5] = 'G'; }).code == "ERR_WKV_FORMAT");

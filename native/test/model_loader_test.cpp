@@ -161,6 +161,42 @@ TEST_SUITE("model loader") {
     CHECK(model != nullptr);
   }
 
+  TEST_CASE("who only shares takes what is there, waits for what is coming, and loads nothing") {
+    const File file;
+    const wkv::LoadOptions only{.only_shared = true};
+    CHECK(load(file.directory, only) == nullptr);
+    CHECK(!wkv::is_loaded(file.directory, {}));
+    for (const bool comes : {true, false}) {
+      std::atomic<bool> reading{false};
+      std::atomic<bool> go_on{false};
+      std::atomic<bool> cancelled{false};
+      Model model;
+      std::thread loader([&] {
+        const auto loading = [&] {
+          model = wkv::load_model(file.directory, {}, 1, cancelled, [&](std::uint64_t, std::uint64_t) {
+            reading = true;
+            while (!go_on) std::this_thread::yield();
+          });
+        };
+        if (comes)
+          loading();
+        else
+          CHECK_THROWS_AS(loading(), wkv::Cancelled);
+      });
+      while (!reading) std::this_thread::yield();
+      Model shared = model;
+      std::thread waiter([&] { shared = load(file.directory, only); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      cancelled = !comes;
+      go_on = true;
+      loader.join();
+      waiter.join();
+      CHECK((model != nullptr) == comes);
+      CHECK(shared == model);
+      if (comes) CHECK(load(file.directory, only) == model);
+    }
+  }
+
   TEST_CASE("the fingerprint is that of the stored weights, however they lie and are kept") {
     const auto tensors = wkv::test::random_model({}, 5, StoredType::kBf16);
     const TemporaryDirectory folder;

@@ -78,6 +78,15 @@ describe('wkv inspect', () => {
     expect(report).toMatchObject({ parameters, files: [{ path, bytes: statSync(path).size }] });
   });
 
+  test('takes tensors that are larger than the file that they are compressed in', async () => {
+    const path = join(folder, 'zeros.pth');
+    const zeros = tensors.map((tensor) => ({ ...tensor, data: new Float32Array(tensor.data.length) }));
+    await writePth(path, zeros, { compression: 'deflated' });
+    const largest = Math.max(...zeros.map(({ data }) => 2 * data.length));
+    expect(largest).toBeGreaterThan(statSync(path).size);
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ parameters });
+  });
+
   test('weighs each type of weights, and claims no speed for a model that fits into caches', async () => {
     const path = await writeRandomModel(folder, 'weighed', shape);
     const { choices } = json(await wkv(['inspect', '--json', path])) as {

@@ -85,6 +85,21 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
     return { grown, kept: cycles * 2 * model.info.stateBytes };
   },
 
+  async 'generations that are left'() {
+    const model = await loadModel(demoModel, { threads: 1 });
+    const fails = new Error('a failure of the loop');
+    const { grown, cycles } = await growth(1000, async () => {
+      for await (const part of model.createSession().generate('once')) if (part.text !== '') break;
+      for await (const part of model.createChat().send('Hi!')) if (part.text !== '') break;
+      const failing = async (): Promise<never> => {
+        for await (const { text } of model.createSession().generate('once')) if (text !== '') throw fails;
+        throw new Error('nothing came');
+      };
+      await failing().catch(() => undefined);
+    });
+    return { grown, kept: cycles * 3 * model.info.stateBytes };
+  },
+
   async 'dropped sessions, uncollected'() {
     // No collection is asked for: it must come by itself, because the collector knows what sessions take.
     const model = await loadModel(demoModel, { threads: 1 });

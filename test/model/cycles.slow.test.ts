@@ -15,6 +15,10 @@ describe('Resident memory', () => {
     ['1,000 sessions and their forks that are made, used and disposed', 'disposed sessions'],
     ['1,000 sessions that are made, used, aborted, forked and dropped', 'sessions with seven calls'],
     [
+      '3,000 generations that are left in the middle, of sessions that are dropped',
+      'generations that are left',
+    ],
+    [
       '3,000 sessions that are used and dropped where nobody asks for a collection',
       'dropped sessions, uncollected',
     ],

@@ -9,7 +9,7 @@ describe('What options do not hold', () => {
   // Not Object.prototype: that is of another realm than the objects of a test.
   const prototype = Object.getPrototypeOf({}) as object;
   const add = (key: string, value: unknown): void => {
-    Object.defineProperty(prototype, key, { value, configurable: true, writable: true });
+    Object.defineProperty(prototype, key, { value, configurable: true, writable: true, enumerable: true });
   };
 
   test('does not come from Object.prototype either', async () => {
@@ -79,7 +79,7 @@ describe('What options do not hold', () => {
   });
 
   test('nor does what tensors and calls do not have', async () => {
-    const others = { scale: 2, applied: 'exp', generated: true, draw: true, pack: true };
+    const others = { scale: 2, applied: 'exp', generated: true, draw: true, pack: true, place: 'none' };
     const [file, converted] = [await writeRandomModel(folder, 'plain'), join(folder, 'plain.safetensors')];
     // Loaded anew each time: the process keeps no weights of a model that was disposed.
     const use = (from: string): Promise<unknown> =>

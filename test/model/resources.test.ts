@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { loadModel } from '../../lib/index';
 import { usableMemory } from '../../lib/memory';
 import { usableThreads } from '../../lib/threads';
+import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
 import { describeUnless, notOnLinux, unless } from '../support/unless';
 import { smallShape, temporaryFolder, withModel, writeRandomModel } from './support';
@@ -183,6 +184,29 @@ describe('A model that would not fit into', () => {
       });
     });
   });
+});
+
+test('A model that would not fit is refused where another was loading it, and has been stopped', async () => {
+  const large = join(folder, 'large.safetensors');
+  writeEmptyModel(large, { layers: 4, embedding: 2048, feedForward: 7168, vocabulary: 256 });
+  const stopping = new AbortController();
+  let begun: () => void = () => undefined;
+  const beginning = new Promise<void>((resolve) => (begun = resolve));
+  const options = { weights: 'f32', threads: 1 } as const;
+  const first = rejection(() =>
+    loadModel(large, { ...options, signal: stopping.signal, onProgress: () => begun() }),
+  );
+  await beginning;
+  withoutCgroup();
+  // Asked for when it is known that there is nothing to load, as the other does.
+  const freemem = jest.spyOn(os, 'freemem').mockImplementation(() => {
+    stopping.abort();
+    return 100_000;
+  });
+  const error = await rejection(() => loadModel(large, options));
+  expectFailure(error, { code: 'ERR_WKV_MEMORY', message: /only 97\.7 KiB of memory are free/ });
+  expect(freemem).toHaveBeenCalledTimes(2);
+  expect(await first).toBe(stopping.signal.reason);
 });
 
 describe('The statistics of a model', () => {
