@@ -7,18 +7,14 @@ const waiting = new WeakMap<AbortSignal, Waiting>();
 
 /**
  * Calls `callback` when the signal is aborted, until the function that this returns is called; where it has been aborted
- * before, never. All that wait for a signal share one listener: of more than ten, Node warns that they might be a leak.
+ * before, never. Each wait has a function of its own. All that wait for a signal share one listener: of more than ten, Node warns that they might be a leak.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (signal === undefined) return () => undefined;
   const { callbacks, listener } = waiting.get(signal) ?? listen(signal);
-  // The same function may be given twice.
-  const own = (): void => {
-    callback();
-  };
-  callbacks.add(own);
+  callbacks.add(callback);
   return () => {
-    callbacks.delete(own);
+    callbacks.delete(callback);
     if (callbacks.size > 0) return;
     signal.removeEventListener('abort', listener);
     waiting.delete(signal);

@@ -65,7 +65,7 @@ export class Chat {
   readonly #session: Session;
   readonly #owned: boolean;
   readonly #template: Template;
-  readonly #beginning: Beginning;
+  #beginning: Beginning;
   #history: History;
   /** The session's revision when it is in the state after the last turn. */
   #end: number | undefined;
@@ -142,7 +142,8 @@ export class Chat {
 
   /**
    * Replies once more to what was said last, in place of the reply that there is: with other random numbers, unless a
-   * seed is given. If that cannot begin, the conversation is as it was; see {@link Chat.send} for the rest.
+   * seed is given. That may have been in the messages with which the chat began. If it cannot begin, the conversation is
+   * as it was; see {@link Chat.send} for the rest.
    *
    * @throws {TypeError} or {RangeError} for wrong options
    * @throws {WkvError} at a `next()`: `ERR_WKV_STATE` where nothing has been said, and as {@link Chat.send}
@@ -154,8 +155,8 @@ export class Chat {
   }
 
   /**
-   * Takes the last exchange back: the session's state is exactly the one before it, random numbers and counts of
-   * penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
+   * Takes the last exchange back, which may be one of the messages with which the chat began: the session's state is
+   * exactly the one before it, random numbers and counts of penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
    * evaluated again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
    * the conversation is as it was.
    *
@@ -168,7 +169,10 @@ export class Chat {
     const { hold, signal } = this.#begin(checked.signal, false);
     try {
       await hold.turn;
-      if (this.#history.turns.length === 0) throw nothingSaid();
+      if (this.#history.turns.length === 0) {
+        this.#beginning = lastExchangeOf(this.#beginning).earlier;
+        return;
+      }
       const { history, before } = await withStateBefore(this.#history, this.#session.model, signal);
       signal.throwIfAborted();
       this.#session.restore(before);
@@ -240,22 +244,33 @@ export class Chat {
     return checkGenerateOptions(options, this.#session.model, this.#template.stop);
   }
 
-  async *#say(user: string, options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
+  /** @param beginning what there is before the first turn, if this is the first: else it is in the session already */
+  async *#say(
+    user: string,
+    options: CheckedOptions,
+    beginning = this.#beginning,
+  ): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const state = this.#session.snapshot();
     const base = this.#isAtEnd ? undefined : state;
     const random = this.#session.generationAccess().native().random();
-    const { system } = this.#beginning;
+    const { system } = beginning;
     const { turns } = this.#history;
-    const before =
-      turns.length === 0 ? beginningText(this.#template, this.#beginning) : this.#template.separator;
+    const before = turns.length === 0 ? beginningText(this.#template, beginning) : this.#template.separator;
     const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
     const start = { before: state, base, random, user, prompt, evaluated: false };
-    return yield* this.#reply(start, this.#history, options);
+    try {
+      return yield* this.#reply(start, this.#history, options);
+    } finally {
+      if (start.evaluated) this.#beginning = beginning;
+    }
   }
 
   async *#sayAgain(options: CheckedOptions): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const last = this.#history.turns.at(-1);
-    if (last === undefined) throw nothingSaid();
+    if (last === undefined) {
+      const { user, earlier } = lastExchangeOf(this.#beginning);
+      return yield* this.#say(user, options, earlier);
+    }
     const after = this.#session.snapshot();
     const wasAtEnd = this.#isAtEnd;
     const { history, before } = await withStateBefore(this.#history, this.#session.model, options.signal);
@@ -352,8 +367,15 @@ export class Chat {
   }
 }
 
-function nothingSaid(): WkvError {
-  return new WkvError('ERR_WKV_STATE', 'nothing has been said in this chat yet');
+/**
+ * What was said last in a beginning, and what there is before it.
+ *
+ * @throws {WkvError} `ERR_WKV_STATE` where there is no exchange
+ */
+function lastExchangeOf(beginning: Beginning): { user: string; earlier: Beginning } {
+  const last = beginning.exchanges.at(-1);
+  if (last === undefined) throw new WkvError('ERR_WKV_STATE', 'nothing has been said in this chat yet');
+  return { user: last.user, earlier: { ...beginning, exchanges: beginning.exchanges.slice(0, -1) } };
 }
 
 function busy(): WkvError {

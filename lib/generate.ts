@@ -67,7 +67,7 @@ export type FinishReason = 'stop' | 'endOfText' | 'length';
 export interface Usage {
   /** Tokens of the prompt; in a chat, of all that was evaluated before the reply. */
   promptTokens: number;
-  /** Tokens that were drawn, without the one that ended the text. */
+  /** Tokens that were drawn: those of a stop string too, which are not delivered, but not a stop token. */
   completionTokens: number;
 }
 

@@ -11,7 +11,7 @@ import {
   wrongValue,
   type Checks,
 } from './options';
-import { copyTokens } from './token-ids';
+import { checkToken, copyTokens } from './token-ids';
 
 /** What narrows or bends the probabilities of the next token; see {@link SamplingOptions.samplerOrder}. */
 export type SamplerStep = 'topP' | 'topK' | 'minP' | 'typicalP' | 'temperature';
@@ -111,7 +111,7 @@ function biases(name: string, value: unknown, size: number): Map<number, number>
   for (const [key, bias] of entries) {
     // Keys of an object are strings.
     const id: unknown = typeof key === 'string' && /^\d+$/.test(key) ? Number(key) : key;
-    const [token = 0] = copyTokens([id], size, `${name}: key`);
+    const token = checkToken(id, size, `${name}: a key`);
     if (typeof bias !== 'number') throw wrongType(`${name}[${token}]`, 'a number', bias);
     if (!(Math.abs(bias) <= 1e30 || bias === -Infinity)) {
       throw outOfRange(`${name}[${token}]`, 'a number from -1e30 to 1e30, or -Infinity', bias);

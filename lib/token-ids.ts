@@ -22,14 +22,21 @@ export function copyTokens(
   // The length of a proxy may be anything.
   const length: unknown = isUint32Array(tokens) ? lengthOf(tokens) : tokens.length;
   const copy = new Uint32Array(integer(0, 2 ** 32 - 1)(`${name}.length`, length));
-  for (let i = 0; i < copy.length; i++) copy[i] = checkToken(tokens[i], size, name, i);
+  for (let i = 0; i < copy.length; i++) {
+    const token: unknown = tokens[i];
+    // A million valid tokens need no names.
+    copy[i] = isToken(token, size) ? token : checkToken(token, size, `${name}[${i}]`);
+  }
   return copy;
 }
 
-function checkToken(token: unknown, size: number, array: string, index: number): number {
-  // A million valid tokens need no names.
-  if (typeof token === 'number' && token >= 0 && token < size && Number.isInteger(token)) return token;
-  const name = `${array}[${index}]`;
+function isToken(token: unknown, size: number): token is number {
+  return typeof token === 'number' && token >= 0 && token < size && Number.isInteger(token);
+}
+
+/** A token id, checked like those of {@link copyTokens}. */
+export function checkToken(token: unknown, size: number, name: string): number {
+  if (isToken(token, size)) return token;
   if (typeof token !== 'number') throw wrongType(name, 'a number', token);
   if (!Number.isInteger(token)) throw outOfRange(name, `an integer from 0 to ${size - 1}`, token);
   const expected = `an id from 0 to ${size - 1}`;

@@ -1,6 +1,8 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { WkvError } from './errors';
 import type { TensorDirectory } from './formats';
+import { cannotOpen } from './formats/source';
 import { Tokenizer, WORLD_SIZE, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
 
 /** The highest id of the World vocabulary that has bytes; models of it have up to 65,536 ids. */
@@ -11,14 +13,14 @@ const WORLD_HIGHEST_ID = 65_529;
  * of the package or the bytes where the number of ids is theirs.
  *
  * A file beside the model is taken only where the model has all of its ids, so that models of several kinds may
- * share a directory; a `vocab.txt` only where it is in the format of the World vocabulary at all, for other
- * programs use that name too.
+ * share a directory; a `vocab.txt` only where it can be read and is in the format of the World vocabulary at all, for
+ * other programs use that name too.
  *
  * @param modelPath the model's file, or its directory
  * @param vocabularySize how many ids the model has
  * @param own the vocabulary that the model's file holds
  * @returns nothing where none is found
- * @throws {WkvError} `ERR_WKV_FORMAT` where the file that is found is damaged
+ * @throws {WkvError} `ERR_WKV_FORMAT` where the file that is found is damaged, or cannot be read
  */
 export function findTokenizer(
   modelPath: string,
@@ -37,7 +39,7 @@ function besideModel(modelPath: string, vocabularySize: number): Tokenizer | und
     const path = join(directory, name);
     if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue;
     if (name !== WORLD_VOCABULARY_NAME && !looksLikeVocabulary(path)) continue;
-    const tokenizer = Tokenizer.fromVocabulary(path);
+    const tokenizer = readVocabulary(path);
     const needed = tokenizer.size === WORLD_SIZE ? WORLD_HIGHEST_ID + 1 : tokenizer.size;
     if (needed <= vocabularySize) return tokenizer;
   }
@@ -47,12 +49,25 @@ function besideModel(modelPath: string, vocabularySize: number): Tokenizer | und
 /** Whether a file begins as a vocabulary does: a number, a space, a Python literal. */
 function looksLikeVocabulary(path: string): boolean {
   const start = Buffer.alloc(19);
-  const file = openSync(path, 'r');
+  let length: number;
   try {
-    const length = readSync(file, start, 0, start.length, 0);
-    return /^(?:\xef\xbb\xbf)?\d+ b?['"]/.test(start.toString('latin1', 0, length));
-  } finally {
-    closeSync(file);
+    const file = openSync(path, 'r');
+    try {
+      length = readSync(file, start, 0, start.length, 0);
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return false;
+  }
+  return /^(?:\xef\xbb\xbf)?\d+ b?['"]/.test(start.toString('latin1', 0, length));
+}
+
+function readVocabulary(path: string): Tokenizer {
+  try {
+    return Tokenizer.fromVocabulary(path);
+  } catch (error) {
+    throw error instanceof WkvError ? error : cannotOpen(path, error);
   }
 }
 

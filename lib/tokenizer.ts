@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
+import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import { errorCode } from './formats/source';
 import { awaitNative, callNative, native, type NativeVocabulary } from './native';
@@ -68,7 +69,10 @@ export class Tokenizer implements TokenizerLike {
   private readonly bytes: Uint8Array;
   private readonly offsets: Uint32Array;
 
-  private constructor({ bytes, offsets, size }: ParsedVocabulary, endOfText = 0) {
+  /** Made by the functions below. */
+  private constructor(own: typeof ownConstruction, parsed: ParsedVocabulary, endOfText = 0) {
+    checkConstruction(own, 'Tokenizer', 'Tokenizer.world(), bytes() and fromVocabulary() make tokenizers');
+    const { bytes, offsets, size } = parsed;
     this.vocabulary = new native.Vocabulary(bytes, offsets);
     this.bytes = bytes;
     this.offsets = offsets;
@@ -118,7 +122,7 @@ export class Tokenizer implements TokenizerLike {
   static bytes(): Tokenizer {
     const bytes = Uint8Array.from({ length: 256 }, (_, value) => value);
     const offsets = Uint32Array.from({ length: 257 }, (_, id) => id);
-    return new Tokenizer({ bytes, offsets, size: 256 });
+    return new Tokenizer(ownConstruction, { bytes, offsets, size: 256 });
   }
 
   /**
@@ -143,7 +147,7 @@ export class Tokenizer implements TokenizerLike {
   /** The tokenizer of a vocabulary that the file at `path` holds. @internal */
   static fromParsed(vocabulary: ParsedVocabulary & { endOfText?: number }, path: string): Tokenizer {
     try {
-      return callNative(() => new Tokenizer(vocabulary, vocabulary.endOfText));
+      return callNative(() => new Tokenizer(ownConstruction, vocabulary, vocabulary.endOfText));
     } catch (cause) {
       if (!(cause instanceof WkvError)) throw cause;
       throw new WkvError(cause.code, `${path}: ${cause.message}`, { path, cause });

@@ -49,6 +49,8 @@ export function createChat(model: Model, options: unknown): Chat {
     session: (name, value) => {
       if (!Session.is(value)) throw wrongType(name, 'a Session', value);
       if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);
+      if (value.generationAccess().isDisposed())
+        throw new WkvError('ERR_WKV_DISPOSED', `${name}: the session has been disposed`);
       return value;
     },
     saved: uint8Array,

@@ -97,7 +97,14 @@ export async function loadChat(model: Model, path: string): Promise<Chat> {
   } catch (cause) {
     throw new Error(`cannot read ${path}: ${systemReason(cause)}`, { cause });
   }
-  return model.createChat({ saved });
+  try {
+    return model.createChat({ saved });
+  } catch (error) {
+    // All else that may be wrong with it is a WkvError.
+    if (!(error instanceof TypeError)) throw error;
+    const reason = 'its template is the own one of the program that saved it, and not in the file';
+    throw new Error(`cannot go on with ${path}: ${reason}`, { cause: error });
+  }
 }
 
 /** Opens what is there to be read, if that is a file: a pipe would have to be waited for. */

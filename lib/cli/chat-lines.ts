@@ -19,11 +19,12 @@ export async function chatByLines(
     const parts = chat.send(line, { ...options, seed: first, signal });
     const result = await receiveReply(chat, parts, signal, async (part) => {
       thinking += part.thinking ?? '';
-      if (!json && part.text !== '') await write(process.stdout.isTTY ? printable(part.text) : part.text);
+      if (!json && part.text !== '')
+        await write(process.stdout.isTTY ? printable(part.text) : part.text, signal);
     });
     first = undefined;
-    if (json) await write(formatJson(report(result, thinking)));
-    else if (!result.text.endsWith('\n')) await write('\n');
+    if (json) await write(formatJson(report(result, thinking)), signal);
+    else if (!result.text.endsWith('\n')) await write('\n', signal);
     signal.throwIfAborted();
   }
   signal.throwIfAborted();

@@ -91,13 +91,16 @@ export class TerminalChat implements CommandContext {
 
   async #say(text: string): Promise<void> {
     if (withoutBlankLines(text) === '') return;
+    const { chat } = this.branches;
+    const before = chat.lastTurn;
     const options = { ...this.#options, seed: this.#seed };
-    await this.#reply((signal) => this.branches.chat.send(text, { ...options, signal }));
-    this.#seed = undefined;
+    await this.#reply((signal) => chat.send(text, { ...options, signal }));
+    // One that was stopped before its reply has drawn nothing.
+    if (chat.lastTurn !== before) this.#seed = undefined;
   }
 
   async #reply(begin: (signal: AbortSignal) => AsyncIterable<ChatPart>): Promise<void> {
-    const shown = new ShownReply();
+    const shown = new ShownReply(this.#signal);
     let result: Result;
     try {
       result = await this.interruptible((signal) =>
@@ -118,9 +121,15 @@ export class TerminalChat implements CommandContext {
 
 /** A reply on the terminal, thoughts apart from the rest. */
 class ShownReply {
+  readonly #signal: AbortSignal;
   readonly #wrap = new WordWrap(terminalWidth);
   #style: 'dim' | 'reset' = 'reset';
   #lineBegun = false;
+
+  /** @param signal ends the waiting for a terminal that takes nothing */
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
 
   async show({ text, thinking = '' }: ChatPart): Promise<void> {
     if (thinking !== '') await this.#write(thinking, 'dim');
@@ -138,7 +147,7 @@ class ShownReply {
     if (style !== this.#style) this.close();
     this.#style = style;
     this.#lineBegun = !text.endsWith('\n');
-    await write(this.#styled(this.#wrap.push(printable(text))));
+    await write(this.#styled(this.#wrap.push(printable(text))), this.#signal);
   }
 
   #styled(text: string): string {

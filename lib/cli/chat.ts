@@ -18,7 +18,8 @@ interface Options extends ModelFlags, SamplingFlags {
 const examples = `
 On a terminal /help lists what can be done besides talking: undo, other replies,
 branches, saving. Without one, each line of standard input is something said to
-the model, and standard output gets the replies and nothing else.
+the model, and standard output gets the replies, a line or more each, and
+nothing else.
 
 Examples:
   $ wkv chat

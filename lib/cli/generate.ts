@@ -13,8 +13,8 @@ interface Options extends ModelFlags, SamplingFlags {
 }
 
 const examples = `
-Standard output gets the text and nothing else. Of a prompt from standard input,
-one newline at the end is dropped.
+Standard output gets the text, a newline where it does not end with one, and
+nothing else. Of a prompt from standard input, one newline at the end is dropped.
 
 Examples:
   $ wkv generate $'User: Tell me a story about a fox.\\n\\nAssistant:'
@@ -75,7 +75,7 @@ async function run(
   const { seed, json } = options;
   const parts = model.createSession().generate(tokens, { ...toGenerateOptions(options), seed, signal });
   const result = await receive(parts, signal, async ({ text }) => {
-    if (json !== true && text !== '') await write(process.stdout.isTTY ? printable(text) : text);
+    if (json !== true && text !== '') await write(process.stdout.isTTY ? printable(text) : text, signal);
   });
   // Known without the last part too, which an interrupted generation does not have.
   return { ...result, usage: { ...result.usage, promptTokens: tokens.length } };

@@ -1,3 +1,4 @@
+import { onAbort } from '../abort';
 import type { Chat } from '../chat';
 import type { ChatPart } from '../chat/reply';
 import type { FinishReason, GeneratedPart, Usage } from '../generate';
@@ -83,16 +84,18 @@ export function secondsSince(start: number): number {
   return (performance.now() - start) / 1000;
 }
 
-/** Writes text, and waits for a reader that is slower than the model. */
-export async function write(text: string): Promise<void> {
+/** Writes text, and waits for a reader that is slower than the model, until that is interrupted. */
+export async function write(text: string, signal: AbortSignal): Promise<void> {
   const { stdout } = process;
   const ready = stdout.write(text);
-  if (ready || stdout.destroyed) return;
+  if (ready || stdout.destroyed || signal.aborted) return;
   await new Promise<void>((resolve) => {
     const go = (): void => {
       stdout.off('drain', go).off('close', go);
+      isOver();
       resolve();
     };
+    const isOver = onAbort(signal, go);
     stdout.on('drain', go).on('close', go);
   });
 }

@@ -16,13 +16,16 @@ export class Interrupted extends Error {
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next of these signals
+ * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next Ctrl-C or SIGTERM
  * ends the process at once, without temporary files that would stay.
  */
 export class Interruption {
   readonly #controller = new AbortController();
+  #hungUp = false;
   readonly #received = (signal: NodeJS.Signals): void => {
-    if (this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
+    // The system and the shell both may say that the terminal is gone: nobody is in a hurry.
+    if (signal === 'SIGHUP') this.#hungUp = true;
+    else if (this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
     this.#controller.abort(new Interrupted(false));
   };
 
@@ -38,6 +41,16 @@ export class Interruption {
   outputFailed(error: Error): void {
     const closed = 'code' in error && error.code === 'EPIPE';
     this.#controller.abort(closed ? new Interrupted(true) : unwritable(error));
+  }
+
+  /**
+   * To be called when the command has come to its end: after SIGHUP the process ends by that, as if it had not been
+   * caught. Node would put back how the terminal was, which is gone, and crash.
+   */
+  end(): void {
+    if (!this.#hungUp || process.platform === 'win32') return;
+    this.release();
+    process.kill(process.pid, 'SIGHUP');
   }
 
   listen(): void {

@@ -2,9 +2,11 @@ import { createInterface, type Interface, type Key } from 'node:readline';
 import { Writable } from 'node:stream';
 import { styled } from './terminal';
 
+/** Some terminals, such as Emacs' shell, take no commands at all. */
+const isDumb = process.env['TERM'] === 'dumb';
 /** Has the terminal say where what is pasted begins and ends. */
-const markPastes = '\u001b[?2004h';
-const markNoPastes = '\u001b[?2004l';
+const markPastes = isDumb ? '' : '\u001b[?2004h';
+const markNoPastes = isDumb ? '' : '\u001b[?2004l';
 /** Stands before the lines of what was pasted, except the first. */
 const nextLine = '. ';
 
@@ -64,6 +66,8 @@ export class LineEditor {
     this.#editor
       .on('line', (line) => this.#take(line))
       .on('close', () => this.#end())
+      // The terminal is gone.
+      .on('error', () => this.#end())
       .on('SIGINT', () => this.#interrupt())
       .on('SIGCONT', () => this.#goOn());
   }
@@ -121,6 +125,7 @@ export class LineEditor {
   }
 
   #end(): void {
+    if (this.#ended) return;
     this.#ended = true;
     process.stdout.write(markNoPastes);
     if (this.#answer === undefined) return;
@@ -140,6 +145,7 @@ export class LineEditor {
     } else if (this.#editor.line !== '' || this.#pasted.length > 0) {
       this.#pasted = [];
       this.#editor.setPrompt(this.#prompt);
+      if (isDumb) this.#beginAnew();
       this.#editor.write(null, { ctrl: true, name: 'e' });
       this.#editor.write(null, { ctrl: true, name: 'u' });
     } else if (this.#warned) {
@@ -149,6 +155,13 @@ export class LineEditor {
       process.stdout.write(`\n${styled('dim', '(Ctrl-C again or Ctrl-D ends)')}\n`);
       this.#editor.prompt();
     }
+  }
+
+  /** Takes what is typed away where the editor knows no keys for that. */
+  #beginAnew(): void {
+    Object.assign(this.#editor, { line: '', cursor: 0 });
+    process.stdout.write('\n');
+    this.#editor.prompt();
   }
 
   readonly #resized = (): void => {

@@ -11,6 +11,7 @@ import { addGenerate } from './generate';
 import { addInspect } from './inspect';
 import { Interrupted, Interruption } from './interruption';
 import { addTokenize } from './tokenize';
+import { onAbort } from '../abort';
 
 const examples = `
 Examples:
@@ -67,7 +68,7 @@ function packageVersion(): string {
 async function run(argv: readonly string[], interruption: Interruption): Promise<number> {
   try {
     const code = await parse(argv, interruption);
-    await flushed(process.stdout);
+    await flushed(process.stdout, interruption.signal);
     interruption.signal.throwIfAborted();
     return code;
   } catch (error) {
@@ -89,10 +90,24 @@ async function parse(argv: readonly string[], interruption: Interruption): Promi
   return exitCode.done;
 }
 
-/** Waits until everything is written, so that a full disk is noticed; whether it could be, the 'error' event says. */
-function flushed(stream: NodeJS.WriteStream): Promise<void> {
+/** How long whoever reads the output may take for the rest of it after an interruption. */
+const graceMilliseconds = 1000;
+
+/**
+ * Waits until everything is written, so that a full disk is noticed; whether it could be, the 'error' event says. After
+ * an interruption that may be never: nobody has to read.
+ */
+function flushed(stream: NodeJS.WriteStream, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    stream.write('', () => setImmediate(resolve));
+    const giveUp = (): void => {
+      setTimeout(resolve, graceMilliseconds).unref();
+    };
+    if (signal.aborted) giveUp();
+    const isOver = onAbort(signal, giveUp);
+    stream.write('', () => {
+      isOver();
+      setImmediate(resolve);
+    });
   });
 }
 
@@ -103,6 +118,10 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => undefined);
   const code = await run(process.argv, interruption);
   process.exitCode ??= code;
+  if (!interruption.signal.aborted) return;
+  await flushed(process.stdout, interruption.signal);
+  interruption.end();
+  if (process.stdout.writableLength > 0) process.exit();
 }
 
 void main();

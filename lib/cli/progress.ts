@@ -7,8 +7,9 @@ import { formatBytes } from '../format-bytes';
 const patienceMilliseconds = 300;
 const longestName = 28;
 
+/** A bar that is taken away at the latest when the process ends: after a second Ctrl-C, that may be anywhere. */
 function newBar(format: string): SingleBar {
-  return new SingleBar({
+  const bar = new SingleBar({
     format,
     barsize: 20,
     barCompleteChar: '=',
@@ -18,6 +19,10 @@ function newBar(format: string): SingleBar {
     // The signals are interruption.ts's alone.
     gracefulExit: false,
   });
+  const stop = (): void => {
+    bar.stop();
+  };
+  return bar.on('start', () => process.once('exit', stop)).on('stop', () => process.off('exit', stop));
 }
 
 /** A bar on standard error for work of so many rounds, if that is a terminal. */

@@ -54,7 +54,7 @@ export function addTokenize(program: Command, interruption: Interruption): void 
         interruption.listen();
         await show(tokenizer, tokens, options, interruption.signal);
         if (process.stdout.isTTY && options.json !== true && options.count !== true)
-          await write(styled('dim', `${tokens.length} tokens, ${bytes.length} bytes\n`));
+          await write(styled('dim', `${tokens.length} tokens, ${bytes.length} bytes\n`), interruption.signal);
       }
     });
 }
@@ -73,13 +73,13 @@ async function show(
 ): Promise<void> {
   const piece = (token: number): string => escaped(tokenizer.decodeBytes([token]));
   if (count === true) {
-    await write(json === true ? formatJson({ count: tokens.length }) : `${tokens.length}\n`);
+    await write(json === true ? formatJson({ count: tokens.length }) : `${tokens.length}\n`, signal);
   } else if (json === true) {
-    await write(`{"count":${tokens.length},"tokens":[`);
+    await write(`{"count":${tokens.length},"tokens":[`, signal);
     await writeEach(tokens, String, ',', signal);
-    await write('],"pieces":[');
+    await write('],"pieces":[', signal);
     await writeEach(tokens, (token) => JSON.stringify(piece(token)), ',', signal);
-    await write(']}\n');
+    await write(']}\n', signal);
   } else {
     const width = String(tokenizer.size - 1).length;
     const line = (token: number): string =>
@@ -99,7 +99,7 @@ async function writeEach(
     await othersTurn();
     signal.throwIfAborted();
     const texts = Array.from(tokens.subarray(start, start + tokensTogether), text);
-    await write(`${start === 0 ? '' : separator}${texts.join(separator)}`);
+    await write(`${start === 0 ? '' : separator}${texts.join(separator)}`, signal);
   }
 }
 

@@ -205,6 +205,15 @@ describe('createChat', () => {
     });
   });
 
+  test('takes no session that has been disposed', () => {
+    const session = model().createSession();
+    session.dispose();
+    expectFailure(
+      thrown(() => model().createChat({ session })),
+      { code: 'ERR_WKV_DISPOSED', message: /options\.session/ },
+    );
+  });
+
   test('takes no session of another model', async () => {
     const other = await loadModel(
       await writeRandomModel(temporaryOther, 'other', { ...smallShape, seed: 8 }),

@@ -177,6 +177,26 @@ describe('undo', () => {
     expect(await sameState(chat.session, await sessionAfter(model(), expected))).toBe(true);
   });
 
+  test('takes back what the conversation began with, when all else has been taken back', async () => {
+    const messages = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+      { role: 'user', content: 'c' },
+      { role: 'assistant', content: 'd' },
+    ] as const;
+    const chat = model().createChat({ messages });
+    await say(chat, 'no');
+    await chat.undo();
+    await chat.undo();
+    expect(chat.messages).toEqual(messages.slice(0, 2));
+    await say(chat, 'hi', { maxTokens: 0 });
+    const expected = 'User: a\n\nAssistant: b\n\nUser: hi\n\nAssistant:';
+    expect(await sameState(chat.session, await sessionAfter(model(), expected))).toBe(true);
+    for (let i = 0; i < 2; i++) await chat.undo();
+    expect(chat.messages).toEqual([]);
+    expectFailure(await rejection(() => chat.undo()), { code: 'ERR_WKV_STATE' });
+  });
+
   test('of nothing is an error', async () => {
     const chat = model().createChat({ system: 'Be brief.' });
     expectFailure(await rejection(() => chat.undo()), {
@@ -278,6 +298,31 @@ describe('regenerate', () => {
     before.push(...(await converse(chat, 9)));
     await receive(chat.regenerate({ ...options, seed: 5 }));
     await expectUndone(chat, before);
+  });
+
+  test('replies once more to what the conversation began with', async () => {
+    const messages = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+      { role: 'user', content: 'c' },
+      { role: 'assistant', content: 'd' },
+    ] as const;
+    const chat = model().createChat({ messages });
+    const other = model().createChat({ messages: messages.slice(0, 2) });
+    const reply = await receive(chat.regenerate({ ...options, seed: 7 }));
+    expect(reply.tokens).toEqual((await say(other, 'c', { ...options, seed: 7 })).tokens);
+    expect(chat.messages).toEqual(other.messages);
+    expect(Buffer.compare(everything(chat), everything(other))).toBe(0);
+    await receive(chat.regenerate({ ...options, seed: 7 }));
+    expect(Buffer.compare(everything(chat), everything(other))).toBe(0);
+    await chat.undo();
+    expect(chat.messages).toEqual(messages.slice(0, 2));
+
+    // An abort before its beginning leaves everything as it was.
+    const begun = model().createChat({ messages });
+    const signal = AbortSignal.abort(new Error('no'));
+    expectFailure(await rejection(() => receive(begun.regenerate({ signal }))), { message: /no$/ });
+    expect(begun.messages).toEqual(messages);
   });
 
   test('that cannot begin leaves the reply that there is', async () => {

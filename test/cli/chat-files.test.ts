@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { saveChat, withHome } from '../../lib/cli/chat-files';
+import { loadChat, saveChat, withHome } from '../../lib/cli/chat-files';
 import { loadModel, type Chat, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
 import { rejection } from '../support/failure';
@@ -117,4 +117,14 @@ describe('a conversation that is saved', () => {
     expect(lstatSync(link).isSymbolicLink()).toBe(true);
     expect(model.createChat({ saved: readFileSync(file) }).messages).toEqual(chat.messages);
   });
+});
+
+test('A conversation whose template is not in the file cannot be gone on with: it says why', async () => {
+  const template = { system: String, user: String, label: 'a', separator: 'b', stop: [] };
+  const own = model.createChat({ template });
+  await own.complete('hi', { temperature: 0, maxTokens: 3 });
+  const file = join(place(), 'own.chat');
+  await saveChat(own, file);
+  const error = await rejection(() => loadChat(model, file));
+  expect(String(error)).toMatch(/cannot go on with .*own\.chat: its template is the own one of the program/);
 });

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
@@ -198,9 +198,9 @@ class Terminal {
   #output = '';
   readonly ended: Promise<number | null>;
 
-  /** @param after what the shell does when the command stops or ends */
-  constructor(parameters: readonly string[], after = '', columns = 80) {
-    this.#child = atTerminal(`set -m; ${wkvLine(parameters)}; ${after}`, columns);
+  /** @param after what the shell does when the command stops or ends, and `before` before it begins */
+  constructor(parameters: readonly string[], after = '', columns = 80, before = 'set -m') {
+    this.#child = atTerminal(`${before}; ${wkvLine(parameters)}; ${after}`, columns);
     this.#child.stdout.on('data', (text: string) => (this.#output += text));
     this.ended = new Promise((resolve) => this.#child.on('close', resolve));
   }
@@ -209,12 +209,14 @@ class Terminal {
     this.#child.stdin.write(text);
   }
 
-  /** Waits until this is on the screen, and returns everything before it that has not been returned yet. */
-  async until(wanted: RegExp): Promise<string> {
+  /**
+   * Waits until this is on the screen, and returns everything before it that has not been returned yet: without colors
+   * and movements of the cursor, unless they are wanted too.
+   */
+  async until(wanted: RegExp, all = false): Promise<string> {
     const begin = performance.now();
     for (;;) {
-      // Colors and movements of the cursor aside.
-      const plain = stripVTControlCharacters(this.#output).replaceAll('\r', '');
+      const plain = (all ? this.#output : stripVTControlCharacters(this.#output)).replaceAll('\r', '');
       const found = wanted.exec(plain);
       if (found !== null) {
         this.#output = plain.slice(found.index + found[0].length);
@@ -389,6 +391,34 @@ describe('wkv chat on a terminal', () => {
     terminal.type('\u0004');
     expect(await terminal.ended).toBe(0);
   });
+
+  testAtTerminal('ends with its terminal, by the signal that says so', async () => {
+    const file = join(folder, 'status');
+    const leader = [process.execPath, join(__dirname, 'leads-session.js'), file];
+    const terminal = atTerminal(`exec ${leader.join(' ')} ${wkvLine(chat())}`);
+    for await (const text of terminal.stdout) if (String(text).includes('> ')) break;
+    // As whoever closes its window does.
+    terminal.kill('SIGKILL');
+    for (let waits = 0; waits < 1000 && !existsSync(file); waits++) await wait(20);
+    expect(readFileSync(file, 'utf8')).toBe('SIGHUP');
+  });
+
+  testAtTerminal(
+    'clears the line at Ctrl-C at a terminal that takes no commands, and gives it none',
+    async () => {
+      const terminal = new Terminal(chat(), '', 80, 'set -m; export TERM=dumb');
+      // eslint-disable-next-line no-control-regex -- to find them is the purpose
+      expect(await terminal.until(prompt, true)).not.toMatch(/\u001b/);
+      terminal.type('thrown away');
+      await terminal.until(/thrown away$/);
+      terminal.type('\u0003');
+      await terminal.until(prompt);
+      terminal.type('/branches\r');
+      await terminal.until(/\* 1 {2}nothing has been said/);
+      terminal.type('\u0004');
+      expect(await terminal.ended).toBe(0);
+    },
+  );
 
   testAtTerminal('ends at Ctrl-D', async () => {
     const terminal = new Terminal(chat());

@@ -48,10 +48,13 @@ describe('Ctrl-C', () => {
     testSignal(`ends a generation after what there is (${signal})`, async () => {
       const { child, ended } = await generating();
       child.kill(signal);
-      const outcome = await ended;
-      expectFailure(outcome, /^error: interrupted\n$/);
-      expect(outcome.stdout.length).toBeGreaterThan(1);
-      expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
+      const { code, signal: killed, stdout, stderr } = await ended;
+      expect(stderr).toBe('error: interrupted\n');
+      // Who is told that the terminal is gone ends by that.
+      const expected = signal === 'SIGHUP' ? { code: null, killed: signal } : { code: 1, killed: null };
+      expect({ code, killed }).toEqual(expected);
+      expect(stdout.length).toBeGreaterThan(1);
+      expect(stdout.at(-1)).toBe('\n'.charCodeAt(0));
     });
   }
 
@@ -71,7 +74,10 @@ describe('Ctrl-C', () => {
     expect(usage).toEqual({ promptTokens: 4, completionTokens: (tokens as number[]).length });
   });
 
-  testSignal('ends at the second one what waits for its reader, after the exit handlers', async () => {
+  /** A command whose output nobody reads, when it waits for that. */
+  async function waitingForReader(): Promise<
+    ReturnType<typeof start> & { announced: (wanted: string) => Promise<void> }
+  > {
     const announcing = ['announce-exit.js', 'announce-waiting.js'];
     const { child, ended } = await startListening(['tokenize', '--bytes'], ...announcing);
     const announced = (wanted: string): Promise<void> =>
@@ -87,6 +93,22 @@ describe('Ctrl-C', () => {
     child.stdin?.end(Buffer.alloc(1 << 22));
     await waits;
     await wait(1000);
+    return { child, ended, announced };
+  }
+
+  testSignal('ends what waits for its reader', async () => {
+    const { child, ended } = await waitingForReader();
+    const exited = once(child, 'exit');
+    child.kill('SIGINT');
+    await exited;
+    child.stdout?.resume();
+    const { code, signal, stderr } = await ended;
+    expect({ code, signal }).toEqual({ code: 1, signal: null });
+    expect(stderr).toMatch(/^error: interrupted\nexits after \d+ writes\n$/);
+  });
+
+  testSignal('ends it at once at the second one, after the exit handlers', async () => {
+    const { child, ended, announced } = await waitingForReader();
     const [exited, interrupted] = [once(child, 'exit'), announced('interrupted')];
     child.kill('SIGINT');
     // Of two signals that a process has not taken yet, it gets one.
@@ -96,7 +118,7 @@ describe('Ctrl-C', () => {
     child.stdout?.resume();
     const { code, signal, stderr } = await ended;
     expect({ code, signal }).toEqual({ code: 130, signal: null });
-    expect(stderr).toMatch(/^exits after \d+ writes\n$/);
+    expect(stderr).toMatch(/^(error: interrupted\n)?exits after \d+ writes\n$/);
   });
 
   testSignal('ends a command that waits for standard input', async () => {

@@ -166,6 +166,7 @@ test.each([
   ['Session', Session, /model\.createSession/],
   ['Chat', Chat, /model\.createChat/],
   ['State', State, /State\.deserialize/],
+  ['Tokenizer', Tokenizer, /Tokenizer\.world/],
 ])('%s cannot be constructed: the error says what makes one', (_name, type, message) => {
   for (const parameters of [[], [model()], [state.serialize()], [path]]) {
     const error = thrown((): unknown => Reflect.construct(type, parameters));
@@ -252,7 +253,8 @@ describe('What options hold is of its type and in its range:', () => {
     [{ logitBias: { 1: Infinity } }, range('logitBias\\[1\\]')],
     // A float would make it -Infinity, which forbids the token.
     [{ logitBias: { 1: -1e308 } }, range('logitBias\\[1\\]')],
-    [{ logitBias: { x: 1 } }, type('logitBias')],
+    [{ logitBias: { x: 1 } }, type('logitBias: a key')],
+    [{ logitBias: { '-1': 1 } }, type('logitBias: a key')],
     [{ logitBias: new Map([[vocabulary, 1]]) }, token],
     [{ logprobs: 1001 }, range('logprobs')],
     [{ logprobs: true }, type('logprobs')],

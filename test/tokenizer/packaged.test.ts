@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { Tokenizer, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
@@ -133,6 +133,33 @@ describe('the search beside a model', () => {
         writeFileSync(join(directory, 'vocab.txt'), content);
         expect(findTokenizer(join(directory, 'model.pth'), 300)).toBeUndefined();
       }
+    });
+  });
+
+  test('passes by a vocab.txt that cannot be read, and says so of a vocabulary by its name', () => {
+    const denied = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+    const found = (name: string): unknown => {
+      let result: unknown;
+      withDirectory((directory) => {
+        writeFileSync(join(directory, name), "1 'a' 1\n");
+        // Who tests as root may read everything.
+        const open = jest.spyOn(fs, 'openSync').mockImplementation(() => {
+          throw denied;
+        });
+        try {
+          result = findTokenizer(join(directory, 'model.pth'), 300);
+        } finally {
+          expect(open).toHaveBeenCalledTimes(1);
+          open.mockRestore();
+        }
+      });
+      return result;
+    };
+    expect(found('vocab.txt')).toBeUndefined();
+    expect(thrown(() => found('rwkv_vocab_v20230424.txt'))).toMatchObject({
+      code: 'ERR_WKV_FORMAT',
+      message: expect.stringMatching(/rwkv_vocab_v20230424\.txt.*permission denied/) as string,
+      cause: denied,
     });
   });
 
