@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { isatty } from 'node:tty';
 
 /** Why a command ends early. */
 export class Interrupted extends Error {
@@ -14,6 +15,9 @@ export class Interrupted extends Error {
 
 /** Ctrl-C, what other programs ask to end with, and the end of the terminal. */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Of standard input, output and error, which are terminals when the process begins. */
+const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
 
 /**
  * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next Ctrl-C or SIGTERM
@@ -44,11 +48,13 @@ export class Interruption {
   }
 
   /**
-   * To be called when the command has come to its end: after SIGHUP the process ends by that, as if it had not been
-   * caught. Node would put back how the terminal was, which is gone, and crash.
+   * To be called when the command has come to its end: after SIGHUP, or where the terminal is gone and the signal has not
+   * come yet, the process ends by that, as if it had not been caught. At its own end Node would put back how the terminal
+   * was, and crash.
    */
   end(): void {
-    if (!this.#hungUp || process.platform === 'win32') return;
+    if (process.platform === 'win32') return;
+    if (!this.#hungUp && terminals.every((descriptor) => isatty(descriptor))) return;
     this.release();
     process.kill(process.pid, 'SIGHUP');
   }

@@ -118,10 +118,9 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => undefined);
   const code = await run(process.argv, interruption);
   process.exitCode ??= code;
-  if (!interruption.signal.aborted) return;
-  await flushed(process.stdout, interruption.signal);
+  if (interruption.signal.aborted) await flushed(process.stdout, interruption.signal);
   interruption.end();
-  if (process.stdout.writableLength > 0) process.exit();
+  if (interruption.signal.aborted && process.stdout.writableLength > 0) process.exit();
 }
 
 void main();

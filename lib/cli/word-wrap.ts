@@ -40,6 +40,8 @@ export class WordWrap {
   #column = 0;
   #spaces = '';
   #word = '';
+  /** The last character of the word. */
+  #last = '';
 
   /** @param width how many columns there are; it may change */
   constructor(width: () => number) {
@@ -59,6 +61,7 @@ export class WordWrap {
       } else {
         if (this.#mayBreakBefore(character)) out += this.#endWord();
         this.#word += character;
+        this.#last = character;
       }
     }
     return out;
@@ -72,7 +75,7 @@ export class WordWrap {
   }
 
   #mayBreakBefore(character: string): boolean {
-    const last = Array.from(this.#word).at(-1) ?? '';
+    const last = this.#last;
     const between =
       ideograph.test(character) || ideograph.test(last) || (closing.test(last) && wide.test(last));
     return between && !closing.test(character) && columnsOf(character) > 0 && last !== joiner;
@@ -87,6 +90,7 @@ export class WordWrap {
     const written = before + this.#word;
     this.#spaces = '';
     this.#word = '';
+    this.#last = '';
     return written;
   }
 }

@@ -120,8 +120,12 @@ Napi::Value Model::statistics(const Napi::CallbackInfo& info) {
   return object;
 }
 
-Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
+void Model::require_usable() const {
   if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
+}
+
+Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
+  require_usable();
   SessionState state = handle_->blank_state(require_bigint(info[1], "seed"));
   import_numbers(state, copy_of<float>(info[0], "values"));
   return State::create(info.Env(), std::move(state));
@@ -129,7 +133,7 @@ Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
 
 Napi::Value Model::create_session(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (handle_->engine == nullptr) throw Error("ERR_WKV_DISPOSED", "the model has been disposed");
+  require_usable();
   try {
     if (info[0].IsUndefined()) {
       return Session::create(env, handle_, handle_->fresh_state(require_bigint(info[1], "seed")));

@@ -69,6 +69,7 @@ class Model : public Napi::ObjectWrap<Model> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
+  void require_usable() const;
   const SessionState& own_state(const Napi::Value& value) const;
   Napi::Value require_own_state(const Napi::CallbackInfo& info);
   Napi::Value import_state(const Napi::CallbackInfo& info);

@@ -329,9 +329,9 @@ void Engine::compute(std::size_t budget) {
       return e->abandonable && (stopping_.load() || e->cancelled.load());
     });
   };
-  count_step(segments);
   // An abandoned step consists of evaluations that work() is about to end.
   if (!network_->step(segments, *workspace_, ThreadPool::process(), lanes_, sink, abandon)) return;
+  count_step(segments);
 
   // Nothing is allocated from here on, but by what take_results() catches.
   std::size_t ended = 0;

@@ -50,11 +50,6 @@ std::vector<double> sizes_of(const InputSource& source) {
   return sizes;
 }
 
-Matrix* matrix_of(const Slot& slot) {
-  Matrix* const* place = std::get_if<Matrix*>(&slot.place);
-  return place == nullptr ? nullptr : *place;
-}
-
 }  // namespace
 
 InputScales::InputScales(const std::vector<Slot>& slots, bool wanted) : slots_(slots), wanted_(wanted) {
@@ -65,14 +60,14 @@ InputScales::InputScales(const std::vector<Slot>& slots, bool wanted) : slots_(s
 }
 
 int InputScales::phase_of(const Slot& slot) const {
-  if (!wanted_ || matrix_of(slot) == nullptr) return 0;
+  if (!wanted_ || place_in<Matrix>(slot) == nullptr) return 0;
   return slot.source.matrix == nullptr ? 1 : 2;
 }
 
 void InputScales::from_vectors() {
   if (!wanted_) return;
   for (const Slot& slot : slots_) {
-    Matrix* const matrix = matrix_of(slot);
+    Matrix* const matrix = place_in<Matrix>(slot);
     if (matrix == nullptr || slot.source.norm == nullptr) continue;
     matrix->input_scales = scales_for(matrix->precision, sizes_of(slot.source));
     const auto products = products_.find(matrix);
@@ -103,7 +98,7 @@ TensorLoader::RowVisitor InputScales::visitor(const Matrix& matrix) {
 void InputScales::from_matrices() {
   if (!wanted_) return;
   for (const Slot& slot : slots_) {
-    Matrix* const matrix = matrix_of(slot);
+    Matrix* const matrix = place_in<Matrix>(slot);
     if (matrix == nullptr || slot.source.matrix == nullptr) continue;
     matrix->input_scales = scales_for(matrix->precision, products_[slot.source.matrix].sizes);
   }

@@ -46,6 +46,13 @@ struct Slot {
   InputSource source = {};  // of a Matrix
 };
 
+// Where the tensor goes, if that is a place of this kind; else null.
+template <class Place>
+Place* place_in(const Slot& slot) {
+  Place* const* place = std::get_if<Place*>(&slot.place);
+  return place == nullptr ? nullptr : *place;
+}
+
 // Takes a model's matrices to a device, each as soon as it has been read; the host needs it no more then.
 class Uploader {
  public:

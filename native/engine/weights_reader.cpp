@@ -20,12 +20,6 @@ constexpr const char* kInputScales = ".input_scales";
 // number, and nothing needs it more.
 constexpr double kInt4Bits = 4.5;
 
-template <class Place>
-Place* place_in(const Slot& slot) {
-  Place* const* place = std::get_if<Place*>(&slot.place);
-  return place == nullptr ? nullptr : *place;
-}
-
 // The embedding is looked up, not multiplied with: beside quantized matrices it stays as the file has it.
 StoredType embedding_type(Precision precision, StoredType own) {
   return is_quantized(precision) ? own : stored_type_of(precision);

@@ -392,16 +392,20 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
-  testAtTerminal('ends with its terminal, by the signal that says so', async () => {
-    const file = join(folder, 'status');
-    const leader = [process.execPath, join(__dirname, 'leads-session.js'), file];
-    const terminal = atTerminal(`exec ${leader.join(' ')} ${wkvLine(chat())}`);
-    for await (const text of terminal.stdout) if (String(text).includes('> ')) break;
-    // As whoever closes its window does.
-    terminal.kill('SIGKILL');
-    for (let waits = 0; waits < 1000 && !existsSync(file); waits++) await wait(20);
-    expect(readFileSync(file, 'utf8')).toBe('SIGHUP');
-  });
+  for (const [when, delay] of [
+    ['that says so', 0],
+    ['that would say so later', 2000],
+  ] as const)
+    testAtTerminal(`ends with its terminal, by the signal ${when}`, async () => {
+      const file = join(folder, `status-${delay}`);
+      const leader = [process.execPath, join(__dirname, 'leads-session.js'), file, delay];
+      const terminal = atTerminal(`exec ${leader.join(' ')} ${wkvLine(chat())}`);
+      for await (const text of terminal.stdout) if (String(text).includes('> ')) break;
+      // As whoever closes its window does.
+      terminal.kill('SIGKILL');
+      for (let waits = 0; waits < 1000 && !existsSync(file); waits++) await wait(20);
+      expect(readFileSync(file, 'utf8')).toBe('SIGHUP');
+    });
 
   testAtTerminal(
     'clears the line at Ctrl-C at a terminal that takes no commands, and gives it none',
