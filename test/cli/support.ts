@@ -20,7 +20,11 @@ interface RunOptions {
   environment?: Record<string, string>;
 }
 
-const program = [join(__dirname, '../support/run-typescript.js'), join(__dirname, '../../lib/cli/main.ts')];
+/** What Node runs as the command line. */
+export const program = [
+  join(__dirname, '../support/run-typescript.js'),
+  join(__dirname, '../../lib/cli/main.ts'),
+];
 
 /** Runs a command to its end. One that takes over a minute is killed. */
 export async function wkv(parameters: readonly string[], options: RunOptions = {}): Promise<Outcome> {
