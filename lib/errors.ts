@@ -66,5 +66,14 @@ export class WkvError extends Error {
       expected === undefined ? {} : { expected },
       found === undefined ? {} : { found },
     );
+    writeStack(this);
   }
+}
+
+/**
+ * Has the stack of a new error written down as text. Until then it holds the objects whose methods were called: an error
+ * that somebody keeps would keep a session with it.
+ */
+export function writeStack(error: Error): void {
+  Reflect.get(error, 'stack');
 }

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { isProxy, isUint8Array } from 'node:util/types';
+import { writeStack } from './errors';
 
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
 // Node's code says which is not. Functions here return what they checked; `undefined` stands for "not given".
@@ -180,19 +181,23 @@ export function lengthOf(array: Float32Array | Int8Array | Int32Array | Uint32Ar
 }
 
 export function wrongType(name: string, expected: string, value: unknown): TypeError {
-  return Object.assign(new TypeError(`${name}: expected ${expected}, found ${show(value)}`), {
-    code: 'ERR_INVALID_ARG_TYPE',
-  });
+  return withCode(
+    new TypeError(`${name}: expected ${expected}, found ${show(value)}`),
+    'ERR_INVALID_ARG_TYPE',
+  );
 }
 
 export function wrongValue(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
+  return withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
 }
 
 export function outOfRange(name: string, expected: string, value: unknown): RangeError {
-  return Object.assign(new RangeError(`${name}: expected ${expected}, found ${show(value)}`), {
-    code: 'ERR_OUT_OF_RANGE',
-  });
+  return withCode(new RangeError(`${name}: expected ${expected}, found ${show(value)}`), 'ERR_OUT_OF_RANGE');
+}
+
+function withCode<Failure extends Error>(error: Failure, code: string): Failure {
+  writeStack(error);
+  return Object.assign(error, { code });
 }
 
 /** A value as messages show it. */

@@ -1,5 +1,9 @@
+import { AsyncResource } from 'node:async_hooks';
 import { onAbort } from './abort';
 import type { Hold } from './generation/iterator';
+
+/** Promises that wait for others' turns belong to nobody's AsyncLocalStorage: they would hold what is in it. */
+const nobodys = new AsyncResource('wkv');
 
 type Call<Result> = () => Promise<Result>;
 
@@ -9,6 +13,8 @@ interface Queued<Result> {
   /** To be called where the call has no more to do, before it settles, or will do nothing when its turn comes. */
   readonly leave: () => void;
 }
+
+const passedOver = (): Promise<never> => Promise.reject(new Error('the call was aborted'));
 
 /** Whose turn it is in a session: one call after another, in the order in which they came. */
 export class SessionQueue {
@@ -42,6 +48,10 @@ export class SessionQueue {
 
   /** Takes a turn like any call, which lasts until the release. */
   hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
+    return nobodys.runInAsyncScope(() => this.#hold(signal, isIterated));
+  }
+
+  #hold(signal: AbortSignal | undefined, isIterated: boolean): Hold {
     const holder = { signal };
     if (isIterated) this.#iterated = holder;
     let end = (): void => undefined;
@@ -74,15 +84,18 @@ export class SessionQueue {
     }
     if (signal === undefined || this.isIdle) return this.#append(call);
     let leave = (): void => undefined;
+    let own = call;
     const result = new Promise<Result>((resolve, reject) => {
       const hasCome = onAbort(signal, () => {
         leave();
+        // What it would have worked on is not needed until its turn comes.
+        own = passedOver;
         reject(signal.reason as Error);
       });
       const queued = this.#append(() => {
         hasCome();
         signal.throwIfAborted();
-        return call();
+        return own();
       });
       leave = queued.leave;
       queued.result.then(resolve, reject);

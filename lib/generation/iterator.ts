@@ -10,8 +10,7 @@ const leftByCaller = new Error('the iteration was left');
 
 /** Ends generations whose iterators nobody has any more. */
 const abandoned = new FinalizationRegistry<Iteration<unknown>>((iteration) => {
-  // Whoever could hear of an error has gone.
-  iteration.end().catch(() => undefined);
+  iteration.abandon();
 });
 
 /** What has something for itself. */
@@ -53,7 +52,7 @@ export function iterateHeld<Part>(begin: (left: AbortSignal) => Held<Part>): Par
       await iteration.end();
     },
   };
-  abandoned.register(iterator, iteration);
+  abandoned.register(iterator, iteration, iteration);
   return iterator;
 }
 
@@ -73,11 +72,28 @@ class Iteration<Part> {
       },
       this.#left.signal,
       this.#failures,
+      this.#forget,
     );
+  }
+
+  /**
+   * There is nothing to end any more. What is registered holds what the caller gave, functions that may reach the
+   * iterator among it: then that would never be collected.
+   */
+  readonly #forget = (): void => {
+    abandoned.unregister(this);
+  };
+
+  /** To be called when nobody has the iterator any more. Whoever still waits for a part gets it. */
+  abandon(): void {
+    this.#hold?.leave();
+    // Whoever could hear of an error has gone.
+    this.parts.return(undefined).catch(() => undefined);
   }
 
   /** To be called with what ends it: that may be waited for, or not, as streams do it. */
   leave(): void {
+    this.#forget();
     this.#hold?.leave();
     this.#left.abort(leftByCaller);
   }
@@ -107,23 +123,29 @@ async function* partsOf<Part>(
   begin: (left: AbortSignal) => Held<Part>,
   left: AbortSignal,
   failures: Failures,
+  forget: () => void,
 ): Parts<Part> {
-  const { hold, parts, signal } = begin(left);
-  const isOver = onAbort(signal, () => {
-    void parts.return(undefined).catch(failures.add).finally(hold.release);
-  });
   let last: Part | undefined;
   try {
-    await hold.turn;
-    last = yield* parts;
-  } catch (error) {
-    // Who has left asks for nothing any more.
-    if (!left.aborted || error !== left.reason) throw error;
+    const { hold, parts, signal } = begin(left);
+    const isOver = onAbort(signal, () => {
+      forget();
+      void parts.return(undefined).catch(failures.add).finally(hold.release);
+    });
+    try {
+      await hold.turn;
+      last = yield* parts;
+    } catch (error) {
+      // Who has left asks for nothing any more.
+      if (!left.aborted || error !== left.reason) throw error;
+    } finally {
+      isOver();
+      hold.release();
+    }
+    failures.throwFirst();
+    if (last === undefined) signal?.throwIfAborted();
   } finally {
-    isOver();
-    hold.release();
+    forget();
   }
-  failures.throwFirst();
-  if (last === undefined) signal?.throwIfAborted();
-  else yield last;
+  if (last !== undefined) yield last;
 }

@@ -1,4 +1,5 @@
-// child-abandoned.ts: drops the iterator of a generation without ending it, and prints what becomes of its session.
+// child-abandoned.ts: drops the iterator of a generation without ending it, and prints what becomes of its session, and
+// of a part that is still waited for.
 import { setTimeout } from 'node:timers/promises';
 import { demoModel, loadModel, type Session } from '../../lib/index';
 
@@ -19,6 +20,18 @@ const isBusy = (session: Session): Promise<boolean> =>
     (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ERR_WKV_BUSY',
   );
 
+/** The first part of a generation whose iterator nobody holds, collected while its mask is waited for. */
+async function partWaitedFor(session: Session): Promise<boolean> {
+  const tokenMask = async (): Promise<undefined> => {
+    for (let i = 0; i < 5; i++) {
+      global.gc?.();
+      await setTimeout(10);
+    }
+  };
+  const { value } = await session.generate('Once', { tokenMask }).next();
+  return value?.tokens.length === 1;
+}
+
 async function main(): Promise<void> {
   const model = await loadModel(demoModel);
   const session = model.createSession();
@@ -32,7 +45,8 @@ async function main(): Promise<void> {
   const fresh = model.createSession();
   await fresh.evaluate([...Buffer.from('Once'), ...tokens]);
   const same = session.state.values().join() === fresh.state.values().join();
-  process.stdout.write(JSON.stringify({ before, after, same }));
+  const came = await partWaitedFor(model.createSession());
+  process.stdout.write(JSON.stringify({ before, after, same, came }));
   await model.dispose();
 }
 

@@ -1,5 +1,6 @@
 // child-cycles.ts MODE FILE: makes models or sessions and gets rid of them, again and again, and prints by how much the
 // resident memory grew over the second half of the cycles, and how much those would have kept: { grown, kept }.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate } from 'node:timers/promises';
 import { demoModel, loadModel, type Model, type Session } from '../../lib/index';
 import { resident } from '../support/resident';
@@ -98,6 +99,27 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
       await failing().catch(() => undefined);
     });
     return { grown, kept: cycles * 3 * model.info.stateBytes };
+  },
+
+  async 'generations that their own options reach'() {
+    const model = await loadModel(demoModel, { threads: 1 });
+    const stored = new AsyncLocalStorage<{ iterator?: unknown }>();
+    const { grown, cycles } = await growth(600, async () => {
+      const prompt = 'once';
+      const stopping = new AbortController();
+      const reaching = model.createSession().generate(prompt, {
+        ...{ maxTokens: 2, signal: stopping.signal },
+        onProgress: () => void reaching.return(),
+      });
+      stopping.signal.addEventListener('abort', () => void reaching.return());
+      for await (const part of reaching) if (part.text === '') stopping.abort();
+      await stored.run({}, async () => {
+        const iterator = model.createSession().generate(prompt, { maxTokens: 2 });
+        Object.assign(stored.getStore() ?? {}, { iterator });
+        for await (const part of iterator) if (part.text !== '') break;
+      });
+    });
+    return { grown, kept: cycles * 2 * model.info.stateBytes };
   },
 
   async 'dropped sessions, uncollected'() {

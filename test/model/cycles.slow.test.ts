@@ -18,6 +18,7 @@ describe('Resident memory', () => {
       '3,000 generations that are left in the middle, of sessions that are dropped',
       'generations that are left',
     ],
+    ['1,200 generations whose callbacks and stores hold them', 'generations that their own options reach'],
     [
       '3,000 sessions that are used and dropped where nobody asks for a collection',
       'dropped sessions, uncollected',

@@ -244,7 +244,7 @@ describe('generate', () => {
   test('whose iterator is dropped is ended when that is collected, and its session free again', async () => {
     const { code, stdout, stderr } = await runChild('child-abandoned.ts', []);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(JSON.parse(stdout)).toEqual({ before: true, after: false, same: true });
+    expect(JSON.parse(stdout)).toEqual({ before: true, after: false, same: true, came: true });
   });
 
   test('that is aborted in its prompt leaves the session as it was', async () => {
