@@ -101,18 +101,12 @@ function gpuOf({ device, name, computeCapability, freeMemory }: CudaDevice) {
 
 export type Gpu = ReturnType<typeof gpuOf>;
 
-/** The first GPU that can be used and that `suits`, if there is one. */
-export function findGpu(suits: (gpu: Gpu) => boolean): Gpu | undefined {
+/** The GPUs that can be used; none where there is no library, no driver, or no GPU. */
+export function* usableGpus(): Generator<Gpu, void, undefined> {
   try {
-    for (const found of foundDevices()) {
-      if (!isUsable(found)) continue;
-      const gpu = gpuOf(found);
-      if (suits(gpu)) return gpu;
-    }
-    return undefined;
+    for (const found of foundDevices()) if (isUsable(found)) yield gpuOf(found);
   } catch (error) {
-    if (error instanceof WkvError) return undefined;
-    throw error;
+    if (!(error instanceof WkvError)) throw error;
   }
 }
 

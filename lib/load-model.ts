@@ -1,5 +1,5 @@
 import { isNativeError } from 'node:util/types';
-import { chooseGpu, findGpu, type Gpu } from './cuda';
+import { chooseGpu, usableGpus, type Gpu } from './cuda';
 import { anyDevice, type Device } from './device';
 import { WkvError } from './errors';
 import { formatBytes } from './format-bytes';
@@ -94,9 +94,12 @@ export async function loadModel(path: string | URL, options?: LoadOptions): Prom
   const name = modelPath(path);
   const directory = await openTensorDirectory(name, { signal });
   try {
-    const automatic = device === 'auto' ? gpuWithRoom(directory, checked) : undefined;
-    const onGpu = automatic && (await tryOn(automatic, directory, name, checked));
-    if (onGpu !== undefined) return onGpu;
+    if (device === 'auto') {
+      for (const automatic of gpusWithRoom(directory, checked)) {
+        const onGpu = await tryOn(automatic, directory, name, checked);
+        if (onGpu !== undefined) return onGpu;
+      }
+    }
     return await loadOn(gpu, directory, name, checked);
   } catch (error) {
     throw fromNative(error, { path: name }, directory.ownName);
@@ -155,18 +158,28 @@ async function loadOn(
   return Model.of(model, info, tokenizer, statePrecision === 'f16');
 }
 
+/** A GPU for 'auto', and whether the process has the model on it already. */
+interface AutomaticGpu {
+  gpu: Gpu;
+  shared: boolean;
+}
+
 /**
- * For 'auto': a GPU, if the model would be in int8 anyway, so that the bits are the same, and one has room for it and
- * for as many sessions as are computed together. In int4 it has to be asked for, until that has run on a real GPU.
+ * For 'auto': GPUs, if the model would be in int8 anyway, so that the bits are the same, that have the model already, or
+ * room for it and for as many sessions as are computed together. In int4 it has to be asked for, until that has run on a
+ * real GPU.
  */
-function gpuWithRoom(directory: TensorDirectory, checked: CheckedOptions): Gpu | undefined {
+function* gpusWithRoom(
+  directory: TensorDirectory,
+  checked: CheckedOptions,
+): Generator<AutomaticGpu, void, undefined> {
   const onCpu = native.inspectModel(directory, nativeOptions(checked));
-  if (onCpu.weights !== 'int8' || onCpu.loaded) return undefined;
+  if (onCpu.weights !== 'int8' || onCpu.loaded) return;
   const needed = onCpu.weightBytes + statesOf(checked) * onCpu.stateBytes;
-  return findGpu(
-    ({ target, freeMemory }) =>
-      freeMemory >= needed || native.inspectModel(directory, nativeOptions(checked, target)).loaded,
-  );
+  for (const gpu of usableGpus()) {
+    const shared = native.inspectModel(directory, nativeOptions(checked, gpu.target)).loaded;
+    if (shared || gpu.freeMemory >= needed) yield { gpu, shared };
+  }
 }
 
 /** What all tensors take in their files. */
@@ -176,7 +189,7 @@ function bytesOf({ tensors }: TensorDirectory): number {
 
 /** The model on this GPU, or undefined where the GPU refuses it or has too little room beside it. */
 async function tryOn(
-  gpu: Gpu,
+  { gpu, shared }: AutomaticGpu,
   directory: TensorDirectory,
   name: string,
   checked: CheckedOptions,
@@ -188,7 +201,7 @@ async function tryOn(
     if (checked.signal?.aborted === true || !isRefusalOfGpu(error)) throw error;
     return undefined;
   }
-  if ((model.info.sessionsThatFit ?? 0) >= statesOf(checked)) return model;
+  if (shared || (model.info.sessionsThatFit ?? 0) >= statesOf(checked)) return model;
   await model.dispose();
   return undefined;
 }

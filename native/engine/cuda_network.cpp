@@ -3,6 +3,7 @@
 #include "engine/cuda_network.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,6 +89,7 @@ class CudaNetwork final : public Network {
 
   const ModelInfo& info() const override { return info_; }
   std::size_t max_tokens() const override { return kMaxTokensOnCuda; }
+  bool is_lost() const override { return lost_.load(); }
 
   std::unique_ptr<Workspace> create_workspace(unsigned) const override { return std::make_unique<Buffers>(); }
 
@@ -138,9 +140,11 @@ class CudaNetwork final : public Network {
       b.segments.back().draw = &b.draws.emplace_back(*segment.draw, info_.vocabulary).request;
     }
     WkvCudaFailure failure{};
-    check(api_.step(model_.get(), b.segments.data(), static_cast<std::int32_t>(b.segments.size()),
-                    b.logits.floats(), &failure),
-          failure);
+    const std::int32_t code =
+        api_.step(model_.get(), b.segments.data(), static_cast<std::int32_t>(b.segments.size()),
+                  b.logits.floats(), &failure);
+    if (code == WKV_CUDA_LOST) lost_.store(true);
+    check(code, failure);
     auto draw = b.draws.begin();
     for (const Segment& segment : segments) {
       if (segment.draw != nullptr) segment.draw->token = (draw++)->token();
@@ -161,6 +165,7 @@ class CudaNetwork final : public Network {
   const WkvCudaApi& api_;
   std::shared_ptr<WkvCudaModel> model_;
   InitialState initial_;
+  mutable std::atomic<bool> lost_{false};
 };
 
 }  // namespace

@@ -58,7 +58,7 @@ class Registry {
         const std::lock_guard lock{mutex_};
         const auto found = entries_.find(key);
         if (found != entries_.end()) {
-          if (auto model = found->second.model.lock()) return model;
+          if (auto model = found->second.usable()) return model;
         }
         if (found == entries_.end() || !found->second.loading) {
           if (begin) entries_[key].loading = true;
@@ -73,7 +73,7 @@ class Registry {
   bool has(const std::string& key) {
     const std::lock_guard lock{mutex_};
     const auto found = entries_.find(key);
-    return found != entries_.end() && (found->second.loading || !found->second.model.expired());
+    return found != entries_.end() && (found->second.loading || found->second.usable() != nullptr);
   }
 
   void finish(const std::string& key, const std::shared_ptr<const LoadedModel>& model) {
@@ -86,6 +86,12 @@ class Registry {
   struct Entry {
     std::weak_ptr<const LoadedModel> model;
     bool loading = false;
+
+    // Null where nobody has it any more, or nobody can do anything with it.
+    std::shared_ptr<const LoadedModel> usable() const {
+      auto shared = model.lock();
+      return shared != nullptr && shared->network->is_lost() ? nullptr : shared;
+    }
   };
   std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;

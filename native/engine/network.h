@@ -133,6 +133,9 @@ class Network {
   // Writes the state of a session that has seen nothing.
   virtual void initialize(float* state) const = 0;
 
+  // Whether its device was lost: it computes nothing any more, whatever becomes of the device.
+  virtual bool is_lost() const { return false; }
+
   // Where the network keeps states on a device: the numbers of one that has seen nothing. Else null.
   virtual std::shared_ptr<DeviceNumbers> create_numbers() const { return nullptr; }
   // Whether the numbers are such.

@@ -85,6 +85,7 @@ int32_t describe_device(int32_t device, WkvCudaDevice* description, WkvCudaFailu
   return guarded(failure, [&] {
     require(description, "description");
     wkv::cuda::use_device(device);
+    static_cast<void>(wkv::cuda::free_unused(device));
     *description = wkv::cuda::describe_device(device);
   });
 }
@@ -106,6 +107,7 @@ void destroy_model(WkvCudaModel* model) {
     const std::lock_guard lock{on->mutex};
     static_cast<void>(cudaSetDevice(on->device));
     delete model;
+    on->has_model.store(false);
     on->trim();
   }));
 }
@@ -165,6 +167,9 @@ void destroy_page(WkvCudaPage* page) {
     const std::shared_ptr<wkv::cuda::PagedDevice> on = page->on;
     static_cast<void>(cudaSetDevice(on->device));
     delete page;
+    if (on->has_model.load()) return;
+    const std::lock_guard lock{on->mutex};
+    on->trim();
   }));
 }
 

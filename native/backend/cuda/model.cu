@@ -47,13 +47,14 @@ const WkvCudaShape& checked(const WkvCudaShape& shape) {
 // Becomes the thread's device before anything is created on it.
 std::shared_ptr<wkv::cuda::PagedDevice> enter_device(int device, const WkvCudaShape& shape) {
   wkv::cuda::use_device(device);
-  return std::make_shared<wkv::cuda::PagedDevice>(device, shape);
+  return wkv::cuda::PagedDevice::create(device, shape);
 }
 
 }  // namespace
 
 WkvCudaModel::WkvCudaModel(int device, const WkvCudaShape& model_shape, std::uint64_t weight_bytes)
     : shape(checked(model_shape)), on(enter_device(device, shape)), weights(shape), step(shape) {
+  wkv::cuda::free_unused(device, on.get());
   const std::uint64_t free = wkv::cuda::describe_device(device).free_memory;
   if (weight_bytes > free) {
     throw Failed{WKV_CUDA_MEMORY, "the weights take " + std::to_string(weight_bytes >> 20) +

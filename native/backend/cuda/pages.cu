@@ -12,6 +12,10 @@ namespace {
 constexpr std::size_t kSlabBytes = std::size_t{256} << 20;
 constexpr std::size_t kMaxPages = 32;  // of a slab
 constexpr const char* kMakingRoom = "making room for a session";
+// Of all models whose pages are there. Not destroyed at the end of the process, when others may still use it.
+std::mutex all_mutex;
+std::vector<std::weak_ptr<PagedDevice>>& all = *new std::vector<std::weak_ptr<PagedDevice>>;
+
 // Kept free, at most.
 constexpr std::size_t kReserve = std::size_t{256} << 20;
 
@@ -64,14 +68,44 @@ PagedDevice::PagedDevice(int device_index, const WkvCudaShape& shape)
       unpacked_pages(form.floats() + vocabulary),
       packed_pages(floats_for(form.packed_bytes()) + vocabulary) {}
 
+std::shared_ptr<PagedDevice> PagedDevice::create(int device_index, const WkvCudaShape& shape) {
+  auto created = std::make_shared<PagedDevice>(device_index, shape);
+  const std::lock_guard lock{all_mutex};
+  std::erase_if(all, [](const auto& each) { return each.expired(); });
+  all.push_back(created);
+  return created;
+}
+
 float* PagedDevice::take_page(bool packed) {
   PagePool& own = packed ? packed_pages : unpacked_pages;
   try {
     return own.take();
   } catch (const Failed& failed) {
-    if (failed.code != WKV_CUDA_MEMORY || !own.may_grow() || !trim()) throw;
+    if (failed.code != WKV_CUDA_MEMORY || !own.may_grow()) throw;
+    const bool own_freed = trim();
+    if (!free_unused(device, this) && !own_freed) throw;
   }
   return own.take();
+}
+
+bool free_unused(int device, const PagedDevice* except) {
+  std::vector<std::shared_ptr<PagedDevice>> there;
+  {
+    const std::lock_guard lock{all_mutex};
+    for (const auto& each : all) {
+      auto shared = each.lock();
+      if (shared == nullptr || shared.get() == except || shared->device != device) continue;
+      there.push_back(std::move(shared));
+    }
+  }
+  bool any = false;
+  for (const auto& each : there) {
+    // Whoever holds it is at work.
+    const std::unique_lock lock{each->mutex, std::try_to_lock};
+    if (!lock.owns_lock() || !each->lost.empty()) continue;
+    any = each->trim() || any;
+  }
+  return any;
 }
 
 bool PagedDevice::trim() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,11 @@ class StateForm {
  private:
   PackStateArguments arguments_{};
 };
+
+struct PagedDevice;
+// Frees what no page of the models on a device uses, but of those that are at work. Says whether there was
+// any.
+bool free_unused(int device, const PagedDevice* except = nullptr);
 
 // How much of the device's free memory pages may take, in bytes. The rest stays free for what CUDA needs
 // later, such as the code of a kernel that runs for the first time, without which a step would fail.
@@ -75,6 +81,8 @@ class PagePool {
 // What a model and its pages share, and what remains of it as long as there are pages. Whoever uses any of it
 // but the pools holds the mutex.
 struct PagedDevice {
+  // Becomes one of those that free_unused() knows.
+  static std::shared_ptr<PagedDevice> create(int device_index, const WkvCudaShape& shape);
   PagedDevice(int device_index, const WkvCudaShape& shape);
 
   // Makes the device the calling thread's.
@@ -84,13 +92,15 @@ struct PagedDevice {
     check(cudaSetDevice(device), "choosing the GPU");
   }
 
-  // A page of either pool; memory that the other does not use is taken from it. With the mutex held.
+  // A page of either pool; memory that the other, or another model on this device, does not use is taken from
+  // it. With the mutex held.
   float* take_page(bool packed);
   // Frees what no page uses. With the mutex held.
   bool trim();
 
   std::mutex mutex;
-  std::string lost;  // why nothing can be done on it any more; empty: it can
+  std::atomic<bool> has_model{true};  // else what its pages leave is freed at once
+  std::string lost;                   // why nothing can be done on it any more; empty: it can
   const int device;
   const StateForm form;
   const std::size_t vocabulary;

@@ -72,13 +72,43 @@ TEST_SUITE("CUDA memory") {
     {
       const CudaModel model = cuda_model_of(kShape);
       for (int i = 0; i < 200; ++i) pages.create(model);
+      const std::size_t blocks = wkv::cuda::simt::blocks_in_use();
       pages.shrink(1);
       // They are kept for the next sessions.
-      CHECK(all - free_memory() > 200 * kPageBytes);
+      CHECK(wkv::cuda::simt::blocks_in_use() == blocks);
     }
     CHECK(all - free_memory() == kPageBytes);
     pages.shrink(0);
     CHECK(free_memory() == all);
+  }
+
+  TEST_CASE("of pages that outlive their model, a block is given back with its last one") {
+    const std::size_t all = free_memory();
+    Pages pages;
+    {
+      const CudaModel model = cuda_model_of(kShape);
+      for (int i = 0; i < 200; ++i) pages.create(model);
+    }
+    CHECK(all - free_memory() >= 200 * kPageBytes);
+    pages.shrink(1);
+    CHECK(all - free_memory() == kPageBytes);
+    pages.shrink(0);
+    CHECK(free_memory() == all);
+  }
+
+  TEST_CASE("a model gets the memory that another's sessions have left") {
+    const WithMachine with({.memory = memory_for(300)});
+    const CudaModel first = cuda_model_of(kShape);
+    const CudaModel second = cuda_model_of(kShape);
+    {
+      Pages pages;
+      while (pages.create(first) != nullptr) {
+      }
+      Pages others;
+      CHECK(others.create(second) == nullptr);
+      pages.shrink(1);
+      for (int i = 0; i < 50; ++i) CHECK(others.create(second) != nullptr);
+    }
   }
 
   TEST_CASE("packed pages get the memory of others that are gone, and the other way round") {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 
+#include "backend/cpu/thread_pool.h"
 #include "backend/cuda/api.h"
 #include "engine/model_loader.h"
 #include "simt/runtime.h"
@@ -61,9 +62,36 @@ std::int32_t counting_put_matrix(WkvCudaModel* model, std::int32_t matrix, std::
   return cuda_api().put_matrix(model, matrix, layer, weights, failure);
 }
 
+std::int32_t losing_step(WkvCudaModel*, const WkvCudaSegment*, std::int32_t, float*,
+                         WkvCudaFailure* failure) {
+  failure->code = WKV_CUDA_LOST;
+  return WKV_CUDA_LOST;
+}
+
 }  // namespace
 
 TEST_SUITE("CUDA upload") {
+  TEST_CASE("a model whose GPU was lost is shared with nobody any more") {
+    const File file;
+    WkvCudaApi losing = cuda_api();
+    const auto model = load(file.directory, losing);
+    CHECK(load(file.directory, losing) == model);
+    losing.step = losing_step;
+    const std::uint32_t token = 1;
+    const auto numbers = model->network->create_numbers();
+    const wkv::Segment segment{
+        .tokens = {&token, 1}, .state = nullptr, .logits = wkv::Logits::kNone, .device = numbers.get()};
+    const auto workspace = model->network->create_workspace(1);
+    const auto step = [&] {
+      model->network->step({&segment, 1}, *workspace, wkv::ThreadPool::process(), 1, {},
+                           [] { return false; });
+    };
+    CHECK(refusal(step).code == "ERR_WKV_DEVICE");
+    CHECK(model->network->is_lost());
+    CHECK(!wkv::is_loaded(file.directory, {.weights = wkv::Precision::kInt8, .cuda = &losing}));
+    CHECK(load(file.directory, losing) != model);
+  }
+
   TEST_CASE("matrices go to the GPU while the file is read") {
     const File file;
     WkvCudaApi counting = cuda_api();
