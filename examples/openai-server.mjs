@@ -1,6 +1,7 @@
 // A server that speaks OpenAI's chat protocol, for programs that know it: node examples/openai-server.mjs [FILE]
 //
-//   curl http://127.0.0.1:8080/v1/chat/completions -d '{"messages": [{"role": "user", "content": "Tell me a story about a fox."}]}'
+//   curl http://127.0.0.1:8080/v1/chat/completions \
+//     -d '{"messages": [{"role": "user", "content": "Tell me a story about a fox."}]}'
 //
 // Clients of it send the whole conversation each time. Here it is not read again: the chats behind the latest replies
 // are kept, and where one of them is what comes before the new message, a fork of it goes on. Whatever runs at the same

@@ -7,7 +7,8 @@ const waiting = new WeakMap<AbortSignal, Waiting>();
 
 /**
  * Calls `callback` when the signal is aborted, until the function that this returns is called; where it has been aborted
- * before, never. Each wait has a function of its own. All that wait for a signal share one listener: of more than ten, Node warns that they might be a leak.
+ * before, never. Each wait has a function of its own. All that wait for a signal share one listener: of more than ten,
+ * Node warns that they might be a leak.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (signal === undefined) return () => undefined;

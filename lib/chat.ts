@@ -156,9 +156,9 @@ export class Chat {
 
   /**
    * Takes the last exchange back, which may be one of the messages with which the chat began: the session's state is
-   * exactly the one before it, random numbers and counts of penalties included. The states before the last 8 exchanges are kept; for earlier ones the conversation up to there is
-   * evaluated again, which takes its time. Where the signal ends that, the promise rejects with the signal's reason, and
-   * the conversation is as it was.
+   * exactly the one before it, random numbers and counts of penalties included. The states before the last 8 exchanges
+   * are kept; for earlier ones the conversation up to there is evaluated again, which takes its time. Where the signal
+   * ends that, the promise rejects with the signal's reason, and the conversation is as it was.
    *
    * @throws {WkvError} `ERR_WKV_STATE` where nothing has been said; `ERR_WKV_BUSY`, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`,
    *   `ERR_WKV_DEVICE` where a GPU was lost

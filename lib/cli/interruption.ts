@@ -20,8 +20,8 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
 
 /**
- * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next Ctrl-C or SIGTERM
- * ends the process at once, without temporary files that would stay.
+ * Ctrl-C (SIGINT), SIGTERM, SIGHUP and a closed standard output as one abort signal. After that, the next Ctrl-C or
+ * SIGTERM ends the process at once, without temporary files that would stay.
  */
 export class Interruption {
   readonly #controller = new AbortController();
@@ -48,9 +48,9 @@ export class Interruption {
   }
 
   /**
-   * To be called when the command has come to its end: after SIGHUP, or where the terminal is gone and the signal has not
-   * come yet, the process ends by that, as if it had not been caught. At its own end Node would put back how the terminal
-   * was, and crash.
+   * To be called when the command has come to its end: after SIGHUP, or where the terminal is gone and the signal has
+   * not come yet, the process ends by that, as if it had not been caught. At its own end Node would put back how the
+   * terminal was, and crash.
    */
   end(): void {
     if (process.platform === 'win32') return;
