@@ -57,14 +57,22 @@ describe("device: 'auto', with a (simulated) GPU", () => {
     expect(await deviceOf(path, { weights: 'bf16' })).toBe('cpu');
   });
 
-  testOnGpu('is the CPU where the GPU has no room for the sessions of a step', async () => {
-    const file = await writeRandomModel(folder, 'large-state', {
-      ...smallShape,
-      ...{ embedding: 128, headSize: 64 },
-    });
-    expect(await deviceOf(file, { weights: 'int8' })).toBe('cuda:0');
-    expect(await deviceOf(file, { weights: 'int8', maxBatch: 65_536 })).toBe('cpu');
-  });
+  testOnGpu(
+    'is the CPU where the GPU has no room for the sessions of a step, unless it is there',
+    async () => {
+      const file = await writeRandomModel(folder, 'large-state', {
+        ...smallShape,
+        ...{ embedding: 128, headSize: 64 },
+      });
+      expect(await deviceOf(file, { weights: 'int8' })).toBe('cuda:0');
+      const options = { weights: 'int8', maxBatch: 65_536 } as const;
+      expect(await deviceOf(file, options)).toBe('cpu');
+      // A second copy of its weights would take more than sessions lack.
+      const first = await load(file, { weights: 'int8', device: 'cuda' });
+      expect(await deviceOf(file, options)).toBe('cuda:0');
+      await first.dispose();
+    },
+  );
 
   testOnGpu('is the CPU for dimensions that the kernels do not take', async () => {
     const file = await writeRandomModel(folder, 'large-head', {
