@@ -276,6 +276,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
   {
     const std::lock_guard lock{mutex};
     if (const cudaError_t state = state_of_machine(); state != cudaSuccess) return state;
+    if (machine.launch_error != cudaSuccess) return remember(machine.launch_error);
   }
   for (const std::function<void()>& each : executable->work) each();
   return cudaSuccess;

@@ -81,9 +81,10 @@ struct Machine {
   int devices = 1;
   int architecture = 80;  // what the device says that it is
   std::size_t memory = std::size_t{1} << 30;
-  int old_device = -1;                    // one that is 6.1 instead
-  int lost_after = -1;                    // waits for the device, after which it is lost
-  cudaError_t graph_error = cudaSuccess;  // what making a graph ends with
+  int old_device = -1;                     // one that is 6.1 instead
+  int lost_after = -1;                     // waits for the device, after which it is lost
+  cudaError_t graph_error = cudaSuccess;   // what making a graph ends with
+  cudaError_t launch_error = cudaSuccess;  // what launching one ends with
 };
 // Before that it is what the variable WKV_SIMULATED_GPU says, "driver=12040,memory=1000000" for example.
 void set_machine(const Machine& machine);

@@ -38,8 +38,15 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  void run(const Stream& stream, const char* doing) const {
-    check(cudaGraphLaunch(graph_, stream.get()), doing);
+  // Whether there was memory to put it there; where there was none, nothing of it is done.
+  bool run(const Stream& stream, const char* doing) const {
+    const cudaError_t error = cudaGraphLaunch(graph_, stream.get());
+    if (error == cudaErrorMemoryAllocation) {
+      static_cast<void>(cudaGetLastError());
+      return false;
+    }
+    check(error, doing);
+    return true;
   }
 
  private:

@@ -156,11 +156,7 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   }
   const Graph* const graph = graph_of(call, stream);
   try {
-    if (graph != nullptr) {
-      graph->run(stream, kComputing);
-    } else {
-      put_layers(call);
-    }
+    if (graph == nullptr || !graph->run(stream, kComputing)) put_layers(call);
     run_head(call, wanted, copied, logits, stream);
     draws_.copy(stream);
     check(cudaGetLastError(), kComputing);

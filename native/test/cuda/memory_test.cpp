@@ -201,6 +201,27 @@ TEST_SUITE("CUDA memory") {
     }
   }
 
+  TEST_CASE("a step whose graph finds no memory for its launch is done without it") {
+    const wkv::test::RandomWeights random({}, 1);
+    const std::uint32_t token = 3;
+    std::vector<std::vector<float>> states;
+    for (const cudaError_t error : {cudaSuccess, cudaErrorMemoryAllocation}) {
+      const WithMachine with({.launch_error = error});
+      const auto network = wkv::test::on_gpu(random, cuda_api(), 64e-5F);
+      const auto workspace = network->create_workspace(1);
+      const std::shared_ptr<wkv::DeviceNumbers> state = network->create_numbers();
+      const std::vector<wkv::Segment> one{{{&token, 1}, nullptr, wkv::Logits::kNone, state.get(), nullptr}};
+      for (int i = 0; i < 4; ++i) {
+        CHECK_NOTHROW(static_cast<void>(
+            network->step(one, *workspace, wkv::ThreadPool::process(), 1, {}, [] { return false; })));
+      }
+      CHECK(graphs_in_use() == 1);
+      states.emplace_back(network->info().state.numbers());
+      state->read(states.back().data());
+    }
+    CHECK(wkv::test::bit_difference(states[1], states[0]) == "");
+  }
+
   TEST_CASE("an error that the thread still has is not that of a model") {
     const CudaModel model = cuda_model_of(kShape);
     const std::vector<float> ones(128, 1);
