@@ -75,6 +75,18 @@ TensorDirectory view(const TemporaryDirectory& folder, std::size_t count, std::v
   return directory;
 }
 
+// The bytes that are shown at once at most.
+std::size_t longest_run(const TensorDirectory& directory) {
+  std::mutex mutex;
+  std::size_t longest = 0;
+  wkv::read_elements(directory, StoredType::kF32, 2, kGoOn, {},
+                     [&](std::size_t, std::uint64_t, std::span<const unsigned char> elements) {
+                       const std::lock_guard lock{mutex};
+                       longest = std::max(longest, elements.size());
+                     });
+  return longest;
+}
+
 }  // namespace
 
 TEST_SUITE("elements") {
@@ -122,14 +134,7 @@ TEST_SUITE("elements") {
   TEST_CASE("of long rows come in runs that fit into memory") {
     const TemporaryDirectory folder;
     const TensorDirectory directory = view(folder, 1'400'000, {2, 600'000}, {700'000, 1});
-    std::mutex mutex;
-    std::size_t longest = 0;
-    wkv::read_elements(directory, StoredType::kF32, 2, kGoOn, {},
-                       [&](std::size_t, std::uint64_t, std::span<const unsigned char> elements) {
-                         const std::lock_guard lock{mutex};
-                         longest = std::max(longest, elements.size());
-                       });
-    CHECK(longest <= std::size_t{4} << 20);
+    CHECK(longest_run(directory) <= std::size_t{4} << 20);
     const Floats all = counted(1'400'000);
     Floats expected(all.begin(), all.begin() + 600'000);
     expected.insert(expected.end(), all.begin() + 700'000, all.begin() + 1'300'000);
@@ -139,14 +144,7 @@ TEST_SUITE("elements") {
   TEST_CASE("of long rows whose elements lie apart come in such runs as well") {
     const TemporaryDirectory folder;
     const TensorDirectory directory = view(folder, 1'000'000, {8, 1'000'000}, {1, 0});
-    std::mutex mutex;
-    std::size_t longest = 0;
-    wkv::read_elements(directory, StoredType::kF32, 2, kGoOn, {},
-                       [&](std::size_t, std::uint64_t, std::span<const unsigned char> elements) {
-                         const std::lock_guard lock{mutex};
-                         longest = std::max(longest, elements.size());
-                       });
-    CHECK(longest <= std::size_t{4} << 20);
+    CHECK(longest_run(directory) <= std::size_t{4} << 20);
     const Floats found = shown(directory, StoredType::kF32, 2)[0];
     for (std::size_t row = 0; row < 8; ++row) {
       CHECK(std::all_of(found.begin() + static_cast<std::ptrdiff_t>(row * 1'000'000),

@@ -27,6 +27,14 @@ const kinds: GenerateOptions[] = [
   { maxTokens: 9, temperature: 1.5, topP: 1, stop: ['a', '\n'] },
 ];
 
+/** What a conversation may begin with. */
+const messages = [
+  { role: 'user', content: 'a' },
+  { role: 'assistant', content: 'b' },
+  { role: 'user', content: 'c' },
+  { role: 'assistant', content: 'd' },
+] as const;
+
 /** Everything that a session goes on with: numbers, logits, random numbers and counts, as bytes. */
 const everything = (chat: Chat): Buffer => Buffer.from(chat.session.state.serialize());
 
@@ -178,12 +186,6 @@ describe('undo', () => {
   });
 
   test('takes back what the conversation began with, when all else has been taken back', async () => {
-    const messages = [
-      { role: 'user', content: 'a' },
-      { role: 'assistant', content: 'b' },
-      { role: 'user', content: 'c' },
-      { role: 'assistant', content: 'd' },
-    ] as const;
     const chat = model().createChat({ messages });
     await say(chat, 'no');
     await chat.undo();
@@ -301,12 +303,6 @@ describe('regenerate', () => {
   });
 
   test('replies once more to what the conversation began with', async () => {
-    const messages = [
-      { role: 'user', content: 'a' },
-      { role: 'assistant', content: 'b' },
-      { role: 'user', content: 'c' },
-      { role: 'assistant', content: 'd' },
-    ] as const;
     const chat = model().createChat({ messages });
     const other = model().createChat({ messages: messages.slice(0, 2) });
     const reply = await receive(chat.regenerate({ ...options, seed: 7 }));

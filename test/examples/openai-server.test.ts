@@ -109,7 +109,8 @@ describeUnless(withoutDemoModel)('examples/openai-server.mjs', () => {
     for (const messages of [undefined, [], [story, { role: 'tool', content: '' }], [{ role: 'user' }]])
       expect(await refusal({ messages })).toMatchObject({ status: 400 });
     const plain = await fetch(`${url}/chat/completions`, { method: 'POST', body: 'hello' });
-    expect([plain.status, await plain.json()]).toMatchObject([400, { error: { message: /JSON/ } }]);
+    expect(plain.status).toBe(400);
+    expect(await plain.json()).toMatchObject({ error: { message: 'the body is not JSON' } });
     expect((await fetch(`${url}/embeddings`, { method: 'POST' })).status).toBe(404);
   });
 });
