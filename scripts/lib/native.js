@@ -8,12 +8,17 @@ const { outdated, walk } = require('./files');
 const { inParallel, root, run, runAsync, runNode } = require('./run');
 
 /** Configures out/NAME/build with one compiler, which writes its compile commands; returns out/NAME. */
-function configureNative({ name, compiler, sanitize = '' }) {
+function configureNative({ name, compiler, sanitize = '', precompile = true }) {
   const out = `out/${name}`;
   const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js'];
   if (outdated(`${out}/build/CMakeCache.txt`, inputs)) {
     fs.rmSync(path.join(root, out), { recursive: true, force: true });
-    const options = [`--CDCMAKE_CXX_COMPILER=${compiler}`, `--CDWKV_SANITIZE=${sanitize}`];
+    const variables = {
+      CMAKE_CXX_COMPILER: compiler,
+      CMAKE_DISABLE_PRECOMPILE_HEADERS: precompile ? 'OFF' : 'ON',
+      WKV_SANITIZE: sanitize,
+    };
+    const options = Object.entries(variables).map(([variable, value]) => `--CD${variable}=${value}`);
     const args = ['configure', '--out', `${out}/build`, '--log-level', 'error', ...options];
     runNode('node_modules/cmake-js/bin/cmake-js', args, { capture: true });
   }
@@ -94,7 +99,7 @@ const isForTests = /^native\/(?:test|gpu_check|simt)\//;
 
 /** clang-tidy over what changed since it was last clean; it says what clang would warn of, too. */
 async function lint() {
-  configureNative({ name: 'clang', compiler: 'clang++' });
+  configureNative({ name: 'clang', compiler: 'clang++', precompile: false });
   const headers = nativeFiles().filter((file) => file.endsWith('.h'));
   const inputs = ['.clang-tidy', ...headers];
   const commands = JSON.parse(
