@@ -97,6 +97,14 @@ export class Chat {
     return this.#session;
   }
 
+  /**
+   * The strings that end a reply, unless a call has others: its template's, in a fresh array. To end a reply at one more,
+   * give a call `stop: [...chat.stop, 'Observation:']`.
+   */
+  get stop(): string[] {
+    return [...this.#template.stop];
+  }
+
   /** The conversation so far: fresh objects. An exchange is added when the iteration of its reply ends. */
   get messages(): ChatMessage[] {
     const { system, exchanges } = this.#beginning;
@@ -110,8 +118,8 @@ export class Chat {
 
   /**
    * Says something, and iterates over the reply: `for await (const part of chat.send('hi'))`. Options are those of
-   * `session.generate`; `stop` is the template's by default. They are checked at the call, work begins at the first
-   * `next()`. Whatever in the text would look like the end of a turn is taken out.
+   * `session.generate`; `stop` is the chat's by default, which a call's own replaces. They are checked at the call, work begins at the first
+   * `next()`. Blank lines, which separate turns, are taken out of the text (a template of your own says what else is).
    *
    * If the text could not be evaluated (an abort, an error), the conversation is as it was. A reply that is left
    * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are
@@ -252,7 +260,7 @@ export class Chat {
   ): AsyncGenerator<ChatPart, ChatPart, undefined> {
     const state = this.#session.snapshot();
     const base = this.#isAtEnd ? undefined : state;
-    const random = this.#session.generationAccess().native().random();
+    const random = this.#session.native().random();
     const { system } = beginning;
     const { turns } = this.#history;
     const before = turns.length === 0 ? beginningText(this.#template, beginning) : this.#template.separator;
@@ -280,7 +288,7 @@ export class Chat {
     try {
       return yield* this.#reply(start, withoutLastTurn(history), options);
     } finally {
-      if (!start.evaluated && !this.#session.generationAccess().isDisposed()) {
+      if (!start.evaluated && !this.#session.isDisposed) {
         this.#session.restore(after);
         this.#setEnd(wasAtEnd);
       }
@@ -304,7 +312,7 @@ export class Chat {
       isEnded = true;
       reply.pushRest(tokens);
     };
-    const generation = generate(this.#session.generationAccess(), prompt, options, onPrompt, onRest);
+    const generation = generate(this.#session, prompt, options, onPrompt, onRest);
     try {
       return yield* reply.read(generation);
     } catch (error) {
@@ -338,7 +346,7 @@ export class Chat {
   }
 
   get #isDisposed(): boolean {
-    return this.#disposed || this.#session.generationAccess().isDisposed();
+    return this.#disposed || this.#session.isDisposed;
   }
 
   /** For what needs the conversation as it is now. */

@@ -243,18 +243,15 @@ export async function* generate(
   onPrompt();
 
   const stopSearch = new StopStrings(stops);
-  const text = new Delivery<NativeDrawn>(stopSearch);
+  const text = new Delivery(stopSearch);
   const evaluated = new EvaluatedTokens(session, text, stopSearch.longest);
   const usage = { promptTokens: tokens.length, completionTokens: 0 };
-  const part = ({ text: delivered, tokens: complete }: Delivered<NativeDrawn>): GeneratedPart => ({
+  const part = ({ text: delivered, tokens: complete }: Delivered): GeneratedPart => ({
     text: tokenizer === undefined ? '' : delivered,
     tokens: complete.map(({ id }) => id),
     ...(logprobs > 0 ? { logprobs: complete.map(({ id, details }) => toLogprobs(id, details)) } : {}),
   });
-  const end = async (
-    finishReason: FinishReason,
-    delivered: Delivered<NativeDrawn>,
-  ): Promise<GeneratedPart> => {
+  const end = async (finishReason: FinishReason, delivered: Delivered): Promise<GeneratedPart> => {
     const rest = await evaluated.settle();
     const last = part(delivered);
     return { ...last, tokens: [...last.tokens, ...rest], finishReason, usage: { ...usage } };
@@ -280,7 +277,7 @@ export async function* generate(
       signal?.throwIfAborted();
     }
   } finally {
-    if (!session.isDisposed()) onRest(await evaluated.settle());
+    if (!session.isDisposed) onRest(await evaluated.settle());
   }
 }
 
@@ -302,7 +299,7 @@ async function withSeed<Result>(
   try {
     return await work();
   } catch (error) {
-    if (!session.isDisposed()) native.setRandom(before.seed, before.draws);
+    if (!session.isDisposed) native.setRandom(before.seed, before.draws);
     throw error;
   }
 }

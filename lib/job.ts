@@ -5,7 +5,7 @@ import type { NativeJob, NativeProgress } from './native';
 interface JobOptions<Result> {
   /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
   onProgress?: ((completed: number, total: number) => void) | undefined;
-  /** Bytes that are reported as done, and in all, of a job that had nothing to do, and has a result (not null). */
+  /** Bytes to report as done, and as all, where the job had nothing to do and has a result (not null). */
   whole?: number;
   signal?: AbortSignal | undefined;
   /** Takes back what came although it is no longer wanted; without it, what came in spite of an abort counts. */

@@ -172,7 +172,8 @@ interface NativeEngineOptions {
   threads: number;
   maxBatch: number;
   packStates: boolean;
-  onlyShared?: undefined;
+  /** Loads nothing itself: gives null where what was there, or on its way, is no more. */
+  onlyShared: boolean;
 }
 
 interface NativeBinding {
@@ -186,12 +187,6 @@ interface NativeBinding {
   loadModel(
     directory: TensorDirectory,
     options: NativeLoadOptions & NativeEngineOptions,
-    onProgress: NativeProgress,
-  ): NativeJob<NativeModel>;
-  /** With `onlyShared` it loads nothing itself: gives null where what was there, or on its way, is no more. */
-  loadModel(
-    directory: TensorDirectory,
-    options: NativeLoadOptions & Omit<NativeEngineOptions, 'onlyShared'> & { onlyShared: boolean },
     onProgress: NativeProgress,
   ): NativeJob<NativeModel | null>;
   planConversion(directory: TensorDirectory, weights: QuantizedPrecision): PlannedMatrix[];

@@ -4,8 +4,8 @@ import { native } from './native';
 const pending = new Set<string>();
 
 /**
- * Has a file or an empty directory removed when the process or worker ends, until the function that this returns is called;
- * of a directory and what is in it the directory has to come first.
+ * Has a file or an empty directory removed when the process or worker ends, until the function that this returns is called.
+ * Name a directory before the files in it: they are removed in the opposite order.
  */
 export function removeAtExit(path: string): () => void {
   if (pending.size === 0) process.on('exit', removePending);

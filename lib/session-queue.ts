@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { onAbort } from './abort';
 import type { Hold } from './generation/iterator';
 
-/** Promises that wait for others' turns belong to nobody's AsyncLocalStorage: they would hold what is in it. */
+/** Promises that wait for their turn must not inherit the caller's AsyncLocalStorage: they would keep what is in it. */
 const nobodys = new AsyncResource('wkv');
 
 type Call<Result> = () => Promise<Result>;

@@ -20,14 +20,15 @@ import {
   output,
   type EvaluationRequest,
   type EvaluationResult,
+  type NativeSampling,
   type NativeSession,
 } from './native';
 import { abortSignal, callback, checkOptions, oneOf, outOfRange, seed as checkSeed } from './options';
+import type { Drawing } from './sampling';
 import { SessionQueue } from './session-queue';
 import { State } from './state';
-import type { GenerationAccess } from './generation/evaluated-tokens';
 import { copyTokens } from './token-ids';
-import { usesOwn } from './tokenizer';
+import { usesOwn, type TokenizerLike } from './tokenizer';
 import { beginAfterThisTurn } from './turn';
 
 /** Text, for a model with a tokenizer, or token ids. */
@@ -80,7 +81,7 @@ export class Session {
   /** Of a fork that waited for its parent, until it is called: forks of it begin there, too. */
   #beginning: Beginning | undefined;
   #disposed = false;
-  /** Ends what waits for others than the engine; there where something does. */
+  /** Aborts what waits for a caller's function; made when something does. */
   #disposal: AbortController | undefined;
   #revision = 0;
 
@@ -139,7 +140,7 @@ export class Session {
   get seed(): bigint {
     if (this.#disposed) throw disposed();
     if (!this.#queue.isAtIteration) this.#requireIdle();
-    return callNative(() => this.#live().random()).seed;
+    return callNative(() => this.native().random()).seed;
   }
 
   /**
@@ -173,8 +174,8 @@ export class Session {
     const { values } = await this.#enqueue(signal, async () => {
       const tokens = await encoded;
       if (logits === 'all') this.#requireFewLogits(tokens.length);
-      if (tokens.length === 0 && logits === 'last' && !this.#live().hasLogits()) throw nothingSeen();
-      return this.#submit({ tokens, output: output[logits], pack: true }, signal, onProgress);
+      if (tokens.length === 0 && logits === 'last' && !this.native().hasLogits()) throw nothingSeen();
+      return this.submit({ tokens, output: output[logits], pack: true }, signal, onProgress);
     });
     if (logits === 'none') return undefined;
     return values ?? new Float32Array(0);
@@ -195,7 +196,7 @@ export class Session {
     const encoded = this.tokens(input);
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>
-      this.#submit({ tokens: await encoded, output: output.scores, pack: true }, signal, onProgress),
+      this.submit({ tokens: await encoded, output: output.scores, pack: true }, signal, onProgress),
     );
     return values ?? new Float32Array(0);
   }
@@ -219,7 +220,7 @@ export class Session {
     const tokens = this.tokens(prompt);
     return iterateHeld((left) => ({
       hold: this.hold(checked.signal, true),
-      parts: generate(this.generationAccess(), tokens, { ...checked, left }),
+      parts: generate(this, tokens, { ...checked, left }),
       signal: checked.signal,
     }));
   }
@@ -234,15 +235,14 @@ export class Session {
     const checked = checkGenerateOptions(options, this.#model);
     const tokens = this.tokens(prompt);
     this.#requireUsable();
-    const access = this.generationAccess();
     return this.#enqueue(checked.signal, async () => {
       const before = this.snapshot();
       try {
         const parts: GeneratedPart[] = [];
-        for await (const part of withLast(generate(access, tokens, checked))) parts.push(part);
+        for await (const part of withLast(generate(this, tokens, checked))) parts.push(part);
         // The end of a generation is not called off on the way.
         checked.signal?.throwIfAborted();
-        return completionOf(parts, access.native().random().seed);
+        return completionOf(parts, this.native().random().seed);
       } catch (error) {
         // What was generated nobody has got.
         if (!this.#disposed) this.restore(before);
@@ -277,6 +277,21 @@ export class Session {
     return this.#revision;
   }
 
+  /** @internal */
+  get tokenizer(): TokenizerLike | undefined {
+    return this.#model.tokenizer;
+  }
+
+  /** Whether the session's state has to be told that a generation is over. @internal */
+  get packsStates(): boolean {
+    return this.#model.packsStates;
+  }
+
+  /** @internal */
+  get isDisposed(): boolean {
+    return this.#disposed;
+  }
+
   /** Whether no call is pending. @internal */
   get isIdle(): boolean {
     return this.#queue.isIdle;
@@ -284,13 +299,13 @@ export class Session {
 
   /** What the session remembers now, for what has it for itself. @internal */
   snapshot(): State {
-    const native = this.#live();
+    const native = this.native();
     return State.of(callNative(() => native.snapshot()));
   }
 
   /** Has the session continue from a state of its model, for what has it for itself. @internal */
   restore(state: State): void {
-    const before = this.#live();
+    const before = this.native();
     this.#native = this.#model.createNative(state);
     this.#revision += 1;
     before.dispose();
@@ -340,6 +355,23 @@ export class Session {
     return copyTokens(tokenizer.encode(input), info.vocabulary);
   }
 
+  /** @throws where the tokenizer has no tokens of just these bytes, or none that the model has @internal */
+  encode(bytes: Uint8Array): Uint32Array {
+    return copyTokens(this.tokenizer?.encode(bytes) ?? [], this.#model.info.vocabulary);
+  }
+
+  /** Completes the options of a generation with what the model knows of its tokens. @internal */
+  sampling(drawing: Drawing, logprobs: number): NativeSampling {
+    return this.#model.sampling(drawing, logprobs);
+  }
+
+  /** Is aborted when the session is disposed. @internal */
+  disposal(): AbortSignal {
+    this.#disposal ??= new AbortController();
+    if (this.#disposed) this.#disposal.abort(disposed());
+    return this.#disposal.signal;
+  }
+
   /** @throws ERR_WKV_BUSY */
   #requireIdle(): void {
     if (!this.#queue.isIdle) throw new WkvError('ERR_WKV_BUSY', 'a call on the session is pending');
@@ -363,8 +395,8 @@ export class Session {
     }
   }
 
-  /** The native session. A fork whose parent was disposed before its turn came never has one. */
-  #live(): NativeSession {
+  /** A fork whose parent was disposed before its turn came never has one. @internal */
+  native(): NativeSession {
     if (this.#disposed) throw disposed();
     if (this.#native === undefined) throw this.#failure;
     return this.#native;
@@ -381,13 +413,13 @@ export class Session {
     if (signal?.aborted !== true) this.#beginning = undefined;
   }
 
-  /** One call of the engine; only while nothing else is on its way. */
-  async #submit(
+  /** One call of the engine; only while nothing else is on its way. @internal */
+  async submit(
     evaluation: EvaluationRequest,
     signal?: AbortSignal,
     onProgress?: (progress: EvaluateProgress) => void,
   ): Promise<EvaluationResult> {
-    const native = this.#live();
+    const native = this.native();
     signal?.throwIfAborted();
     const total = evaluation.tokens.length;
     const reports = onProgress && total > 1 ? new ProgressReports(native, total, onProgress) : undefined;
@@ -399,7 +431,7 @@ export class Session {
       // The addon would look for what is not given in Object.prototype.
       const rest = { output: output.none, generated: false, draw: false, mask: undefined, pack: false };
       const request = { ...rest, ...evaluation };
-      const pack = request.pack && this.#model.packsStates;
+      const pack = request.pack && this.packsStates;
       // These may fail when the tokens have been evaluated: the draw after a prompt, and packing after a call.
       const mayFail = !request.generated && (request.draw || pack);
       const abandonable = signal !== undefined || request.tokens.length > 1 || mayFail;
@@ -409,7 +441,7 @@ export class Session {
       const result = await pending;
       // Others leave the session as it was, where they are called off or fail.
       if (!request.generated && !result.cancelled) this.#revision += 1;
-      this.#live();
+      this.native();
       if (result.cancelled) {
         signal?.throwIfAborted();
         if (reports?.failure !== undefined) throw reports.failure.error;
@@ -422,25 +454,6 @@ export class Session {
       isOver();
       reports?.stop();
     }
-  }
-
-  /** What a generation may do with the session. @internal */
-  generationAccess(): GenerationAccess {
-    const { tokenizer, info } = this.#model;
-    return {
-      tokenizer,
-      encode: (bytes) => copyTokens(tokenizer?.encode(bytes) ?? [], info.vocabulary),
-      packsStates: this.#model.packsStates,
-      native: () => this.#live(),
-      isDisposed: () => this.#disposed,
-      disposal: () => {
-        this.#disposal ??= new AbortController();
-        if (this.#disposed) this.#disposal.abort(disposed());
-        return this.#disposal.signal;
-      },
-      sampling: (drawing, logprobs) => this.#model.sampling(drawing, logprobs),
-      submit: (evaluation, signal, onProgress) => this.#submit(evaluation, signal, onProgress),
-    };
   }
 }
 

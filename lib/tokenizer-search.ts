@@ -3,10 +3,10 @@ import { dirname, join, resolve } from 'node:path';
 import { WkvError } from './errors';
 import type { TensorDirectory } from './formats';
 import { cannotOpen } from './formats/source';
-import { Tokenizer, WORLD_SIZE, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from './tokenizer';
+import { Tokenizer, worldSize, worldVocabularyName, worldVocabularyPath } from './tokenizer';
 
 /** The highest id of the World vocabulary that has bytes; models of it have up to 65,536 ids. */
-const WORLD_HIGHEST_ID = 65_529;
+const worldHighestId = 65_529;
 
 /**
  * Finds the tokenizer of a model: the model's own, else a vocabulary file beside the model, else the World vocabulary
@@ -35,12 +35,12 @@ export function findTokenizer(
 function besideModel(modelPath: string, vocabularySize: number): Tokenizer | undefined {
   const isDirectory = statSync(modelPath, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const directory = isDirectory ? modelPath : dirname(modelPath);
-  for (const name of [WORLD_VOCABULARY_NAME, 'vocab.txt']) {
+  for (const name of [worldVocabularyName, 'vocab.txt']) {
     const path = join(directory, name);
     if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue;
-    if (name !== WORLD_VOCABULARY_NAME && !looksLikeVocabulary(path)) continue;
+    if (name !== worldVocabularyName && !looksLikeVocabulary(path)) continue;
     const tokenizer = readVocabulary(path);
-    const needed = tokenizer.size === WORLD_SIZE ? WORLD_HIGHEST_ID + 1 : tokenizer.size;
+    const needed = tokenizer.size === worldSize ? worldHighestId + 1 : tokenizer.size;
     if (needed <= vocabularySize) return tokenizer;
   }
   return undefined;
@@ -73,6 +73,6 @@ function readVocabulary(path: string): Tokenizer {
 
 function bySize(vocabularySize: number): Tokenizer | undefined {
   if (vocabularySize === 256) return Tokenizer.bytes();
-  const isWorld = vocabularySize > WORLD_HIGHEST_ID && vocabularySize <= WORLD_SIZE;
-  return isWorld && existsSync(WORLD_VOCABULARY_PATH) ? Tokenizer.world() : undefined;
+  const isWorld = vocabularySize > worldHighestId && vocabularySize <= worldSize;
+  return isWorld && existsSync(worldVocabularyPath) ? Tokenizer.world() : undefined;
 }

@@ -41,16 +41,14 @@ export interface TokenizerLike {
 }
 
 /** The name under which the vocabulary of the RWKV World models is published. */
-export const WORLD_VOCABULARY_NAME = 'rwkv_vocab_v20230424.txt';
+export const worldVocabularyName = 'rwkv_vocab_v20230424.txt';
 /** The SHA-256 of its content with LF at the end of every line. */
-export const WORLD_VOCABULARY_SHA256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
+export const worldVocabularySha256 = 'e6dee3d4e31b4d5c40ac99508ac6c701ceef4bed681bf2167ce9a908552bca89';
 /** Where the package has it, compressed with Brotli, once `npm run vocabulary` has put it there. */
-export const WORLD_VOCABULARY_PATH = unpacked(
-  join(__dirname, '..', 'vocabulary', `${WORLD_VOCABULARY_NAME}.br`),
-);
+export const worldVocabularyPath = unpacked(join(__dirname, '..', 'vocabulary', `${worldVocabularyName}.br`));
 
 /** World models have this many ids: the vocabulary's 65,529, id 0, and 6 at the end that have no bytes. */
-export const WORLD_SIZE = 65_536;
+export const worldSize = 65_536;
 
 let world: Tokenizer | undefined;
 
@@ -93,7 +91,7 @@ export class Tokenizer implements TokenizerLike {
   }
 
   private static packagedWorld(): Tokenizer {
-    const path = WORLD_VOCABULARY_PATH;
+    const path = worldVocabularyPath;
     let text: Uint8Array;
     try {
       text = readCompressedVocabularyFile(path);
@@ -102,13 +100,13 @@ export class Tokenizer implements TokenizerLike {
       throw new WkvError(
         'ERR_WKV_TOKEN',
         `The vocabulary of the RWKV World models is not at ${path}: run "npm run vocabulary" if this is a ` +
-          `checkout, or pass the path of a ${WORLD_VOCABULARY_NAME} to Tokenizer.fromVocabulary().`,
+          `checkout, or pass the path of a ${worldVocabularyName} to Tokenizer.fromVocabulary().`,
         { path, cause },
       );
     }
     const found = sha256OfLines(text);
-    if (found !== WORLD_VOCABULARY_SHA256) {
-      const expected = `the SHA-256 ${WORLD_VOCABULARY_SHA256}`;
+    if (found !== worldVocabularySha256) {
+      const expected = `the SHA-256 ${worldVocabularySha256}`;
       throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
         path,
         expected,
@@ -140,7 +138,7 @@ export class Tokenizer implements TokenizerLike {
 
   private static fromText(text: Uint8Array, path: string, sha256 = sha256OfLines(text)): Tokenizer {
     const vocabulary = parseVocabulary(text, path);
-    if (sha256 === WORLD_VOCABULARY_SHA256) padWithEmptyIds(vocabulary, WORLD_SIZE);
+    if (sha256 === worldVocabularySha256) padWithEmptyIds(vocabulary, worldSize);
     return Tokenizer.fromParsed(vocabulary, path);
   }
 

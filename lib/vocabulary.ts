@@ -15,31 +15,31 @@ export interface ParsedVocabulary {
 }
 
 /** Larger files are refused before they are read (that of World has 1.1 MB). */
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
-const MAX_ID = 1_000_000;
+const maxFileBytes = 16 * 1024 * 1024;
+const maxId = 1_000_000;
 /** Of a token (World's longest has 128): where none fits, so many bytes are looked at for each that does. */
-const MAX_TOKEN_BYTES = 256;
+const maxTokenBytes = 256;
 
-const NEWLINE = 0x0a;
-const RETURN = 0x0d;
-const SPACE = 0x20;
-const DOUBLE_QUOTE = 0x22;
-const SINGLE_QUOTE = 0x27;
-const DIGIT_0 = 0x30;
-const DIGIT_9 = 0x39;
-const BACKSLASH = 0x5c;
-const LETTER_B = 0x62;
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+const space = 0x20;
+const doubleQuote = 0x22;
+const singleQuote = 0x27;
+const digit0 = 0x30;
+const digit9 = 0x39;
+const backslash = 0x5c;
+const letterB = 0x62;
 /** The escapes of one letter, by that letter, and the byte that each stands for. */
-const SIMPLE_ESCAPES = new Map([
-  [BACKSLASH, BACKSLASH],
-  [SINGLE_QUOTE, SINGLE_QUOTE],
-  [DOUBLE_QUOTE, DOUBLE_QUOTE],
-  [0x6e /* n */, NEWLINE],
-  [0x72 /* r */, RETURN],
+const simpleEscapes = new Map([
+  [backslash, backslash],
+  [singleQuote, singleQuote],
+  [doubleQuote, doubleQuote],
+  [0x6e /* n */, newline],
+  [0x72 /* r */, carriageReturn],
   [0x74 /* t */, 0x09],
 ]);
 /** The escapes of a code point, by their letter, and how many hexadecimal digits each has. */
-const CODE_POINT_ESCAPES = new Map([
+const codePointEscapes = new Map([
   [0x78 /* x */, 2],
   [0x75 /* u */, 4],
   [0x55 /* U */, 8],
@@ -56,9 +56,9 @@ export function readVocabularyFile(path: string): Uint8Array {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = fstatSync(file);
-    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) {
+    if (!stat.isFile() || stat.size > maxFileBytes) {
       const found = stat.isFile() ? `${stat.size} bytes` : 'something that is no regular file';
-      const expected = `a vocabulary file of at most ${MAX_FILE_BYTES} bytes`;
+      const expected = `a vocabulary file of at most ${maxFileBytes} bytes`;
       throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
         path,
         expected,
@@ -86,9 +86,9 @@ export function readVocabularyFile(path: string): Uint8Array {
 export function readCompressedVocabularyFile(path: string): Uint8Array {
   const compressed = readVocabularyFile(path);
   try {
-    return brotliDecompressSync(compressed, { maxOutputLength: MAX_FILE_BYTES });
+    return brotliDecompressSync(compressed, { maxOutputLength: maxFileBytes });
   } catch (cause) {
-    const expected = `at most ${MAX_FILE_BYTES} bytes of text, compressed with Brotli`;
+    const expected = `at most ${maxFileBytes} bytes of text, compressed with Brotli`;
     const found = `something else (${cause instanceof Error ? cause.message : String(cause)})`;
     throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
       path,
@@ -117,7 +117,7 @@ export function parseVocabulary(text: Uint8Array, path: string): ParsedVocabular
 export function withoutEnds(text: Uint8Array): Uint8Array {
   const hasMark = text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf;
   let end = text.length;
-  while (end > 0 && (text[end - 1] === NEWLINE || text[end - 1] === RETURN)) end -= 1;
+  while (end > 0 && (text[end - 1] === newline || text[end - 1] === carriageReturn)) end -= 1;
   return text.subarray(hasMark ? 3 : 0, end);
 }
 
@@ -142,10 +142,10 @@ class Parser {
     if (!isUtf8(text)) this.fail('a text in UTF-8', 'bytes that are not');
     for (let start = 0; start < text.length;) {
       this.line += 1;
-      const newline = text.indexOf(NEWLINE, start);
-      let end = newline < 0 ? text.length : newline;
+      const found = text.indexOf(newline, start);
+      let end = found < 0 ? text.length : found;
       const next = end + 1;
-      if (end > start && text[end - 1] === RETURN) end -= 1;
+      if (end > start && text[end - 1] === carriageReturn) end -= 1;
       this.parseLine(start, end);
       start = next;
     }
@@ -154,16 +154,16 @@ class Parser {
   }
 
   private parseLine(start: number, end: number): void {
-    const first = this.text.indexOf(SPACE, start);
-    const last = this.text.lastIndexOf(SPACE, end - 1);
+    const first = this.text.indexOf(space, start);
+    const last = this.text.lastIndexOf(space, end - 1);
     if (first < 0 || first >= last || last < start) {
       this.fail('ID LITERAL LENGTH', end === start ? 'an empty line' : 'fewer than two spaces');
     }
     const id = this.parseNumber(start, first);
-    if (!(id >= 1 && id <= MAX_ID)) this.fail(`an id from 1 to ${MAX_ID}`, this.excerpt(start, first));
+    if (!(id >= 1 && id <= maxId)) this.fail(`an id from 1 to ${maxId}`, this.excerpt(start, first));
     const length = this.parseNumber(last + 1, end);
-    if (!(length >= 1 && length <= MAX_TOKEN_BYTES)) {
-      this.fail(`a length from 1 to ${MAX_TOKEN_BYTES}`, this.excerpt(last + 1, end));
+    if (!(length >= 1 && length <= maxTokenBytes)) {
+      this.fail(`a length from 1 to ${maxTokenBytes}`, this.excerpt(last + 1, end));
     }
     const before = this.dataLength;
     this.parseLiteral(first + 1, last);
@@ -175,29 +175,29 @@ class Parser {
 
   /** A decimal number of at most seven digits without leading zeros, or NaN. */
   private parseNumber(start: number, end: number): number {
-    if (end - start < 1 || end - start > 7 || this.text[start] === DIGIT_0) return NaN;
+    if (end - start < 1 || end - start > 7 || this.text[start] === digit0) return NaN;
     let value = 0;
     for (let i = start; i < end; i++) {
       const digit = this.byte(i);
-      if (digit < DIGIT_0 || digit > DIGIT_9) return NaN;
-      value = value * 10 + (digit - DIGIT_0);
+      if (digit < digit0 || digit > digit9) return NaN;
+      value = value * 10 + (digit - digit0);
     }
     return value;
   }
 
   private parseLiteral(start: number, end: number): void {
-    const isBytes = this.byte(start) === LETTER_B;
+    const isBytes = this.byte(start) === letterB;
     const open = isBytes ? start + 1 : start;
     const quote = this.byte(open);
     const close = end - 1;
-    if (close <= open || (quote !== SINGLE_QUOTE && quote !== DOUBLE_QUOTE) || this.byte(close) !== quote) {
+    if (close <= open || (quote !== singleQuote && quote !== doubleQuote) || this.byte(close) !== quote) {
       this.fail('a Python literal in quotes', this.excerpt(start, end));
     }
     for (let i = open + 1; i < close;) {
       const byte = this.byte(i);
-      if (byte === BACKSLASH) {
+      if (byte === backslash) {
         i = this.parseEscape(i + 1, close, isBytes);
-      } else if (byte === quote || byte < SPACE || (isBytes && byte >= 0x80)) {
+      } else if (byte === quote || byte < space || (isBytes && byte >= 0x80)) {
         this.fail('an escape', `a bare ${hexadecimal(byte)} in the literal ${this.excerpt(start, end)}`);
       } else {
         this.data[this.dataLength++] = byte;
@@ -209,12 +209,12 @@ class Parser {
   /** Parses the escape whose letter is at `start` and returns where it ends. */
   private parseEscape(start: number, close: number, isBytes: boolean): number {
     const letter = start < close ? this.byte(start) : -1;
-    const simple = SIMPLE_ESCAPES.get(letter);
+    const simple = simpleEscapes.get(letter);
     if (simple !== undefined) {
       this.data[this.dataLength++] = simple;
       return start + 1;
     }
-    const digits = CODE_POINT_ESCAPES.get(letter);
+    const digits = codePointEscapes.get(letter);
     const end = start + 1 + (digits ?? 0);
     if (digits === undefined || (isBytes && digits !== 2) || end > close) {
       const expected = isBytes

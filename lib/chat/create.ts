@@ -20,7 +20,7 @@ export interface ChatOptions {
   system?: string | undefined;
   /**
    * How the conversation began: perhaps a message of the system, then user and assistant by turns. It is evaluated with
-   * the first `send`. It is cleaned like everything else: whatever would look like the end of a turn is taken out.
+   * the first `send`. Blank lines, which separate turns, are taken out of it (a template of your own says what else is).
    */
   messages?: readonly ChatMessage[] | undefined;
   /**
@@ -49,8 +49,7 @@ export function createChat(model: Model, options: unknown): Chat {
     session: (name, value) => {
       if (!Session.is(value)) throw wrongType(name, 'a Session', value);
       if (value.model !== model) throw wrongValue(`${name}: it is a session of another model`);
-      if (value.generationAccess().isDisposed())
-        throw new WkvError('ERR_WKV_DISPOSED', `${name}: the session has been disposed`);
+      if (value.isDisposed) throw new WkvError('ERR_WKV_DISPOSED', `${name}: the session has been disposed`);
       return value;
     },
     saved: uint8Array,

@@ -85,7 +85,7 @@ export async function withStateBefore(
     let previous: Turn | undefined;
     for (const turn of turns.slice(first)) {
       if (previous !== undefined) await evaluateAgain(session, previous, signal);
-      session.generationAccess().native().setRandom(turn.random.seed, turn.random.draws);
+      session.native().setRandom(turn.random.seed, turn.random.draws);
       recent.push(session.snapshot());
       if (recent.length > keptStates) recent.shift();
       previous = turn;
@@ -103,8 +103,7 @@ async function evaluateAgain(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { sessionCounts, ...drawing } = counting;
-  const access = session.generationAccess();
-  access.native().beginGeneration(access.sampling(drawing, 0), sessionCounts);
-  await access.submit({ tokens: prompt }, signal);
-  await access.submit({ tokens, generated: true, pack: true }, signal);
+  session.native().beginGeneration(session.sampling(drawing, 0), sessionCounts);
+  await session.submit({ tokens: prompt }, signal);
+  await session.submit({ tokens, generated: true, pack: true }, signal);
 }

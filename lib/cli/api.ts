@@ -13,5 +13,5 @@ export { fromNative, native } from '../native';
 export { randomSeed } from '../random';
 export { storedBytesOf } from '../stored-bytes';
 export { usableThreads } from '../threads';
-export { Tokenizer, WORLD_VOCABULARY_PATH } from '../tokenizer';
+export { Tokenizer, worldVocabularyPath } from '../tokenizer';
 export { findTokenizer } from '../tokenizer-search';

@@ -145,7 +145,7 @@ function memory(): Finding {
 }
 
 function vocabulary(): Finding {
-  const { Tokenizer, WORLD_VOCABULARY_PATH: path } = library();
+  const { Tokenizer, worldVocabularyPath: path } = library();
   const name = 'vocabulary';
   const finding = attempt(name, () => {
     const { size } = Tokenizer.world();

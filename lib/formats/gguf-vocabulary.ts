@@ -7,14 +7,14 @@ const maxTokens = 1_000_001;
 /** The types of tokens that stand for text: normal, defined by the user, single bytes. */
 const textTypes: ReadonlySet<number> = new Set([1, 4, 6]);
 
-const BACKSLASH = 0x5c;
-const LETTER_X = 0x78;
+const backslash = 0x5c;
+const letterX = 0x78;
 /** Escapes of one letter, and the bytes that they stand for. */
 const escapes: ReadonlyMap<number, number> = new Map([
   [0x74 /* t */, 0x09],
   [0x6e /* n */, 0x0a],
   [0x72 /* r */, 0x0d],
-  [BACKSLASH, BACKSLASH],
+  [backslash, backslash],
   [0x27 /* ' */, 0x27],
   [0x22 /* " */, 0x22],
 ]);
@@ -91,13 +91,13 @@ function unescape(text: Buffer, data: Uint8Array, start: number, id: number, pat
   let end = start;
   for (let i = 0; i < text.length; i++) {
     const byte = text.readUInt8(i);
-    if (byte !== BACKSLASH) {
+    if (byte !== backslash) {
       data[end++] = byte;
       continue;
     }
     i += 1;
     const letter = i < text.length ? text.readUInt8(i) : -1;
-    const digits = letter === LETTER_X ? text.toString('latin1', i + 1, i + 3) : '';
+    const digits = letter === letterX ? text.toString('latin1', i + 1, i + 3) : '';
     const value = /^[0-9a-fA-F]{2}$/.test(digits) ? Number.parseInt(digits, 16) : escapes.get(letter);
     if (value === undefined) {
       throw corrupt(path, `the token ${id} has an escape that means nothing`, {
@@ -105,7 +105,7 @@ function unescape(text: Buffer, data: Uint8Array, start: number, id: number, pat
         found: quoted(text.toString('latin1', i - 1, i + 3)),
       });
     }
-    if (letter === LETTER_X) i += 2;
+    if (letter === letterX) i += 2;
     data[end++] = value;
   }
   return end;

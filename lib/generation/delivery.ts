@@ -1,27 +1,29 @@
 import { decodeUtf8, incompleteTail } from '../decoder';
+import type { NativeDrawn } from '../native';
 import type { StopStrings } from './stop-strings';
 
 /** A token that was drawn, and the bytes that it stands for. */
-interface GeneratedToken<Details> {
+interface GeneratedToken {
   id: number;
   bytes: Uint8Array;
-  details: Details;
+  /** What was drawn with it. */
+  details: NativeDrawn;
 }
 
 /** Text that goes out, and the tokens that are out completely with it. */
-export interface Delivered<Details> {
+export interface Delivered {
   text: string;
-  tokens: GeneratedToken<Details>[];
+  tokens: GeneratedToken[];
 }
 
 /**
  * Between the tokens of a generation and the text that its caller gets: holds back what could begin a stop string and
  * the bytes of a character that is not complete, and knows which tokens the text that is out consists of.
  */
-export class Delivery<Details> {
+export class Delivery {
   readonly #stops: StopStrings;
   /** Tokens that are not out completely. */
-  #waiting: GeneratedToken<Details>[] = [];
+  #waiting: GeneratedToken[] = [];
   /** How many bytes of the first of them are out. */
   #out = 0;
   /** How many tokens are out completely. */
@@ -45,7 +47,7 @@ export class Delivery<Details> {
    * Takes a token. Where a stop string ends in it, what came before that string is returned, the rest is dropped, and
    * nothing more may be pushed.
    */
-  push(token: GeneratedToken<Details>): Delivered<Details> | undefined {
+  push(token: GeneratedToken): Delivered | undefined {
     this.#waiting.push(token);
     for (const [i, byte] of token.bytes.entries()) {
       const found = this.#stops.push(byte);
@@ -58,14 +60,14 @@ export class Delivery<Details> {
   }
 
   /** What may go out now. */
-  take(): Delivered<Details> {
+  take(): Delivered {
     const pending = this.#pending();
     const free = pending.length - Math.min(pending.length, this.#stops.begun);
     return this.#deliver(pending, free - incompleteTail(pending.subarray(0, free)));
   }
 
   /** Everything that is held back, for the end of a text that no stop string ended. */
-  flush(): Delivered<Details> {
+  flush(): Delivered {
     const pending = this.#pending();
     return this.#deliver(pending, pending.length);
   }
@@ -75,7 +77,7 @@ export class Delivery<Details> {
     return Buffer.concat(this.#waiting.map(({ bytes }) => bytes)).subarray(this.#out);
   }
 
-  #deliver(pending: Uint8Array, length: number): Delivered<Details> {
+  #deliver(pending: Uint8Array, length: number): Delivered {
     this.#out += length;
     let count = 0;
     for (const { bytes } of this.#waiting) {

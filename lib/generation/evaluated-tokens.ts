@@ -18,7 +18,7 @@ export interface GenerationAccess {
   /** @throws where the tokenizer has no tokens of just these bytes, or none that the model has */
   encode(bytes: Uint8Array): Uint32Array;
   native(): NativeSession;
-  isDisposed(): boolean;
+  readonly isDisposed: boolean;
   /** Is aborted when the session is disposed. */
   disposal(): AbortSignal;
   /** Whether the session's state has to be told that the generation is over. */
@@ -39,7 +39,7 @@ export interface GenerationAccess {
  */
 export class EvaluatedTokens {
   readonly #session: GenerationAccess;
-  readonly #delivery: Delivery<NativeDrawn>;
+  readonly #delivery: Delivery;
   /** States are kept so many tokens apart at least, which bounds how many have to be evaluated again. */
   readonly #apart: number;
   /** Tokens from number `#first` on; what is before them will not be needed again. */
@@ -53,14 +53,14 @@ export class EvaluatedTokens {
   #kept: number[] = [];
   #settling: Promise<Uint32Array> | undefined;
 
-  constructor(session: GenerationAccess, delivery: Delivery<NativeDrawn>, longestHeld: number) {
+  constructor(session: GenerationAccess, delivery: Delivery, longestHeld: number) {
     this.#session = session;
     this.#delivery = delivery;
     this.#apart = Math.max(16, longestHeld);
     this.#drawsBefore = session.native().random().draws;
   }
 
-  push(token: number, details: NativeDrawn): Delivered<NativeDrawn> | undefined {
+  push(token: number, details: NativeDrawn): Delivered | undefined {
     this.#tokens.push(token);
     const { tokenizer } = this.#session;
     // Without a tokenizer each token is as good as a character.
@@ -75,7 +75,7 @@ export class EvaluatedTokens {
     const evaluation = { tokens: Uint32Array.of(token), generated: true, draw: true, mask };
     const drawn = await this.#session.submit(evaluation).catch((error: unknown) => {
       // Where it was the draw that failed, the token has been evaluated.
-      if (!this.#session.isDisposed()) {
+      if (!this.#session.isDisposed) {
         const { draws } = this.#session.native().random();
         this.#count = Number(BigInt.asUintN(64, draws - this.#drawsBefore));
       }

@@ -147,7 +147,7 @@ describe('undo', () => {
       const reply = chat.send('hi', { ...scripted, stop: 'xyxz' });
       expect((await reply.next()).value).toMatchObject({ text: 'xy' });
       const noRoom = new WkvError('ERR_WKV_MEMORY', 'no room');
-      const native = chat.session.generationAccess().native();
+      const native = chat.session.native();
       Object.defineProperty(native, 'evaluate', { value: () => Promise.reject(noRoom), configurable: true });
       expectFailure(await rejection(() => reply.return(undefined)), { code: 'ERR_WKV_MEMORY' });
       Reflect.deleteProperty(native, 'evaluate');

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { modelFiles } from '../../lib/cli/model-options';
 import { demoModel } from '../../lib/index';
-import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { worldVocabularyPath } from '../../lib/tokenizer';
 import { temporaryFolder } from '../model/support';
 import { unless } from '../support/unless';
 import { blocksOf, examplesOf, makeProject, promisedBy, runExample } from './examples';
@@ -37,7 +37,7 @@ describe('the examples of README.md', () => {
   for (const [i, code] of examples.entries()) {
     const absent =
       code.includes('Tokenizer.world()') &&
-      !existsSync(WORLD_VOCABULARY_PATH) &&
+      !existsSync(worldVocabularyPath) &&
       'the World vocabulary is not there: run npm run vocabulary';
     unless(absent)(`number ${i + 1} runs and prints what its comments say`, async () => {
       const { code: status, stdout, stderr } = await runExample(folder, `example-${i + 1}.mjs`, code);
@@ -104,6 +104,7 @@ test.each([
   'README.zh-CN.md',
   'docs/api.md',
   'docs/decisions.md',
+  'docs/architecture.md',
   'docs/decisions-kernels.md',
   'docs/state-format.md',
   'docs/chat-format.md',

@@ -1,7 +1,7 @@
 import { Delivery } from '../../lib/generation/delivery';
 import { StopStrings } from '../../lib/generation/stop-strings';
 import { EvaluatedTokens, type GenerationAccess } from '../../lib/generation/evaluated-tokens';
-import type { EvaluationRequest, NativeDrawn, NativeRandom, NativeSession } from '../../lib/native';
+import type { EvaluationRequest, NativeRandom, NativeSession } from '../../lib/native';
 import { Tokenizer, WkvError } from '../../lib/index';
 import { rejection } from '../support/failure';
 
@@ -9,6 +9,7 @@ import { rejection } from '../support/failure';
 class Recording implements GenerationAccess {
   readonly tokenizer = Tokenizer.bytes();
   readonly packsStates = false;
+  readonly isDisposed = false;
   readonly submitted: number[][] = [];
   error: Error | undefined;
   /** Whether the tokens have been evaluated when it fails. */
@@ -35,10 +36,6 @@ class Recording implements GenerationAccess {
     return new AbortController().signal;
   }
 
-  isDisposed(): boolean {
-    return false;
-  }
-
   sampling(): never {
     throw new Error('not asked for here');
   }
@@ -58,7 +55,7 @@ test.each([
   'where %s comes %s a token is evaluated, it is evaluated exactly once',
   async (code, when, again) => {
     const session = new Recording();
-    const delivery = new Delivery<NativeDrawn>(new StopStrings([]));
+    const delivery = new Delivery(new StopStrings([]));
     const evaluated = new EvaluatedTokens(session, delivery, 0);
     evaluated.push(65, {});
     delivery.take();

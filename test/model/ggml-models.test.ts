@@ -152,10 +152,19 @@ describe('The engine', () => {
   }
 
   async function logitsOfDirectory(directory: TensorDirectory): Promise<Float32Array> {
-    const options = { weights: 'f32' as const, threads: 2, maxBatch: 1, packStates: false };
+    const options = {
+      weights: 'f32' as const,
+      threads: 2,
+      maxBatch: 1,
+      packStates: false,
+      onlyShared: false,
+    };
     const model = await runJob((report) => native.loadModel(directory, options, report), {
-      discard: (unwanted) => unwanted.dispose(),
+      discard: async (unwanted) => {
+        await unwanted?.dispose();
+      },
     });
+    if (model === null) throw new Error('nothing was loaded');
     const session = model.createSession(undefined, 1n);
     const evaluated = session.evaluate({ tokens: Uint32Array.from(tokens), output: 2, abandonable: false });
     native.flush();

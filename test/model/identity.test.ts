@@ -21,7 +21,7 @@ beforeEach(async () => {
 
 /** Reads the weights of a file whose header was read before. */
 async function readWeights(read: TensorDirectory): Promise<string> {
-  const options = { threads: 1, maxBatch: 1, packStates: false };
+  const options = { threads: 1, maxBatch: 1, packStates: false, onlyShared: false };
   const model = await native.loadModel(read, options, undefined).promise;
   await model?.dispose();
   return 'read';

@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFi
 import { dirname, join } from 'node:path';
 import { demoModel } from '../../lib/index';
 import { fromNative } from '../../lib/native';
-import { WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { worldVocabularyPath } from '../../lib/tokenizer';
 import { archiveHint, unpacked } from '../../lib/unpacked';
 import { smallShape } from '../model/support';
 import { randomModel } from '../support/random-model';
@@ -47,7 +47,7 @@ describe('a path inside of an Electron archive', () => {
   });
 });
 
-const absent = [builtAddon, demoModel, WORLD_VOCABULARY_PATH].filter((file) => !existsSync(file));
+const absent = [builtAddon, demoModel, worldVocabularyPath].filter((file) => !existsSync(file));
 
 // No Electron can be had here. Its archive is stood in for by a directory that has the JavaScript alone: what Electron's
 // own file functions would add to that, they add for JavaScript and not for native code.

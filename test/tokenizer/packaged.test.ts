@@ -1,7 +1,7 @@
 import fs, { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
-import { Tokenizer, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { Tokenizer, worldVocabularyPath } from '../../lib/tokenizer';
 import { findTokenizer } from '../../lib/tokenizer-search';
 import type * as vocabulary from '../../lib/vocabulary';
 import { thrown } from '../support/failure';
@@ -38,7 +38,7 @@ describe('the World vocabulary of the package', () => {
       expect(thrown(() => isolated.world())).toMatchObject({
         name: 'WkvError',
         code: 'ERR_WKV_TOKEN',
-        path: WORLD_VOCABULARY_PATH,
+        path: worldVocabularyPath,
         message: expect.stringMatching(/npm run vocabulary.*Tokenizer\.fromVocabulary\(\)/) as string,
       });
     });
@@ -48,7 +48,7 @@ describe('the World vocabulary of the package', () => {
     withPackaged(compressed("1 'a' 1\n"), (isolated) => {
       expect(thrown(() => isolated.world())).toMatchObject({
         code: 'ERR_WKV_FORMAT',
-        path: WORLD_VOCABULARY_PATH,
+        path: worldVocabularyPath,
         expected: expect.stringContaining('e6dee3d4e31b4d5c') as string,
       });
     });
@@ -109,7 +109,7 @@ describeWithWorld('the World vocabulary', () => {
 
   test('is found in the package for a model of its size', () => {
     withDirectory((directory) => {
-      const expected = existsSync(WORLD_VOCABULARY_PATH) ? Tokenizer.world() : undefined;
+      const expected = existsSync(worldVocabularyPath) ? Tokenizer.world() : undefined;
       expect(findTokenizer(join(directory, 'model.pth'), 65_536)).toBe(expected);
       expect(findTokenizer(join(directory, 'model.pth'), 65_537)).toBeUndefined();
       expect(findTokenizer(join(directory, 'model.pth'), 50_277)).toBeUndefined();

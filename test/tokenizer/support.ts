@@ -2,21 +2,21 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { Tokenizer, WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_PATH } from '../../lib/tokenizer';
+import { Tokenizer, worldVocabularyName, worldVocabularyPath } from '../../lib/tokenizer';
 import { describeUnless } from '../support/unless';
 
 /** The text of the World vocabulary, where this machine has it: in the package or beside the checkout. */
 export const worldText = findWorldText();
 
 function findWorldText(): Buffer | undefined {
-  const beside = resolve(__dirname, '../../../shared/vocabulary', WORLD_VOCABULARY_NAME);
-  if (existsSync(WORLD_VOCABULARY_PATH)) return brotliDecompressSync(readFileSync(WORLD_VOCABULARY_PATH));
+  const beside = resolve(__dirname, '../../../shared/vocabulary', worldVocabularyName);
+  if (existsSync(worldVocabularyPath)) return brotliDecompressSync(readFileSync(worldVocabularyPath));
   return existsSync(beside) ? readFileSync(beside) : undefined;
 }
 
 /** `describe` where the World vocabulary is, which it hands on. */
 export function describeWithWorld(name: string, body: (world: Tokenizer) => void): void {
-  const absent = worldText === undefined && `${WORLD_VOCABULARY_NAME} is absent (npm run vocabulary gets it)`;
+  const absent = worldText === undefined && `${worldVocabularyName} is absent (npm run vocabulary gets it)`;
   describeUnless(absent)(name, () => body(tokenizerOf(worldText!)));
 }
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { WORLD_VOCABULARY_NAME, WORLD_VOCABULARY_SHA256 } from '../../lib/tokenizer';
+import { worldVocabularyName, worldVocabularySha256 } from '../../lib/tokenizer';
 import { describeWithWorld, withDirectory, worldText } from './support';
 
 const root = resolve(__dirname, '../..');
@@ -37,7 +37,7 @@ function withCheckout(
   });
 }
 
-const fileName = `${WORLD_VOCABULARY_NAME}.br`;
+const fileName = `${worldVocabularyName}.br`;
 
 function installedHash(checkout: string): string {
   const text = brotliDecompressSync(readFileSync(join(checkout, 'vocabulary', fileName)));
@@ -46,7 +46,7 @@ function installedHash(checkout: string): string {
 
 /** Writes the text of the vocabulary into a file, whose path it returns. */
 function writeWorld(directory: string): string {
-  const path = join(directory, WORLD_VOCABULARY_NAME);
+  const path = join(directory, worldVocabularyName);
   mkdirSync(directory, { recursive: true });
   writeFileSync(path, worldText!);
   return path;
@@ -76,7 +76,7 @@ describe('npm run vocabulary', () => {
       const { status, output } = run();
       expect(status).toBe(0);
       expect(output).toMatch(/^Warning: .*fetch failed \(no network\)/);
-      expect(output).toContain(`WKV_VOCABULARY=/path/to/${WORLD_VOCABULARY_NAME} npm run vocabulary`);
+      expect(output).toContain(`WKV_VOCABULARY=/path/to/${worldVocabularyName} npm run vocabulary`);
       expect(existsSync(join(checkout, 'vocabulary'))).toBe(false);
     });
   });
@@ -92,7 +92,7 @@ describe('npm run vocabulary', () => {
 
   test('installs nothing that has another hash', () => {
     withCheckout((checkout, run) => {
-      expect(run().output).toContain(`expected the SHA-256 ${WORLD_VOCABULARY_SHA256}`);
+      expect(run().output).toContain(`expected the SHA-256 ${worldVocabularySha256}`);
       expect(existsSync(join(checkout, 'vocabulary'))).toBe(false);
       const wrong = join(checkout, 'wrong.txt');
       writeFileSync(wrong, "1 'a' 1\n");
@@ -123,7 +123,7 @@ describeWithWorld('npm run vocabulary with the vocabulary', () => {
       const source = join(checkout, 'crlf.txt');
       writeFileSync(source, worldText!.toString('utf8').replaceAll('\n', '\r\n'));
       expect(run([], source).status).toBe(0);
-      expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
+      expect(installedHash(checkout)).toBe(worldVocabularySha256);
       expect(readFileSync(join(checkout, 'vocabulary/NOTICE'), 'utf8')).toMatch(
         /BlinkDL[^]*Apache License 2\.0[^]*compressed with Brotli/,
       );
@@ -135,7 +135,7 @@ describeWithWorld('npm run vocabulary with the vocabulary', () => {
     withCheckout((checkout, run) => {
       writeWorld(resolve(checkout, '../shared/vocabulary'));
       expect(run(['--required']).status).toBe(0);
-      expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
+      expect(installedHash(checkout)).toBe(worldVocabularySha256);
     });
   });
 
@@ -143,9 +143,9 @@ describeWithWorld('npm run vocabulary with the vocabulary', () => {
     withCheckout((checkout, run) => {
       writeWorld(join(checkout, 'upstream'));
       expect(run(['--required']).output).toContain('1093733 bytes from https://');
-      expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
+      expect(installedHash(checkout)).toBe(worldVocabularySha256);
       expect(run().output).toContain('is in place');
-    }, `return new Response(require('node:fs').readFileSync('upstream/${WORLD_VOCABULARY_NAME}'));`);
+    }, `return new Response(require('node:fs').readFileSync('upstream/${worldVocabularyName}'));`);
   });
 
   test('replaces a file that is damaged', () => {
@@ -157,7 +157,7 @@ describeWithWorld('npm run vocabulary with the vocabulary', () => {
         status: 0,
         output: expect.stringContaining(`${fileName} is damaged`) as string,
       });
-      expect(installedHash(checkout)).toBe(WORLD_VOCABULARY_SHA256);
+      expect(installedHash(checkout)).toBe(worldVocabularySha256);
     });
   });
 });
