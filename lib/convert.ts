@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import { findOutput, requireRoom } from './convert/output';
 import { planConversion } from './convert/plan';
 import { WkvError } from './errors';
-import { modelPath, openTensorDirectory, type TensorDirectory } from './formats';
+import { modelPath, openTensorDirectory, type SourceFile, type TensorDirectory } from './formats';
 import { runJob } from './job';
 import { fromNative } from './native';
 import {
@@ -92,9 +92,11 @@ export async function convertModel(
   signal?.throwIfAborted();
   const source = modelPath(input);
   const { path, existing } = await findOutput(output, overwrite);
-  const directory = await openTensorDirectory(source, { signal });
+  const opened: SourceFile[] = [];
+  const directory = await openTensorDirectory(source, { signal, opened });
   try {
-    refuseInput(directory, existing, path);
+    refuseInput([...opened, ...directory.files], existing, path);
+    refusePacked(directory);
     const { bytes, write } = planConversion(directory, weights);
     await requireRoom(path, bytes);
     const temporary = partBeside(path);
@@ -124,9 +126,12 @@ function checkConvertOptions(options: unknown) {
   return checkOptions(options, checks, 'options', ['weights']);
 }
 
-function refuseInput(directory: TensorDirectory, output: BigIntStats | undefined, path: string): void {
-  const isInput = directory.files.some(({ device, inode }) => device === output?.dev && inode === output.ino);
+function refuseInput(files: readonly SourceFile[], output: BigIntStats | undefined, path: string): void {
+  const isInput = files.some(({ device, inode }) => device === output?.dev && inode === output.ino);
   if (isInput) throw wrongValue(`output: ${path} is a file of the model that is to be converted`);
+}
+
+function refusePacked(directory: TensorDirectory): void {
   if (directory.packed !== undefined) {
     const { weights } = directory.packed;
     const file = directory.files[0]?.path ?? '';

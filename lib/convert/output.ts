@@ -14,6 +14,7 @@ export async function findOutput(
 ): Promise<{ path: string; existing: BigIntStats | undefined }> {
   const path = pathText('output', output);
   const absolute = resolve(path);
+  requirePermission(absolute);
   let existing: BigIntStats;
   try {
     existing = await stat(absolute, { bigint: true });
@@ -33,6 +34,14 @@ export async function findOutput(
     throw unwritable(absolute, 'EEXIST', 'it exists; the option overwrite (wkv convert --force) replaces it');
   }
   return { path: await realpath(absolute), existing };
+}
+
+/** Node's permissions do not bind native code, which writes the file. */
+function requirePermission(path: string): void {
+  const { permission } = process as { permission?: NodeJS.Process['permission'] };
+  if (permission?.has('fs.write', path) === false) {
+    throw unwritable(path, 'ERR_ACCESS_DENIED', 'Node was started without the permission (--allow-fs-write)');
+  }
 }
 
 /** Refuses what the disk has no room for, where it says how much it has. */

@@ -7,9 +7,9 @@ import { openModelDirectory, openModelFile } from './model-directory';
 import { corrupt, quoted } from './failures';
 import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
-import type { TensorDirectory } from './tensor-directory';
+import type { SourceFile, TensorDirectory } from './tensor-directory';
 
-export type { BlockType, StoredTensor, StoredType, TensorDirectory } from './tensor-directory';
+export type { BlockType, SourceFile, StoredTensor, StoredType, TensorDirectory } from './tensor-directory';
 export { bytesOfNumbers, isBlockType, storedTypeBytes } from './tensor-directory';
 
 interface OpenOptions {
@@ -17,6 +17,8 @@ interface OpenOptions {
   signal?: AbortSignal | undefined;
   /** Leaves compressed weights as they are; the places of their tensors then mean nothing. */
   headersOnly?: boolean | undefined;
+  /** Gets every file that is opened: those of the tensors, and an index or settings beside them. */
+  opened?: SourceFile[];
 }
 
 /**
@@ -35,11 +37,11 @@ interface OpenOptions {
  */
 export async function openTensorDirectory(
   path: string | URL,
-  { signal, headersOnly = false }: OpenOptions = {},
+  { signal, headersOnly = false, opened = [] }: OpenOptions = {},
 ): Promise<TensorDirectory> {
   signal?.throwIfAborted();
   const absolute = modelPath(path);
-  const context = { signal, headersOnly };
+  const context = { signal, headersOnly, opened };
   const directory = (await isDirectory(absolute))
     ? await openModelDirectory(absolute, context)
     : await openModelFile(absolute, context);

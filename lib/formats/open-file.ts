@@ -12,10 +12,11 @@ const minBytes = 16;
 /** Opens a file that could hold a model, and closes it again however `use` ends. */
 export async function withSource<Result>(
   path: string,
-  { signal }: ReadContext,
+  { signal, opened }: ReadContext,
   use: (source: Source, head: Buffer) => Promise<Result>,
 ): Promise<Result> {
   const source = await Source.open(path, signal);
+  opened.push(source.file);
   try {
     if (source.size === 0) throw corrupt(path, 'the file is empty');
     return await use(source, await source.read(0, Math.min(headBytes, source.size), 'its first bytes'));

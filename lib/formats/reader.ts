@@ -1,10 +1,12 @@
 import type { Source } from './source';
-import type { TensorDirectory } from './tensor-directory';
+import type { SourceFile, TensorDirectory } from './tensor-directory';
 
 export interface ReadContext {
   signal: AbortSignal | undefined;
   /** Whether compressed weights are left as they are, with places that mean nothing. */
   headersOnly: boolean;
+  /** Gets every file that is opened. */
+  opened: SourceFile[];
 }
 
 /** One format of weight files: how to recognize it, and how to read its header. */

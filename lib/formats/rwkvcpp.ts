@@ -42,8 +42,10 @@ async function readRwkvCpp(source: Source): Promise<TensorDirectory> {
   const { path } = source;
   const header = readHeader(await source.read(0, headerBytes, 'the header'), path);
   const stored = await readTensors(source, header);
+  requireDifferentNames(stored, path);
   const model = modelOf(stored);
   const tensors = stored.flatMap((tensor) => rwkvCppViews(tensor, model, path));
+  requireDifferentNames(tensors, path);
   checkDimensions(header, tensors, path);
   return {
     format: 'rwkv.cpp',
@@ -99,11 +101,9 @@ async function readTensors(source: Source, { version }: Header): Promise<StoredT
   const { path, size } = source;
   const window = new Window(source);
   const tensors: StoredTensor[] = [];
-  const names = new Set<string>();
   for (let position = headerBytes; position < size;) {
     const { tensor, end } = await readTensor(window, position, version, path);
     const { name } = tensor;
-    if (names.has(name)) throw corrupt(path, `holds the tensor ${quoted(name)} twice`, { tensor: name });
     if (end > size) {
       throw corrupt(path, `the file ends inside the tensor ${quoted(name)}`, {
         tensor: name,
@@ -111,13 +111,21 @@ async function readTensors(source: Source, { version }: Header): Promise<StoredT
         found: `${size} bytes`,
       });
     }
-    names.add(name);
     tensors.push(tensor);
     if (tensors.length > maxTensors) throw corrupt(path, `holds more than ${maxTensors} tensors`);
     position = end;
   }
   if (tensors.length === 0) throw corrupt(path, 'holds no tensors');
   return tensors;
+}
+
+/** What a file has as one tensor may be several here, whose names another one has. */
+function requireDifferentNames(tensors: readonly StoredTensor[], path: string): void {
+  const names = new Set<string>();
+  for (const { name } of tensors) {
+    if (names.has(name)) throw corrupt(path, `holds the tensor ${quoted(name)} twice`, { tensor: name });
+    names.add(name);
+  }
 }
 
 async function readTensor(

@@ -23,10 +23,10 @@ export interface NamedTensor {
 }
 
 /** Where checkpoints that hold more than weights keep the weights. */
-const wrappers = ['state_dict', 'model', 'module'];
+const wrappers = ['state_dict', 'model_state_dict', 'model', 'module'];
 
 /**
- * The tensors of the dict that a pickle's dict holds as `state_dict`, `model` or `module`, or else of that dict itself.
+ * The tensors of the dict that a pickle's dict holds under one of these names, or else of that dict itself.
  * What else lies beside them is passed over: the step of a training, a tensor perhaps.
  */
 export function collectTensors(value: PickleValue, path: string): NamedTensor[] {
@@ -37,8 +37,15 @@ export function collectTensors(value: PickleValue, path: string): NamedTensor[] 
   }
   throw corrupt(path, 'holds no tensors', {
     expected: 'a dict of tensors',
-    found: describeValue(value),
+    found: value instanceof PickleDict ? describeKeys(outer) : describeValue(value),
   });
+}
+
+function describeKeys(dict: ReadonlyMap<PickleValue, PickleValue>): string {
+  const keys = [...dict.keys()]
+    .slice(0, 8)
+    .map((key) => (typeof key === 'string' ? quoted(key) : describeValue(key)));
+  return `a dict of ${keys.join(', ') || 'nothing'}${dict.size > keys.length ? ' and more' : ''}`;
 }
 
 function tensorsOf(value: PickleValue | undefined, path: string): NamedTensor[] {

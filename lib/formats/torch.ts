@@ -66,6 +66,9 @@ class Irrelevant extends PickleObject {
 /** The most items that OrderedDicts are made of; those of RWKV-5 7B have about 1,000. */
 const maxItems = 1_000_000;
 
+/** Torch has two. */
+const maxMarks = 16;
+
 /** [class, dtype, bytes of an element, type here] */
 const storageTypes: readonly (readonly [string, string, number, StoredType?])[] = [
   ['FloatStorage', 'float32', 4, 'f32'],
@@ -183,7 +186,7 @@ export class TorchWorld implements PickleWorld {
     const [items] = args;
     if (items === undefined) return dict;
     if (args.length !== 1 || !(items instanceof PickleList))
-      throw this.corrupt('makes an OrderedDict of nonsense');
+      throw this.corrupt('makes an OrderedDict of something else than a list of pairs');
     // One list, which the memo has, may be copied by every few bytes.
     this.items += items.items.length;
     if (this.items > maxItems) throw this.corrupt(`has OrderedDicts of more than ${maxItems} items in all`);
@@ -191,7 +194,7 @@ export class TorchWorld implements PickleWorld {
       const pair = item instanceof PickleList || item instanceof PickleTuple ? item.items : [];
       const [key, value] = pair;
       if (pair.length !== 2 || typeof key !== 'string' || value === undefined || dict.entries.has(key)) {
-        throw this.corrupt('makes an OrderedDict of nonsense');
+        throw this.corrupt('makes an OrderedDict of something else than pairs of different names and values');
       }
       dict.entries.set(key, value);
     }
@@ -201,7 +204,7 @@ export class TorchWorld implements PickleWorld {
   private size(args: readonly PickleValue[]): PickleValue {
     const [sizes] = args;
     if (args.length !== 1 || !(sizes instanceof PickleTuple))
-      throw this.corrupt('makes a torch.Size of nonsense');
+      throw this.corrupt('makes a torch.Size of something else than a tuple');
     return sizes;
   }
 
@@ -216,7 +219,7 @@ export class TorchWorld implements PickleWorld {
       !(shape instanceof PickleTuple) ||
       !(strides instanceof PickleTuple)
     ) {
-      throw this.corrupt('makes a tensor of nonsense');
+      throw this.corrupt('makes a tensor of something else than a storage, an offset, a size and strides');
     }
     return new TorchTensor(storage, offset, shape.items, strides.items, this.marks(args[6]));
   }
@@ -224,7 +227,10 @@ export class TorchWorld implements PickleWorld {
   /** The marks that are set of `{'neg': True, 'conj': False}`. */
   private marks(metadata: PickleValue | undefined): string[] {
     if (metadata === undefined || metadata === null) return [];
-    if (!(metadata instanceof PickleDict)) throw this.corrupt('marks a tensor with nonsense');
+    if (!(metadata instanceof PickleDict))
+      throw this.corrupt('marks a tensor with something else than a dict');
+    // One dict, which the memo has, may be the marks of every few bytes.
+    if (metadata.entries.size > maxMarks) throw this.corrupt(`has a tensor of more than ${maxMarks} marks`);
     const isSet = [...metadata.entries].filter(([, value]) => value !== false);
     return isSet.map(([mark]) => (typeof mark === 'string' ? mark : describeValue(mark)));
   }

@@ -15,7 +15,8 @@ namespace {
 // transposed matrix: to read its rows one by one would be to read all of it for each.
 constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
 constexpr std::int64_t kMaxApartColumns = std::int64_t{1} << 18;
-// The most parts that an irregular tensor is read in; and the most bytes, where parts lie between each other.
+// The most parts that irregular tensors are read in, all of a directory together, beside two for each tensor;
+// and the most bytes of one, where parts lie between each other.
 constexpr std::size_t kMaxViews = std::size_t{1} << 16;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
 
@@ -48,8 +49,9 @@ struct View {
 // Cuts a tensor into matrices with rows of a bearable length.
 class Cutter {
  public:
-  Cutter(const TensorDirectory& directory, const TensorEntry& tensor)
-      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)) {
+  // `views_left`: how many views there may be yet; those of the tensor are taken off.
+  Cutter(const TensorDirectory& directory, const TensorEntry& tensor, std::size_t& views_left)
+      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)), views_left_(views_left) {
     cut(0, 0, 0);
   }
 
@@ -95,7 +97,8 @@ class Cutter {
                        .scale = tensor_.scale};
     // Where columns are not side by side, all that lies between the first and the last element is read.
     if (columns.stride != 1) bytes_ += checked_extent(directory_, matrix);
-    if (views.size() == kMaxViews || bytes_ > kMaxBytes) refuse_layout();
+    if (views_left_ == 0 || bytes_ > kMaxBytes) refuse_layout();
+    --views_left_;
     views.push_back({std::move(matrix), static_cast<std::uint64_t>(first)});
   }
 
@@ -107,6 +110,7 @@ class Cutter {
   const TensorDirectory& directory_;
   const TensorEntry& tensor_;
   const std::vector<Axis> axes_;
+  std::size_t& views_left_;
   std::uint64_t bytes_ = 0;
 };
 
@@ -149,9 +153,10 @@ void read_elements(const TensorDirectory& directory, StoredType type, unsigned t
                    const std::atomic<bool>& cancelled, const LoadProgress& progress,
                    const ElementsVisitor& visit) {
   std::vector<std::vector<View>> views;  // of each tensor
+  std::size_t views_left = kMaxViews + 2 * directory.tensors.size();
   for (const TensorEntry& tensor : directory.tensors) {
     require_readable(directory, tensor);
-    views.push_back(Cutter(directory, tensor).views);
+    views.push_back(Cutter(directory, tensor, views_left).views);
   }
   TensorLoader loader(directory, threads, cancelled, progress);
   for (std::size_t tensor = 0; tensor < views.size(); ++tensor) {

@@ -205,6 +205,21 @@ describe('convertModel to f32, f16 or bf16', () => {
     for (const type of types) expectTensors(await converted(path, type), type, expected);
   });
 
+  test('refuses more parts than it has memory for, in whatever tensors they are', async () => {
+    const irregular = (count: number): WritableTensor[] =>
+      Array.from({ length: count }, (_, i) => ({
+        ...{ name: `blocks.0.att.t${i}`, type: 'f32', storage: 'all', data: new Float32Array(4002) },
+        ...{ shape: [4000, 2, 2], strides: [1, 0, 1] },
+      }));
+    const path = join(folder, 'irregular.pth');
+    await writePth(path, irregular(16));
+    expect((await converted(path, 'f32')).length).toBeGreaterThan(16 * 4000 * 16);
+    await writePth(path, irregular(17));
+    expectFailure(await rejection(() => convertModel(path, output().path, { weights: 'f32' })), {
+      ...{ code: 'ERR_WKV_UNSUPPORTED', message: /t16 is laid out too irregularly/, path },
+    });
+  });
+
   test('writes tensors of more than a piece, with any number of threads', async () => {
     const random = randomNumbers(6);
     const numbers = Float32Array.from({ length: 700_001 }, () => random() - 0.5);

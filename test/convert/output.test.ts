@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
@@ -99,7 +100,23 @@ describe('convertModel', () => {
     expect(lstatSync(link).isSymbolicLink()).toBe(true);
   });
 
-  test('does not write over its input, or a shard of it', async () => {
+  test('does not write where Node may not', () => {
+    const [flag = ''] = ['--permission', '--experimental-permission'].filter((name) =>
+      process.allowedNodeEnvironmentFlags.has(name),
+    );
+    const path = join(folder, 'forbidden.safetensors');
+    const program = `
+      const { convertModel } = require(${JSON.stringify(join(__dirname, '../..'))});
+      convertModel(${JSON.stringify(source)}, ${JSON.stringify(path)}, { weights: 'int8' })
+        .catch(({ code, path }) => console.log(code, path));`;
+    const flags = ['--no-warnings', flag, '--allow-addons', '--allow-fs-read=*'];
+    expect(execFileSync(process.execPath, [...flags, '-e', program], { encoding: 'utf8' })).toBe(
+      `ERR_ACCESS_DENIED ${path}\n`,
+    );
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('does not write over its input, a shard of it, or what is read with it', async () => {
     const onto = async (input: string, path: string): Promise<void> => {
       const before = readFileSync(path);
       expectFailure(await rejection(() => convertModel(input, path, { ...int8, overwrite: true })), {
@@ -114,6 +131,12 @@ describe('convertModel', () => {
     const directory = join(folder, 'shards');
     await writeHuggingFaceDirectory(directory, randomModel(tinyShape), { shards: 2 });
     await onto(directory, join(directory, 'model-00002-of-00002.safetensors'));
+    const index = join(directory, 'model.safetensors.index.json');
+    await onto(directory, index);
+    await onto(index, index);
+    const config = join(directory, 'config.json');
+    writeFileSync(config, '{}');
+    await onto(directory, config);
   });
 
   test('refuses places where no file can be', async () => {

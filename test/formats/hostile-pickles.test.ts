@@ -231,10 +231,58 @@ describe('a pickle that is made to exhaust memory or time is refused:', () => {
         return opcodes('ccollections\nOrderedDict\nq', 0, '0]q', 1, '(', ...pairs, 'e0', ...copies, '.');
       },
     ],
+    [
+      'a thousand tensors with one dict of 300,000 marks',
+      () => {
+        const marks = Buffer.concat(
+          Array.from({ length: 300_000 }, (_, i) => Buffer.from(`U\x06${100_000 + i}\x89`, 'latin1')),
+        );
+        const storage = raw(
+          '(U',
+          7,
+          'storage',
+          'ctorch\nFloatStorage\n',
+          'U',
+          1,
+          '0',
+          'U',
+          3,
+          'cpuK',
+          4,
+          'tQ',
+        ).raw;
+        const args = raw(
+          '(',
+          storage,
+          'K',
+          0,
+          'K',
+          4,
+          0x85,
+          'K',
+          1,
+          0x85,
+          0x89,
+          '}',
+          '}(',
+          marks,
+          'utq',
+          1,
+        ).raw;
+        return opcodes(
+          'ctorch._utils\n_rebuild_tensor_v2\nq',
+          0,
+          args,
+          '00',
+          'h\x00h\x01R0'.repeat(1000),
+          'N.',
+        );
+      },
+    ],
   ])('%s', async (_, bytes) => {
     const error = await refuse(bytes());
     expect(error.code).toBe('ERR_WKV_FORMAT');
-    expect(error.message).toMatch(/more memory|OrderedDicts of more than|steps/);
+    expect(error.message).toMatch(/more memory|OrderedDicts of more than|steps|more than 16 marks/);
   });
 
   test('lists of lists that would be 10^30 values if anything copied them', async () => {

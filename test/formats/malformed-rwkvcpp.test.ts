@@ -38,6 +38,16 @@ describe('a file of rwkv.cpp is refused', () => {
     ['with half a block', ending(rwkvCppTensor('a', [16], 9))],
     ['with rows in the middle of blocks', ending(rwkvCppTensor('a', [2, 16], 9))],
     [
+      'with a vector of the token shift of RWKV-7 twice',
+      Buffer.concat([
+        rwkvCppBytes(header, [embedding, { ...norm, name: 'blocks.0.att.k_k' }]),
+        rwkvCppTensor('blocks.0.att.x_rwkvag', [4, 1, 6], 0),
+        Buffer.alloc(96),
+        rwkvCppTensor('blocks.0.att.x_r', [4], 0),
+        Buffer.alloc(16),
+      ]),
+    ],
+    [
       'with five vectors for the token shift of RWKV-7',
       Buffer.concat([
         rwkvCppBytes(header, [embedding, { ...norm, name: 'blocks.0.att.k_k' }]),

@@ -35,6 +35,7 @@ const variants: [string, PthOptions][] = [
   ['storages that were on a GPU', { location: 'cuda:0' }],
   ['a byte order', { byteOrder: 'little' }],
   ['the weights under "state_dict"', { wrapper: 'state_dict' }],
+  ['the weights under "model_state_dict"', { wrapper: 'model_state_dict' }],
   ['the weights under "model"', { wrapper: 'model', ordered: true }],
   ['the container of before 1.6', { container: 'legacy' }],
   ['the container of before 1.6 with protocol 4', { container: 'legacy', protocol: 4 }],
