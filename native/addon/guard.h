@@ -11,8 +11,8 @@
 
 namespace wkv::addon {
 
-// The body's result. Error and std::bad_alloc become exceptions of JavaScript's: Napi knows no others, and
-// would let them end the process.
+// The body's result. What is thrown becomes an exception of JavaScript's: Napi knows no others, and would let
+// them end the process.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) {
   try {
@@ -21,6 +21,10 @@ auto guarded(Napi::Env env, Body&& body) {
     throw to_javascript(env, error);
   } catch (const std::bad_alloc&) {
     throw to_javascript(env, Error("ERR_WKV_MEMORY", "there is not enough memory"));
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& other) {
+    throw to_javascript(env, failure_of(other));
   }
 }
 

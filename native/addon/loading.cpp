@@ -39,7 +39,7 @@ Napi::Value create_model(Napi::Env env, Loaded loaded, const ModelOptions& optio
   } catch (const std::bad_alloc&) {
     throw Error("ERR_WKV_MEMORY", "there is not enough memory for the model's buffers");
   } catch (const std::system_error& reason) {
-    throw Error("ERR_WKV_MEMORY", std::string("the model can have no thread: ") + reason.what());
+    throw Error("ERR_WKV_MEMORY", std::string("no thread could be started for the model: ") + reason.what());
   }
 }
 

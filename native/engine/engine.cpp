@@ -155,9 +155,12 @@ void Engine::fail(Evaluation& e) {
       throw;
     } catch (const Error& error) {
       e.error = error;
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& other) {
+      e.error = failure_of(other);
     }
-  } catch (const std::exception&) {
-    // Too little of it, or more than a vector takes.
+  } catch (const std::bad_alloc&) {
     e.error = std::move(e.no_memory);
   }
 }

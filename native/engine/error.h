@@ -35,6 +35,12 @@ class Error : public std::exception {
   std::string found;
 };
 
+// What an exception of the C++ library's becomes, of which lack of memory has a class of its own: a thread
+// that cannot be started, more elements than a vector takes.
+inline Error failure_of(const std::exception& other) {
+  return Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + other.what());
+}
+
 // Thrown inside work that its caller has called off; never shown to anyone.
 struct Cancelled {};
 
@@ -52,7 +58,7 @@ class Caught {
       } catch (const std::bad_alloc&) {
         no_memory_ = true;
       } catch (const std::exception& other) {
-        error_ = Error("ERR_WKV_MEMORY", std::string("the work could not be done: ") + other.what());
+        error_ = failure_of(other);
       }
     } catch (const std::bad_alloc&) {
       no_memory_ = true;
