@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import load from 'node-gyp-build';
+import type load from 'node-gyp-build';
 import { bundledError } from './bundled';
 import { WkvError } from './errors';
+import { errorCode } from './formats/source';
 import { describePlatform, describeRuntime } from './platform';
 import { archiveHint, unpacked } from './unpacked';
 
@@ -25,8 +27,9 @@ export function addonPath(): string {
 export function loadAddon(): unknown {
   const { root, path } = findAddon();
   try {
-    return load(root);
+    return gypBuild()(root);
   } catch (cause) {
+    if (errorCode(cause) === 'ERR_DLOPEN_DISABLED') throw permissionError(cause);
     throw new WkvError(
       'ERR_WKV_DEVICE',
       `the binary of wkv does not load here (${describeHost()}): ${oneLine(cause)}. The file is ${path}: if it is ` +
@@ -36,21 +39,39 @@ export function loadAddon(): unknown {
   }
 }
 
+/** Loaded at first use: it reads files as it begins, which Node may not allow. */
+const gypBuild = (): typeof load => createRequire(__filename)('node-gyp-build') as typeof load;
+
 function findAddon(): { root: string; path: string } {
   if (!isPackage(packageRoot)) throw bundledError();
   const folder = join(packageRoot, 'prebuilds');
   const root = dirname(unpacked(folder));
   try {
-    return { root, path: load.resolve(root) };
+    return { root, path: gypBuild().resolve(root) };
   } catch (cause) {
-    const place = process.env['WKV_PREBUILD'] ?? root;
+    if (errorCode(cause) === 'ERR_ACCESS_DENIED') throw permissionError(cause);
+    const chosen = process.env['WKV_PREBUILD'];
+    const place = chosen ?? root;
+    const todo =
+      chosen === undefined
+        ? `You can ${compileAdvice()}${archiveHint(folder)}`
+        : 'Unset WKV_PREBUILD to use its own';
     throw new WkvError(
       'ERR_WKV_DEVICE',
-      `wkv has no binary for this system (${describeHost()}): what ${place} has is ` +
-        `${prebuilds(place).join(', ') || 'none at all'}. You can ${compileAdvice()}${archiveHint(folder)}`,
+      `wkv has no binary for this system (${describeHost()}): in ${place} there is ` +
+        `${prebuilds(place).join(', ') || 'none at all'}. ${todo}`,
       { cause },
     );
   }
+}
+
+function permissionError(cause: unknown): WkvError {
+  return new WkvError(
+    'ERR_WKV_DEVICE',
+    `Node was started without a permission that wkv needs (${oneLine(cause).replace(/\.+$/, '')}): give it ` +
+      `--allow-addons, and --allow-fs-read for the package (${packageRoot}), /etc/alpine-release and the models`,
+    { cause },
+  );
 }
 
 /** Whether a directory is that of the package: elsewhere, this code has become part of a bundle. */

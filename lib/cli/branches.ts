@@ -38,9 +38,13 @@ export class Branches {
     return true;
   }
 
-  /** Puts a conversation in the place of the one that is had, which ends. */
-  replace(chat: Chat): void {
-    this.chat.dispose();
-    this.#chats[this.#current] = chat;
+  /** Goes on in this conversation, in the place of the one that is had if nothing has been said in that. */
+  add(chat: Chat): void {
+    if (this.chat.messages.length === 0) {
+      this.chat.dispose();
+      this.#chats.splice(this.#current, 1);
+    }
+    this.#chats.push(chat);
+    this.#current = this.#chats.length - 1;
   }
 }

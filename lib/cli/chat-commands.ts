@@ -108,8 +108,11 @@ async function save({ branches, tell }: CommandContext, argument: string): Promi
 }
 
 async function load({ branches, tell }: CommandContext, argument: string): Promise<void> {
-  branches.replace(await loadChat(branches.chat.session.model, withHome(argument)));
-  tell(`loaded: ${describe(branches.chat)}`);
+  const { all, current } = branches;
+  const count = all.length;
+  branches.add(await loadChat(branches.chat.session.model, withHome(argument)));
+  const kept = all.length > count ? `; /switch ${current} goes back to ${current}` : '';
+  tell(`loaded: ${describe(branches.chat)}${kept}`);
 }
 
 function stats({ branches, last, tell }: CommandContext): void {

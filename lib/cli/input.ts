@@ -1,5 +1,9 @@
 import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
+import { formatBytes } from '../format-bytes';
+
+/** More than anybody would wait for. */
+const maxBytes = 2 ** 31;
 
 /**
  * The text that a command works on, as bytes: its argument, or all of standard input where the argument is `-`, or
@@ -19,8 +23,13 @@ export async function readInput(
   }
   addAbortSignal(signal, process.stdin);
   const chunks: Buffer[] = [];
+  let length = 0;
   try {
-    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
+    for await (const chunk of process.stdin) {
+      chunks.push(Buffer.from(chunk as Buffer));
+      length += (chunk as Buffer).length;
+      if (length > maxBytes) throw new Error(`standard input has more than ${formatBytes(maxBytes)}`);
+    }
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -168,7 +168,7 @@ function bandwidthText({ bytesPerSecond, threads }: Report['memory']): string {
   const speed = (bytesPerSecond / 1e9).toFixed(1);
   // On Windows it is always 0.
   const busy = (loadavg()[0] ?? 0) > threads ? ' (busy now: perhaps more)' : '';
-  return `${threads} threads read about ${speed} GB/s${busy}`;
+  return `${threads === 1 ? '1 thread reads' : `${threads} threads read`} about ${speed} GB/s${busy}`;
 }
 
 function choiceTable({ choices, storedAs, auto }: Report): string {

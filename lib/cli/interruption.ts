@@ -25,11 +25,12 @@ const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
  */
 export class Interruption {
   readonly #controller = new AbortController();
-  #hungUp = false;
-  readonly #received = (signal: NodeJS.Signals): void => {
+  #received: NodeJS.Signals | undefined;
+  readonly #receive = (signal: NodeJS.Signals): void => {
     // The system and the shell both may say that the terminal is gone: nobody is in a hurry.
-    if (signal === 'SIGHUP') this.#hungUp = true;
-    else if (this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
+    if (signal !== 'SIGHUP' && this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
+    if (signal === 'SIGHUP') this.#received = signal;
+    else this.#received ??= signal;
     this.#controller.abort(new Interrupted(false));
   };
 
@@ -48,24 +49,27 @@ export class Interruption {
   }
 
   /**
-   * To be called when the command has come to its end: after SIGHUP, or where the terminal is gone and the signal has
-   * not come yet, the process ends by that, as if it had not been caught. At its own end Node would put back how the
-   * terminal was, and crash.
+   * To be called when the command has come to its end: after a signal the process ends by that, as if it had not been
+   * caught, for only then does a shell give up what comes after the command (a loop around it, say). Where the terminal
+   * is gone it ends by SIGHUP, be that still on its way: at its own end Node would put back how the terminal was, and
+   * crash.
    */
   end(): void {
     if (process.platform === 'win32') return;
-    if (!this.#hungUp && terminals.every((descriptor) => isatty(descriptor))) return;
+    const hasTerminals = terminals.every((descriptor) => isatty(descriptor));
+    const signal = hasTerminals ? this.#received : 'SIGHUP';
+    if (signal === undefined) return;
     this.release();
-    process.kill(process.pid, 'SIGHUP');
+    process.kill(process.pid, signal);
   }
 
   listen(): void {
-    for (const signal of signals) process.on(signal, this.#received);
+    for (const signal of signals) process.on(signal, this.#receive);
   }
 
   /** Leaves the signals to the system: for work that an abort signal cannot reach, because it does not wait. */
   release(): void {
-    for (const signal of signals) process.off(signal, this.#received);
+    for (const signal of signals) process.off(signal, this.#receive);
   }
 }
 

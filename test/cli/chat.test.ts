@@ -5,7 +5,14 @@ import { loadModel, type Model } from '../../lib/index';
 import { temporaryFolder } from '../model/support';
 import { onWindows, unless } from '../support/unless';
 import { atTerminal, prompt, Terminal, testAtTerminal, wkvLine } from './at-terminal';
-import { expectFailure, start, testWithDemoModel, wkv, writeEndlessModel } from './support';
+import {
+  expectFailure,
+  expectInterrupted,
+  start,
+  testWithDemoModel,
+  wkv,
+  writeEndlessModel,
+} from './support';
 
 const folder = temporaryFolder();
 let path: string;
@@ -125,7 +132,7 @@ describe('wkv chat without a terminal', () => {
       await new Promise((begun) => child.stdout?.once('data', begun));
       child.kill('SIGINT');
       const outcome = await ended;
-      expectFailure(outcome, /^error: interrupted\n$/);
+      expectInterrupted(outcome);
       expect(outcome.stdout.length).toBeGreaterThan(1);
       expect(outcome.stdout.at(-1)).toBe('\n'.charCodeAt(0));
     },
@@ -212,7 +219,9 @@ describe('wkv chat on a terminal', () => {
     terminal.type(`/save ${path}\r`);
     await terminal.until(/error: cannot write .*endless\.pth: the file that is there is no conversation/);
     terminal.type(`/load ${file}\r`);
-    await terminal.until(/loaded: 1 exchange, the last one: hi/);
+    await terminal.until(/loaded: 1 exchange, the last one: hi; \/switch 1 goes back to 1/);
+    terminal.type('/branches\r');
+    expect(await terminal.until(/\* 3 {2}1 exchange/)).toMatch(/ {2}1 {2}1 exchange.*\n {2}2 {2}nothing/);
     terminal.type('/regenerate\r');
     await terminal.until(/--max-tokens\]\n/);
     terminal.type('/stats\r');

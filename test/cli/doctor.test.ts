@@ -58,7 +58,7 @@ describe('wkv doctor', () => {
     expect({ code: outcome.code, healthy }).toEqual({ code: 1, healthy: false });
     expect(finding('binary')).toMatchObject({
       status: 'broken',
-      found: expect.stringMatching(/no binary for this system .* run compile/) as string,
+      found: expect.stringMatching(/no binary for this system .* Unset WKV_PREBUILD/) as string,
     });
   });
 });

@@ -256,6 +256,6 @@ describe('a failure of wkv generate', () => {
 
   test('of the addon says how to get it', async () => {
     const outcome = await wkv(['generate', 'a'], { environment: { WKV_PREBUILD: folder } });
-    expectFailure(outcome, /wkv has no binary for this system .*run compile/);
+    expectFailure(outcome, /wkv has no binary for this system .*WKV_PREBUILD/);
   });
 });

@@ -72,6 +72,11 @@ export function expectFailure({ code, signal, stderr }: Outcome, message: RegExp
   expect(stderr).toMatch(message);
 }
 
+/** A command that has ended what it did, said so, and died of the signal. */
+export function expectInterrupted({ code, signal, stderr }: Outcome, by: NodeJS.Signals = 'SIGINT'): void {
+  expect({ code, signal, stderr }).toEqual({ code: null, signal: by, stderr: 'error: interrupted\n' });
+}
+
 /**
  * Writes a random model that never ends a text by itself: the logit of token 0, the end of text, is 0, and the
  * largest of 255 random ones is above that.

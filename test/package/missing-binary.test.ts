@@ -15,13 +15,16 @@ beforeAll(() => {
 const environment = { ...process.env, WKV_PREBUILD: undefined };
 
 /** What requiring the package says: the code and the message of the error, and whether its cause is known. */
-function require(): { code: string; path?: string; message: string; caused: boolean } {
+function require(
+  flags: readonly string[] = [],
+  env: NodeJS.ProcessEnv = environment,
+): { code: string; path?: string; message: string; caused: boolean } {
   const program = `
     try { require('wkv'); console.log('{}'); }
     catch ({ code, path, message, cause }) {
       console.log(JSON.stringify({ code, path, message, caused: cause instanceof Error }));
     }`;
-  const { output } = run(process.execPath, ['-e', program], { cwd: project, env: environment });
+  const { output } = run(process.execPath, [...flags, '-e', program], { cwd: project, env });
   return JSON.parse(output) as ReturnType<typeof require>;
 }
 
@@ -76,6 +79,28 @@ describe('a package without a binary for this system', () => {
       output: expect.stringMatching(/^error: wkv has no binary for this system [^\n]*\n$/) as string,
     });
     expect(run(process.execPath, [cli, '--version'], { env: environment }).status).toBe(0);
+  });
+});
+
+test('WKV_PREBUILD that leads nowhere is to be unset', () => {
+  const { message } = require([], { ...environment, WKV_PREBUILD: join(project, 'nowhere') });
+  expect(message).toMatch(/nowhere there is none at all\. Unset WKV_PREBUILD to use its own$/);
+});
+
+test('A process that may not load addons, or read what tells C libraries apart, is told of it', () => {
+  withPrebuilds({ [`${here}/wkv.node`]: 'not a library' }, () => {
+    const told =
+      /^Node was started without a permission that wkv needs .*--allow-addons, and --allow-fs-read/;
+    expect(require(['--no-addons'])).toMatchObject({
+      code: 'ERR_WKV_DEVICE',
+      message: expect.stringMatching(told) as string,
+    });
+    const [flag = ''] = ['--permission', '--experimental-permission'].filter((name) =>
+      process.allowedNodeEnvironmentFlags.has(name),
+    );
+    const readable = [root, project].map((path) => `--allow-fs-read=${path}/`);
+    const { message } = require(['--no-warnings', flag, '--allow-addons', ...readable]);
+    expect(message).toMatch(process.platform === 'linux' ? told : /does not load here/);
   });
 });
 
