@@ -7,7 +7,7 @@
 // are kept, and where one of them is what comes before the new message, a fork of it goes on. Whatever runs at the same
 // time is computed together. Without FILE it is the embedded model; the environment's PORT says where to listen.
 
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { basename } from 'node:path';
@@ -15,6 +15,8 @@ import { demoModel, loadModel } from 'wkv';
 
 const file = process.argv[2] ?? demoModel;
 const keptChats = 16; // with Eagle 7B, each reply adds a state of 33 MiB
+const mostTokens = 4096; // of a reply, where the request has no limit
+const ownHosts = ['127.0.0.1', 'localhost'];
 const largestBody = 8e6;
 
 const model = await loadModel(file);
@@ -62,12 +64,14 @@ function messagesOf({ messages }) {
 }
 
 /** OpenAI's options that there are here too. `null` stands for the default there. */
-function optionsOf(body) {
+function optionsOf(body, chat) {
+  if ((body.n ?? 1) !== 1) throw refusal(400, 'n: there is one choice only');
+  if (body.tools?.length > 0) throw refusal(400, 'tools: models are not told of them here');
   const options = {
     temperature: body.temperature,
     topP: body.top_p,
-    maxTokens: body.max_completion_tokens ?? body.max_tokens,
-    stop: body.stop,
+    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? mostTokens,
+    stop: [...chat.stop, ...[body.stop ?? []].flat()], // the end of a turn, and what the client asks for
     seed: body.seed,
     presencePenalty: body.presence_penalty,
     frequencyPenalty: body.frequency_penalty,
@@ -86,7 +90,9 @@ async function complete(request, response) {
 
   const gone = new AbortController(); // a client that has left needs no more text
   response.on('close', () => gone.abort());
-  const chat = chats.get(JSON.stringify(messages))?.fork() ?? model.createChat({ messages });
+  // Without a seed of its own, each fork would give the same reply.
+  const seed = randomInt(2 ** 48 - 1);
+  const chat = chats.get(JSON.stringify(messages))?.fork({ seed }) ?? model.createChat({ messages });
   const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: name };
   const send = async (object) => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -99,7 +105,7 @@ async function complete(request, response) {
   let content = '';
   let last;
   try {
-    for await (const part of chat.send(said.content, { ...optionsOf(body), signal: gone.signal })) {
+    for await (const part of chat.send(said.content, { ...optionsOf(body, chat), signal: gone.signal })) {
       if (body.stream) await chunk({ ...(content === '' && { role: 'assistant' }), content: part.text });
       content += part.text;
       last = part;
@@ -131,13 +137,15 @@ async function complete(request, response) {
 }
 
 function answer(response, status, object) {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(object));
+  // What is left of a body that is too long is not read: nothing can follow it.
+  const headers = { 'content-type': 'application/json', ...(status === 413 && { connection: 'close' }) };
+  response.writeHead(status, headers).end(JSON.stringify(object));
 }
 
 function statusOf({ status, code }) {
   if (status !== undefined) return status;
   if (code === 'ERR_WKV_MEMORY') return 503;
-  return /^ERR_(INVALID_ARG|OUT_OF_RANGE)/.test(code) ? 400 : 500;
+  return /^ERR_(INVALID_|OUT_OF_RANGE|WKV_TOKEN)/.test(code) ? 400 : 500;
 }
 
 const routes = {
@@ -148,7 +156,10 @@ const routes = {
 
 const server = createServer(async (request, response) => {
   try {
-    const route = `${request.method} ${new URL(request.url, 'http://localhost').pathname}`;
+    const { hostname, pathname } = new URL(request.url, `http://${request.headers.host}`);
+    // A web page may have a name that leads here.
+    if (!ownHosts.includes(hostname)) throw refusal(403, `this is not ${hostname}`);
+    const route = `${request.method} ${pathname}`;
     if (!Object.hasOwn(routes, route)) throw refusal(404, `there is no ${route}`);
     await routes[route](request, response);
   } catch (error) {

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { demoModel, loadModel, type Model } from '../../lib/index';
@@ -96,6 +97,34 @@ describeUnless(withoutDemoModel)('examples/openai-server.mjs', () => {
     expect(choices).toHaveLength(1);
   });
 
+  test('ends a turn beside what a client wants a reply to end at', async () => {
+    const given = { ...options, seed: 4, max_completion_tokens: 1500 };
+    const whole = await client.chat.completions.create({ ...given, messages: [story] });
+    expect(whole.choices[0]!.finish_reason).toBe('stop');
+    for (const stop of [[], 'Observation:', ['Observation:']]) {
+      const { choices } = await client.chat.completions.create({ ...given, stop, messages: [story] });
+      expect(choices).toEqual(whole.choices);
+    }
+    const [text = ''] = /\w+\./.exec(whole.choices[0]!.message.content!) ?? [];
+    const cut = await client.chat.completions.create({ ...given, stop: text, messages: [story] });
+    expect(cut.choices[0]!.message.content).toBe(whole.choices[0]!.message.content!.split(text)[0]);
+  });
+
+  test('gives another reply each time, unless it is asked for a seed', async () => {
+    const first = await client.chat.completions.create({ ...options, messages: [story] });
+    const another = { role: 'user', content: 'Tell me another story.' } as const;
+    const messages = [story, first.choices[0]!.message, another];
+    const replies = await Promise.all(
+      [null, null, null, 5, 5].map(async (seed) => {
+        const body = { ...options, temperature: 1, seed, max_completion_tokens: 400, messages };
+        const { choices } = await client.chat.completions.create(body);
+        return choices[0]!.message.content;
+      }),
+    );
+    expect(replies[3]).toBe(replies[4]);
+    expect(new Set(replies).size).toBe(4);
+  });
+
   test('says what is wrong with a request', async () => {
     const refusal = (body: object): Promise<unknown> =>
       client.chat.completions.create({ ...options, messages: [story], ...body }).then(
@@ -106,11 +135,23 @@ describeUnless(withoutDemoModel)('examples/openai-server.mjs', () => {
       status: 400,
       message: expect.stringContaining('options.temperature: expected a number') as string,
     });
+    expect(await refusal({ logit_bias: { 99999: 1 } })).toMatchObject({ status: 400 });
+    expect(await refusal({ n: 2 })).toMatchObject({ status: 400 });
+    expect(await refusal({ tools: [{ type: 'function' }] })).toMatchObject({ status: 400 });
     for (const messages of [undefined, [], [story, { role: 'tool', content: '' }], [{ role: 'user' }]])
       expect(await refusal({ messages })).toMatchObject({ status: 400 });
     const plain = await fetch(`${url}/chat/completions`, { method: 'POST', body: 'hello' });
     expect(plain.status).toBe(400);
     expect(await plain.json()).toMatchObject({ error: { message: 'the body is not JSON' } });
     expect((await fetch(`${url}/embeddings`, { method: 'POST' })).status).toBe(404);
+    const long = await fetch(`${url}/chat/completions`, { method: 'POST', body: ' '.repeat(9e6) });
+    expect([long.status, long.headers.get('connection')]).toEqual([413, 'close']);
+  });
+
+  test('is not there for a web page whose name leads to it', async () => {
+    const request = get(`${url}/models`, { headers: { host: 'example.org' } });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    expect(response.statusCode).toBe(403);
+    response.resume();
   });
 });
