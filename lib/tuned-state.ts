@@ -67,7 +67,7 @@ function findLayers(
     if (shape.length !== 3 || expected.some((size, axis) => size !== shape[axis])) {
       throw new WkvError(
         'ERR_WKV_SHAPE',
-        `${path}: the tensor ${name} has not the shape of this model's state`,
+        `${path}: the tensor ${name} does not have the shape of this model's state`,
         {
           ...{ path, tensor: name, expected: shapeText(expected), found: shapeText(shape) },
         },

@@ -1,7 +1,7 @@
 'use strict';
 
 // Compiles the addon from the sources of the package, for a system that no prebuilt binary fits:
-//   npm explore wkv -- npm run compile
+//   npm --prefix node_modules/wkv run compile
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
@@ -46,7 +46,7 @@ function compile(nodeGyp) {
 const nodeGyp = findNodeGyp();
 if (nodeGyp === undefined) {
   console.error(
-    'There is no node-gyp to compile with. npm has one and lends it to this: npm explore wkv -- npm run compile',
+    'There is no node-gyp to compile with. npm has one and lends it to this: npm --prefix node_modules/wkv run compile',
   );
   process.exitCode = 1;
 } else {

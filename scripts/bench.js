@@ -42,6 +42,8 @@ const figures = [
   ['overWeights', 'MB over the weights', 1e6],
 ];
 
+const precisions = ['f32', 'f16', 'bf16', 'int8', 'int4'];
+
 /** Tokens of a prompt, for all. */
 const promptTokens = '512';
 
@@ -149,9 +151,13 @@ function main() {
     console.log(help);
     return;
   }
-  const unknown = positionals.filter((shape) => !Object.hasOwn(knownShapes, shape));
-  if (unknown.length > 0) {
-    console.error(`Does not know the shape ${unknown.join(', ')}\n\n${help}`);
+  const wrong = [
+    ...positionals.filter((shape) => !Object.hasOwn(knownShapes, shape)),
+    ...values.weights.split(',').filter((type) => !precisions.includes(type)),
+    ...[values.rounds, values.threads].filter((count) => !/^[1-9]\d*$/.test(count)),
+  ];
+  if (wrong.length > 0) {
+    console.error(`Cannot take ${wrong.map((value) => `"${value}"`).join(', ')}\n\n${help}`);
     process.exitCode = 2;
     return;
   }

@@ -153,6 +153,7 @@ async function buildCuda() {
   run('nvcc', ['-shared', '-cudart', 'static', ...linkFlags, '-o', library, ...linked]);
   const { size } = fs.statSync(path.join(root, library));
   if (size > maxBytes) throw new Error(`${library} has ${size} bytes, more than ${maxBytes}`);
+  fs.copyFileSync(path.join(root, 'LICENSE'), path.join(root, package_, 'LICENSE'));
   console.log(`${library}: ${Math.round(size / 1000)} kB`);
 }
 

@@ -57,7 +57,7 @@ describe('what is published', () => {
     const prebuilt = files.filter((path) => /^prebuilds\/\w+-\w+\/wkv(\.glibc|\.musl)?\.node$/.test(path));
     expect([...files].sort()).toEqual(
       [
-        ...['LICENSE', 'README.md', 'README.zh-CN.md', 'package.json'],
+        ...['LICENSE', 'THIRD-PARTY-NOTICES', 'README.md', 'README.zh-CN.md', 'package.json'],
         ...['models/README.md', 'models/wkv-demo.pth'],
         ...['vocabulary/NOTICE', 'vocabulary/rwkv_vocab_v20230424.txt.br'],
         ...compiled(),
