@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import type load from 'node-gyp-build';
 import { bundledError } from './bundled';
 import { WkvError } from './errors';
-import { errorCode } from './formats/source';
 import { describePlatform, describeRuntime } from './platform';
 import { archiveHint, unpacked } from './unpacked';
+import { errorCode, messageOf } from './thrown';
 
 const packageRoot = join(__dirname, '..');
 
@@ -116,6 +116,7 @@ function compileAdvice(): string {
 }
 
 function oneLine(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.trim().replace(/\s*\n\s*/g, ', ');
+  return messageOf(error)
+    .trim()
+    .replace(/\s*\n\s*/g, ', ');
 }

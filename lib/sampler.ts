@@ -14,6 +14,7 @@ import {
 import { randomSeed } from './random';
 import { samplingChecks, toNativeSampling, type Drawing, type SamplingOptions } from './sampling';
 import type { ForkOptions } from './session';
+import { messageOf } from './thrown';
 
 /**
  * How a {@link Sampler} draws. It knows no tokenizer, so `penaltyExempt` is empty unless it is given, and the
@@ -143,8 +144,9 @@ export class Sampler {
       const sampler = new Sampler({ ...options.record(), logitBias, seed: 0 });
       return sampler.#with(savedState(saved));
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new WkvError('ERR_WKV_STATE', `the bytes are not a sampler's: ${why}`, { cause: error });
+      throw new WkvError('ERR_WKV_STATE', `the bytes are not a sampler's: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 

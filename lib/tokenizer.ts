@@ -4,7 +4,6 @@ import { isUint8Array } from 'node:util/types';
 import { decodeUtf8, StreamingDecoder } from './decoder';
 import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
-import { errorCode } from './formats/source';
 import { awaitNative, callNative, native, type NativeVocabulary } from './native';
 import { pathText, wrongType } from './options';
 import { copyTokens } from './token-ids';
@@ -16,6 +15,7 @@ import {
   readVocabularyFile,
   type ParsedVocabulary,
 } from './vocabulary';
+import { errorCode } from './thrown';
 
 /**
  * What a model needs of a tokenizer; any object that has these will do. Both functions are pure: they always return the

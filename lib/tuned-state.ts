@@ -1,11 +1,11 @@
 import { WkvError } from './errors';
 import { modelPath, openTensorDirectory, type StoredTensor, type TensorDirectory } from './formats';
-import { quoted } from './formats/failures';
 import { shapeText } from './formats/layout';
 import { transposed } from './formats/views';
 import { fromNative, native } from './native';
 import { abortSignal, checkOptions, oneOf } from './options';
 import { layerNumbers, type StateDimensions } from './state-layouts';
+import { quoted } from './quoted';
 
 export interface TunedStateOptions {
   /**

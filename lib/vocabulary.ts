@@ -2,7 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import { WkvError } from './errors';
-import { quoted } from './formats/failures';
+import { quoted } from './quoted';
+import { messageOf } from './thrown';
 
 /** A parsed vocabulary: the bytes of every token. */
 export interface ParsedVocabulary {
@@ -89,7 +90,7 @@ export function readCompressedVocabularyFile(path: string): Uint8Array {
     return brotliDecompressSync(compressed, { maxOutputLength: maxFileBytes });
   } catch (cause) {
     const expected = `at most ${maxFileBytes} bytes of text, compressed with Brotli`;
-    const found = `something else (${cause instanceof Error ? cause.message : String(cause)})`;
+    const found = `something else (${messageOf(cause)})`;
     throw new WkvError('ERR_WKV_FORMAT', `${path}: expected ${expected}, found ${found}`, {
       path,
       expected,

@@ -6,8 +6,8 @@ import { systemReason } from './errors';
 import { library } from './library';
 import type { Chat } from '../chat';
 import type { Model } from '../model';
-import { errorCode } from '../formats/source';
 import { partBeside } from '../part-file';
+import { errorCode } from '../thrown';
 
 /** A path as it is typed in a conversation, where no shell knows what ~/ is. */
 export function withHome(path: string): string {

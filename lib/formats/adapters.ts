@@ -1,5 +1,6 @@
-import { quoted, unsupported } from './failures';
+import { unsupported } from './failures';
 import type { TensorDirectory } from './tensor-directory';
+import { quoted } from '../quoted';
 
 /**
  * What adapters of RWKV-PEFT have beside, or instead of, a matrix: `lora_A` and `lora_B` (LoRA, PiSSA, whose first ones

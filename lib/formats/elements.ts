@@ -1,10 +1,11 @@
 import type { ElementType } from '../quantized';
-import { quoted, unsupported } from './failures';
+import { unsupported } from './failures';
 import { chatTemplateEntry } from './chat-template';
 import { canonicalMark } from './namings/canonical';
 import { withLength } from './packed';
 import { storedTypeBytes, type TensorDirectory } from './tensor-directory';
 import { elementsOf } from './views';
+import { quoted } from '../quoted';
 
 /** Where everything of a plain `.safetensors` file lies. */
 interface ElementsLayout {

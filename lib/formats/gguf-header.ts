@@ -1,5 +1,6 @@
-import { corrupt, quoted, unsupported, utf8 } from './failures';
+import { corrupt, unsupported, utf8 } from './failures';
 import { maxHeaderBytes, maxTensors } from './limits';
+import { quoted } from '../quoted';
 
 /** Types of metadata by their numbers. */
 const valueTypes = [

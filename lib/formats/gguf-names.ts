@@ -1,7 +1,8 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { shapeText } from './layout';
 import type { StoredTensor } from './tensor-directory';
 import { elementsOf, perChannel, reshaped, separated, transposed } from './views';
+import { quoted } from '../quoted';
 
 // llama.cpp's names and shapes of RWKV-6 and RWKV-7, as BlinkDL has them. What its converter does to each tensor:
 // it drops dimensions of 1, transposes the LoRA matrices, stacks the vectors of the token shift, writes r_k in one

@@ -1,6 +1,7 @@
 import type { ParsedVocabulary } from '../vocabulary';
-import { corrupt, quoted } from './failures';
+import { corrupt } from './failures';
 import { Cursor, GgufArray, type GgufHeader, type GgufValue } from './gguf-header';
+import { quoted } from '../quoted';
 
 /** More than any vocabulary has, as of vocabulary files. */
 const maxTokens = 1_000_001;

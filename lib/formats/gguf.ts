@@ -1,6 +1,6 @@
 import { withoutPrototype } from '../options';
 import { aboutAdapters } from './adapters';
-import { corrupt, quoted, shortened, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { ggufType, readTypeNames } from './ggml-types';
 import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader } from './gguf-header';
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
@@ -10,6 +10,7 @@ import { isLayerNormEpsilon, layerNormEpsilon, maxHeaderBytes } from './limits';
 import type { FormatReader } from './reader';
 import type { Source } from './source';
 import { bytesOfNumbers, formOf, type StoredTensor, type TensorDirectory } from './tensor-directory';
+import { quoted, shortened } from '../quoted';
 
 /** How much of the header is read at first: all of it, unless there is a vocabulary. */
 const firstBytes = 1 << 16;

@@ -4,10 +4,11 @@ import { pathText } from '../options';
 import { unpacked } from '../unpacked';
 import { refuseAdapters } from './adapters';
 import { openModelDirectory, openModelFile } from './model-directory';
-import { corrupt, quoted } from './failures';
+import { corrupt } from './failures';
 import { withCanonicalNames } from './namings/canonical';
 import { cannotOpen } from './source';
 import type { SourceFile, TensorDirectory } from './tensor-directory';
+import { quoted } from '../quoted';
 
 export type { BlockType, SourceFile, StoredTensor, StoredType, TensorDirectory } from './tensor-directory';
 export { bytesOfNumbers, isBlockType, storedTypeBytes } from './tensor-directory';

@@ -1,11 +1,13 @@
 import { pipeline } from 'node:stream/promises';
 import { crc32, createInflateRaw } from 'node:zlib';
 import { WkvError } from '../errors';
-import { corrupt, quoted } from './failures';
+import { corrupt } from './failures';
 import { maxHeaderBytes } from './limits';
-import { messageOf, type Source } from './source';
+import type { Source } from './source';
 import type { TemporaryFile } from './temporary-file';
 import { locateZipEntry, type ZipEntry } from './zip';
+import { quoted } from '../quoted';
+import { messageOf } from '../thrown';
 
 /** Deflate says at most 258 bytes with 2 bits; what claims more is a lie. */
 const maxRatio = 1032;

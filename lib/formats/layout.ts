@@ -1,6 +1,7 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { maxDimensions } from './limits';
 import type { Source } from './source';
+import { quoted } from '../quoted';
 
 /** The shape as a message shows it: `[2, 3]`. */
 export function shapeText(shape: readonly unknown[]): string {

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { maxHeaderBytes, maxTensors } from './limits';
 import { readPickle } from './pickle';
 import { PickleEnd } from './pickle-bytes';
@@ -9,6 +9,7 @@ import type { Source } from './source';
 import type { TensorDirectory } from './tensor-directory';
 import { TorchWorld } from './torch';
 import { collectTensors, placeTensor, type StoragePlace } from './torch-tensors';
+import { quoted } from '../quoted';
 
 const magicNumber = 0x1950a86a20f9469cfc6cn;
 const protocolVersion = 1001;

@@ -5,13 +5,15 @@ import { withoutPrototype } from '../options';
 import { unpacked } from '../unpacked';
 import { aboutAdapters } from './adapters';
 import { chatTemplateKey, maxChatTemplate } from './chat-template';
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { findReader, openWeightFile, unknownFile, withSource } from './open-file';
 import { isLayerNormEpsilon, layerNormEpsilon } from './limits';
 import type { ReadContext } from './reader';
-import { cannotOpen, errorCode, messageOf, type Source } from './source';
+import { cannotOpen, type Source } from './source';
 import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import type { TensorDirectory, TensorEntry } from './tensor-directory';
+import { quoted } from '../quoted';
+import { errorCode, messageOf } from '../thrown';
 
 const settingsBytes = 1 << 22;
 const indexBytes = 1 << 24;

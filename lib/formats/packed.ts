@@ -1,9 +1,10 @@
 import { isQuantized, quantizedPrecisions, type QuantizedPrecision } from '../quantized';
-import { corrupt, quoted, unsupported } from './failures';
-import { messageOf } from './source';
+import { corrupt, unsupported } from './failures';
 import { type JsonValue, parseJson } from './strict-json';
 import { plainType, storedTypeBytes, type StoredTensor } from './tensor-directory';
 import { elementsOf } from './views';
+import { quoted } from '../quoted';
+import { messageOf } from '../thrown';
 
 // Packed files are safetensors with metadata of their own: docs/packed-format.md.
 

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import type { PickleBytes } from './pickle-bytes';
 import {
   describeValue,
@@ -8,6 +8,7 @@ import {
   PickleTuple,
   type PickleValue,
 } from './pickle-values';
+import { quoted } from '../quoted';
 
 /** What gives globals and persistent ids their meaning; both throw for what they do not know. */
 export interface PickleWorld {

@@ -1,4 +1,4 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { checkRatio, inflateToFile, readZipEntry } from './inflate';
 import { readPickle } from './pickle';
 import { PickleEnd } from './pickle-bytes';
@@ -10,6 +10,7 @@ import { TemporaryFile } from './temporary-file';
 import { TorchWorld } from './torch';
 import { collectTensors, type NamedTensor, placeTensor, type StoragePlace } from './torch-tensors';
 import { locateZipEntry, readZipDirectory, type ZipEntry } from './zip';
+import { quoted } from '../quoted';
 
 /**
  * torch.save since 1.6: a zip archive with one folder of any name, in it `data.pkl` (a pickle that refers to

@@ -1,7 +1,8 @@
-import { corrupt, quoted } from './failures';
+import { corrupt } from './failures';
 import { shapeText } from './layout';
 import { formOf, type StoredTensor } from './tensor-directory';
 import { elementsOf, perChannel, reshaped, separated, transposed } from './views';
+import { quoted } from '../quoted';
 
 // rwkv.cpp's tensors have BlinkDL's names; this is what its converter does to them, per generation of RWKV, taken back.
 // It drops dimensions of 1 of what is called time_..., and adds one at the end of what has heads.

@@ -1,5 +1,5 @@
 import { withoutPrototype } from '../options';
-import { corrupt, quoted, unsupported, utf8 } from './failures';
+import { corrupt, unsupported, utf8 } from './failures';
 import { readTypeNames, rwkvCppType } from './ggml-types';
 import { contiguousStrides, countElements, shapeText } from './layout';
 import { maxTensors } from './limits';
@@ -13,6 +13,7 @@ import {
   type StoredTensor,
   type TensorDirectory,
 } from './tensor-directory';
+import { quoted } from '../quoted';
 
 const magic = 0x67676d66;
 const headerBytes = 24;

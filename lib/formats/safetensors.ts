@@ -1,12 +1,14 @@
 import { withoutPrototype } from '../options';
-import { corrupt, quoted, shortened, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { checkCoverage, contiguousStrides, countElements, type Placed, shapeText } from './layout';
 import { maxHeaderBytes, maxTensors } from './limits';
 import { readPacking, type Form, type Packing } from './packed';
 import type { FormatReader } from './reader';
-import { messageOf, type Source } from './source';
+import type { Source } from './source';
 import { type JsonObject, type JsonValue, parseJson } from './strict-json';
 import { storedTypeBytes, type StoredType, type TensorDirectory, type TensorEntry } from './tensor-directory';
+import { quoted, shortened } from '../quoted';
+import { messageOf } from '../thrown';
 
 const storedTypes: ReadonlyMap<JsonValue, StoredType> = new Map([
   ['F32', 'f32'],

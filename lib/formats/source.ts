@@ -5,6 +5,7 @@ import { types } from 'node:util';
 import { archiveHint, unpacked } from '../unpacked';
 import { corrupt } from './failures';
 import type { SourceFile } from './tensor-directory';
+import { errorCode, messageOf } from '../thrown';
 
 const chunkBytes = 1 << 20;
 
@@ -126,16 +127,4 @@ export function cannotOpen(path: string, cause: unknown): Error {
     return corrupt(path, 'cannot be opened: permission denied', { cause });
   }
   return corrupt(path, `cannot be opened: ${messageOf(cause)}`, { cause });
-}
-
-/** The `code` of an error of Node's or of the operating system. */
-export function errorCode(error: unknown): string | undefined {
-  // Not `instanceof`: Node's errors may be of another realm than this module (in a vm context, say).
-  return types.isNativeError(error) && 'code' in error && typeof error.code === 'string'
-    ? error.code
-    : undefined;
-}
-
-export function messageOf(error: unknown): string {
-  return types.isNativeError(error) ? error.message : String(error);
 }

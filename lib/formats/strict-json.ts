@@ -1,4 +1,4 @@
-import { quoted } from './failures';
+import { quoted } from '../quoted';
 
 /** JSON with objects as maps, so that keys like `__proto__` are keys like any other. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;

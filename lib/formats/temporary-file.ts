@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WkvError } from '../errors';
 import { removeAtExit } from '../remove-at-exit';
-import { describeFile, messageOf } from './source';
+import { describeFile } from './source';
 import type { SourceFile } from './tensor-directory';
+import { messageOf } from '../thrown';
 
 /** Elements of tensors begin at multiples of this. */
 const alignment = 64;

@@ -1,9 +1,10 @@
-import { corrupt, quoted, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import { countElements, lastIndex, shapeText } from './layout';
 import { maxTensors } from './limits';
 import { describeValue, PickleDict, type PickleValue } from './pickle-values';
 import { storedTypeBytes, type StoredType, type TensorEntry } from './tensor-directory';
 import { isCount, type Storage, TorchTensor } from './torch';
+import { quoted } from '../quoted';
 
 /** Where the elements of a storage begin. */
 export interface StoragePlace {

@@ -1,4 +1,4 @@
-import { corrupt, quoted, shortened, unsupported } from './failures';
+import { corrupt, unsupported } from './failures';
 import type { PickleWorld } from './pickle-machine';
 import {
   describeValue,
@@ -10,6 +10,7 @@ import {
   type PickleValue,
 } from './pickle-values';
 import type { StoredType } from './tensor-directory';
+import { quoted, shortened } from '../quoted';
 
 /** The class of a storage, which says how its elements are written. */
 class StorageType extends PickleObject {

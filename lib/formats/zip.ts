@@ -1,6 +1,7 @@
-import { corrupt, quoted, unsupported, utf8 } from './failures';
+import { corrupt, unsupported, utf8 } from './failures';
 import { maxHeaderBytes } from './limits';
 import type { Source } from './source';
+import { quoted } from '../quoted';
 
 /** One file of a zip archive. */
 export interface ZipEntry {

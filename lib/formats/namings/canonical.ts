@@ -1,10 +1,11 @@
-import { corrupt, quoted } from '../failures';
+import { corrupt } from '../failures';
 import type { TensorDirectory, TensorEntry } from '../tensor-directory';
 import { flashLinearAttention } from './fla';
 import { huggingFace } from './hugging-face';
 import type { Naming } from './naming';
 import { transformersRwkv } from './transformers-rwkv';
 import { webRwkv } from './web-rwkv';
+import { quoted } from '../../quoted';
 
 /** Every naming but BlinkDL's; the first that a directory is in counts. */
 const namings: readonly Naming[] = [huggingFace, flashLinearAttention, transformersRwkv, webRwkv];

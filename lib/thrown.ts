@@ -1,0 +1,16 @@
+import { isNativeError } from 'node:util/types';
+
+// What was thrown may be anything. Not `instanceof Error`: Node's errors may be of another realm than this module (in a vm
+// context, say).
+
+/** The `code` of an error of Node's or of the operating system. */
+export function errorCode(thrown: unknown): string | undefined {
+  return isNativeError(thrown) && 'code' in thrown && typeof thrown.code === 'string'
+    ? thrown.code
+    : undefined;
+}
+
+/** What an error says. */
+export function messageOf(thrown: unknown): string {
+  return isNativeError(thrown) ? thrown.message : String(thrown);
+}
