@@ -264,7 +264,7 @@ export class Chat {
     const { system } = beginning;
     const { turns } = this.#history;
     const before = turns.length === 0 ? beginningText(this.#template, beginning) : this.#template.separator;
-    const prompt = await this.#session.tokens(before + turnText(this.#template, user, system));
+    const prompt = await this.#session.tokens(before + turnText(this.#template, user, system), 'text');
     const start = { before: state, base, random, user, prompt, evaluated: false };
     try {
       return yield* this.#reply(start, this.#history, options);

@@ -169,7 +169,7 @@ export class Session {
       signal: abortSignal,
       onProgress: callback,
     });
-    const encoded = this.tokens(input);
+    const encoded = this.tokens(input, 'input');
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () => {
       const tokens = await encoded;
@@ -193,7 +193,7 @@ export class Session {
       signal: abortSignal,
       onProgress: callback,
     });
-    const encoded = this.tokens(input);
+    const encoded = this.tokens(input, 'input');
     this.#requireUsable();
     const { values } = await this.#enqueue(signal, async () =>
       this.submit({ tokens: await encoded, output: output.scores, pack: true }, signal, onProgress),
@@ -217,7 +217,7 @@ export class Session {
    */
   generate(prompt: Input, options?: GenerateOptions): AsyncGenerator<GeneratedPart, void, undefined> {
     const checked = checkGenerateOptions(options, this.#model);
-    const tokens = this.tokens(prompt);
+    const tokens = this.tokens(prompt, 'prompt');
     return iterateHeld((left) => ({
       hold: this.hold(checked.signal, true),
       parts: generate(this, tokens, { ...checked, left }),
@@ -233,7 +233,7 @@ export class Session {
    */
   async complete(prompt: Input, options?: GenerateOptions): Promise<Completion> {
     const checked = checkGenerateOptions(options, this.#model);
-    const tokens = this.tokens(prompt);
+    const tokens = this.tokens(prompt, 'prompt');
     this.#requireUsable();
     return this.#enqueue(checked.signal, async () => {
       const before = this.snapshot();
@@ -334,11 +334,11 @@ export class Session {
     this.dispose();
   }
 
-  /** The ids of an input, checked; of a long text they come later. @internal */
-  tokens(input: Input): Uint32Array | Promise<Uint32Array> {
+  /** The ids of an input that messages call `name`, checked; of a long text they come later. @internal */
+  tokens(input: Input, name: string): Uint32Array | Promise<Uint32Array> {
     const { tokenizer, info } = this.#model;
     if (typeof input !== 'string') {
-      return copyTokens(input, info.vocabulary, 'tokens', 'a string, a Uint32Array or an array of numbers');
+      return copyTokens(input, info.vocabulary, name, 'a string, a Uint32Array or an array of numbers');
     }
     if (tokenizer === undefined) {
       throw new WkvError(
@@ -347,12 +347,12 @@ export class Session {
       );
     }
     if (input.length > maxLengthOnThisThread && usesOwn('encode', tokenizer)) {
-      const tokens = tokenizer.encodeAsync(input).then((ids) => copyTokens(ids, info.vocabulary));
+      const tokens = tokenizer.encodeAsync(input).then((ids) => idsOf(ids, tokenizer, info.vocabulary));
       // Whoever waits for the tokens hears of it; the call may fail for another reason before.
       tokens.catch(() => undefined);
       return tokens;
     }
-    return copyTokens(tokenizer.encode(input), info.vocabulary);
+    return idsOf(tokenizer.encode(input), tokenizer, info.vocabulary);
   }
 
   /** @throws where the tokenizer has no tokens of just these bytes, or none that the model has @internal */
@@ -391,7 +391,10 @@ export class Session {
   #requireUsable(): void {
     if (this.#disposed) throw disposed();
     if (this.#queue.isIterated) {
-      throw new WkvError('ERR_WKV_BUSY', "the session's generation is being iterated");
+      throw new WkvError(
+        'ERR_WKV_BUSY',
+        "the session's generation is being iterated: iterate to its end, or leave the loop, or use a fork made before",
+      );
     }
   }
 
@@ -454,6 +457,18 @@ export class Session {
       isOver();
       reports?.stop();
     }
+  }
+}
+
+/** What a tokenizer, which may be a caller's or of another model, made of a text. */
+function idsOf(tokens: unknown, { size }: TokenizerLike, vocabulary: number): Uint32Array {
+  try {
+    return copyTokens(tokens, vocabulary);
+  } catch (cause) {
+    if (!(cause instanceof WkvError) || size <= vocabulary) throw cause;
+    const { code, message, expected, found } = cause;
+    const sizes = `the tokenizer has ${size} ids, the model only ${vocabulary}`;
+    throw new WkvError(code, `${message}: ${sizes}`, { expected, found, cause });
   }
 }
 

@@ -371,7 +371,7 @@ describe('What is no input', () => {
       {
         type: TypeError,
         code: 'ERR_INVALID_ARG_TYPE',
-        message: /expected a string, a Uint32Array or an array/,
+        message: /: (input|prompt): expected a string, a Uint32Array or an array/,
       },
     ],
     ['null', null, { type: TypeError, code: 'ERR_INVALID_ARG_TYPE' }],

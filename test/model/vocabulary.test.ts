@@ -6,6 +6,22 @@ import { smallShape, temporaryFolder, withModel, writeRandomModel } from './supp
 const folder = temporaryFolder();
 const evenOdds = { temperature: 100, topP: 1, maxTokens: 400, stopTokens: [] };
 
+test('A tokenizer that is larger than the model is said to be, where it has an id that the model lacks', async () => {
+  const path = await writeRandomModel(folder, 'narrower', { ...smallShape, vocabulary: 100 });
+  await withModel(path, { tokenizer: Tokenizer.bytes() }, async (model) => {
+    const session = model.createSession();
+    expect(await session.score('42')).toHaveLength(2);
+    for (const text of ['what', 'what'.repeat(3000)]) {
+      expectFailure(await rejection(() => session.complete(text)), {
+        code: 'ERR_WKV_TOKEN',
+        message:
+          /: tokens\[0\]: expected an id from 0 to 99, found 119: the tokenizer has 256 ids, the model only 100$/,
+        ...{ expected: 'an id from 0 to 99', found: '119' },
+      });
+    }
+  });
+});
+
 describe('A tokenizer that is smaller than the model', () => {
   let path: string;
   beforeAll(async () => {
