@@ -95,8 +95,7 @@ export class Model {
   });
   #disposal: Promise<void> | undefined;
   #classes: TokenClasses | undefined;
-  /** Whether sessions keep their states as f16 between calls. @internal */
-  readonly packsStates: boolean;
+  readonly #packsStates: boolean;
 
   /** Made by {@link loadModel}. */
   private constructor(
@@ -108,7 +107,7 @@ export class Model {
   ) {
     checkConstruction(own, 'Model', 'loadModel(path) loads models');
     this.#native = model;
-    this.packsStates = packsStates;
+    this.#packsStates = packsStates;
     this.info = Object.freeze(info);
     this.tokenizer = tokenizer;
   }
@@ -121,6 +120,11 @@ export class Model {
     packsStates: boolean,
   ): Model {
     return new Model(ownConstruction, model, info, tokenizer, packsStates);
+  }
+
+  /** Whether sessions keep their states as f16 between calls. @internal */
+  get packsStates(): boolean {
+    return this.#packsStates;
   }
 
   /**

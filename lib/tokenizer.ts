@@ -63,17 +63,20 @@ export class Tokenizer implements TokenizerLike {
   /** The id that ends a text: 0, unless a model's file says otherwise. */
   readonly endOfText: number;
   /** Shared with the engine, which tokenizes on its own threads. @internal */
-  readonly vocabulary: NativeVocabulary;
-  private readonly bytes: Uint8Array;
-  private readonly offsets: Uint32Array;
+  declare readonly vocabulary: NativeVocabulary;
+  declare private readonly bytes: Uint8Array;
+  declare private readonly offsets: Uint32Array;
 
   /** Made by the functions below. */
   private constructor(own: typeof ownConstruction, parsed: ParsedVocabulary, endOfText = 0) {
     checkConstruction(own, 'Tokenizer', 'Tokenizer.world(), bytes() and fromVocabulary() make tokenizers');
     const { bytes, offsets, size } = parsed;
-    this.vocabulary = new native.Vocabulary(bytes, offsets);
-    this.bytes = bytes;
-    this.offsets = offsets;
+    // Neither a console nor JSON is to show these.
+    Object.defineProperties(this, {
+      vocabulary: { value: new native.Vocabulary(bytes, offsets) },
+      bytes: { value: bytes },
+      offsets: { value: offsets },
+    });
     this.size = size;
     this.endOfText = endOfText;
   }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { Tokenizer } from '../../lib/tokenizer';
 import { callUnchecked, thrown } from '../support/failure';
 import { Random } from './support';
@@ -8,6 +9,11 @@ describe('the tokenizer of bytes', () => {
   test('has 256 ids, of which 0 ends a text', () => {
     expect(tokenizer.size).toBe(256);
     expect(tokenizer.endOfText).toBe(0);
+  });
+
+  test('shows a console and JSON what it is, and not all of its tokens', () => {
+    expect(JSON.stringify(tokenizer)).toBe('{"size":256,"endOfText":0}');
+    expect(inspect(tokenizer)).toBe('Tokenizer { size: 256, endOfText: 0 }');
   });
 
   test('has the value of a byte as its id', () => {
