@@ -76,6 +76,13 @@ describe('the one list of sources', () => {
   });
 });
 
+test('scripts/gpu-check, which has no Node, compiles kernels with the flags that the published library has', () => {
+  const flags = ['-std=c++20', '-O2', '--fmad=false', '--ftz=true', '-DWKV_WIDE_PRODUCTS', '-cudart'];
+  const used = (file: string): string[] => flags.filter((flag) => read(file).includes(flag));
+  expect(used('scripts/lib/cuda.js')).toEqual(flags);
+  expect(used('scripts/gpu-check')).toEqual(flags);
+});
+
 describe('the addon', () => {
   const gyp = 'build/Release/wkv.node';
   const cmake = 'out/gcc/build/Release/wkv.node';
