@@ -8,6 +8,8 @@ export interface Bar {
 export interface Figures {
   charts: readonly {
     title: string;
+    /** What it is of, where there are several of the title: they become one table. */
+    of?: string;
     unit: string;
     ceiling: string;
     conditions: string | null;

@@ -66,7 +66,13 @@ const style = `
 const escapeText = (text) => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 const rounded = (value) => Number(value.toFixed(1));
 
-function barsOf({ title, unit, conditions, bars }, top) {
+/** The title with what the chart is of, where there are several of the title: 'Decoding, 7B'. */
+const fullTitle = ({ title, of }) => (of === undefined ? title : `${title}, ${of}`);
+
+function barsOf(chart, top) {
+  const { unit, conditions, bars } = chart;
+  const title = fullTitle(chart);
+
   const { width, margin, labels, figures, row, bar } = layout;
   const left = margin + labels;
   const space = width - margin - figures - left;
@@ -119,21 +125,39 @@ function tableOf(rows) {
   return [head, rule, ...body].join('\n');
 }
 
+/** Where and how charts were measured, each thing once. */
+function sourceText(charts) {
+  const commands = new Map();
+  for (const { conditions, command } of charts) {
+    const those = commands.get(conditions) ?? new Set();
+    commands.set(conditions, those.add(`\`${command}\``));
+  }
+  return [...commands].map(([conditions, those]) => `${conditions}; ${[...those].join(', ')}.`).join(' ');
+}
+
+/** A section of the page, of the charts of one title. */
+function makeTable(charts) {
+  const [{ title, unit, ceiling }] = charts;
+  const known = charts.some(({ bars }) => bars.some((bar) => bar.ceiling !== null));
+  const several = charts.some(({ of }) => of !== undefined);
+  const head = [...(several ? [''] : []), '', unit, ...(known ? ['ceiling', 'part of it'] : [])];
+  const rows = charts.flatMap(({ of, bars }) =>
+    bars.map((bar) => [
+      ...(several ? [of] : []),
+      bar.name,
+      rangeText(bar.value),
+      ...(known ? [bar.ceiling === null ? '' : rangeText(bar.ceiling), partText(bar)] : []),
+    ]),
+  );
+  const source = `${sourceText(charts)}${known ? ` Ceiling: ${ceiling}.` : ''}`;
+  return `### ${title}\n\n${source}\n\n${tableOf([head, ...rows])}`;
+}
+
 /** The sections of the page with the figures. */
 function makeTables(data) {
-  return measured(data)
-    .map(({ title, unit, ceiling, conditions, command, bars }) => {
-      const known = bars.some((bar) => bar.ceiling !== null);
-      const head = ['', unit, ...(known ? ['ceiling', 'part of it'] : [])];
-      const rows = bars.map((bar) => [
-        bar.name,
-        rangeText(bar.value),
-        ...(known ? [bar.ceiling === null ? '' : rangeText(bar.ceiling), partText(bar)] : []),
-      ]);
-      const source = `${conditions}; \`${command}\`.${known ? ` Ceiling: ${ceiling}.` : ''}`;
-      return `### ${title}\n\n${source}\n\n${tableOf([head, ...rows])}`;
-    })
-    .join('\n\n');
+  const charts = measured(data);
+  const titles = [...new Set(charts.map(({ title }) => title))];
+  return titles.map((title) => makeTable(charts.filter((chart) => chart.title === title))).join('\n\n');
 }
 
 /** The page with the tables of these figures. */

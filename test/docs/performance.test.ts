@@ -47,6 +47,25 @@ describe('the figures', () => {
     );
   });
 
+  test('of one title are one table, which says what each is of', () => {
+    const [chart] = chartOf('Decoding', [some]).charts;
+    const charts = [
+      { ...chart!, of: '3B', command: 'npm run bench -- 3B' },
+      { ...chart!, of: '7B' },
+    ];
+    expect(makeTables({ charts })).toBe(
+      [
+        '### Decoding\n',
+        'Here; `npm run bench -- 3B`, `npm run bench`. Ceiling: reading.\n',
+        '|     |            | tokens/s   | ceiling    | part of it  |',
+        '| --- | ---------- | ---------- | ---------- | ----------- |',
+        '| 3B  | wkv & some | 16 to 18.3 | 20 to 24.4 | 0.75 to 0.8 |',
+        '| 7B  | wkv & some | 16 to 18.3 | 20 to 24.4 | 0.75 to 0.8 |',
+      ].join('\n'),
+    );
+    expect(makeChart({ charts })).toMatch(/>Decoding, 3B .*>Decoding, 7B /s);
+  });
+
   test('leave out what was not measured', () => {
     const both = chartOf('Decoding', [some, unmeasured]);
     expect(makeTables(both)).toBe(makeTables(chartOf('Decoding', [some])));
