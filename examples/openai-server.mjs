@@ -66,7 +66,7 @@ function messagesOf({ messages }) {
 /** OpenAI's options that there are here too. `null` stands for the default there. */
 function optionsOf(body, chat) {
   if ((body.n ?? 1) !== 1) throw refusal(400, 'n: there is one choice only');
-  if (body.tools?.length > 0) throw refusal(400, 'tools: models are not told of them here');
+  if (Object.keys(body.tools ?? []).length > 0) throw refusal(400, 'tools: models are not told of them here');
   const options = {
     temperature: body.temperature,
     topP: body.top_p,
@@ -145,7 +145,7 @@ function answer(response, status, object) {
 function statusOf({ status, code }) {
   if (status !== undefined) return status;
   if (code === 'ERR_WKV_MEMORY') return 503;
-  return /^ERR_(INVALID_|OUT_OF_RANGE|WKV_TOKEN)/.test(code) ? 400 : 500;
+  return /^ERR_(INVALID_ARG|OUT_OF_RANGE|WKV_TOKEN)/.test(code) ? 400 : 500;
 }
 
 const routes = {
@@ -156,10 +156,10 @@ const routes = {
 
 const server = createServer(async (request, response) => {
   try {
-    const { hostname, pathname } = new URL(request.url, `http://${request.headers.host}`);
     // A web page may have a name that leads here.
-    if (!ownHosts.includes(hostname)) throw refusal(403, `this is not ${hostname}`);
-    const route = `${request.method} ${pathname}`;
+    const host = request.headers.host ?? '';
+    if (!ownHosts.includes(host.replace(/:\d+$/, ''))) throw refusal(403, `this is not "${host}"`);
+    const route = `${request.method} ${request.url.split('?')[0]}`;
     if (!Object.hasOwn(routes, route)) throw refusal(404, `there is no ${route}`);
     await routes[route](request, response);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type load from 'node-gyp-build';
 import { bundledError } from './bundled';
 import { WkvError } from './errors';
@@ -25,9 +25,9 @@ export function addonPath(): string {
  * @throws {WkvError} `ERR_WKV_DEVICE` where there is none or it does not load, with what to do about it
  */
 export function loadAddon(): unknown {
-  const { root, path } = findAddon();
+  const { build, root, path } = findAddon();
   try {
-    return gypBuild()(root);
+    return build(root);
   } catch (cause) {
     if (errorCode(cause) === 'ERR_DLOPEN_DISABLED') throw permissionError(cause);
     throw new WkvError(
@@ -39,15 +39,22 @@ export function loadAddon(): unknown {
   }
 }
 
-/** Loaded at first use: it reads files as it begins, which Node may not allow. */
-const gypBuild = (): typeof load => createRequire(__filename)('node-gyp-build') as typeof load;
+/** Loaded at first use: it reads files as it begins, which Node may not allow. Tools that trace files see the name. */
+function gypBuild(): typeof load {
+  try {
+    return createRequire(__filename)(require.resolve('node-gyp-build')) as typeof load;
+  } catch (cause) {
+    throw errorCode(cause) === 'ERR_ACCESS_DENIED' ? permissionError(cause) : cause;
+  }
+}
 
-function findAddon(): { root: string; path: string } {
+function findAddon(): { build: typeof load; root: string; path: string } {
   if (!isPackage(packageRoot)) throw bundledError();
   const folder = join(packageRoot, 'prebuilds');
   const root = dirname(unpacked(folder));
+  const build = gypBuild();
   try {
-    return { root, path: gypBuild().resolve(root) };
+    return { build, root, path: build.resolve(root) };
   } catch (cause) {
     if (errorCode(cause) === 'ERR_ACCESS_DENIED') throw permissionError(cause);
     const chosen = process.env['WKV_PREBUILD'];
@@ -66,10 +73,13 @@ function findAddon(): { root: string; path: string } {
 }
 
 function permissionError(cause: unknown): WkvError {
+  // Where node-gyp-build is as well.
+  const folder = dirname(packageRoot);
+  const packages = basename(folder) === 'node_modules' ? folder : packageRoot;
   return new WkvError(
     'ERR_WKV_DEVICE',
     `Node was started without a permission that wkv needs (${oneLine(cause).replace(/\.+$/, '')}): give it ` +
-      `--allow-addons, and --allow-fs-read for the package (${packageRoot}), /etc/alpine-release and the models`,
+      `--allow-addons, and --allow-fs-read for ${packages}, /etc/alpine-release and the models`,
     { cause },
   );
 }

@@ -118,8 +118,9 @@ export class Chat {
 
   /**
    * Says something, and iterates over the reply: `for await (const part of chat.send('hi'))`. Options are those of
-   * `session.generate`; `stop` is the chat's by default, which a call's own replaces. They are checked at the call, work begins at the first
-   * `next()`. Blank lines, which separate turns, are taken out of the text (a template of your own says what else is).
+   * `session.generate`; `stop` is the chat's by default, which a call's own replaces. They are checked at the call, work
+   * begins at the first `next()`. Blank lines, which separate turns, are taken out of the text (a template of your own says
+   * what else is).
    *
    * If the text could not be evaluated (an abort, an error), the conversation is as it was. A reply that is left
    * (`break`) or aborted stays in the conversation as far as it came. While it is iterated, other calls are

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 
 // What was thrown may be anything. Not `instanceof Error`: Node's errors may be of another realm than this module (in a vm
@@ -10,7 +11,10 @@ export function errorCode(thrown: unknown): string | undefined {
     : undefined;
 }
 
-/** What an error says. */
+/** What an error says; a DOMException is none that Node calls native. */
 export function messageOf(thrown: unknown): string {
-  return isNativeError(thrown) ? thrown.message : String(thrown);
+  if (typeof thrown === 'string') return thrown;
+  const message: unknown =
+    typeof thrown === 'object' && thrown !== null ? Reflect.get(thrown, 'message') : undefined;
+  return typeof message === 'string' ? message : inspect(thrown);
 }

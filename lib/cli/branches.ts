@@ -40,11 +40,12 @@ export class Branches {
 
   /** Goes on in this conversation, in the place of the one that is had if nothing has been said in that. */
   add(chat: Chat): void {
-    if (this.chat.messages.length === 0) {
+    if (this.chat.messages.some(({ role }) => role === 'user')) {
+      this.#chats.push(chat);
+      this.#current = this.#chats.length - 1;
+    } else {
       this.chat.dispose();
-      this.#chats.splice(this.#current, 1);
+      this.#chats[this.#current] = chat;
     }
-    this.#chats.push(chat);
-    this.#current = this.#chats.length - 1;
   }
 }

@@ -1,9 +1,5 @@
 import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
-import { formatBytes } from '../format-bytes';
-
-/** More than anybody would wait for. */
-const maxBytes = 2 ** 31;
 
 /**
  * The text that a command works on, as bytes: its argument, or all of standard input where the argument is `-`, or
@@ -23,13 +19,8 @@ export async function readInput(
   }
   addAbortSignal(signal, process.stdin);
   const chunks: Buffer[] = [];
-  let length = 0;
   try {
-    for await (const chunk of process.stdin) {
-      chunks.push(Buffer.from(chunk as Buffer));
-      length += (chunk as Buffer).length;
-      if (length > maxBytes) throw new Error(`standard input has more than ${formatBytes(maxBytes)}`);
-    }
+    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -28,9 +28,14 @@ export class Interruption {
   #received: NodeJS.Signals | undefined;
   readonly #receive = (signal: NodeJS.Signals): void => {
     // The system and the shell both may say that the terminal is gone: nobody is in a hurry.
-    if (signal !== 'SIGHUP' && this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
-    if (signal === 'SIGHUP') this.#received = signal;
+    const again = signal !== 'SIGHUP' && this.#controller.signal.aborted;
+    if (signal === 'SIGHUP' || again) this.#received = signal;
     else this.#received ??= signal;
+    if (again) {
+      // After the handlers that there are.
+      process.once('exit', () => this.end());
+      process.exit(128 + constants.signals[signal]);
+    }
     this.#controller.abort(new Interrupted(false));
   };
 
@@ -49,16 +54,20 @@ export class Interruption {
   }
 
   /**
-   * To be called when the command has come to its end: after a signal the process ends by that, as if it had not been
-   * caught, for only then does a shell give up what comes after the command (a loop around it, say). Where the terminal
-   * is gone it ends by SIGHUP, be that still on its way: at its own end Node would put back how the terminal was, and
-   * crash.
+   * To be called when the command has come to its end: after Ctrl-C the process ends by that, as if it had not been caught,
+   * for only then does a shell give up what comes after the command (a loop around it, say). Where the terminal is gone it
+   * ends by SIGHUP, be that still on its way: at its own end Node would put back how the terminal was, and crash. After
+   * SIGTERM it ends by itself: other programs may go on with its pipes, which Node puts back as they were.
    */
   end(): void {
     if (process.platform === 'win32') return;
     const hasTerminals = terminals.every((descriptor) => isatty(descriptor));
     const signal = hasTerminals ? this.#received : 'SIGHUP';
     if (signal === undefined) return;
+    if (signal === 'SIGTERM') {
+      process.exitCode = 128 + constants.signals[signal];
+      return;
+    }
     this.release();
     process.kill(process.pid, signal);
   }

@@ -23,7 +23,8 @@ Examples:
   $ wkv bench --model RWKV-5-World-7B.pth
   $ wkv doctor
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. A command that Ctrl-C ends dies of that signal (130 in a shell).
+Exit codes: 0 done, 1 failed, 2 wrong usage. A command that Ctrl-C ends dies of that signal (130 in a
+shell), after SIGTERM it is 143.
 WKV_DEBUG=1 adds the stack to an error.`;
 
 function createProgram(interruption: Interruption): Command {

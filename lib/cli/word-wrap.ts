@@ -7,7 +7,8 @@ import { stripVTControlCharacters } from 'node:util';
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|(?!\p{Regional_Indicator})\p{Emoji_Presentation}/u;
 /** What takes no column of its own: marks, joiners, selectors, later letters of a syllable of Hangul, the tones of skin. */
-const joined = /\p{Mn}|\p{Me}|[\u1160-\u11ff\u200b-\u200d\u2060]|[\ufe00-\ufe0e]|\p{Emoji_Modifier}/u;
+const joined =
+  /\p{Mn}|\p{Me}|[\u1160-\u11ff\ud7b0-\ud7fb\u200b-\u200d\u2060]|[\ufe00-\ufe0e]|\p{Emoji_Modifier}/u;
 /** Asks for an emoji where there is a letter by default: that takes one column more. */
 const emojiSelector = '\ufe0f';
 const joiner = '\u200d';

@@ -33,7 +33,9 @@ export async function findOutput(
     // Native code says the same where it comes while the file is written.
     throw unwritable(absolute, 'EEXIST', 'it exists; the option overwrite (wkv convert --force) replaces it');
   }
-  return { path: await realpath(absolute), existing };
+  const real = await realpath(absolute);
+  requirePermission(real);
+  return { path: real, existing };
 }
 
 /** Node's permissions do not bind native code, which writes the file. */

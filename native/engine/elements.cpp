@@ -15,10 +15,20 @@ namespace {
 // transposed matrix: to read its rows one by one would be to read all of it for each.
 constexpr std::int64_t kMaxColumns = std::int64_t{1} << 16;
 constexpr std::int64_t kMaxApartColumns = std::int64_t{1} << 18;
-// The most parts that irregular tensors are read in, all of a directory together, beside two for each tensor;
-// and the most bytes of one, where parts lie between each other.
+// What irregular tensors may take, all of a directory together: parts that they are read in, beside two for
+// each tensor; and bytes that are read where parts lie between each other, beside what the files have.
 constexpr std::size_t kMaxViews = std::size_t{1} << 16;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
+
+// How much of that is left.
+struct Budget {
+  explicit Budget(const TensorDirectory& directory) : views(kMaxViews + 2 * directory.tensors.size()) {
+    for (const SourceFile& file : directory.files) bytes += file.size;
+  }
+
+  std::size_t views;
+  std::uint64_t bytes = kMaxBytes;
+};
 
 struct Axis {
   std::int64_t size;
@@ -49,9 +59,8 @@ struct View {
 // Cuts a tensor into matrices with rows of a bearable length.
 class Cutter {
  public:
-  // `views_left`: how many views there may be yet; those of the tensor are taken off.
-  Cutter(const TensorDirectory& directory, const TensorEntry& tensor, std::size_t& views_left)
-      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)), views_left_(views_left) {
+  Cutter(const TensorDirectory& directory, const TensorEntry& tensor, Budget& budget)
+      : directory_(directory), tensor_(tensor), axes_(axes_of(tensor)), budget_(budget) {
     cut(0, 0, 0);
   }
 
@@ -96,9 +105,10 @@ class Cutter {
                        .applied = tensor_.applied,
                        .scale = tensor_.scale};
     // Where columns are not side by side, all that lies between the first and the last element is read.
-    if (columns.stride != 1) bytes_ += checked_extent(directory_, matrix);
-    if (views_left_ == 0 || bytes_ > kMaxBytes) refuse_layout();
-    --views_left_;
+    const std::uint64_t bytes = columns.stride == 1 ? 0 : checked_extent(directory_, matrix);
+    if (budget_.views == 0 || budget_.bytes < bytes) refuse_layout();
+    --budget_.views;
+    budget_.bytes -= bytes;
     views.push_back({std::move(matrix), static_cast<std::uint64_t>(first)});
   }
 
@@ -110,8 +120,7 @@ class Cutter {
   const TensorDirectory& directory_;
   const TensorEntry& tensor_;
   const std::vector<Axis> axes_;
-  std::size_t& views_left_;
-  std::uint64_t bytes_ = 0;
+  Budget& budget_;
 };
 
 void require_readable(const TensorDirectory& directory, const TensorEntry& tensor) {
@@ -153,10 +162,10 @@ void read_elements(const TensorDirectory& directory, StoredType type, unsigned t
                    const std::atomic<bool>& cancelled, const LoadProgress& progress,
                    const ElementsVisitor& visit) {
   std::vector<std::vector<View>> views;  // of each tensor
-  std::size_t views_left = kMaxViews + 2 * directory.tensors.size();
+  Budget budget(directory);
   for (const TensorEntry& tensor : directory.tensors) {
     require_readable(directory, tensor);
-    views.push_back(Cutter(directory, tensor, views_left).views);
+    views.push_back(Cutter(directory, tensor, budget).views);
   }
   TensorLoader loader(directory, threads, cancelled, progress);
   for (std::size_t tensor = 0; tensor < views.size(); ++tensor) {

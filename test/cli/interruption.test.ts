@@ -113,7 +113,7 @@ describe('Ctrl-C', () => {
     await exited;
     child.stdout?.resume();
     const { code, signal, stderr } = await ended;
-    expect({ code, signal }).toEqual({ code: 130, signal: null });
+    expect({ code, signal }).toEqual({ code: null, signal: 'SIGINT' });
     expect(stderr).toMatch(/^(error: interrupted\n)?exits after \d+ writes\n$/);
   });
 

@@ -72,9 +72,10 @@ export function expectFailure({ code, signal, stderr }: Outcome, message: RegExp
   expect(stderr).toMatch(message);
 }
 
-/** A command that has ended what it did, said so, and died of the signal. */
+/** A command that has ended what it did, said so, and died of the signal; after SIGTERM, as a shell says that. */
 export function expectInterrupted({ code, signal, stderr }: Outcome, by: NodeJS.Signals = 'SIGINT'): void {
-  expect({ code, signal, stderr }).toEqual({ code: null, signal: by, stderr: 'error: interrupted\n' });
+  const end = by === 'SIGTERM' ? { code: 143, signal: null } : { code: null, signal: by };
+  expect({ code, signal, stderr }).toEqual({ ...end, stderr: 'error: interrupted\n' });
 }
 
 /**

@@ -149,9 +149,15 @@ describeUnless(withoutDemoModel)('examples/openai-server.mjs', () => {
   });
 
   test('is not there for a web page whose name leads to it', async () => {
-    const request = get(`${url}/models`, { headers: { host: 'example.org' } });
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    expect(response.statusCode).toBe(403);
-    response.resume();
+    for (const [path, status] of [
+      ['/v1/models', 403],
+      ['//localhost/v1/models', 403],
+      ['http://localhost/v1/models', 403],
+    ] as const) {
+      const request = get(url, { path, headers: { host: 'example.org' } });
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
+      expect([path, response.statusCode]).toEqual([path, status]);
+      response.resume();
+    }
   });
 });
