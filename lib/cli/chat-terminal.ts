@@ -23,8 +23,17 @@ export class TerminalChat implements CommandContext {
   /** Goes with the first reply alone: later ones go on with the random numbers after it. */
   #seed: bigint | undefined;
   #ended = false;
+  readonly #hint: string | undefined;
 
-  constructor(chat: Chat, options: GenerateOptions, seed: bigint | undefined, signal: AbortSignal) {
+  /** @param hint what to know of the model */
+  constructor(
+    chat: Chat,
+    options: GenerateOptions,
+    seed: bigint | undefined,
+    signal: AbortSignal,
+    hint: string | undefined,
+  ) {
+    this.#hint = hint;
     this.branches = new Branches(chat);
     this.#options = options;
     this.#seed = seed;
@@ -74,7 +83,8 @@ export class TerminalChat implements CommandContext {
     const { version, parameters, isa } = model.info;
     const millions = (parameters / 1e6).toFixed(parameters < 1e7 ? 1 : 0);
     const begun = this.branches.chat.messages.length === 0 ? '' : `\n${describe(this.branches.chat)}`;
-    return `RWKV ${version}, ${millions} million parameters, ${isa}${begun}`;
+    const hint = this.#hint === undefined ? '' : `\n${this.#hint}`;
+    return `RWKV ${version}, ${millions} million parameters, ${isa}${hint}${begun}`;
   }
 
   /** Whatever fails is told, and the conversation is as it was. */

@@ -15,6 +15,9 @@ interface Options extends ModelFlags, SamplingFlags {
   json?: true;
 }
 
+const aboutDemoModel =
+  'This is the embedded model, which knows short stories and nothing else. Try: Tell me a story about a fox. (wkv chat --model FILE talks with another.)';
+
 const examples = `
 On a terminal /help lists what can be done besides talking: undo, other replies,
 branches, saving. Without one, each line of standard input is something said to
@@ -67,7 +70,8 @@ async function chat(options: Options, command: Command, signal: AbortSignal): Pr
         : await loadChat(model, options.load);
     const sampling = toGenerateOptions(options);
     if (process.stdin.isTTY && process.stdout.isTTY && !json) {
-      await new TerminalChat(begun, sampling, seed, signal).run();
+      const hint = options.model === undefined ? aboutDemoModel : undefined;
+      await new TerminalChat(begun, sampling, seed, signal, hint).run();
     } else {
       await chatByLines(begun, sampling, seed, { json, signal });
     }

@@ -357,6 +357,20 @@ describe('wkv chat on a terminal', () => {
     },
   );
 
+  testAtTerminal('says what the embedded model knows, and of no other model', async () => {
+    const hint = /embedded model, which knows short stories/;
+    const greetings = [['chat'], chat()].map(async (command) => {
+      const terminal = new Terminal(command);
+      const greeting = await terminal.until(/Ctrl-D ends/);
+      terminal.type('\u0004');
+      expect(await terminal.ended).toBe(0);
+      return greeting.replaceAll(/\s+/g, ' ');
+    });
+    const [own = '', other = ''] = await Promise.all(greetings);
+    expect(own).toMatch(hint);
+    expect(other).not.toMatch(hint);
+  });
+
   testAtTerminal('ends at Ctrl-D', async () => {
     const terminal = new Terminal(chat());
     await terminal.until(prompt);
