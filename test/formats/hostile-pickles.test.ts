@@ -237,44 +237,20 @@ describe('a pickle that is made to exhaust memory or time is refused:', () => {
         const marks = Buffer.concat(
           Array.from({ length: 300_000 }, (_, i) => Buffer.from(`U\x06${100_000 + i}\x89`, 'latin1')),
         );
-        const storage = raw(
-          '(U',
-          7,
-          'storage',
-          'ctorch\nFloatStorage\n',
-          'U',
-          1,
-          '0',
-          'U',
-          3,
-          'cpuK',
-          4,
-          'tQ',
-        ).raw;
-        const args = raw(
-          '(',
-          storage,
-          'K',
+        // A storage, the offset 0, the size (4,), the strides (1,), False, {}, and the marks.
+        const storage = '(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ';
+        const others = Buffer.from(`(${storage}K\x00K\x04\x85K\x01\x85\x89}`, 'latin1');
+        const tensors = 'h\x00h\x01R0'.repeat(1000);
+        return opcodes(
+          'ctorch._utils\n_rebuild_tensor_v2\nq',
           0,
-          'K',
-          4,
-          0x85,
-          'K',
-          1,
-          0x85,
-          0x89,
-          '}',
+          others,
           '}(',
           marks,
           'utq',
           1,
-        ).raw;
-        return opcodes(
-          'ctorch._utils\n_rebuild_tensor_v2\nq',
-          0,
-          args,
           '00',
-          'h\x00h\x01R0'.repeat(1000),
+          tensors,
           'N.',
         );
       },
