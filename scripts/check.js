@@ -147,8 +147,11 @@ function testAddonSanitized() {
   // is shared cannot be measured under a sanitizer, which keeps what was freed. A simulated GPU has stacks of its own.
   const ignored = [
     slow,
-    '/test/(bench|chat|cli|docs|formats|generation|package|reference|support|verify-eagle)/',
-    '/test/model/(cuda|event-loop|int4|int8|isa|same-bits|stops|random-models|sharing|trained-models|version-tensors)',
+    '/test/(bench|chat|cli|cuda|docs|formats|package|reference|support|verify-eagle)/',
+    '/test/generation/(evaluated-tokens|iterator|stops)',
+    '/test/loading/(sharing|version-tensors)',
+    '/test/model/(int4|int8|isa|random-models|same-bits|trained-models)',
+    '/test/session/event-loop',
     '/test/tokenizer/vocabulary-script',
   ];
   return runJest(['--maxWorkers=2', '--testPathIgnorePatterns', ...ignored], env);

@@ -21,7 +21,7 @@ const versions = { node20: '20.19.0', node22: '22.23.3', node24: '24.21.0', node
 const quickTests = [
   'test/kernels/kernels.test',
   'test/model/trained-models.test',
-  'test/model/state.test',
+  'test/state/state.test',
   'test/sampler/sequences.test',
   'test/tokenizer/world.test',
 ];
@@ -30,12 +30,17 @@ const quickTests = [
 const foldersOfAll = [
   'chat',
   'cli',
+  'cuda',
   'formats',
   'generation',
   'kernels',
+  'loading',
+  'memory',
   'model',
   'reference',
   'sampler',
+  'session',
+  'state',
   'tokenizer',
 ].map((folder) => `test/${folder}/`);
 
@@ -74,7 +79,7 @@ const runners = {
             testForeign({
               ...options,
               // Whether the logits are right there, WKV_ISA=portable says at a processor's own speed.
-              quickTests: ['test/model/state.test', 'test/tokenizer/world.test'],
+              quickTests: ['test/state/state.test', 'test/tokenizer/world.test'],
               name: 'qemu-no-avx',
               target: 'linux-x64',
               env: { WKV_EMULATED: '1', WKV_TEST_ISA: 'portable' },

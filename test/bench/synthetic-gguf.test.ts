@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeRwkv6, writeTransformer } from '../../scripts/bench/synthetic-gguf';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 
 const folder = temporaryFolder();
 const embedding = 64;

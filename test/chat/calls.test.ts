@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import type { Chat, GenerateOptions } from '../../lib/index';
-import { useRandomModel } from '../model/support';
+import { useRandomModel } from '../support/model';
 import { expectFailure, rejection, thrown } from '../support/failure';
 import { few, prompt, receive, sameState, say, sessionAfter } from './support';
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { loadModel, Session, type Chat, type ChatPart, type GenerateOptions } from '../../lib/index';
-import { smallShape, temporaryFolder, withModel, writeRandomModel, useRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, withModel, writeRandomModel, useRandomModel } from '../support/model';
 import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from '../support/failure';
 import { few, prompt, receive, sameState, say, sessionAfter } from './support';
 

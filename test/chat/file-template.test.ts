@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { defaultTemplate } from '../../lib/chat/templates';
 import { convertModel, loadModel, Tokenizer, type ChatOptions, type Model } from '../../lib/index';
 import { json, wkv } from '../cli/support';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { ggufMetadata, ggufShape, ggufTensors, rwkv7 } from '../support/gguf-models';
 import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
 import { sameState, say, sessionAfter } from './support';

@@ -1,7 +1,7 @@
 import { withoutBlankLines } from '../../lib/chat/text';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { randomNumbers } from '../support/random-model';
-import { useRandomModel } from '../model/support';
+import { useRandomModel } from '../support/model';
 import { sameState, say, sessionAfter } from './support';
 
 const { model } = useRandomModel();

@@ -8,7 +8,7 @@ import {
   type Template,
 } from '../../lib/index';
 import { templates } from '../../lib/chat/templates';
-import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../support/model';
 import { sameBits } from '../support/compare';
 import { expectFailure, invalidArgument, thrown } from '../support/failure';
 import { xxh64 } from '../support/xxh64';

@@ -8,7 +8,7 @@ import {
   type Session,
   type TokenizerLike,
 } from '../../lib/index';
-import { temporaryFolder, writeRandomModel } from '../model/support';
+import { temporaryFolder, writeRandomModel } from '../support/model';
 import { sameBits } from '../support/compare';
 
 /** A short reply, always the same. */

@@ -8,7 +8,7 @@ import {
   thrown,
   type Failure,
 } from '../support/failure';
-import { useRandomModel } from '../model/support';
+import { useRandomModel } from '../support/model';
 import { sameState, say, sessionAfter } from './support';
 
 const { model } = useRandomModel();

@@ -1,5 +1,5 @@
 import { loadModel, Tokenizer, WkvError, type Chat, type GenerateOptions } from '../../lib/index';
-import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, useRandomModel } from '../support/model';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
 import {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { spreadOf } from '../../lib/cli/measurements';
 import { native } from '../../lib/native';
-import { smallShape, temporaryFolder, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel } from '../support/model';
 import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel } from '../support/random-model';

@@ -13,7 +13,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { loadChat, saveChat, withHome } from '../../lib/cli/chat-files';
 import { loadModel, type Chat, type Model } from '../../lib/index';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { rejection } from '../support/failure';
 import { onWindows, unless } from '../support/unless';
 import { writeEndlessModel } from './support';

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { loadModel, type Model } from '../../lib/index';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { onWindows, unless } from '../support/unless';
 import { atTerminal, prompt, Terminal, testAtTerminal, wkvLine } from './at-terminal';
 import {

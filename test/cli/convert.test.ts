@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, w
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { loadModel } from '../../lib/index';
-import { temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 import { unfinished } from '../support/packed';
 import { onWindows, unless } from '../support/unless';

@@ -1,5 +1,5 @@
 import { describeRuntime } from '../../lib/platform';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { json, testWithDemoModel, wkv, type Outcome } from './support';
 
 interface Finding {

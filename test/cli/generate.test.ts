@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
-import { smallShape, temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
+import { smallShape, temporaryFolder, writeRandomModel, writeTensors } from '../support/model';
 import { referenceModel } from '../reference/model';
 import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { randomModel, referenceTensors } from '../support/random-model';

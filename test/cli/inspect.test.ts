@@ -8,7 +8,7 @@ import { asTransformersRwkv } from '../support/foreign-names';
 import { randomModel, type RandomModelShape } from '../support/random-model';
 import { writeSafetensors } from '../support/safetensors-writer';
 import { unless } from '../support/unless';
-import { temporaryFolder, writeRandomModel, writeTensors } from '../model/support';
+import { temporaryFolder, writeRandomModel, writeTensors } from '../support/model';
 import { expectFailure, json, testWithDemoModel, wkv } from './support';
 
 const folder = temporaryFolder();

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { onWindows, unless } from '../support/unless';
 import {
   startListening,

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { smallShape, writeTensors } from '../model/support';
+import { smallShape, writeTensors } from '../support/model';
 import { randomModel, type RandomModelShape, type RandomTensor } from '../support/random-model';
 import { notOnLinux, unless, withoutDemoModel } from '../support/unless';
 

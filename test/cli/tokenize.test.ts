@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { describeWithWorld } from '../tokenizer/support';
 import { expectFailure, json, wkv } from './support';
 

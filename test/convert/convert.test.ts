@@ -9,7 +9,7 @@ import {
   type ConvertOptions,
   type LoadOptions,
 } from '../../lib/index';
-import { withModel, writeTensors } from '../model/support';
+import { withModel, writeTensors } from '../support/model';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { resultsOf, toInt8 } from '../support/packed';

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertModel, demoModel, type ConvertOptions } from '../../lib/index';
-import { smallShape, withModel, writeTensors } from '../model/support';
+import { smallShape, withModel, writeTensors } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { runChild, temporaryFolder } from '../model/support';
+import { runChild, temporaryFolder } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 
 const folder = temporaryFolder();
@@ -32,7 +32,10 @@ async function expectNothingLeft(name: string, convert: (place: string) => Promi
 
 test('a process that exits in the middle of a conversion leaves nothing', async () => {
   await expectNothingLeft('process', async (place) => {
-    const ended = await runChild('../convert/child-ends.ts', [source, join(place, 'packed.safetensors')]);
+    const ended = await runChild(join(__dirname, 'child-ends.ts'), [
+      source,
+      join(place, 'packed.safetensors'),
+    ]);
     expect(ended).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { runChild, temporaryFolder } from '../model/support';
+import { runChild, temporaryFolder } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 
 const folder = temporaryFolder();

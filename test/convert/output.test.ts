@@ -17,7 +17,7 @@ import {
 import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { convertModel, type ConvertOptions } from '../../lib/index';
-import { smallShape, withModel, writeRandomModel, writeTensors } from '../model/support';
+import { smallShape, withModel, writeRandomModel, writeTensors } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
 import { toInt8, unfinished } from '../support/packed';

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { temporaryFolder, writeRandomModel } from '../model/support';
+import { temporaryFolder, writeRandomModel } from '../support/model';
 
 export const int8 = { weights: 'int8' } as const;
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as wkv from '../../lib/index';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { examplesOf, makeProject, promisedBy, runExample } from './examples';
 
 const root = resolve(__dirname, '../..');

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { State } from '../../lib/index';
-import { useRandomModel } from '../model/support';
+import { useRandomModel } from '../support/model';
 import { say, sessionAfter } from '../chat/support';
 import { sameBits } from '../support/compare';
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Ended } from '../model/support';
+import type { Ended } from '../support/model';
 
 const root = resolve(__dirname, '../..');
 

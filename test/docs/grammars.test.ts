@@ -1,6 +1,6 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { blocksOf, examplesOf, makeProject, promisedBy, runExample } from './examples';
 
 const root = resolve(__dirname, '../..');

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convertModel } from '../../lib/index';
-import { temporaryFolder, writeTensors } from '../model/support';
+import { temporaryFolder, writeTensors } from '../support/model';
 import { randomModel } from '../support/random-model';
 
 // Reads a packed file by docs/packed-format.md alone.

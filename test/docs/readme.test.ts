@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { modelFiles } from '../../lib/cli/model-options';
 import { demoModel } from '../../lib/index';
 import { worldVocabularyPath } from '../../lib/tokenizer';
-import { temporaryFolder } from '../model/support';
+import { temporaryFolder } from '../support/model';
 import { unless } from '../support/unless';
 import { blocksOf, examplesOf, makeProject, promisedBy, runExample } from './examples';
 

@@ -2,7 +2,7 @@
 
 import { State, type Session } from '../../lib/index';
 import { expectFailure, thrown } from '../support/failure';
-import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { bitsToFloat } from '../support/float16';
 import { randomTokens } from '../support/random-model';
 import { xxh64 } from '../support/xxh64';

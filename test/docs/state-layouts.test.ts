@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type State } from '../../lib/index';
-import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { writePth } from '../support/pth-writer';
 import { randomTokens } from '../support/random-model';
 

@@ -1,6 +1,6 @@
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { temporaryFolder, type Ended } from '../model/support';
+import { temporaryFolder, type Ended } from '../support/model';
 import { describeUnless, withoutDemoModel } from '../support/unless';
 import { makeProject, runExample } from '../docs/examples';
 

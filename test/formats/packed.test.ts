@@ -6,7 +6,7 @@ import { loadModel } from '../../lib/index';
 import { expectFailure, rejection } from '../support/failure';
 import { readParts, toInt8, writeParts, type PackedParts } from '../support/packed';
 import { randomModel } from '../support/random-model';
-import { temporaryFolder, withModel, writeTensors } from '../model/support';
+import { temporaryFolder, withModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 const shape = { layers: 2, embedding: 40, headSize: 8, feedForward: 72, vocabulary: 50, seed: 2 } as const;

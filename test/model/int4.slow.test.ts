@@ -14,7 +14,7 @@ import {
   withProduct,
   type Distributions,
 } from './quality';
-import { temporaryFolder, withModel, writeTensors } from './support';
+import { temporaryFolder, withModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 const { abs, exp } = Math;

@@ -1,6 +1,6 @@
 import { loadModel } from '../../lib/index';
 import { randomModel } from '../support/random-model';
-import { temporaryFolder, withModel, writeTensors } from './support';
+import { temporaryFolder, withModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 

@@ -6,7 +6,7 @@ import { referenceModel } from '../reference/model';
 import { largestDifference } from '../support/compare';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel, randomTokens, referenceTensors } from '../support/random-model';
-import { allLogits, row, temporaryFolder, withModel, writeTensors } from './support';
+import { allLogits, row, temporaryFolder, withModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 

@@ -1,6 +1,7 @@
+import { join } from 'node:path';
 import { kernels } from '../../lib/index';
 import type { RandomModelShape } from '../support/random-model';
-import { runChild, temporaryFolder, writeRandomModel } from './support';
+import { runChild, temporaryFolder, writeRandomModel } from '../support/model';
 
 const folder = temporaryFolder();
 
@@ -22,9 +23,13 @@ describe('Whichever instructions compute it', () => {
       const path = await writeRandomModel(folder, `isa-${weights}`, { ...tiny, type });
       const found: Record<string, string> = {};
       for (const isa of kernels.features().isa) {
-        const { code, stdout, stderr } = await runChild('child-digest.ts', [path, weights, '60'], {
-          environment: { WKV_ISA: isa },
-        });
+        const { code, stdout, stderr } = await runChild(
+          join(__dirname, 'child-digest.ts'),
+          [path, weights, '60'],
+          {
+            environment: { WKV_ISA: isa },
+          },
+        );
         expect({ isa, code, stderr }).toEqual({ isa, code: 0, stderr: '' });
         const result = JSON.parse(stdout) as { isa: string; digest: string };
         found[result.isa] = result.digest;

@@ -7,7 +7,7 @@ import { referenceModel } from '../reference/model';
 import { fixturePath } from '../support/fixtures';
 import { randomTokens, type RandomTensor, type referenceTensors } from '../support/random-model';
 import { readTensors } from '../support/read-tensors';
-import { allLogits, row } from './support';
+import { allLogits, row } from '../support/model';
 
 const { exp } = Math;
 

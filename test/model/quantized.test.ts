@@ -1,6 +1,6 @@
 import { randomModel, randomTokens } from '../support/random-model';
 import { mean } from './quality';
-import { allLogits, temporaryFolder, withModel, writeTensors } from './support';
+import { allLogits, temporaryFolder, withModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 const shape = { layers: 2, embedding: 64, headSize: 16, feedForward: 224, vocabulary: 300 } as const;

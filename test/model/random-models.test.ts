@@ -1,6 +1,6 @@
 import { sameBits, largestDifference } from '../support/compare';
 import { randomModel, randomTokens, type RandomModelShape, type Version } from '../support/random-model';
-import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from './support';
+import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from '../support/model';
 
 /**
  * Logits of about +-10 in float32 against float64: an ulp there is 1e-6, and errors of the layers add up to some

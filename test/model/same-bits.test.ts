@@ -2,8 +2,8 @@ import { State, loadModel, type LoadOptions, type Model, type Session } from '..
 import { sameBits } from '../support/compare';
 import { randomNumbers, randomTokens, type RandomModelShape } from '../support/random-model';
 import { underEmulator } from '../support/unless';
-import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from './outcomes';
-import { temporaryFolder, withModel, writeRandomModel } from './support';
+import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from '../session/outcomes';
+import { temporaryFolder, withModel, writeRandomModel } from '../support/model';
 
 const folder = temporaryFolder();
 

@@ -1,6 +1,6 @@
 import { largestDifference } from '../support/compare';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
-import { allLogits, indexOfLargest, row, withModel } from './support';
+import { allLogits, indexOfLargest, row, withModel } from '../support/model';
 
 /** Another order of summation than the plain float32 evaluation that measured the deviation: a few times that. */
 const timesDeviation = 5;

@@ -13,9 +13,9 @@ import {
   type RandomModelShape,
   type RandomTensor,
 } from '../support/random-model';
-import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from './outcomes';
+import { atOnce, concatenate, expectSameBits, inPieces, type Outcome } from '../session/outcomes';
 import { distributions, meanDivergence, withProduct } from './quality';
-import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from './support';
+import { allLogits, oracle, row, temporaryFolder, withModel, writeTensors } from '../support/model';
 
 /** As in random-models.test.ts. */
 const tolerance = 1e-4;

@@ -4,7 +4,7 @@ import { demoModel } from '../../lib/index';
 import { fromNative } from '../../lib/native';
 import { worldVocabularyPath } from '../../lib/tokenizer';
 import { archiveHint, unpacked } from '../../lib/unpacked';
-import { smallShape } from '../model/support';
+import { smallShape } from '../support/model';
 import { randomModel } from '../support/random-model';
 import { writeHuggingFaceDirectory } from '../support/safetensors-writer';
 import { builtAddon, copyPart, layOut, run, temporaryFolder, unless } from './support';

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { convertModel, loadModel } from '../../lib/index';
-import { allLogits, type withModel } from '../model/support';
+import { allLogits, type withModel } from './model';
 
 interface Entry {
   dtype: string;

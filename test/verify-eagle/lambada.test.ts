@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { judge, parseLambada, scorePassage, scorePassages, summarize } from '../../scripts/lib/lambada';
 import { logSoftmax } from '../reference/common';
-import { oracle, smallShape, temporaryFolder, withModel, writeRandomModel } from '../model/support';
+import { oracle, smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { randomModel, randomTokens } from '../support/random-model';
 
 const lines = (...texts: string[]): string => texts.map((text) => JSON.stringify({ text })).join('\n');

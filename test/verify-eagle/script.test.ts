@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { demoModel } from '../../lib/index';
 import { logSoftmax } from '../reference/common';
-import { oracle, smallShape, temporaryFolder, writeRandomModel, type Ended } from '../model/support';
+import { oracle, smallShape, temporaryFolder, writeRandomModel, type Ended } from '../support/model';
 import { randomModel } from '../support/random-model';
 import { onWindows, unless } from '../support/unless';
 

@@ -1,0 +1,43 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { unless } from '../support/unless';
+import { runChild, smallShape, temporaryFolder, writeRandomModel } from '../support/model';
+
+const folder = temporaryFolder();
+
+const missing =
+  process.platform !== 'linux'
+    ? 'this is not Linux'
+    : spawnSync('prlimit', ['--version']).status !== 0
+      ? 'there is no prlimit'
+      : process.env['WKV_SANITIZED'] !== undefined
+        ? 'a sanitizer takes what memory it likes'
+        : process.env['WKV_EMULATED'] === '1' && 'an emulator does not say what memory a process has';
+
+let small: string;
+let deep: string;
+beforeAll(async () => {
+  small = await writeRandomModel(folder, 'small', { ...smallShape, layers: 1, vocabulary: 16_384 });
+  // A state of 64 MiB.
+  const state = { layers: 1, embedding: 16, headSize: 4096, heads: 1, feedForward: 16 };
+  deep = await writeRandomModel(folder, 'deep', { ...smallShape, ...state });
+});
+
+for (const [what, mode] of [
+  ['bytes that are to become a state', 'deserialize'],
+  ['bytes that are to become a state on another thread', 'deserializeAsync'],
+  ['the numbers of a state', 'values'],
+  ['the bytes of a state', 'serialize'],
+  ['the bytes of a state, made on another thread', 'serializeAsync'],
+  ['the logits after every token, which leaves the session as it was', 'logits'],
+  ['the tokens of a text', 'tokens'],
+  ['logits to sample from', 'sample'],
+] as const) {
+  unless(missing)(`No memory for ${what} is ERR_WKV_MEMORY, and the process goes on`, async () => {
+    const path = ['values', 'serialize', 'serializeAsync'].includes(mode) ? deep : small;
+    // glibc would set aside 64 MiB for each thread's small blocks.
+    const environment = { MALLOC_ARENA_MAX: '1' };
+    const ended = await runChild(join(__dirname, 'child-limit.ts'), [mode, path], { environment });
+    expect(ended).toEqual({ code: 0, stdout: 'ERR_WKV_MEMORY, alive', stderr: '' });
+  });
+}
