@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
+import * as zlib from 'node:zlib';
 import type load from 'node-gyp-build';
 import { bundledError } from './bundled';
 import { WkvError } from './errors';
+import { gypBuild } from './gyp-build';
 import { describePlatform, describeRuntime } from './platform';
 import { archiveHint, unpacked } from './unpacked';
 import { errorCode, messageOf } from './thrown';
@@ -25,6 +26,7 @@ export function addonPath(): string {
  * @throws {WkvError} `ERR_WKV_DEVICE` where there is none or it does not load, with what to do about it
  */
 export function loadAddon(): unknown {
+  requireNode();
   const { build, root, path } = findAddon();
   try {
     return build(root);
@@ -39,10 +41,18 @@ export function loadAddon(): unknown {
   }
 }
 
-/** Loaded at first use: it reads files as it begins, which Node may not allow. Tools that trace files see the name. */
-function gypBuild(): typeof load {
+/** npm only warns of a Node that is too old, and what it lacks would be missed in the middle of something. */
+function requireNode(): void {
+  if ('crc32' in zlib) return;
+  throw new WkvError(
+    'ERR_WKV_DEVICE',
+    `wkv needs Node 20.19, 22.13, 24 or later; this is ${describeRuntime()}`,
+  );
+}
+
+function findGypBuild(): typeof load {
   try {
-    return createRequire(__filename)(require.resolve('node-gyp-build')) as typeof load;
+    return gypBuild();
   } catch (cause) {
     throw errorCode(cause) === 'ERR_ACCESS_DENIED' ? permissionError(cause) : cause;
   }
@@ -52,7 +62,7 @@ function findAddon(): { build: typeof load; root: string; path: string } {
   if (!isPackage(packageRoot)) throw bundledError();
   const folder = join(packageRoot, 'prebuilds');
   const root = dirname(unpacked(folder));
-  const build = gypBuild();
+  const build = findGypBuild();
   try {
     return { build, root, path: build.resolve(root) };
   } catch (cause) {

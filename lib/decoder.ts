@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { uint8Array, wrongType } from './options';
 import type { TokenizerLike } from './tokenizer';
 

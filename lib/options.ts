@@ -73,9 +73,15 @@ export function text(name: string, value: unknown): string {
   return value;
 }
 
+/** Not by its class: environments of tests put others in the place of Node's. */
+function isUrl(value: unknown): value is URL {
+  if (typeof value !== 'object' || value === null) return false;
+  return typeof Reflect.get(value, 'href') === 'string' && typeof Reflect.get(value, 'protocol') === 'string';
+}
+
 /** A path, given as that or as a `file:` URL. */
 export function pathText(name: string, value: unknown): string {
-  const path = value instanceof URL ? fileURLToPath(value) : value;
+  const path = isUrl(value) ? fileURLToPath(value.href) : value;
   if (typeof path !== 'string' || path === '')
     throw wrongType(name, 'a non-empty path or a file: URL', value);
   return path;

@@ -1,11 +1,19 @@
-/** The C library of this process and its version, on Linux: prebuilt binaries differ by it. */
-export function cLibrary(): string | undefined {
-  if (process.platform !== 'linux') return undefined;
+/** The version of the GNU C library that this process has; undefined with another one. */
+function glibcVersion(): string | undefined {
   const report: unknown = process.report.getReport();
   const header: unknown = typeof report === 'object' && report !== null ? Reflect.get(report, 'header') : {};
   const glibc: unknown =
     typeof header === 'object' && header !== null ? Reflect.get(header, 'glibcVersionRuntime') : undefined;
-  return typeof glibc === 'string' ? `glibc ${glibc}` : 'musl or another C library';
+  return typeof glibc === 'string' ? glibc : undefined;
+}
+
+export const hasGlibc = (): boolean => glibcVersion() !== undefined;
+
+/** The C library of this process and its version, on Linux: prebuilt binaries differ by it. */
+export function cLibrary(): string | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const glibc = glibcVersion();
+  return glibc === undefined ? 'musl or another C library' : `glibc ${glibc}`;
 }
 
 /** For example `linux x64 glibc 2.36`. */

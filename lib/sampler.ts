@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { isFloat32Array } from 'node:util/types';
 import { WkvError } from './errors';
 import { Field } from './json-field';

@@ -2,16 +2,17 @@
 
 require('./lib/require-node').requireNode();
 
-const { gateAll, gateTools, prebuild, targets } = require('./lib/prebuild');
+const { gateAll, gateTools, prebuild, stale, targets } = require('./lib/prebuild');
 const { ensureModules, ensureTools } = require('./lib/setup');
 
-const help = `Usage: npm run prebuild [-- TARGET... | --inspect]
+const help = `Usage: npm run prebuild [-- TARGET... | --inspect | --verify]
 
 Builds the addons that the package carries into prebuilds/, and refuses those that would not load everywhere: Node-API 8
 alone, nothing newer than glibc 2.28, no other libraries than the system's.
 
   TARGET      of ${Object.keys(targets).join(', ')} (what this machine can build); default all of them
   --inspect   build nothing, inspect what lies in prebuilds/ (on Linux, for all platforms)
+  --verify    build nothing, fail where something in prebuilds/ was made of other sources than these (as npm pack does)
 
 Example: npm run prebuild -- ${Object.keys(targets)[0]}`;
 
@@ -25,6 +26,16 @@ function main(names) {
     ensureTools(gateTools);
     const files = gateAll();
     if (files.length === 0) throw new Error('There is nothing in prebuilds/.');
+    return;
+  }
+  if (names.includes('--verify')) {
+    const files = stale();
+    if (files.length > 0) {
+      const list = files.map((file) => `prebuilds/${file}`).join(', ');
+      throw new Error(
+        `Not made of these sources: ${list}. Build them again (npm run prebuild) or remove them.`,
+      );
+    }
     return;
   }
   const unknown = names.filter((name) => !Object.hasOwn(targets, name));

@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import type { Turn } from './history';
 import type { Beginning, Exchange } from './messages';
 import { refused } from './refused';

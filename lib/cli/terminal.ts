@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import { TextDecoder, styleText } from 'node:util';
 
 type Style = Parameters<typeof styleText>[0];
 

@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { WkvError, type WkvErrorDetails } from '../errors';
 
 /** A file that is truncated, corrupt or not what it says. */

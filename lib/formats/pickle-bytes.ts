@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { corrupt } from './failures';
 
 /** Thrown where the bytes end before the pickle does. */

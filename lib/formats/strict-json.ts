@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import { quoted } from '../quoted';
 
 /** JSON with objects as maps, so that keys like `__proto__` are keys like any other. */

@@ -177,13 +177,22 @@ extern "C" __attribute__((visibility("default"))) std::int32_t wkv_has_wide_prod
   return wkv::cuda::has_wide_products() ? 1 : 0;
 }
 
+static wkv::cuda::LayersKind kind_of(WkvCandidate candidate) {
+  return candidate == WKV_LAYERS_BULK ? wkv::cuda::LayersKind::kBulk : wkv::cuda::LayersKind::kLanes;
+}
+
 extern "C" __attribute__((visibility("default"))) void wkv_use(WkvCandidate candidate, std::int32_t use) {
-  if (candidate == WKV_CLUSTERS) wkv::cuda::use_clusters(use != 0);
-  if (candidate == WKV_LAYERS_KERNEL) wkv::cuda::use_rwkv5_layers(use != 0);
+  if (candidate == WKV_CLUSTERS) {
+    wkv::cuda::use_clusters(use != 0);
+  } else {
+    wkv::cuda::use_rwkv5_layers(use != 0 ? kind_of(candidate) : wkv::cuda::LayersKind::kNone);
+  }
 }
 
 extern "C" __attribute__((visibility("default"))) std::int32_t wkv_can_use(WkvCandidate candidate) {
-  return (candidate == WKV_CLUSTERS ? wkv::cuda::has_wide_products() : wkv::cuda::has_rwkv5_layers()) ? 1 : 0;
+  const bool can = candidate == WKV_CLUSTERS ? wkv::cuda::has_wide_products()
+                                             : wkv::cuda::has_rwkv5_layers(kind_of(candidate));
+  return can ? 1 : 0;
 }
 
 extern "C" __attribute__((visibility("default"))) std::int32_t wkv_launches(WkvCandidate candidate) {

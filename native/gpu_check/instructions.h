@@ -53,8 +53,9 @@ using WkvHasWideProducts = std::int32_t (*)();
 #define WKV_HAS_WIDE_PRODUCTS "wkv_has_wide_products"
 // Has a kernel be used from here on, or no longer, that nothing uses otherwise.
 enum WkvCandidate : std::int32_t {
-  WKV_CLUSTERS,       // products of prompts by clusters of blocks
-  WKV_LAYERS_KERNEL,  // all layers of a single token in one kernel
+  WKV_CLUSTERS,      // products of prompts by clusters of blocks
+  WKV_LAYERS_LANES,  // all layers of a single token in one kernel, for which lanes copy weights ahead
+  WKV_LAYERS_BULK,   // for which the copy engine does
 };
 using WkvUse = void (*)(WkvCandidate candidate, std::int32_t use);
 #define WKV_USE "wkv_use"

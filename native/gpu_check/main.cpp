@@ -1,11 +1,14 @@
 // scripts/gpu-check builds and runs this: what a GPU computes, bit by bit beside the simulated one, and how
 // fast it is beside what it can do at most.
 //
-//   wkv_gpu_check LIBRARY SIMULATED REPORT.json [--small] [CANDIDATE]
+//   wkv_gpu_check PART LIBRARY SIMULATED REPORT.json [--small]
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <iterator>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -100,37 +103,66 @@ void measure_all(const Library& tested, Report& report) {
 }
 
 struct Options {
+  std::string part;
   std::string library;
   std::string simulated;
   std::string report;
   bool small = false;
-  std::string candidate;  // or "": all that is in use
 };
 
-int run(const Options& options) {
-  const Library tested(options.library);
-  WkvCudaFailure failure{};
-  WkvCudaDevice device{};
-  must(tested.api->describe_device(0, &device, &failure), failure);
-  // With the same kernels.
+// The simulated library, with the kernels that the tested one has on this GPU.
+Library simulated_for(const Library& tested, const WkvCudaDevice& device, const std::string& path) {
   constexpr int kWide = 90;
   const int own = 10 * device.major + device.minor;
   const int simulated_one = tested.has_wide_products() != 0 ? kWide : own == kWide ? 80 : own;
   const std::string settings = "architecture=" + std::to_string(simulated_one);
   setenv("WKV_SIMULATED_GPU", settings.c_str(), 1);
-  const Library simulated(options.simulated);
-  std::printf("%s, compute capability %d.%d, %.1f GiB\n\n", device.name, device.major, device.minor,
-              static_cast<double>(device.memory) / (1 << 30));
+  return Library(path);
+}
+
+struct Part {
+  const char* name;
+  void (*run)(const Options& options, const Library& tested, const WkvCudaDevice& device, Report& report);
+};
+
+constexpr Part kParts[] = {
+    {"checks",
+     [](const Options& options, const Library& tested, const WkvCudaDevice& device, Report& report) {
+       check_all(tested, simulated_for(tested, device, options.simulated), options.small, report);
+     }},
+    {"speeds",
+     [](const Options& options, const Library& tested, const WkvCudaDevice&, Report& report) {
+       if (options.small) {
+         report.skip("speeds", "a simulated GPU has none");
+       } else {
+         measure_all(tested, report);
+       }
+     }},
+    {"layers-bulk",
+     [](const Options& options, const Library& tested, const WkvCudaDevice&, Report& report) {
+       try_layers_kernel(tested, WKV_LAYERS_BULK, options.small, report);
+     }},
+    {"layers-lanes",
+     [](const Options& options, const Library& tested, const WkvCudaDevice&, Report& report) {
+       try_layers_kernel(tested, WKV_LAYERS_LANES, options.small, report);
+     }},
+    {"clusters", [](const Options& options, const Library& tested, const WkvCudaDevice&, Report& report) {
+       try_clusters(tested, options.small, report);
+     }}};
+
+int run(const Options& options) {
+  const Part* const part = std::find_if(std::begin(kParts), std::end(kParts),
+                                        [&](const Part& each) { return options.part == each.name; });
+  if (part == std::end(kParts)) throw std::runtime_error("there is no part " + options.part);
+  const Library tested(options.library);
+  WkvCudaFailure failure{};
+  WkvCudaDevice device{};
+  must(tested.api->describe_device(0, &device, &failure), failure);
+  std::printf("%s: %s, compute capability %d.%d, %.1f GiB\n\n", part->name, device.name, device.major,
+              device.minor, static_cast<double>(device.memory) / (1 << 30));
   Report report(options.report, device);
-  if (options.candidate == "clusters") {
-    try_clusters(tested, options.small, report);
-  } else if (options.candidate == "layers") {
-    try_layers_kernel(tested, options.small, report);
-  } else {
-    check_all(tested, simulated, options.small, report);
-    if (!options.small) measure_all(tested, report);
-  }
-  std::printf("\n%s; %s\n", report.failed() == 0 ? "All checks passed" : "SOME CHECKS FAILED",
+  part->run(options, tested, device, report);
+  std::printf("\n%s; %s\n\n", report.failed() == 0 ? "All is well" : "SOMETHING FAILED",
               options.report.c_str());
   return report.failed() == 0 ? 0 : 1;
 }
@@ -140,26 +172,14 @@ int run(const Options& options) {
 }  // namespace wkv::gpu_check
 
 int main(int count, char** arguments) {
-  std::vector<std::string> words(arguments + 1, arguments + count);
-  wkv::gpu_check::Options options;
-  if (words.size() > 3 && words[3] == "--small") {
-    options.small = true;
-    words.erase(words.begin() + 3);
-  }
-  if (words.size() == 4 && (words[3] == "clusters" || words[3] == "layers")) {
-    options.candidate = words[3];
-    words.pop_back();
-  }
-  if (words.size() != 3) {
-    std::fprintf(stderr, "Usage: %s LIBRARY SIMULATED REPORT.json [--small] [clusters | layers]\n",
-                 arguments[0]);
+  const std::vector<std::string> words(arguments + 1, arguments + count);
+  const bool small = words.size() == 5 && words[4] == "--small";
+  if (words.size() != 4 && !small) {
+    std::fprintf(stderr, "Usage: %s PART LIBRARY SIMULATED REPORT.json [--small]\n", arguments[0]);
     return 2;
   }
-  options.library = words[0];
-  options.simulated = words[1];
-  options.report = words[2];
   try {
-    return wkv::gpu_check::run(options);
+    return wkv::gpu_check::run({words[0], words[1], words[2], words[3], small});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -29,9 +29,13 @@ constexpr WkvCudaShape shape_of(int layers, int channels, int heads, int head_si
           .gate_rank = 0};
 }
 
+// Prompts are computed by 1,024 tokens at most, and 512 sessions together.
 inline std::vector<std::pair<const char*, WkvCudaShape>> published_shapes() {
-  return {{"1.5B", shape_of(24, 2048, 32, 64, 7168, 65'536, 512)},
-          {"7B", shape_of(32, 4096, 64, 64, 14'336, 65'536, 512)}};
+  std::vector<std::pair<const char*, WkvCudaShape>> shapes = {
+      {"1.5B", shape_of(24, 2048, 32, 64, 7168, 65'536, 1024)},
+      {"7B", shape_of(32, 4096, 64, 64, 14'336, 65'536, 1024)}};
+  for (auto& [name, shape] : shapes) shape.max_segments = 512;
+  return shapes;
 }
 
 }  // namespace wkv::gpu_check

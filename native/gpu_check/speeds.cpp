@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <utility>
 
 #include "backend/cuda/tensors.h"
 #include "gpu_check/sessions.h"
@@ -35,7 +36,7 @@ double layer_matrix_numbers(const WkvCudaShape& shape) {
 void measure_packing(const Library& tested, const RandomModel& model, const std::string& name,
                      const WkvCeilings& ceilings, Report& report) {
   Sessions one(tested, model, 1);
-  const double seconds = mean_seconds([&] { one.pack_and_unpack(); });
+  const double seconds = median_seconds([&] { one.pack_and_unpack(); });
   // Each is four bytes a number and two, and there are both.
   const double bytes = 12.0 * static_cast<double>(model.page_floats());
   report.speed(name + ", a state packed and unpacked", bytes / seconds, "bytes/s", ceilings.copy);
@@ -43,15 +44,25 @@ void measure_packing(const Library& tested, const RandomModel& model, const std:
 
 }  // namespace
 
-double mean_seconds(const std::function<void()>& step) {
-  for (int i = 0; i < 2; ++i) step();
-  const auto begin = Clock::now();
-  int steps = 0;
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double median_seconds(const std::function<void()>& step) {
+  constexpr double kWarmUp = 0.3;
+  constexpr double kMeasured = 1;
+  const Clock::time_point warming = Clock::now();
+  do step();
+  while (seconds_since(warming) < kWarmUp);
+  std::vector<double> times;
+  const Clock::time_point measuring = Clock::now();
   do {
+    const Clock::time_point begin = Clock::now();
     step();
-    ++steps;
-  } while (seconds_since(begin) < 1);
-  return seconds_since(begin) / steps;
+    times.push_back(seconds_since(begin));
+  } while (seconds_since(measuring) < kMeasured);
+  return median(std::move(times));
 }
 
 double tokens_at_most(const RandomModel& model, const WkvCeilings& ceilings, int sessions,
@@ -92,14 +103,14 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
       const std::vector<int> counts(static_cast<std::size_t>(sessions), 1);
       for (const WkvCudaLogits logits : {WKV_CUDA_LOGITS_NONE, WKV_CUDA_LOGITS_LAST}) {
         const std::string what = logits == WKV_CUDA_LOGITS_NONE ? ", without logits" : ", logits to the host";
-        const double seconds = mean_seconds([&] { all.step(counts, logits); });
+        const double seconds = median_seconds([&] { all.step(counts, logits); });
         report.speed(decoding + what, sessions / seconds, "tokens/s",
                      tokens_at_most(model, ceilings, sessions, logits));
       }
       WkvCudaDraw options{};
       options.temperature = 1;
       options.top_p = 0.85;
-      const double seconds = mean_seconds([&] { all.draw(counts, options); });
+      const double seconds = median_seconds([&] { all.draw(counts, options); });
       report.speed(decoding + ", tokens drawn", sessions / seconds, "tokens/s", 0);
     });
   }
@@ -109,7 +120,7 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
     constexpr int kTogether = 500;
     Sessions all(tested, model, kLive);
     int next = 0;
-    const double seconds = mean_seconds([&] {
+    const double seconds = median_seconds([&] {
       std::vector<int> counts(kLive);
       std::fill_n(counts.begin() + next, kTogether, 1);
       next = (next + kTogether) % kLive;
@@ -119,11 +130,12 @@ void measure_model(const Library& tested, const WkvCudaShape& shape, const std::
   });
   measure_packing(tested, model, name, ceilings, report);
   Sessions one(tested, model, 1);
-  const double seconds = mean_seconds([&] { one.step({shape.max_tokens}, WKV_CUDA_LOGITS_NONE); });
-  const double operations = 2 * layer_matrix_numbers(shape) * shape.max_tokens;
-  report.speed(name + ", a prompt by " + std::to_string(shape.max_tokens), shape.max_tokens / seconds,
-               "tokens/s",
-               ceilings.operations > 0 ? shape.max_tokens / (operations / ceilings.operations) : 0);
+  for (const int tokens : {shape.max_tokens / 2, shape.max_tokens}) {
+    const double seconds = median_seconds([&] { one.step({tokens}, WKV_CUDA_LOGITS_NONE); });
+    const double operations = 2 * layer_matrix_numbers(shape) * tokens;
+    report.speed(name + ", a prompt by " + std::to_string(tokens), tokens / seconds, "tokens/s",
+                 ceilings.operations > 0 ? tokens / (operations / ceilings.operations) : 0);
+  }
 }
 
 }  // namespace wkv::gpu_check

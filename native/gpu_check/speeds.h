@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "gpu_check/ceilings.h"
 #include "gpu_check/library.h"
@@ -10,8 +11,11 @@
 
 namespace wkv::gpu_check {
 
-// The mean of steps over about a second, after two that warm up.
-double mean_seconds(const std::function<void()>& step);
+double median(std::vector<double> values);
+
+// The median of steps over about a second, after a third of a second in which the GPU's clock gets up to
+// speed.
+double median_seconds(const std::function<void()>& step);
 
 // All 0 where the library cannot measure them.
 WkvCeilings measure_ceilings(const Library& tested, Report& report);

@@ -71,8 +71,8 @@ function testGpuCheck() {
   const library = path.join(build, 'wkv-cuda-simulated.so');
   const report = path.join(build, 'gpu-check.json');
   const env = { WKV_SIMULATED_GPU: 'architecture=90' }; // which has all forms of kernels
-  for (const candidate of [[], ['clusters'], ['layers']]) {
-    run(path.join(build, 'wkv_gpu_check'), [library, library, report, '--small', ...candidate], {
+  for (const part of ['checks', 'layers-bulk', 'layers-lanes', 'clusters']) {
+    run(path.join(build, 'wkv_gpu_check'), [part, library, library, report, '--small'], {
       env,
       capture: true,
     });

@@ -1,10 +1,11 @@
 'use strict';
 
+const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
 const { inspectPrebuild } = require('./gate');
-const { outdated, walk } = require('./files');
+const { walk } = require('./files');
 const { buildWindows, mingwTools } = require('./mingw');
 const { root, run, runNode } = require('./run');
 const { buildTools, responds } = require('./setup');
@@ -67,14 +68,38 @@ if (host === 'linux-x64' && libc === 'glibc') {
   }
 }
 
+const isElsewhere = /^native\/(bench|gpu_check|kernels\/cuda|simt|test)\/|\.cuh?$/;
+
 /** What an addon is made of, and all that says how, for any target. */
 const inputs = () => [
   'CMakeLists.txt',
   'binding.gyp',
   ...['prebuild', 'cross-build', 'mingw', 'zig'].map((name) => `scripts/lib/${name}.js`),
-  'node_modules/.package-lock.json',
-  ...walk('native', (name) => !name.endsWith('_test.cpp')),
+  'package-lock.json',
+  ...walk('native').filter((file) => !isElsewhere.test(file)),
 ];
+
+/** A hash of it. Times would not do: files also come from other machines, and git gives each a new time. */
+function hashOfInputs() {
+  const hash = createHash('sha256');
+  for (const file of inputs()) hash.update(`${file}\0`).update(fs.readFileSync(path.join(root, file)));
+  return hash.digest('hex');
+}
+
+/** Lies beside a binary in prebuilds/, and is not published: the hash of what it was made of. */
+const recordOf = (file) => `${file}.sources`;
+
+/** The binaries in a folder that were made of something else than what there is now. */
+function stale(folder = path.join(root, 'prebuilds')) {
+  const hash = hashOfInputs();
+  const files = fs.existsSync(folder) ? fs.readdirSync(folder, { recursive: true }) : [];
+  return files.filter((file) => file.endsWith('.node') && !isOf(hash, path.join(folder, file))).sort();
+}
+
+function isOf(hash, file) {
+  const record = recordOf(file);
+  return fs.existsSync(file) && fs.existsSync(record) && fs.readFileSync(record, 'utf8') === hash;
+}
 
 /** Builds a copy of the sources in out/prebuild/TARGET, so that build/Release stays what `npm run build` made. */
 function prebuildify(target, { env = {}, strip = 'strip' } = {}) {
@@ -116,14 +141,20 @@ function place(built, file, [command, ...args] = []) {
 const stripBuilt = (file) => place(path.join(root, 'build/Release/wkv.node'), file, ['strip', '--strip-all']);
 
 /**
- * Builds what is older than its sources, and refuses what would not load everywhere. Returns the file.
+ * Builds what was made of other sources, and refuses what would not load everywhere. Returns the file.
  *
  * @param reuse whether what `npm run build` has just made stands for this platform's
  */
 function prebuild(target, { reuse = false } = {}) {
   const { file, build } = targets[target];
   const reused = reuse && target === host && process.platform === 'linux';
-  if (outdated(file, inputs())) (reused ? stripBuilt : build)(file);
+  const hash = hashOfInputs();
+  const absolute = path.join(root, file);
+  if (!isOf(hash, absolute)) {
+    fs.rmSync(recordOf(absolute), { force: true });
+    (reused ? stripBuilt : build)(file);
+    fs.writeFileSync(recordOf(absolute), hash);
+  }
   gate(file);
   return file;
 }
@@ -147,4 +178,4 @@ function gateAll() {
   return files;
 }
 
-module.exports = { targets, prebuild, gateAll, gateTools };
+module.exports = { targets, prebuild, gateAll, gateTools, hashOfInputs, stale };

@@ -2,15 +2,51 @@
 
 const kernel = 'kernels/rwkv5_layers/cuda.cu';
 const products = 'kernels/rwkv5_layers/cuda_products.cuh';
+const rings = 'kernels/rwkv5_layers/cuda_rings.cuh';
 const compiled = [kernel];
 
 module.exports = [
   {
     name: 'all layers: copies are waited for one stage too late',
-    file: products,
+    file: rings,
     compiled,
     from: 'wait_copies<kLayersDepth - 1>();',
     to: 'wait_copies<kLayersDepth>();',
+  },
+  {
+    name: "all layers: the copy engine's copies are not waited for",
+    file: rings,
+    compiled,
+    from: 'wait_barrier(shared_.there[slot()], turn_ >= kLayersDepth ? 1 : 0);',
+    to: '',
+  },
+  {
+    name: 'all layers: the second time through the ring waits for the first',
+    file: rings,
+    compiled,
+    from: 'turn_ >= kLayersDepth ? 1 : 0',
+    to: '0',
+  },
+  {
+    name: "all layers: a group's scales are not copied",
+    file: rings,
+    compiled,
+    from: '(with_scales ? kScalesBytes : 0)',
+    to: '0',
+  },
+  {
+    name: 'all layers: fewer bytes are expected than come',
+    file: rings,
+    compiled,
+    from: 'arrive_expecting(shared_.there[slot], bytes);',
+    to: 'arrive_expecting(shared_.there[slot], bytes - 16);',
+  },
+  {
+    name: "all layers: each lane copies for itself what the warp's first one does",
+    file: rings,
+    compiled,
+    from: '    if (thread_index() % kWarp != 0) return;\n    const int bytes',
+    to: '    const int bytes',
   },
   {
     name: "all layers: the next phase's codes are used before they are there",
@@ -35,7 +71,7 @@ module.exports = [
   },
   {
     name: "all layers: another row's scale",
-    file: products,
+    file: rings,
     compiled,
     from: 'lane % 8 * 4 + lane / 8;',
     to: 'lane;',

@@ -44,6 +44,13 @@ describe('loadModel', () => {
     await model.dispose();
   });
 
+  test('takes a URL whose class is another, as where tests have a DOM', async () => {
+    const { href, protocol } = pathToFileURL(path);
+    const model = (await callUnchecked({ loadModel }, 'loadModel', [{ href, protocol }])) as Model;
+    expect(model.info.layers).toBe(smallShape.layers);
+    await model.dispose();
+  });
+
   test('takes a path with a slash at its end, which a directory may have', async () => {
     await withModel(`${path}/`, {}, async (model) => {
       expect(await model.createSession().evaluate('a')).toHaveLength(smallShape.vocabulary);

@@ -38,8 +38,6 @@ test('compiling without npm and without a node-gyp fails, and says how it works'
   const script = join(directory, 'node_modules/wkv/native/compile.js');
   expect(run(process.execPath, [script], { cwd: directory, env })).toEqual({
     status: 1,
-    output: expect.stringMatching(
-      /^There is no node-gyp .*npm --prefix node_modules\/wkv run compile\n$/,
-    ) as string,
+    output: expect.stringMatching(/^There is no node-gyp .*npm --prefix ".*wkv" run compile\n$/) as string,
   });
 });

@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { notOnLinux } from '../support/unless';
-import { copyPart, run, temporaryFolder, unless } from './support';
+import { copyPart, root, run, temporaryFolder, unless } from './support';
 
 const folder = temporaryFolder();
 
@@ -26,3 +26,16 @@ unless(notOnLinux('the compiler is a shell script'))(
     }
   },
 );
+
+test("The CUDA packages are wkv's in the version that it asks for, and nobody has to install them", () => {
+  const manifest = (directory: string): Record<string, unknown> =>
+    JSON.parse(readFileSync(join(root, directory, 'package.json'), 'utf8')) as Record<string, unknown>;
+  const own = manifest('.');
+  const packages = readdirSync(join(root, 'packages')).map((name) => manifest(`packages/${name}`));
+  expect(packages).toHaveLength(2);
+  for (const { version } of packages) expect(version).toBe(own['version']);
+  const of = <Value>(value: Value): Record<string, Value> =>
+    Object.fromEntries(packages.map(({ name }) => [String(name), value]));
+  expect(own['peerDependencies']).toEqual(of(own['version']));
+  expect(own['peerDependenciesMeta']).toEqual(of({ optional: true }));
+});

@@ -142,3 +142,17 @@ describe('the inspection refuses', () => {
     },
   );
 });
+
+test('npm pack refuses binaries that were made of other sources', () => {
+  const prebuilds = join(folder, 'prebuilds');
+  const program = `const { hashOfInputs, stale } = require('./scripts/lib/prebuild');
+    const fs = require('node:fs');
+    const folder = ${JSON.stringify(prebuilds)};
+    for (const [name, sources] of [['current', hashOfInputs()], ['old', 'another hash'], ['unknown']]) {
+      fs.mkdirSync(folder + '/' + name, { recursive: true });
+      fs.writeFileSync(folder + '/' + name + '/wkv.node', '');
+      if (sources !== undefined) fs.writeFileSync(folder + '/' + name + '/wkv.node.sources', sources);
+    }
+    process.stdout.write(JSON.stringify(stale(folder)));`;
+  expect(JSON.parse(evaluate(program))).toEqual([join('old', 'wkv.node'), join('unknown', 'wkv.node')]);
+});

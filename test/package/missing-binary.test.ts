@@ -131,6 +131,36 @@ unless(!existsSync(builtAddon) && 'the addon is not built')(
   },
 );
 
+unless(!existsSync(builtAddon) && 'the addon is not built')(
+  'what npm or others call another system in the environment is not taken for this one',
+  () => {
+    const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+    const name = process.platform === 'linux' ? `wkv.${libc}.node` : 'wkv.node';
+    const others = { 'plan9-mips/wkv.node': '', [`plan9-${process.arch}/wkv.node`]: '' };
+    withPrebuilds({ ...others, [`${process.platform}-mips/wkv.node`]: '' }, () => {
+      mkdirSync(join(installed, 'prebuilds', here));
+      cpSync(builtAddon, join(installed, 'prebuilds', here, name));
+      const misleading = { npm_config_arch: 'mips', npm_config_platform: 'plan9', LIBC: 'other' };
+      expect(require([], { ...environment, ...misleading })).toEqual({});
+      const program = `require('wkv');
+        console.log(${Object.keys(misleading)
+          .map((variable) => `process.env.${variable}`)
+          .join(', ')});`;
+      const env = { ...environment, ...misleading };
+      expect(run(process.execPath, ['-e', program], { cwd: project, env }).output).toBe('mips plan9 other\n');
+    });
+  },
+);
+
+test('A Node that is too old is told so', () => {
+  const older = join(project, 'older.js');
+  writeFileSync(older, "delete require('node:zlib').crc32;");
+  expect(require(['-r', older])).toMatchObject({
+    code: 'ERR_WKV_DEVICE',
+    message: `wkv needs Node 20.19, 22.13, 24 or later; this is Node ${process.versions.node}`,
+  });
+});
+
 test('JavaScript that is not in its package any more says that it was bundled', () => {
   const away = join(project, 'node_modules/wkv.away');
   renameSync(installed, away);

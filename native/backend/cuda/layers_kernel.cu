@@ -45,8 +45,9 @@ bool are_alike(const Weights& weights, int layers) {
 
 }  // namespace
 
-LayersKernel::LayersKernel(const Call& call, const Stream& stream)
-    : r_(floats(1, attention_channels(call.shape))),
+LayersKernel::LayersKernel(LayersKind kind, const Call& call, const Stream& stream)
+    : kind_(kind),
+      r_(floats(1, attention_channels(call.shape))),
       k_(floats(1, attention_channels(call.shape))),
       v_(floats(1, attention_channels(call.shape))),
       g_(floats(1, attention_channels(call.shape))) {
@@ -65,7 +66,7 @@ LayersKernel::LayersKernel(const Call& call, const Stream& stream)
   product(kFfnKey, b.mixed[0], b.hidden, Epilogue::kReluSquared);
   product(kFfnReceptance, b.mixed[1], b.gate);
   product(kFfnValue, b.wide, b.x, Epilogue::kAddGated, b.gate.data());
-  if (!suits_rwkv5_layers(arguments_.products, call.shape.layers)) return;
+  if (!suits_rwkv5_layers(kind, arguments_.products, call.shape.layers)) return;
   std::vector<Rwkv5LayerWeights> layers;
   for (int layer = 0; layer < call.shape.layers; ++layer) layers.push_back(weights_of(call.weights, layer));
   layers_ = upload<Rwkv5LayerWeights>(layers.data(), layers.size(), stream, kMakingRoom);
@@ -79,17 +80,17 @@ LayersKernel::LayersKernel(const Call& call, const Stream& stream)
   arguments_.arrived = arrived_.data();
 }
 
-std::optional<LayersKernel> LayersKernel::of(const Call& call, const Stream& stream) {
+std::optional<LayersKernel> LayersKernel::of(LayersKind kind, const Call& call, const Stream& stream) {
   const WkvCudaShape& shape = call.shape;
   if (shape.architecture != WKV_CUDA_RWKV5 || shape.head_size != 64 ||
       !are_alike(call.weights, shape.layers)) {
     return std::nullopt;
   }
-  LayersKernel kernel(call, stream);
+  LayersKernel kernel(kind, call, stream);
   if (kernel.layers_.data() == nullptr) return std::nullopt;
   return kernel;
 }
 
-void LayersKernel::put(const Call& call) const { rwkv5_layers(arguments_, call.stream); }
+void LayersKernel::put(const Call& call) const { rwkv5_layers(kind_, arguments_, call.stream); }
 
 }  // namespace wkv::cuda

@@ -12,13 +12,14 @@ namespace wkv::cuda {
 class LayersKernel {
  public:
   // Of a model that is complete. Nothing where it does not suit model and GPU. Throws Failed.
-  static std::optional<LayersKernel> of(const Call& call, const Stream& stream);
+  static std::optional<LayersKernel> of(LayersKind kind, const Call& call, const Stream& stream);
 
   void put(const Call& call) const;
 
  private:
-  LayersKernel(const Call& call, const Stream& stream);
+  LayersKernel(LayersKind kind, const Call& call, const Stream& stream);
 
+  LayersKind kind_;
   DeviceArray<float> r_, k_, v_, g_;
   DeviceArray<std::uint64_t> arrived_;
   DeviceArray<Rwkv5LayerWeights> layers_;

@@ -1,6 +1,7 @@
 #include "backend/cuda/step.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/layer_norm/cuda.h"
 
@@ -146,10 +147,10 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   // No kernel of the step begins before this copy, and so before what was put on the stream until now is
   // done: those that begin early may read weights and states.
   input_.copy(stream);
-  if (call.tokens == 1 && looks_for_kernel_) {
-    looks_for_kernel_ = false;
+  if (call.tokens == 1 && wanted_kernel_ != LayersKind::kNone) {
+    const LayersKind kind = std::exchange(wanted_kernel_, LayersKind::kNone);
     try {
-      layers_kernel_ = LayersKernel::of(call, stream);
+      layers_kernel_ = LayersKernel::of(kind, call, stream);
     } catch (const Failed& failed) {
       if (failed.code != WKV_CUDA_MEMORY) throw;
     }

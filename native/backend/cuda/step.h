@@ -30,7 +30,7 @@ class Step {
   void forget_weights() {
     graphs_.clear();
     layers_kernel_.reset();
-    looks_for_kernel_ = uses_rwkv5_layers();
+    wanted_kernel_ = used_rwkv5_layers();
   }
 
  private:
@@ -66,8 +66,8 @@ class Step {
   LayerBuffers buffers_;
   std::unique_ptr<TimeMixing> time_mixing_;
   DeviceArray<float> logits_;
-  std::optional<LayersKernel> layers_kernel_;  // of steps of one token
-  bool looks_for_kernel_ = uses_rwkv5_layers();
+  std::optional<LayersKernel> layers_kernel_;       // of steps of one token
+  LayersKind wanted_kernel_ = used_rwkv5_layers();  // until it was made, or does not suit
   // By how many sessions evaluate a token: generating repeats the same steps. A graph is made for a number
   // that comes for the second time, and the one that was not used for the longest time goes.
   struct Kept {

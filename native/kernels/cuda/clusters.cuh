@@ -77,6 +77,14 @@ WKV_DEVICE void begin_bulk_copy(Words4* shared, const unsigned char* global, int
       "l"(global), "r"(bytes), "r"(address_of(&barrier)), "h"(static_cast<std::uint16_t>(mask))
       : "memory");
 }
+// The same to this block alone, which needs no cluster.
+WKV_DEVICE void begin_bulk_copy(Words4* shared, const unsigned char* global, int bytes, Barrier& barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          address_of(shared)),
+      "l"(global), "r"(bytes), "r"(address_of(&barrier))
+      : "memory");
+}
 // Each warp of a warpgroup gives registers back, or gets some that others gave; `kRegisters` is what a thread
 // has from here on, a multiple of 8.
 template <int kRegisters>
@@ -106,6 +114,7 @@ WKV_DEVICE void arrive_expecting(Barrier&, int) {}
 WKV_DEVICE void arrive_at(Barrier&, int) {}
 WKV_DEVICE void wait_barrier(Barrier&, int) {}
 WKV_DEVICE void begin_bulk_copy(Words4*, const unsigned char*, int, Barrier&, unsigned) {}
+WKV_DEVICE void begin_bulk_copy(Words4*, const unsigned char*, int, Barrier&) {}
 #endif
 
 #else
@@ -127,6 +136,9 @@ inline void wait_barrier(Barrier& barrier, int parity, int line = __builtin_LINE
 inline void begin_bulk_copy(Words4* shared, const unsigned char* global, int bytes, Barrier& barrier,
                             unsigned mask) {
   simt::begin_bulk_copy({shared, global, static_cast<std::size_t>(bytes), &barrier, mask});
+}
+inline void begin_bulk_copy(Words4* shared, const unsigned char* global, int bytes, Barrier& barrier) {
+  begin_bulk_copy(shared, global, bytes, barrier, 1U << cluster_rank());
 }
 
 #endif

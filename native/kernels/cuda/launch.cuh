@@ -55,6 +55,9 @@ inline bool kernels_overlap() {
   return false;
 }
 
+// Whether kernels are there that copy by the copy engine (clusters.cuh), and a GPU that has one.
+inline bool has_bulk_copies() { return kernels_overlap(); }
+
 // There is no way to say how many blocks a processor may take at most, other than to ask for so much shared
 // memory that one more has no room. It is at most little more than half of a processor's, which every GPU has
 // for one block.
@@ -135,6 +138,7 @@ int clusters_at_once(void (*kernel)(Arguments), const Grid& grid) {
 
 inline std::size_t max_shared_bytes() { return simt::max_shared_bytes(); }
 inline int processor_count() { return simt::kProcessors; }
+inline bool has_bulk_copies() { return simt::architecture() >= 90; }
 template <class Arguments>
 int clusters_at_once(void (*)(Arguments), const Grid& grid) {
   const int blocks = static_cast<int>(grid.cluster_x * grid.cluster_y);

@@ -22,7 +22,7 @@ namespace wkv::cuda {
 
 namespace {
 
-bool may_use = false;
+LayersKind used_kind = LayersKind::kNone;
 std::mutex mutex;  // guards what follows
 int launches = 0;
 
@@ -225,8 +225,10 @@ class Hidden {
   Part scales_ = {};
 };
 
-WKV_KERNEL(kLayersThreads, 1) rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) {
-  auto& shared = shared_memory<LayersShared>();
+template <class Ring>
+WKV_KERNEL(kLayersThreads, 1)
+rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) {
+  auto& shared = shared_memory<LayersShared<Ring>>();
   for (int i = thread_index(); i < a.all.count * kRwkv5Matrices; i += kLayersThreads) {
     const int layer = i / kRwkv5Matrices;
     const int matrix = i % kRwkv5Matrices;
@@ -234,7 +236,7 @@ WKV_KERNEL(kLayersThreads, 1) rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) 
   }
   sync_block();  // the panels' places are there
   WholeGrid grid(a.all.arrived);
-  LayersWeights weights(a, shared);
+  LayersWeights<Ring> weights(a, shared);
   float* state = a.all.segment->state;
   const int channels = a.all.products[kAttOutput].rows;
   WKV_KEEP_LOOP
@@ -276,16 +278,28 @@ WKV_KERNEL(kLayersThreads, 1) rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) 
     multiply_phase(a, shared, weights, 3);
     state += a.all.layer_numbers;
   }
-  wait_copies<0>();
 }
 
 int ceil_div(int value, int step) { return (value + step - 1) / step; }
 
-// A block for each processor.
-Grid whole_grid() {
-  Grid grid{static_cast<unsigned>(processor_count()), 1, kLayersThreads, sizeof(LayersShared)};
-  grid.together = true;
-  return grid;
+using LayersKernelFunction = void (*)(LayersLaunch);
+
+struct Form {
+  LayersKernelFunction kernel;
+  Grid grid;
+};
+
+template <class Ring>
+Form form_with() {
+  // A block for each processor.
+  Form form{rwkv5_layers_kernel<Ring>,
+            {static_cast<unsigned>(processor_count()), 1, kLayersThreads, sizeof(LayersShared<Ring>)}};
+  form.grid.together = true;
+  return form;
+}
+
+Form form_of(LayersKind kind) {
+  return kind == LayersKind::kBulk ? form_with<BulkRing>() : form_with<LaneRing>();
 }
 
 // The products that there are between two barriers, and what is the same for all of them.
@@ -306,10 +320,14 @@ LayersLaunch launch_of(const QuantizedProduct (&products)[kRwkv5Matrices]) {
 
 }  // namespace
 
-bool has_rwkv5_layers() { return fits_together(rwkv5_layers_kernel, whole_grid()); }
+bool has_rwkv5_layers(LayersKind kind) {
+  if (kind == LayersKind::kNone || (kind == LayersKind::kBulk && !has_bulk_copies())) return false;
+  const Form form = form_of(kind);
+  return fits_together(form.kernel, form.grid);
+}
 
-bool suits_rwkv5_layers(const QuantizedProduct (&products)[kRwkv5Matrices], int layers) {
-  if (!has_rwkv5_layers() || layers > kMaxLayers) return false;
+bool suits_rwkv5_layers(LayersKind kind, const QuantizedProduct (&products)[kRwkv5Matrices], int layers) {
+  if (!has_rwkv5_layers(kind) || layers > kMaxLayers) return false;
   const LayersLaunch launch = launch_of(products);
   for (const LayersPhase& phase : launch.phases) {
     if (phase.cut.groups > kLayersGroups) return false;
@@ -329,16 +347,17 @@ bool suits_rwkv5_layers(const QuantizedProduct (&products)[kRwkv5Matrices], int 
   return true;
 }
 
-void rwkv5_layers(const Rwkv5LayersArguments& arguments, cudaStream_t stream) {
+void rwkv5_layers(LayersKind kind, const Rwkv5LayersArguments& arguments, cudaStream_t stream) {
   LayersLaunch all = launch_of(arguments.products);
   all.all = arguments;
-  launch(rwkv5_layers_kernel, whole_grid(), stream, all);
+  const Form form = form_of(kind);
+  launch(form.kernel, form.grid, stream, all);
   const std::lock_guard lock{mutex};
   ++launches;
 }
 
-void use_rwkv5_layers(bool use) { may_use = use; }
-bool uses_rwkv5_layers() { return may_use; }
+void use_rwkv5_layers(LayersKind kind) { used_kind = kind; }
+LayersKind used_rwkv5_layers() { return used_kind; }
 int rwkv5_layers_launches() {
   const std::lock_guard lock{mutex};
   return launches;

@@ -45,16 +45,19 @@ struct Rwkv5LayersArguments {
   std::uint64_t* arrived;  // of whole_grid.cuh
 };
 
-// Whether the GPU has room for its blocks.
-bool has_rwkv5_layers();
-// Whether it is one for these products, of each of so many layers.
-bool suits_rwkv5_layers(const QuantizedProduct (&products)[kRwkv5Matrices], int layers);
-void rwkv5_layers(const Rwkv5LayersArguments& arguments, cudaStream_t stream);
+// How weights come to the blocks, ahead of their products (cuda_rings.cuh).
+enum class LayersKind : std::uint8_t { kNone, kLanes, kBulk };
 
-// Whether models that are made from here on use it where it suits. They do not before it has been measured on
-// a GPU: tests and gpu-check ask for it.
-void use_rwkv5_layers(bool use);
-bool uses_rwkv5_layers();
+// Whether the GPU has what it needs, and room for its blocks.
+bool has_rwkv5_layers(LayersKind kind);
+// Whether it is one for these products, of each of so many layers.
+bool suits_rwkv5_layers(LayersKind kind, const QuantizedProduct (&products)[kRwkv5Matrices], int layers);
+void rwkv5_layers(LayersKind kind, const Rwkv5LayersArguments& arguments, cudaStream_t stream);
+
+// What models that are made from here on use where it suits. It is none before that has been measured on a
+// GPU: tests and gpu-check ask for others.
+void use_rwkv5_layers(LayersKind kind);
+LayersKind used_rwkv5_layers();
 // How often it has been launched.
 int rwkv5_layers_launches();
 

@@ -4,35 +4,28 @@
 //
 // Which weights a warp multiplies is known from the beginning: those of a phase's panels that its block has,
 // and in them every sixteenth group. So it copies them ahead through all phases and layers, while the inputs
-// of a phase are still computed and blocks wait for each other: memory is never idle. A lane reads only what
-// it has copied itself, a row of its warp's units, so it waits for nobody.
+// of a phase are still computed and blocks wait for each other: memory is never idle.
 
 #include "kernels/rwkv5_layers/cuda_shared.cuh"
 
 namespace wkv::cuda {
 
-// The row of a panel that is a lane's row of arranged units.
-WKV_DEVICE int row_of_lane() {
-  const int lane = thread_index() % kWarp;
-  return lane % 8 * 4 + lane / 8;
-}
-
 // A warp's way through the weights of all layers, as far as they have been asked for.
+template <class Ring>
 class LayersWeights {
  public:
   // The panels' places are in shared memory.
-  WKV_DEVICE LayersWeights(const LayersLaunch& a, LayersShared& shared)
+  WKV_DEVICE LayersWeights(const LayersLaunch& a, LayersShared<Ring>& shared)
       : a_(a),
         panels_(shared.panels),
-        ring_(shared.ring[thread_index() / kWarp]),
+        ring_(shared.rings[thread_index() / kWarp]),
         layer_(0),
         phase_(0),
         panel_(block_x()),
         group_(0),
-        stage_(0),
-        slot_(0) {
+        stage_(0) {
     find();
-    for (int i = 0; i < kLayersDepth; ++i) begin(ring_[i]);
+    for (int i = 0; i < kLayersDepth; ++i) begin(i);
   }
 
   // Multiplies the next group of the warp with its codes. Returns what it adds to the lane's row, but for the
@@ -42,32 +35,27 @@ class LayersWeights {
     float scale = 0;
     WKV_KEEP_LOOP
     for (int unit = 0; unit < cut.in_group; unit += kStageUnits) {
-      wait_copies<kLayersDepth - 1>();
-      LayersStage& stage = ring_[slot_];
+      const LayersStage& stage = ring_.await();
       WKV_UNROLL
       for (int i = 0; i < kStageUnits; ++i) {
         sum = add_products(stage.weights[i][thread_index() % kWarp], codes[unit + i], sum);
       }
-      if (unit + kStageUnits == cut.in_group) scale = stage.scales[thread_index() % kWarp];
-      begin(stage);
-      slot_ = slot_ + 1 == kLayersDepth ? 0 : slot_ + 1;
+      if (unit + kStageUnits == cut.in_group) scale = stage.scales[row_of_lane()];
+      begin(ring_.slot());
+      ring_.advance();
     }
     return static_cast<float>(sum) * scale;
   }
 
  private:
   // Begins to copy the next stage, if there is one.
-  WKV_DEVICE void begin(LayersStage& stage) {
+  WKV_DEVICE void begin(int slot) {
     if (layer_ < a_.all.count) {
       const Cut& cut = a_.phases[phase_].cut;
-      const int lane = thread_index() % kWarp;
-      const unsigned char* const at = group_at_ + stage_ * kStageUnits * kUnitBytes + lane * 16;
-      WKV_UNROLL
-      for (int i = 0; i < kStageUnits; ++i) begin_copy(&stage.weights[i][lane], at + i * kUnitBytes);
+      const bool is_last = (stage_ + 1) * kStageUnits == cut.in_group;
+      ring_.copy(slot, group_at_ + stage_ * kStageUnits * kUnitBytes, is_last);
       ++stage_;
-      if (stage_ * kStageUnits == cut.in_group) {
-        begin_copy(&stage.scales[lane],
-                   group_at_ + cut.in_group * kUnitBytes + row_of_lane() * static_cast<int>(sizeof(float)));
+      if (is_last) {
         stage_ = 0;
         group_ += kLayersWarps;
         group_at_ += kLayersWarps * cut.group_bytes;
@@ -77,7 +65,7 @@ class LayersWeights {
         }
       }
     }
-    commit_copies();
+    ring_.commit();
   }
 
   // Goes to the warp's first group of the panel or, where there is none, of the next one that has any.
@@ -103,19 +91,19 @@ class LayersWeights {
 
   const LayersLaunch& a_;
   const Panels& panels_;
-  LayersStage (&ring_)[kLayersDepth];
+  Ring ring_;
   int layer_;
   int phase_;
   int panel_;
   int group_;
   int stage_;
-  int slot_;  // of the stage that is multiplied next
   const unsigned char* group_at_ = nullptr;
 };
 
 // A phase's products: inputs and what else they need are there, written before a barrier of the grid.
-WKV_DEVICE void multiply_phase(const LayersLaunch& a, LayersShared& shared, LayersWeights& weights,
-                               int index) {
+template <class Ring>
+WKV_DEVICE void multiply_phase(const LayersLaunch& a, LayersShared<Ring>& shared,
+                               LayersWeights<Ring>& weights, int index) {
   const LayersPhase& phase = a.phases[index];
   const Cut& cut = phase.cut;
   const int inputs = phase.end - phase.first;

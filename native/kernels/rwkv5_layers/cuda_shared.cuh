@@ -6,17 +6,16 @@
 #include "kernels/gemm_int8/cuda_product.cuh"
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/rwkv5_layers/cuda.h"
+#include "kernels/rwkv5_layers/cuda_rings.cuh"
 #include "kernels/wkv5/cuda.cuh"
 
 namespace wkv::cuda {
 
 constexpr int kLayersWarps = 16;
 constexpr int kLayersThreads = kLayersWarps * kWarp;
-constexpr int kLayersDepth = 10;    // stages on their way, of each warp
 constexpr int kLayersGroups = 64;   // of a row
 constexpr int kLayersUnits = 1280;  // of a phase's inputs
 constexpr int kMaxLayers = 64;
-constexpr int kStageUnits = 2;
 
 // What is multiplied between two barriers of the grid.
 struct LayersPhase {
@@ -40,11 +39,6 @@ struct LayersLaunch {
   }
 };
 
-struct LayersStage {
-  Words4 weights[kStageUnits][kWarp];
-  float scales[kWarp];  // of the group, in its last stage
-};
-
 constexpr int kSpanHeads = kSpan / kWkv5FastSize;    // of a block
 constexpr int kHeadColumns = kWkv5FastSize / kWarp;  // of a lane
 static_assert(kSpanHeads * kWkv5Runs == kLayersWarps);
@@ -60,9 +54,10 @@ struct LayersHeads {
   float bonus[kSpanHeads];
 };
 
+template <class Ring>
 struct LayersShared {
   const unsigned char* panels[kMaxLayers][kRwkv5Matrices];
-  LayersStage ring[kLayersWarps][kLayersDepth];
+  typename Ring::Shared rings[kLayersWarps];
   // Of a phase: the token's codes, one input after another, and their scales. Or heads, between phases.
   union {
     Words4 codes[kLayersUnits];

@@ -20,6 +20,7 @@ using wkv::Engine;
 using wkv::Network;
 using wkv::Output;
 using wkv::SessionState;
+using wkv::cuda::LayersKind;
 using wkv::test::evaluate;
 using wkv::test::Floats;
 using wkv::test::fresh_state;
@@ -93,10 +94,10 @@ TEST_SUITE("CUDA model") {
       Floats logits, state;
       int launches = 0;
     };
-    const auto run = [&](bool layers_kernel) {
-      wkv::cuda::use_rwkv5_layers(layers_kernel);
+    const auto run = [&](LayersKind kind) {
+      wkv::cuda::use_rwkv5_layers(kind);
       const auto network = on_gpu(random);
-      wkv::cuda::use_rwkv5_layers(false);
+      wkv::cuda::use_rwkv5_layers(LayersKind::kNone);
       Engine engine(network, 1, 4);
       SessionState state = evaluate(engine, fresh_state(*network), random_tokens(15, 9, 70))->state;
       const int before = wkv::cuda::rwkv5_layers_launches();
@@ -110,13 +111,15 @@ TEST_SUITE("CUDA model") {
       result.state = numbers_of(state);
       return result;
     };
-    const Result expected = run(false);
-    const Result actual = run(true);
+    const Result expected = run(LayersKind::kNone);
     CHECK(expected.launches == 0);
-    // The first one alone, then into the graph that the others are.
-    CHECK(actual.launches == 2);
-    CHECK(wkv::test::bit_difference(actual.logits, expected.logits) == "");
-    CHECK(wkv::test::bit_difference(actual.state, expected.state) == "");
+    for (const LayersKind kind : {LayersKind::kLanes, LayersKind::kBulk}) {
+      const Result actual = run(kind);
+      // The first one alone, then into the graph that the others are.
+      CHECK(actual.launches == 2);
+      CHECK(wkv::test::bit_difference(actual.logits, expected.logits) == "");
+      CHECK(wkv::test::bit_difference(actual.state, expected.state) == "");
+    }
   }
 
   TEST_CASE("a session has the same bits however it is cut, and whatever runs beside it") {

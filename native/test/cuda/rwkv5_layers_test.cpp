@@ -16,6 +16,7 @@
 #include "test/support/numbers.h"
 
 using wkv::cuda::Epilogue;
+using wkv::cuda::LayersKind;
 using wkv::cuda::Norm;
 using wkv::cuda::QuantizedProduct;
 using wkv::cuda::QuantizedTokens;
@@ -70,13 +71,16 @@ class Model {
     product(wkv::cuda::kFfnValue, form.channels, hidden_, x, Epilogue::kAddGated, gate);
   }
 
-  bool suits() const { return wkv::cuda::suits_rwkv5_layers(together_.products, form_.layers); }
+  bool suits(LayersKind kind) const {
+    return wkv::cuda::suits_rwkv5_layers(kind, together_.products, form_.layers);
+  }
 
   struct Result {
     Floats x, state;
   };
-  // Some tokens one after another, each beginning with an x of its own.
-  Result run(int tokens, bool together) {
+  // Some tokens one after another, each beginning with an x of its own, by the kernel or, without, by those
+  // that do the same.
+  Result run(int tokens, LayersKind kind) {
     std::mt19937 random(9);
     OnDevice<float> state(state_);
     OnDevice<Segment> segment(std::vector<Segment>{{state.data(), 0, 1}});
@@ -85,10 +89,10 @@ class Model {
     for (int token = 0; token < tokens; ++token) {
       const Floats begin = wkv::test::random_floats(random, static_cast<std::size_t>(form_.channels), -3, 3);
       std::copy(begin.begin(), begin.end(), x_.data());
-      if (together) {
+      if (kind != LayersKind::kNone) {
         together_.segment = segment.data();
         together_.arrived = arrived_.data();
-        wkv::cuda::rwkv5_layers(together_, nullptr);
+        wkv::cuda::rwkv5_layers(kind, together_, nullptr);
       } else {
         for (int i = 0; i < form_.layers; ++i) put_layer(i, segment.data(), segment_of.data());
       }
@@ -253,29 +257,36 @@ TEST_SUITE("CUDA all layers of RWKV-5") {
                              Form{1, 1024, 1024, 1280, 256, 64}}) {
       CAPTURE(form.channels);
       Model model(form);
-      REQUIRE(model.suits());
       const int tokens = form.channels == 1024 ? 1 : 3;
-      const Model::Result expected = model.run(tokens, false);
+      const Model::Result expected = model.run(tokens, LayersKind::kNone);
       for (const float x : expected.x) REQUIRE(std::isfinite(x));
-      wkv::test::in_every_order([&](const std::string& order) {
-        CAPTURE(order);
-        const Model::Result actual = model.run(tokens, true);
-        CHECK(wkv::test::bit_difference(actual.x, expected.x) == "");
-        CHECK(wkv::test::bit_difference(actual.state, expected.state) == "");
-      });
+      for (const LayersKind kind : {LayersKind::kLanes, LayersKind::kBulk}) {
+        const bool by_bulk = kind == LayersKind::kBulk;
+        CAPTURE(by_bulk);
+        REQUIRE(model.suits(kind));
+        wkv::test::in_every_order([&](const std::string& order) {
+          CAPTURE(order);
+          const Model::Result actual = model.run(tokens, kind);
+          CHECK(wkv::test::bit_difference(actual.x, expected.x) == "");
+          CHECK(wkv::test::bit_difference(actual.state, expected.state) == "");
+        });
+      }
     }
   }
 
   TEST_CASE("do not suit every model, nor every GPU") {
+    for (const LayersKind kind : {LayersKind::kLanes, LayersKind::kBulk}) {
+      wkv::cuda::simt::set_architecture(90);
+      CHECK(Model({1, 256, 256, 512, 64, 32}).suits(kind));
+      CHECK_FALSE(Model({1, 256, 256, 512, 16, 32}).suits(kind));    // stages are of 32 columns
+      CHECK_FALSE(Model({1, 256, 256, 512, 256, 512}).suits(kind));  // groups beyond spans
+      CHECK_FALSE(Model({1, 256, 192, 512, 64, 64}).suits(kind));    // half of a span
+      CHECK_FALSE(Model({1, 256, 256, 4352, 64, 64}).suits(kind));   // too many groups
+      CHECK_FALSE(Model({1, 1280, 256, 256, 64, 64}).suits(kind));   // more spans than blocks
+      wkv::cuda::simt::set_architecture(80);
+      CHECK_FALSE(Model({1, 256, 256, 512, 64, 64}).suits(kind));  // too little shared memory
+    }
     wkv::cuda::simt::set_architecture(90);
-    CHECK(Model({1, 256, 256, 512, 64, 32}).suits());
-    CHECK_FALSE(Model({1, 256, 256, 512, 16, 32}).suits());    // stages are of 32 columns
-    CHECK_FALSE(Model({1, 256, 256, 512, 256, 512}).suits());  // groups beyond spans
-    CHECK_FALSE(Model({1, 256, 192, 512, 64, 64}).suits());    // half of a span
-    CHECK_FALSE(Model({1, 256, 256, 4352, 64, 64}).suits());   // too many groups
-    CHECK_FALSE(Model({1, 1280, 256, 256, 64, 64}).suits());   // more spans than blocks
-    wkv::cuda::simt::set_architecture(80);
-    CHECK_FALSE(Model({1, 256, 256, 512, 64, 64}).suits());  // too little shared memory
-    wkv::cuda::simt::set_architecture(90);
+    CHECK_FALSE(Model({1, 256, 256, 512, 64, 64}).suits(LayersKind::kNone));
   }
 }
