@@ -29,8 +29,7 @@ export class Interruption {
   readonly #receive = (signal: NodeJS.Signals): void => {
     // The system and the shell both may say that the terminal is gone: nobody is in a hurry.
     const again = signal !== 'SIGHUP' && this.#controller.signal.aborted;
-    if (signal === 'SIGHUP' || again) this.#received = signal;
-    else this.#received ??= signal;
+    this.#received = signal;
     if (again) {
       // After the handlers that there are.
       process.once('exit', () => this.end());

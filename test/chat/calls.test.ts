@@ -32,6 +32,16 @@ describe('while a reply is iterated', () => {
     expect(chat.serialize().length).toBeGreaterThan(0);
   });
 
+  test('and is left, a call waits for its end, which need not have come', async () => {
+    const chat = model().createChat();
+    const reply = chat.send('hi', few);
+    const { value } = await reply.next();
+    const left = reply.return(undefined);
+    await chat.complete('bye', { maxTokens: 0 });
+    await left;
+    expect(chat.messages.map(({ content }) => content)).toEqual(['hi', value!.text, 'bye', '']);
+  });
+
   test('its last part finds the conversation complete', async () => {
     const chat = model().createChat();
     for await (const part of chat.send('hi', few)) {
@@ -219,6 +229,21 @@ describe('a reply that is aborted', () => {
     expect(await rejection(() => reply.next())).toBe(controller.signal.reason);
     expect(chat.messages).toHaveLength(2);
   });
+});
+
+test('A signal that lives long is no longer listened to by calls that have ended', async () => {
+  const chat = model().createChat();
+  const { signal } = new AbortController();
+  const options = { ...few, signal };
+  for (const call of [
+    () => say(chat, 'hi', options),
+    () => chat.complete('bye', options),
+    () => receive(chat.regenerate(options)),
+    () => chat.undo({ signal }),
+  ]) {
+    await call();
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  }
 });
 
 describe("a chat's session", () => {

@@ -5,6 +5,7 @@ import { callUnchecked, expectFailure, invalidArgument, rejection, thrown } from
 import { few, prompt, receive, sameState, say, sessionAfter } from './support';
 
 const { model } = useRandomModel();
+const space = ' '.charCodeAt(0);
 
 /** What the model generates after a prompt, without any chat. */
 async function generated(
@@ -62,7 +63,6 @@ describe('send', () => {
   });
 
   test('neither shows the white space that a reply begins with nor delivers parts without text', async () => {
-    const space = ' '.charCodeAt(0);
     const chat = model().createChat();
     const options = { ...few, maxTokens: 3, logitBias: { [space]: 1000 } };
     const { tokens, parts, text } = await say(chat, 'hi', options);
@@ -101,8 +101,13 @@ describe('send', () => {
     expect((await receive(reply)).tokens).toEqual((await generated(prompt('hi'), few)).tokens);
   });
 
-  test('reports log-probabilities of all tokens, whatever parts they come in', async () => {
-    const { parts, tokens } = await say(model().createChat(), 'hi', { ...few, logprobs: 1 });
+  test.each<[string, GenerateOptions]>([
+    ['whatever parts they come in', few],
+    // Such parts have nothing to show.
+    ['those of the white space that a reply begins with too', { ...few, logitBias: { [space]: 1000 } }],
+  ])('reports log-probabilities of all tokens, %s', async (_which, options) => {
+    const { parts, tokens } = await say(model().createChat(), 'hi', { ...options, logprobs: 1 });
+    expect(tokens).toHaveLength(few.maxTokens);
     expect(parts.flatMap(({ logprobs = [] }) => logprobs.map(({ token }) => token))).toEqual(tokens);
   });
 });

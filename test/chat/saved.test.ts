@@ -73,6 +73,18 @@ describe('a saved conversation', () => {
     expect(Buffer.compare(state(again), before)).toBe(0);
   });
 
+  test('knows after that whether its session was used since the last exchange', async () => {
+    const chat = model().createChat();
+    await say(chat, 'a', options);
+    await chat.session.evaluate('A remark.');
+    const again = restored(chat);
+    const before = state(again);
+    await say(again, 'b', options);
+    const third = restored(again);
+    await third.undo();
+    expect(Buffer.compare(state(third), before)).toBe(0);
+  });
+
   test('keeps a first state of zeros, where sessions of the model begin with another', async () => {
     const path = await writeRandomModel(folder, 'tuned', { ...smallShape, timeState: true });
     const tuned = await loadModel(path, { tokenizer: Tokenizer.bytes() });
@@ -252,6 +264,11 @@ describe('bytes that are no saved conversation', () => {
     const content = Buffer.from(bytes.subarray(0, -32));
     content[content.indexOf('Be brief.')] = 0xff;
     refuse(sealed(content), /header is no JSON/);
+  });
+
+  test('are refused with more than the states that the header knows of, also if the checksum fits', () => {
+    const longer = Buffer.concat([bytes.subarray(0, -32), Buffer.alloc(4)]);
+    refuse(sealed(longer), /their length does not fit their header/);
   });
 
   test('are refused with a damaged state, also if the checksum fits', () => {

@@ -212,6 +212,14 @@ describe('a template', () => {
     );
   });
 
+  test('cleans given replies like what a user says, unless it has a function for them', () => {
+    const clean = (said: string): string => said.toUpperCase();
+    const contents = (parts: object): string[] =>
+      chatWith(parts, { messages: exchange }).messages.map(({ content }) => content);
+    expect(contents({ clean })).toEqual(['A', 'B']);
+    expect(contents({ clean, cleanReply: String })).toEqual(['A', 'b']);
+  });
+
   test('whose clean function returns no text fails where something is said', () => {
     const chat = chatWith({ clean: () => 5 });
     expectFailure(

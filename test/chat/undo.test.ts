@@ -99,6 +99,21 @@ describe('undo', () => {
     expect(Buffer.compare(everything(chat), before)).toBe(0);
   });
 
+  test('does so after it went back to where the session was used besides, and once it was saved', async () => {
+    const chat = model().createChat();
+    await say(chat, 'a', kinds[0]);
+    await chat.session.evaluate('A remark.', { logits: 'none' });
+    await say(chat, 'b', kinds[1]);
+    await chat.undo();
+    const before = everything(chat);
+    await say(chat, 'c', kinds[1]);
+    const saved = model().createChat({ saved: chat.serialize() });
+    await saved.undo();
+    expect(Buffer.compare(everything(saved), before)).toBe(0);
+    await chat.undo();
+    expect(Buffer.compare(everything(chat), before)).toBe(0);
+  });
+
   test('does so in a session that was given, which stays the same object', async () => {
     const session = await sessionAfter(model(), 'A manual.');
     const chat = model().createChat({ session });
@@ -131,6 +146,18 @@ describe('undo', () => {
         break;
       }
       expect(chat.session.state.tokens).toBe(prompt.length + 1);
+      before.push(...(await converse(chat, 10)));
+      const resumed = scriptedModel.createChat({ saved: chat.serialize() });
+      await expectUndone(chat, before);
+      await expectUndone(resumed, before);
+    });
+  });
+
+  test('goes back after a reply that ended inside a token, also long after, and once it was saved', async () => {
+    await withScriptedModel('User: hi\n\nAssistant:', ['a\n\n'], async (scriptedModel) => {
+      const chat = scriptedModel.createChat();
+      const before = [everything(chat)];
+      expect(await chat.complete('hi', scripted)).toMatchObject({ text: 'a', finishReason: 'stop' });
       before.push(...(await converse(chat, 10)));
       const resumed = scriptedModel.createChat({ saved: chat.serialize() });
       await expectUndone(chat, before);
@@ -283,12 +310,12 @@ describe('regenerate', () => {
     ]);
   });
 
-  test('gives with a seed what the seed gave before', async () => {
+  test.each([6, 0])('gives with a seed what the seed gave before: %d', async (seed) => {
     const chat = model().createChat();
     await say(chat, 'hi', options);
-    const first = await say(chat, 'bye', { ...options, seed: 6 });
+    const first = await say(chat, 'bye', { ...options, seed });
     const after = everything(chat);
-    const second = await receive(chat.regenerate({ ...options, seed: 6 }));
+    const second = await receive(chat.regenerate({ ...options, seed }));
     expect(second.tokens).toEqual(first.tokens);
     expect(Buffer.compare(everything(chat), after)).toBe(0);
   });
@@ -319,6 +346,17 @@ describe('regenerate', () => {
     const signal = AbortSignal.abort(new Error('no'));
     expectFailure(await rejection(() => receive(begun.regenerate({ signal }))), { message: /no$/ });
     expect(begun.messages).toEqual(messages);
+  });
+
+  test('that cannot begin leaves the reply that the conversation began with', async () => {
+    const chat = model().createChat({ messages });
+    const no = new Error('no');
+    const tokenMask = (): never => {
+      throw no;
+    };
+    expect(await rejection(() => receive(chat.regenerate({ tokenMask })))).toBe(no);
+    expect(chat.messages).toEqual(messages);
+    expect(chat.session.state.tokens).toBe(0);
   });
 
   test('that cannot begin leaves the reply that there is', async () => {
@@ -364,5 +402,17 @@ describe('fork', () => {
     await receive(chat.regenerate(options));
     await expectUndone(branch, [...before, ...more]);
     await expectUndone(chat, before);
+  });
+
+  test('knows of a call on the session that it waits for, also once it was saved', async () => {
+    const chat = model().createChat();
+    await say(chat, 'a', options);
+    const remark = chat.session.evaluate('A remark.');
+    const branch = chat.fork();
+    await remark;
+    await say(branch, 'b', options);
+    const saved = model().createChat({ saved: branch.serialize() });
+    await saved.undo();
+    expect(Buffer.compare(everything(saved), everything(chat))).toBe(0);
   });
 });

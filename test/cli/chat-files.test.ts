@@ -21,6 +21,7 @@ import { writeEndlessModel } from './support';
 const folder = temporaryFolder();
 const testLinks = unless(onWindows('links need privileges there'));
 const testModes = unless(onWindows('Windows has no such permissions'));
+const testSlashes = unless(onWindows('Windows may pass over a slash at the end of a name'));
 const testPipes = unless(onWindows('Windows has no pipes in directories'));
 let model: Model;
 let chat: Chat;
@@ -98,6 +99,13 @@ describe('a conversation that is saved', () => {
 
   test('is no directory', async () => {
     expect(await reasonFor(place())).toMatch(/cannot write .*: it is a directory, not a file/);
+  });
+
+  testSlashes('leaves nothing behind where it cannot be put in its place', async () => {
+    const folderOfIt = place();
+    // All of it is written before the system refuses such a name for a file.
+    expect(await reasonFor(join(folderOfIt, 'a.chat/'))).toMatch(/cannot write .*a\.chat\/: /);
+    expect(readdirSync(folderOfIt)).toEqual([]);
   });
 
   testPipes('does not take the place of a pipe', async () => {

@@ -279,6 +279,38 @@ describe('wkv chat on a terminal', () => {
     expect(await terminal.ended).toBe(0);
   });
 
+  testAtTerminal('keeps --seed for the first reply that begins', async () => {
+    const options = { temperature: 1.5, topP: 1, maxTokens: 20, seed: 7 };
+    const expected = model.createChat();
+    await expected.complete('hi', options);
+    // To read what was said before takes about a second, and is done with the first message.
+    const messages = [
+      { role: 'user', content: 'fox '.repeat(120_000) },
+      { role: 'assistant', content: 'b' },
+    ] as const;
+    const [long, short] = [join(folder, 'begun.chat'), join(folder, 'seeded.chat')];
+    writeFileSync(long, model.createChat({ messages }).serialize());
+    const sampling = ['--temperature', '1.5', '--top-p', '1', '--max-tokens', '20', '--seed', '7'];
+    const terminal = new Terminal(['chat', '-m', path, ...sampling, '--load', long]);
+    await terminal.until(prompt);
+    terminal.type('bye\r');
+    await terminal.until(/bye\n/);
+    terminal.type('\u0003');
+    await terminal.until(/\[stopped before a reply\]\n/);
+    await terminal.until(prompt);
+    terminal.type('/undo\r');
+    await terminal.until(/took back: fox/);
+    await terminal.until(prompt);
+    terminal.type('hi\r');
+    await terminal.until(/hi\n/);
+    await terminal.until(prompt);
+    terminal.type(`/save ${short}\r`);
+    await terminal.until(/saved as/);
+    expect(model.createChat({ saved: readFileSync(short) }).messages).toEqual(expected.messages);
+    terminal.type('\u0004');
+    expect(await terminal.ended).toBe(0);
+  });
+
   testAtTerminal('goes on after Ctrl-Z and fg', async () => {
     const terminal = new Terminal(chat(), 'echo in the shell; fg');
     await terminal.until(prompt);

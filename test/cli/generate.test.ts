@@ -1,5 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Command } from 'commander';
+import { addSamplingOptions, toGenerateOptions, type SamplingFlags } from '../../lib/cli/sampling-options';
 import { describeWithFixtures, fixturePath, readExpected } from '../support/fixtures';
 import { smallShape, temporaryFolder, writeRandomModel, writeTensors } from '../support/model';
 import { referenceModel } from '../reference/model';
@@ -196,6 +198,39 @@ describe('wkv generate', () => {
     expect(outcome.code).toBe(0);
     // Its training text has words of Latin letters, spaces, punctuation and a few emoji in English stories.
     expect(text).toMatch(/^ ([A-Za-z',.!?]+[ \n]+){8}/);
+  });
+});
+
+test('Every flag of sampling is an option of the generation, but for the seed', () => {
+  const flags = [
+    ['--max-tokens', '7'],
+    ['--stop', 'B'],
+    ['--temperature', '0.5'],
+    ['--top-p', '0.25'],
+    ['--top-k', '9'],
+    ['--min-p', '0.125'],
+    ['--typical-p', '0.75'],
+    ['--presence-penalty', '-1'],
+    ['--frequency-penalty', '-2'],
+    ['--penalty-decay', '0'],
+    ['--ban', '3,4'],
+    ['--seed', '5'],
+  ];
+  const command = addSamplingOptions(new Command(), { maxTokens: 256, stop: 'none' });
+  expect(flags.map(([flag]) => flag)).toEqual(command.options.map(({ long }) => long));
+  command.parse(flags.flat(), { from: 'user' });
+  expect(toGenerateOptions(command.opts<SamplingFlags>())).toEqual({
+    maxTokens: 7,
+    stop: ['B'],
+    temperature: 0.5,
+    topP: 0.25,
+    topK: 9,
+    minP: 0.125,
+    typicalP: 0.75,
+    presencePenalty: -1,
+    frequencyPenalty: -2,
+    penaltyDecay: 0,
+    bannedTokens: [3, 4],
   });
 });
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { Interruption } from '../../lib/cli/interruption';
 import { temporaryFolder } from '../support/model';
 import { onWindows, unless } from '../support/unless';
 import {
@@ -128,6 +129,21 @@ describe('Ctrl-C', () => {
     child.kill('SIGINT');
     expectInterrupted(await ended);
   });
+});
+
+testSignal('A terminal that is said to be gone twice ends nothing at once', () => {
+  const exit = jest.spyOn(process, 'exit').mockImplementation(() => {
+    throw new Error('ended at once');
+  });
+  const interruption = new Interruption();
+  try {
+    for (const signal of ['SIGHUP', 'SIGHUP'] as const) process.emit(signal, signal);
+    expect(interruption.signal.aborted).toBe(true);
+    expect(exit).not.toHaveBeenCalled();
+  } finally {
+    interruption.release();
+    exit.mockRestore();
+  }
 });
 
 describe('standard output', () => {

@@ -9,12 +9,14 @@ import {
   type ConvertOptions,
   type LoadOptions,
 } from '../../lib/index';
-import { withModel, writeTensors } from '../support/model';
+import { smallShape, withModel, writeTensors } from '../support/model';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
 import { resultsOf, toInt8 } from '../support/packed';
+import { writePth } from '../support/pth-writer';
 import { randomModel, randomTokens } from '../support/random-model';
 import { writeHuggingFaceDirectory } from '../support/safetensors-writer';
+import { temporaryFiles } from '../formats/support';
 import { int8, useConversions } from './support';
 
 const { folder, source, output } = useConversions();
@@ -161,6 +163,15 @@ describe('convertModel', () => {
         path,
       });
     }
+  });
+
+  test('leaves nothing of what it unpacks', async () => {
+    const { place, path } = output();
+    const compressed = join(place, 'compressed.pth');
+    await writePth(compressed, randomModel(smallShape), { compression: 'deflated' });
+    const before = temporaryFiles();
+    await convertModel(compressed, path, int8);
+    expect(temporaryFiles()).toEqual(before);
   });
 
   test('refuses a packed file', async () => {

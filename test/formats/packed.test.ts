@@ -88,9 +88,10 @@ describe('A packed file', () => {
 });
 
 describe('Metadata that is not right', () => {
-  const form = (parts: PackedParts, change: (form: Record<string, unknown>) => void): void => {
-    const forms = JSON.parse(parts.metadata['wkv.matrices']!) as Record<string, Record<string, unknown>>;
-    change(forms[key]!);
+  type Forms = Record<string, Record<string, unknown>>;
+  const inForms = (change: (forms: Forms) => void) => (parts: PackedParts) => {
+    const forms = JSON.parse(parts.metadata['wkv.matrices']!) as Forms;
+    change(forms);
     parts.metadata['wkv.matrices'] = JSON.stringify(forms);
   };
   const set =
@@ -99,9 +100,7 @@ describe('Metadata that is not right', () => {
       if (value === undefined) Reflect.deleteProperty(metadata, name);
       else metadata[name] = value;
     };
-  const inForm = (name: string, value: unknown) => (parts: PackedParts) => {
-    form(parts, (matrix) => (matrix[name] = value));
-  };
+  const inForm = (name: string, value: unknown) => inForms((forms) => (forms[key]![name] = value));
 
   test.each<[string, (parts: PackedParts) => void, string, RegExp]>([
     ['no version', set('wkv.version', undefined), 'FORMAT', /nothing as wkv\.version/],
@@ -117,6 +116,12 @@ describe('Metadata that is not right', () => {
     ['matrices that are no JSON', set('wkv.matrices', '{'), 'FORMAT', /wkv\.matrices is damaged/],
     ['matrices in a list', set('wkv.matrices', '[]'), 'FORMAT', /not a JSON object/],
     ['none of the matrices', set('wkv.matrices', '{}'), 'UNSUPPORTED', /of type "U8"/],
+    [
+      'a matrix that the file does not hold',
+      inForms((forms) => (forms['stranger'] = forms[key]!)),
+      'FORMAT',
+      /the packed matrix "stranger" is missing/,
+    ],
     ['another format', set('format', 'pt'), 'UNSUPPORTED', /of type "U8"/],
     ['a matrix without rows', inForm('rows', undefined), 'FORMAT', /no rows of the tensor/],
     ['rows as text', inForm('rows', '72'), 'FORMAT', /no rows of the tensor/],

@@ -96,14 +96,15 @@ describe('generate', () => {
     expect(three?.tokens).toEqual(one?.tokens);
   });
 
-  test('ends before a stop token, which is neither delivered nor evaluated', async () => {
+  test('ends before a stop token, which is neither delivered nor counted nor evaluated', async () => {
     const { tokens } = await generate(model().createSession(), 'Once', greedy);
     const stop = tokens[10]!;
     const end = tokens.indexOf(stop);
     const session = model().createSession();
     const stopped = await generate(session, 'Once', { ...greedy, stopTokens: [stop] });
     expect(stopped.tokens).toEqual(tokens.slice(0, end));
-    expect(stopped.parts.at(-1)?.finishReason).toBe('stop');
+    const usage = { promptTokens: 4, completionTokens: end };
+    expect(stopped.parts.at(-1)).toMatchObject({ finishReason: 'stop', usage });
     const expected = await model()
       .createSession()
       .evaluate([...Buffer.from('Once'), ...stopped.tokens]);

@@ -37,6 +37,12 @@ describe('session.seed', () => {
     expect(session.seed).toBe(3n);
   });
 
+  test('may be 0', async () => {
+    const session = model().createSession();
+    expect(session.fork({ seed: 0 }).seed).toBe(0n);
+    expect((await session.complete('ab', { ...options, seed: 0 })).seed).toBe(0n);
+  });
+
   test('of a chat is what regenerate() drew', async () => {
     const chat = model().createChat();
     await chat.complete('hi', { ...options, seed: 1 });

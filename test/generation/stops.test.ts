@@ -337,11 +337,11 @@ describe('held-back text', () => {
 describe('StopStrings', () => {
   test('finds what a plain search finds, and knows the longest beginning', () => {
     const random = randomNumbers(4);
-    for (let round = 0; round < 80; round++) {
+    for (let round = 0; round < 400; round++) {
       const letter = (): number => 97 + Math.floor(random() * 2);
       const word = (length: number): Buffer => Buffer.from(Array.from({ length }, letter));
       const stops = Array.from({ length: 1 + Math.floor(random() * 3) }, () =>
-        word(1 + Math.floor(random() * 6)),
+        word(1 + Math.floor(random() * 12)),
       );
       const search = new StopStrings(stops);
       expect(search.longest).toBe(Math.max(...stops.map(({ length }) => length)));
@@ -358,6 +358,12 @@ describe('StopStrings', () => {
         expect(search.begun).toBe(Math.max(...begun.map(({ length }) => length)));
       }
     }
+  });
+
+  test('goes on from the longest beginning that it still has where a string repeats itself', () => {
+    const search = new StopStrings([Buffer.from('aabaaac')]);
+    const found = Array.from(Buffer.from('aabaaabaaac'), (byte) => search.push(byte));
+    expect(found).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
   });
 
   test('takes more strings than a call can have arguments', () => {

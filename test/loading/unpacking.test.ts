@@ -1,10 +1,18 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { temporaryFiles } from '../formats/support';
 import { writePth } from '../support/pth-writer';
 import { randomModel } from '../support/random-model';
-import { runChild, smallShape, temporaryFolder } from '../support/model';
+import { runChild, smallShape, temporaryFolder, withModel } from '../support/model';
 
 const folder = temporaryFolder();
+
+test('A model that is loaded leaves nothing of what was unpacked for it', async () => {
+  const path = join(folder, 'small.pth');
+  await writePth(path, randomModel(smallShape), { compression: 'deflated' });
+  const before = temporaryFiles();
+  await withModel(path, {}, () => expect(temporaryFiles()).toEqual(before));
+});
 
 test('Workers that are terminated leave nothing of what they unpack', async () => {
   const path = join(folder, 'compressed.pth');

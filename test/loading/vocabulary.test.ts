@@ -41,6 +41,22 @@ describe('A tokenizer that is smaller than the model', () => {
     });
   });
 
+  test('is never asked for the bytes of ids that it does not have', async () => {
+    const strict: TokenizerLike = {
+      size: 100,
+      endOfText: 0,
+      encode: (text) => Uint32Array.from(Buffer.from(text)),
+      decodeBytes: (ids) => {
+        if ([...ids].some((id) => id >= 100)) throw new Error('no such id');
+        return Uint8Array.from(ids);
+      },
+    };
+    await withModel(path, { tokenizer: strict }, async (model) => {
+      const { tokens } = await model.createSession().complete('A', { ...evenOdds, maxTokens: 20, seed: 1 });
+      expect(tokens).toHaveLength(20);
+    });
+  });
+
   test('never gets ids that it has no bytes for, except the end of text', async () => {
     const onlyDigits: TokenizerLike = {
       size: 300,

@@ -30,6 +30,12 @@ describe('Penalties', () => {
     expect(greedy([2, 1.1], 4, { ...options, penaltyDecay: 1 })).toEqual([0, 1, 0, 1]); // 1 0.1 | 0 0.1
   });
 
+  test('of frequency are for the last token alone at a decay of 0', () => {
+    const options = { presencePenalty: 0, frequencyPenalty: 1, penaltyDecay: 0 };
+    // 1 0.9 0.5 | 0 0.9 0.5 | 1 -0.1 0.5 | 0 0.9 0.5
+    expect(greedy([1, 0.9, 0.5], 4, options)).toEqual([0, 1, 0, 1]);
+  });
+
   test('of presence do not fade', () => {
     const options = { presencePenalty: 1, frequencyPenalty: 0, penaltyDecay: 0 };
     expect(greedy([2, 1.5, 1.25], 5, options)).toEqual([0, 1, 2, 0, 0]);

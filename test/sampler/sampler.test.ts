@@ -33,6 +33,10 @@ describe('A sampler', () => {
     expect(draw(new Sampler({ seed: first.seed }), logits, 50)).toEqual(draw(first, logits, 50));
   });
 
+  test.each([0, 0n])('takes the seed %p as any other', (seed) => {
+    expect(new Sampler({ seed }).seed).toBe(0n);
+  });
+
   test('tells its seed and how many tokens it has drawn', () => {
     const sampler = new Sampler({ seed: 2n ** 64n - 1n });
     expect(sampler.draws).toBe(0);

@@ -343,6 +343,20 @@ describe('A fork', () => {
     }
   });
 
+  test('is the state after a generation of the fork that it was made of, left while all wait', async () => {
+    const parent = model().createSession();
+    const call = parent.evaluate('x'.repeat(300));
+    const branch = parent.fork();
+    const generation = branch.generate('hello', drawing);
+    const part = generation.next();
+    const left = generation.return();
+    const after = branch.fork();
+    await Promise.all([call, part, left]);
+    expect(sameBits(await next(after), await next(branch))).toBe(true);
+    expect(after.state.tokens).toBe(branch.state.tokens);
+    expect(branch.state.tokens).toBeGreaterThanOrEqual(305);
+  });
+
   test('may be disposed while it waits for its parent', async () => {
     const parent = model().createSession();
     const call = parent.evaluate('one');

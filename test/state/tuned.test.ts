@@ -2,7 +2,9 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { convertModel, loadModel, type State } from '../../lib/index';
+import { native } from '../../lib/native';
 import { readTunedState } from '../../lib/tuned-state';
+import { temporaryFiles } from '../formats/support';
 import { sameBits } from '../support/compare';
 import { callUnchecked, expectFailure, invalidArgument, rejection } from '../support/failure';
 import { roundTo } from '../support/float16';
@@ -91,6 +93,14 @@ describe('A tuned state', () => {
     await writePth(file, tuned(type).reverse());
     const state = await model().loadTunedState(pathToFileURL(file));
     expect(sameBits(state.values(), stateOf(tuned()))).toBe(true);
+  });
+
+  test('leaves nothing of what is unpacked for it', async () => {
+    const file = path('pth');
+    await writePth(file, tuned(), { compression: 'deflated' });
+    const before = temporaryFiles();
+    await model().loadTunedState(file);
+    expect(temporaryFiles()).toEqual(before);
   });
 
   test('begins sessions, whose first token is computed with it', async () => {
@@ -196,6 +206,18 @@ describe('model.loadTunedState refuses', () => {
     expectFailure(await rejection(() => model().loadTunedState(missing)), {
       ...{ code: 'ERR_WKV_FORMAT', path: missing },
     });
+  });
+
+  test('to go on where its signal is aborted while the numbers are read', async () => {
+    const file = path('pth');
+    await writePth(file, tuned());
+    const controller = new AbortController();
+    const { signal } = controller;
+    jest.spyOn(native, 'readElements').mockImplementationOnce(() => {
+      controller.abort(new Error('enough'));
+      return Promise.resolve(new Float32Array(layers * H * N * N));
+    });
+    expect(await rejection(() => model().loadTunedState(file, { signal }))).toBe(signal.reason);
   });
 
   test('wrong arguments, an aborted signal, and a disposed model', async () => {
