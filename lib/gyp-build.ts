@@ -7,8 +7,9 @@ import { hasGlibc } from './platform';
  * node-gyp-build, which finds the binary for this system. It is loaded at first use, as it reads files when it begins,
  * which Node may not allow. Tools that trace files see its name.
  *
- * It takes what npm is told of another system, to which it installs, for this one, and everything but Alpine for a
- * system with glibc. So it does not see these variables, unless LIBC is one of its own values.
+ * It believes what npm is told of the system that it installs for (which may be another than this one), and that every
+ * Linux but Alpine has glibc. So it does not see these variables, and LIBC says what is found here, unless it was set
+ * to one of its values.
  */
 export function gypBuild(): typeof load {
   const { npm_config_arch: arch, npm_config_platform: platform, LIBC: named } = process.env;

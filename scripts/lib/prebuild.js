@@ -68,6 +68,7 @@ if (host === 'linux-x64' && libc === 'glibc') {
   }
 }
 
+/** What is for development, or of the GPU's library. */
 const isElsewhere = /^native\/(bench|gpu_check|kernels\/cuda|simt|test)\/|\.cuh?$/;
 
 /** What an addon is made of, and all that says how, for any target. */

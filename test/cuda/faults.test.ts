@@ -30,7 +30,7 @@ describe('Where the (simulated) GPU cannot be used, a model is refused with a re
     'driver=12040': 'the NVIDIA driver is too old: it supports CUDA 12.4, and the library needs CUDA 13.0',
     'devices=0': 'there is no NVIDIA GPU on this machine',
     'architecture=61':
-      'the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later',
+      'the library has no code for the Simulated GPU, compute capability 6.1; it has code for 7.5, 8.x, 9.0, 10.x and 12.0 or later',
   };
   for (const [gpu, message] of Object.entries(machines)) {
     testOnGpu(`${gpu}: ${message}`, async () => {
@@ -43,7 +43,7 @@ describe('Where the (simulated) GPU cannot be used, a model is refused with a re
 
   testOnGpu('one of two that it has no code for, while the other is used', async () => {
     const reason =
-      'the library has no code for the Simulated GPU, compute capability 6.1; it needs 7.5 or later';
+      'the library has no code for the Simulated GPU, compute capability 6.1; it has code for 7.5, 8.x, 9.0, 10.x and 12.0 or later';
     expect(await on('devices=2,old_device=0', 'choose')).toEqual({
       cuda: 'cuda:1',
       'cuda:1': 'cuda:1',

@@ -35,7 +35,8 @@ void use_device(int device) {
     const WkvCudaDevice found = describe_device(device);
     throw Failed{WKV_CUDA_ARCHITECTURE, std::string("the library has no code for the ") + found.name +
                                             ", compute capability " + std::to_string(found.major) + "." +
-                                            std::to_string(found.minor) + "; it needs 7.5 or later"};
+                                            std::to_string(found.minor) +
+                                            "; it has code for 7.5, 8.x, 9.0, 10.x and 12.0 or later"};
   }
   check(error, "looking for code for the GPU");
 }

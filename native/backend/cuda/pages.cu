@@ -162,20 +162,26 @@ bool PagePool::may_grow() {
 }
 
 bool PagePool::trim() {
+  // Freed when the mutex is no longer held: that waits for all that the GPU does.
+  std::vector<DeviceArray<float>> unused;
   const std::lock_guard lock{mutex_};
+  std::vector<DeviceArray<float>> used;
+  unused.reserve(slabs_.size());
+  used.reserve(slabs_.size());
   std::sort(free_.begin(), free_.end());
-  const auto free_of = [this](const DeviceArray<float>& slab) {
+  for (DeviceArray<float>& slab : slabs_) {
     const auto begin = std::lower_bound(free_.begin(), free_.end(), slab.data());
-    return std::pair{begin, std::lower_bound(begin, free_.end(), slab.data() + slab.size())};
-  };
-  return std::erase_if(slabs_, [&](const DeviceArray<float>& slab) {
-           const auto [begin, end] = free_of(slab);
-           const auto pages = static_cast<std::ptrdiff_t>(slab.size() / page_floats_);
-           if (end - begin < pages) return false;
-           free_.erase(begin, end);
-           pages_ -= static_cast<std::size_t>(pages);
-           return true;
-         }) > 0;
+    const auto end = std::lower_bound(begin, free_.end(), slab.data() + slab.size());
+    const std::size_t pages = slab.size() / page_floats_;
+    const bool is_free = static_cast<std::size_t>(end - begin) == pages;
+    if (is_free) {
+      free_.erase(begin, end);
+      pages_ -= pages;
+    }
+    (is_free ? unused : used).push_back(std::move(slab));
+  }
+  slabs_ = std::move(used);
+  return !unused.empty();
 }
 
 }  // namespace wkv::cuda

@@ -3,6 +3,9 @@
 // How kernels are launched, and what is known of the GPU before.
 
 #include <cstddef>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "kernels/cuda/arch.cuh"
 
@@ -122,16 +125,28 @@ void launch(void (*kernel)(Arguments), const Grid& grid, cudaStream_t stream, co
   cudaLaunchKernelEx(LaunchConfig(kernel, grid, stream).get(), kernel, arguments);
 }
 
-// How many clusters of the grid run at the same time.
+// By device, kernel and the cluster's blocks.
+using ClusterGrid = std::tuple<int, const void*, unsigned, unsigned>;
+inline std::mutex cluster_mutex;
+inline std::map<ClusterGrid, int> cluster_counts;
+
+// How many clusters of the grid run at the same time. Asked for once: a step has hundreds of launches.
 template <class Arguments>
 int clusters_at_once(void (*kernel)(Arguments), const Grid& grid) {
+  int device = 0;
+  cudaGetDevice(&device);
+  const ClusterGrid asked{device, reinterpret_cast<const void*>(kernel), grid.cluster_x, grid.cluster_y};
+  const std::lock_guard lock{cluster_mutex};
+  const auto known = cluster_counts.find(asked);
+  if (known != cluster_counts.end()) return known->second;
   int count = 0;
   const bool failed_before = cudaPeekAtLastError() != cudaSuccess;
   const LaunchConfig config(kernel, grid, nullptr, false);
-  if (cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) != cudaSuccess && !failed_before) {
-    static_cast<void>(cudaGetLastError());  // nothing was launched
+  if (cudaOccupancyMaxActiveClusters(&count, kernel, config.get()) != cudaSuccess) {
+    if (!failed_before) static_cast<void>(cudaGetLastError());  // nothing was launched
+    return 1;
   }
-  return count > 0 ? count : 1;
+  return cluster_counts[asked] = count > 0 ? count : 1;
 }
 
 #else

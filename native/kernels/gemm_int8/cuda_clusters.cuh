@@ -213,6 +213,7 @@ WKV_DEVICE void gemm_int8_clusters(const GemmLaunch& a) {
     multiply_stages<kPairs>(shared, cut.groups, sums);
     sums.put(product, first_token, a.all.tokens, first_panel);
   }
+  sync_warp();  // lanes have stored different numbers of rows
   // Until here, others may reach this block's barriers.
   sync_cluster();
 }
