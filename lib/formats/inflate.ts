@@ -80,24 +80,32 @@ async function inflate(
   const inflater = createInflateRaw({ chunkSize: 1 << 18 });
   let size = 0;
   let checksum = 0;
+  let failure: unknown;
   try {
     await pipeline(
       source.stream(begin, entry.compressedSize, `the zip entry ${quoted(entry.name)}`),
       inflater,
       async (inflated: AsyncIterable<Buffer>) => {
         for await (const chunk of inflated) {
-          size += chunk.length;
-          if (size > entry.size) throw damaged(path, entry);
-          checksum = crc32(chunk, checksum);
-          await take(chunk);
+          try {
+            size += chunk.length;
+            if (size > entry.size) throw damaged(path, entry);
+            checksum = crc32(chunk, checksum);
+            await take(chunk);
+          } catch (error) {
+            failure = error;
+            throw error;
+          }
         }
       },
       { signal },
     );
   } catch (error) {
     signal?.throwIfAborted();
-    if (error instanceof WkvError) throw error;
-    throw damaged(path, entry, error);
+    // Of what is thrown above, the pipeline may say no more than that it was aborted.
+    const reason = failure ?? error;
+    if (reason instanceof WkvError) throw reason;
+    throw damaged(path, entry, reason);
   }
   // The inflater stops at the end of the compressed data: `bytesWritten` is what it has used.
   if (size !== entry.size || checksum !== entry.crc32 || inflater.bytesWritten !== entry.compressedSize) {

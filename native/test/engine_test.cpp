@@ -5,7 +5,11 @@
 #include <chrono>
 #include <memory>
 #include <numeric>
+#include <span>
+#include <stdexcept>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -30,6 +34,25 @@ constexpr std::chrono::seconds kLong{20};
 
 bool is_done(Call& call) { return call.done.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
 
+// A model whose first step fails, for a reason that is none of the library's own.
+class FailingNetwork final : public wkv::Network {
+ public:
+  const wkv::ModelInfo& info() const override { return sum_.info(); }
+  std::unique_ptr<wkv::Workspace> create_workspace(unsigned lanes) const override {
+    return sum_.create_workspace(lanes);
+  }
+  void initialize(float* state) const override { sum_.initialize(state); }
+  bool step(std::span<const wkv::Segment> segments, wkv::Workspace& workspace, wkv::ThreadPool& pool,
+            unsigned lanes, const wkv::LogitsSink& sink, const wkv::Abandon& abandon) const override {
+    if (!std::exchange(failed_, true)) throw std::runtime_error("no thread");
+    return sum_.step(segments, workspace, pool, lanes, sink, abandon);
+  }
+
+ private:
+  SumNetwork sum_;
+  mutable bool failed_ = false;
+};
+
 }  // namespace
 
 TEST_SUITE("engine") {
@@ -41,6 +64,7 @@ TEST_SUITE("engine") {
     CHECK(result->values == std::vector<float>{300, 301, 302, 303});
     CHECK(*result->state.logits == result->values);
     CHECK(result->state.tokens == 300);
+    CHECK(result->evaluated.load() == 300);  // by all steps together
     CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{128}, {128}, {44}});
   }
 
@@ -276,6 +300,18 @@ TEST_SUITE("engine") {
     CHECK(result->error->code == "ERR_WKV_STATE");
   }
 
+  TEST_CASE("whatever a step fails with is the error of its calls, and the next step goes on") {
+    const auto network = std::make_shared<FailingNetwork>();
+    Engine engine(network, 1, 8);
+    const auto failed = evaluate(engine, fresh_state(*network), {1});
+    REQUIRE(failed->error);
+    CHECK(failed->error->code == "ERR_WKV_MEMORY");
+    CHECK(failed->error->message.find("no thread") != std::string::npos);
+    const auto next = evaluate(engine, fresh_state(*network), {2});
+    CHECK(!next->error);
+    CHECK(sum_of(next->state) == 2);
+  }
+
   TEST_CASE("a call cancelled before its turn is never begun") {
     const auto network = std::make_shared<SumNetwork>();
     Engine engine(network, 1, 8);
@@ -340,10 +376,14 @@ TEST_SUITE("engine") {
     engine.submit(call.evaluation);
     network->wait_for_steps(1);
     engine.cancel(*call.evaluation);
+    // The step asks every millisecond whether to go on. Abandoned, it would be begun again and again.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(network->steps().size() == 1);
     network->release();
     call.done.wait();
     CHECK(!call.evaluation->was_cancelled);
     CHECK(sum_of(call.evaluation->state) == 200);
+    CHECK(network->steps() == std::vector<std::vector<std::size_t>>{{128}, {72}});
   }
 
   TEST_CASE("cancelling what is over does nothing") {

@@ -67,23 +67,27 @@ TEST_SUITE("model loader") {
     CHECK(load(rewritten)->fingerprint != model->fingerprint);
   }
 
-  TEST_CASE("threads that load the same at once share one loading") {
-    const File file;
-    std::atomic<int> loadings{0};
-    std::vector<Model> models(4);
-    std::vector<std::thread> threads;
-    for (Model& model : models) {
-      threads.emplace_back([&] {
-        std::atomic<bool> first{true};
-        model = wkv::load_model(file.directory, {}, 2, kGoOn, [&](std::uint64_t, std::uint64_t) {
-          if (first.exchange(false)) ++loadings;
-          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  TEST_CASE("threads that load the same at once share one loading, also of what was loaded before") {
+    for (const bool loaded_before : {false, true}) {
+      CAPTURE(loaded_before);
+      const File file;
+      if (loaded_before) load(file.directory);  // and dropped
+      std::atomic<int> loadings{0};
+      std::vector<Model> models(4);
+      std::vector<std::thread> threads;
+      for (Model& model : models) {
+        threads.emplace_back([&] {
+          std::atomic<bool> first{true};
+          model = wkv::load_model(file.directory, {}, 2, kGoOn, [&](std::uint64_t, std::uint64_t) {
+            if (first.exchange(false)) ++loadings;
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          });
         });
-      });
+      }
+      for (std::thread& thread : threads) thread.join();
+      CHECK(loadings == 1);
+      for (const Model& model : models) CHECK(model == models[0]);
     }
-    for (std::thread& thread : threads) thread.join();
-    CHECK(loadings == 1);
-    for (const Model& model : models) CHECK(model == models[0]);
   }
 
   TEST_CASE("a loading that fails leaves nothing behind, for those who wait either") {

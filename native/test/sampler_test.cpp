@@ -121,6 +121,15 @@ TEST_SUITE("sampling") {
         logits[299] = logits[256] = 0;
         CHECK(token(sample, logits, sampling, random) == 256);
       }
+      // Equals in several groups of the maxima: of several blocks of 1024 tokens, and of one.
+      const auto first_of = [&](const Ids& highest) {
+        Logits logits(65536, -1);
+        for (const std::uint32_t id : highest) logits[id] = 1;
+        return token(sample, logits, sampling, 0.5);
+      };
+      CHECK(first_of({5, 19, 20, 3000}) == 5);
+      CHECK(first_of({5, 19, 20}) == 5);
+      CHECK(first_of({2063, 2064, 3071, 65535}) == 2063);
     });
   }
 

@@ -69,9 +69,12 @@ struct Part {
   std::uint32_t count, group;
 };
 
-// A state made by hand, as the format describes it, with any layout and payload.
+using Counts = std::vector<wkv::TokenCounts::Entry>;
+
+// A state made by hand, as the format describes it, with any layout, payload and counts of the sampler.
 Bytes forge(std::uint32_t precision, std::uint32_t layers, const std::vector<Part>& parts,
-            std::uint32_t vocabulary, std::uint32_t has_logits, std::size_t payload) {
+            std::uint32_t vocabulary, std::uint32_t has_logits, std::size_t payload,
+            const Counts& counts = {}) {
   Bytes bytes;
   put_text(bytes, "WKVSTATE", 8);
   put(bytes, std::uint32_t{2});
@@ -87,7 +90,11 @@ Bytes forge(std::uint32_t precision, std::uint32_t layers, const std::vector<Par
     put(bytes, part.count);
     put(bytes, part.group);
   }
-  put(bytes, std::uint32_t{0});  // counts of the sampler
+  put(bytes, static_cast<std::uint32_t>(counts.size()));
+  for (const auto& [token, count] : counts) {
+    put(bytes, token);
+    put(bytes, count);
+  }
   bytes.resize(bytes.size() + payload + 8);
   seal(bytes);
   return bytes;
@@ -231,6 +238,19 @@ TEST_SUITE("state") {
     }
   }
 
+  TEST_CASE("the scale of the smallest numbers is no denormal, which threads may flush to zero") {
+    const wkv::StateLayout layout{1, {{"wkv", 2, 2}}};
+    const Floats numbers{0x1p-120F, -0x1p-121F};
+    Bytes bytes(wkv::packed_bytes(layout));
+    wkv::pack(layout, numbers.data(), bytes.data());
+    float scale = 0;
+    std::memcpy(&scale, bytes.data(), sizeof scale);
+    CHECK(std::isnormal(scale));
+    Floats again(2);
+    wkv::unpack(layout, bytes.data(), again.data());
+    CHECK(again == numbers);
+  }
+
   TEST_CASE("every truncation and every extension is refused") {
     std::mt19937 random(4);
     for (const StatePrecision precision : kPrecisions) {
@@ -326,6 +346,20 @@ TEST_SUITE("state") {
     CHECK(code(forge(0, 1, {{"wkv", 4, 2}}, 1, 1, 16)) == "ERR_WKV_STATE");
     // Logits of no vocabulary are no logits: nobody could sample from them.
     CHECK(code(forge(0, 1, {{"wkv", 4, 2}}, 0, 1, 16)) == "ERR_WKV_STATE");
+  }
+
+  TEST_CASE("counts of the sampler must be finite and not negative, of ascending tokens that there are") {
+    const auto with = [](const Counts& counts) {
+      return code(forge(0, 1, {{"wkv", 4, 2}}, 4, 0, 16, counts));
+    };
+    CHECK(with({{2, 0}, {3, 1.25}}) == "none");
+    for (const double bad :
+         {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+      CHECK(with({{0, bad}}) == "ERR_WKV_STATE");
+    }
+    CHECK(with({{4, 1}}) == "ERR_WKV_STATE");
+    CHECK(with({{3, 1}, {3, 1}}) == "ERR_WKV_STATE");
+    CHECK(with({{3, 1}, {2, 1}}) == "ERR_WKV_STATE");
   }
 
   TEST_CASE("numbers that are not finite are not written, among the logits neither") {

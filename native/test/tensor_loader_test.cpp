@@ -192,6 +192,27 @@ TEST_SUITE("tensor loader") {
           Floats{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, 12, 15, 18, 21, 13, 16, 19, 22, 14, 17, 20, 23});
   }
 
+  TEST_CASE("what would have to be read whole is refused beyond 512 MiB, in the file or widened") {
+    const TemporaryDirectory folder;
+    wkv::test::write_file(folder.file("m"), {1});
+    std::filesystem::resize_file(folder.file("m"), (std::uintmax_t{1} << 29) + 4);  // sparse
+    TensorDirectory directory;
+    directory.files.push_back(wkv::test::source_file(folder.file("m")));
+    // Two numbers 512 MiB apart, and blocks that lie in 136 MiB of the file, but in 512 MiB as floats.
+    directory.tensors = {
+        {.name = "floats", .type = StoredType::kF32, .shape = {1, 2}, .strides = {0, 1 << 27}},
+        {.name = "blocks", .type = StoredType::kQ8_0, .shape = {32, 2}, .strides = {1, 1 << 27}}};
+    for (const TensorEntry& tensor : directory.tensors) {
+      CAPTURE(tensor.name);
+      std::vector<float> vector;
+      TensorLoader loader(directory, 1, kGoOn, {});
+      loader.add(tensor, vector);
+      const Error error = refusal([&] { loader.run(); });
+      CHECK(error.code == "ERR_WKV_UNSUPPORTED");
+      CHECK(error.tensor == tensor.name);
+    }
+  }
+
   TEST_CASE("names the tensor and the element that is not a number, in any piece, layout and type") {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float infinity = std::numeric_limits<float>::infinity();

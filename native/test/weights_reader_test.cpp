@@ -184,6 +184,36 @@ TEST_SUITE("reading weights") {
       tensor(d, "blocks.0.att.time_decay").shape = {1 << 13, 1 << 12};
     });
     CHECK(many.code == "ERR_WKV_SHAPE");
+
+    // Channels and heads each pass, but the state of a layer has 4096 * 2048^2 numbers, which are none in 32
+    // bits.
+    TensorDirectory directory = valid(
+        {.layers = 2, .embedding = 24, .heads = 2, .head_size = 10, .feed_forward = 40, .vocabulary = 19});
+    for (TensorEntry& entry : directory.tensors) {
+      std::replace(entry.shape.begin(), entry.shape.end(), std::int64_t{20}, std::int64_t{1} << 23);
+      if (entry.name.ends_with("time_decay") || entry.name.ends_with("time_faaaa")) {
+        entry.shape = {4096, 2048};
+      }
+      entry.strides.assign(entry.shape.size(), 0);
+    }
+    const wkv::Error all = refusal([&] { wkv::inspect_weights(directory, {}); });
+    CHECK(all.code == "ERR_WKV_SHAPE");
+    CHECK(all.message.find("17179869184 numbers") != std::string::npos);
+  }
+
+  TEST_CASE("a decay for each head may have dimensions of 1 after it, but no other") {
+    const auto with = [](std::int64_t last) {
+      return inspecting([last](TensorDirectory& d) {
+        for (TensorEntry& entry : d.tensors) {
+          if (!entry.name.ends_with("time_decay") && !entry.name.ends_with("time_faaaa")) continue;
+          entry.shape = {2, 1, last};
+          entry.strides = {last, last, 1};
+        }
+      });
+    };
+    CHECK(with(1).code == "none");
+    CHECK(with(2).code == "ERR_WKV_SHAPE");
+    CHECK(with(2).tensor == "blocks.0.att.time_decay");
   }
 
   TEST_CASE("layers must be there without a gap, in a number that makes sense") {

@@ -1,9 +1,12 @@
 import { writeFileSync } from 'node:fs';
+import os from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { spreadOf } from '../../lib/cli/measurements';
+import { measure, spreadOf } from '../../lib/cli/measurements';
+import { Model } from '../../lib/model';
 import { native } from '../../lib/native';
-import { smallShape, temporaryFolder, writeRandomModel } from '../support/model';
+import { Session } from '../../lib/session';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { writeEmptyModel } from '../support/empty-model';
 import { randomModel } from '../support/random-model';
@@ -69,6 +72,11 @@ describe('wkv bench', () => {
     const { median: tokens } = decode!['tokensPerSecond'] as Spread;
     const { median: bytes } = decode!['bytesPerSecond'] as Spread;
     expect(bytes / tokens / Number(report['bytesPerToken'])).toBeCloseTo(1, 9);
+    const { median: prompted } = prompt!['tokensPerSecond'] as Spread;
+    const { median: operations } = prompt!['operationsPerSecond'] as Spread;
+    // A product and a sum for each number but those of the embedding and of the head.
+    const numbers = Number(report['parameters']) - 2 * vocabulary * embedding;
+    expect(operations / prompted / numbers).toBeCloseTo(2, 9);
     expect(memory!['residentBytes']).toBe(Number(memory!['overWeightBytes']) + Number(report['weightBytes']));
   });
 
@@ -156,6 +164,30 @@ describe('wkv bench', () => {
       expectInterrupted(outcome);
       expect(outcome.stdout.length).toBe(0);
     });
+});
+
+describe('a round', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  test('has as many sessions together as half of the free memory has states for, and leaves none of its prompts', async () => {
+    const path = await writeRandomModel(folder, 'crowd', smallShape);
+    await withModel(path, {}, async (model) => {
+      for (const memory of ['freemem', 'totalmem'] as const) {
+        jest.spyOn(os, memory).mockReturnValue(7 * model.info.stateBytes);
+      }
+      jest.spyOn(process, 'constrainedMemory').mockReturnValue(0);
+      const created = jest.spyOn(Model.prototype, 'createSession');
+      const disposed = jest.spyOn(Session.prototype, 'dispose');
+      const settings = { bytesPerToken: 1, threads: 1, rounds: 2 };
+      const done: number[] = [];
+      const { signal } = new AbortController();
+      const { sessions, rounds } = await measure(model, settings, signal, (count) => done.push(count));
+      expect(sessions).toBe(3);
+      expect(rounds).toHaveLength(2);
+      expect(done).toEqual([1, 2]);
+      expect(disposed).toHaveBeenCalledTimes(created.mock.calls.length - sessions);
+    });
+  });
 });
 
 describe('a spread', () => {

@@ -1,13 +1,16 @@
-import { statSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { formatBytes } from '../../lib/format-bytes';
 import { writeEmptyModel } from '../support/empty-model';
 import { describeWithFixtures, fixturePath } from '../support/fixtures';
+import { ggufMetadata, ggufShape, ggufTensors, rwkv7 } from '../support/gguf-models';
+import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
 import { writePth } from '../support/pth-writer';
 import { simulatedCuda, withoutSimulatedCuda } from '../support/cuda';
 import { asTransformersRwkv } from '../support/foreign-names';
 import { randomModel, type RandomModelShape } from '../support/random-model';
-import { writeSafetensors } from '../support/safetensors-writer';
-import { unless } from '../support/unless';
+import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
+import { notOnLinux, unless } from '../support/unless';
 import { temporaryFolder, writeRandomModel, writeTensors } from '../support/model';
 import { expectFailure, json, testWithDemoModel, wkv } from './support';
 
@@ -140,11 +143,85 @@ describe('wkv inspect', () => {
     const text = String(stdout);
     expect(text).toMatch(/^model +RWKV 5\.2 \(rwkv5\), [\d,]+ parameters$/m);
     expect(text).toContain(`${parameters.toLocaleString('en-US')} parameters`);
+    const size = formatBytes(statSync(path).size);
+    expect(text).toMatch(new RegExp(`^file +.*words\\.pth \\(pth, ${size}\\)$`, 'm'));
     expect(text).toMatch(/^dimensions +3 layers, embedding 64, feed-forward 230$/m);
+    expect(text).toMatch(/^heads +4 of 16$/m);
+    expect(text).toMatch(/^vocabulary +256 ids; tokenizer of 256 ids$/m);
+    expect(text).toMatch(
+      new RegExp(`^session +${formatBytes(stateBytes)} of state, however long the text$`, 'm'),
+    );
+    expect(text).toMatch(/^chats +written as 'world'; the file has no template of its own$/m);
+    expect(text).toMatch(/^memory here +[\d.]+ [KMGT]iB free$/m);
     expect(text).toMatch(/^bf16 \(as stored\) +[\d.]+ KiB +yes +/m);
     expect(text).toMatch(/^f32 \(auto\) +[\d.]+ KiB +yes +/m);
     expect(text).not.toContain('\u001b');
   });
+
+  test('says of how many files a model is, and how large they are together', async () => {
+    const path = join(folder, 'shards');
+    await writeHuggingFaceDirectory(path, tensors, { shards: 3 });
+    const files = readdirSync(path).filter((name) => name.endsWith('.safetensors'));
+    const total = files.reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+    const text = String((await wkv(['inspect', path])).stdout);
+    expect(text).toContain(`shards (safetensors, 3 files, ${formatBytes(total)})\n`);
+  });
+
+  test('says that a model has no tokenizer, or that it has one of its own', async () => {
+    const path = join(folder, 'own.gguf');
+    const write = (entries: Record<string, GgufEntry>): void => {
+      const metadata = { ...ggufMetadata('rwkv7'), ...entries };
+      writeFileSync(path, ggufBytes(ggufTensors('rwkv7', rwkv7()), { metadata }));
+    };
+    write({});
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ tokenizer: null });
+    expect(String((await wkv(['inspect', path])).stdout)).toMatch(
+      /^vocabulary +7 ids; no tokenizer found \(wkv generate --vocabulary FILE\)$/m,
+    );
+    write({
+      'tokenizer.ggml.model': ['string', 'rwkv'],
+      'tokenizer.ggml.tokens': ['array', 'string', ['<s>', 'a', 'b']],
+    });
+    expect(json(await wkv(['inspect', '--json', path]))).toMatchObject({ tokenizer: { ids: 3 } });
+  });
+
+  test('counts of the embedding the row that a token reads, in the type that it has in memory', async () => {
+    const path = await writeRandomModel(folder, 'embedding', shape);
+    const { choices } = json(await wkv(['inspect', '--json', path])) as {
+      choices: { weights: string; bytes: number; bytesPerToken: number }[];
+    };
+    const unread = choices.map(({ weights, bytes, bytesPerToken }) => [weights, bytes - bytesPerToken]);
+    const rows = (bytes: number): number => bytes * 255 * 64;
+    // Beside quantized matrices it stays what it is in the file.
+    expect(Object.fromEntries(unread)).toEqual({
+      ...{ f32: rows(4), f16: rows(2), bf16: rows(2), int8: rows(2), int4: rows(2) },
+    });
+    // What is in blocks there is f16.
+    const blocks = { ...ggufShape, feedForward: 64 };
+    const ggufPath = join(folder, 'blocks.gguf');
+    const written = ggufTensors('rwkv7', rwkv7(blocks), { matrices: 'q8_0' });
+    writeFileSync(ggufPath, ggufBytes(written, { metadata: ggufMetadata('rwkv7', blocks) }));
+    const report = json(await wkv(['inspect', '--json', ggufPath])) as { choices: typeof choices };
+    const packed = report.choices.find(({ weights }) => weights === 'int8')!;
+    expect(packed.bytes - packed.bytesPerToken).toBe(2 * (blocks.vocabulary - 1) * blocks.embedding);
+  });
+
+  unless(notOnLinux('an empty file may take all of its size elsewhere'))(
+    'says what does not fit',
+    async () => {
+      const path = join(folder, 'huge.safetensors');
+      writeEmptyModel(path, { layers: 1, embedding: 4096, feedForward: 64, vocabulary: 2 ** 24 });
+      const { choices, memory } = json(await wkv(['inspect', '--json', path])) as {
+        choices: { bytes: number; fits: boolean }[];
+        memory: { freeBytes: number };
+      };
+      expect(choices.map(({ fits }) => fits)).toEqual(choices.map(({ bytes }) => bytes <= memory.freeBytes));
+      const text = String((await wkv(['inspect', path])).stdout);
+      const widest = choices[0]!.bytes > 2 * memory.freeBytes ? 'no' : '(yes|no)';
+      expect(text).toMatch(new RegExp(`^f32 +\\d+\\.\\d GiB +${widest} +`, 'm'));
+      rmSync(path);
+    },
+  );
 
   test('bounds the speed of a large model by the memory that it has to read', async () => {
     const path = join(folder, 'large.safetensors');
@@ -162,6 +239,17 @@ describe('wkv inspect', () => {
       expect(half.maxTokensPerSecond).toBeNull();
     } else {
       expect(half.maxTokensPerSecond).toBeCloseTo(memory.bytesPerSecond / half.bytesPerToken, 6);
+    }
+    const text = String((await wkv(['inspect', path])).stdout);
+    const [, speed] = /^its speed +.* about ([\d.]+) GB\/s/m.exec(text) ?? [];
+    const [, rate] = /^bf16 .* at most about ([\d.]+) tokens\/s/m.exec(text) ?? [];
+    if (speed === undefined) {
+      expect(text).toMatch(/^its speed +not measured: too little is free$/m);
+      expect(rate).toBeUndefined();
+    } else {
+      // Two digits of it are shown.
+      const ratio = (Number(rate) * half.bytesPerToken) / (Number(speed) * 1e9);
+      expect(Math.abs(ratio - 1)).toBeLessThan(0.1);
     }
   });
 

@@ -45,6 +45,18 @@ describe('wkv tokenize', () => {
     expect(json(await wkv(['tokenize', '--bytes', '--count', '--json', 'é']))).toEqual({ count: 2 });
   });
 
+  test('shows every token of a long text, as JSON, in lines and in numbers', async () => {
+    const input = Uint8Array.from({ length: 300_000 }, (_, i) => i % 251);
+    expect(await tokenize(['--bytes', '--count'], input)).toBe('300000\n');
+    const { count, tokens, pieces } = json(await wkv(['tokenize', '--bytes', '--json'], { input }));
+    expect(count).toBe(300_000);
+    expect(tokens).toEqual([...input]);
+    expect(pieces).toHaveLength(300_000);
+    const lines = (await tokenize(['--bytes'], input)).split('\n');
+    expect(lines).toHaveLength(300_001);
+    expect(lines.slice(0, -1).map((line) => Number(line.slice(0, 3)))).toEqual([...input]);
+  });
+
   test('shows nothing of nothing', async () => {
     expect(await tokenize(['--bytes', ''])).toBe('');
   });

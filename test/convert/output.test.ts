@@ -17,6 +17,7 @@ import {
 import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { convertModel, type ConvertOptions } from '../../lib/index';
+import { native } from '../../lib/native';
 import { smallShape, withModel, writeRandomModel, writeTensors } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 import { expectFailure, rejection } from '../support/failure';
@@ -185,6 +186,20 @@ describe('convertModel', () => {
     expectFailure(await rejection(() => convertModel(source, '/proc/wkv', int8)), {
       ...{ path: '/proc/wkv', message: /cannot be written/ },
     });
+  });
+
+  test('leaves nothing to be done when the process ends, whether it fails or not', async () => {
+    const { path } = output();
+    const added = jest.spyOn(native, 'addTemporaryPath');
+    const forgotten = jest.spyOn(native, 'forgetTemporaryPath');
+    await convertModel(source, path, int8);
+    const onProgress = (): never => {
+      throw new Error('enough');
+    };
+    await rejection(() => convertModel(writeLargeModel(), path, { ...int8, overwrite: true, onProgress }));
+    expect(added).toHaveBeenCalledTimes(2);
+    expect(forgotten.mock.calls).toEqual(added.mock.calls);
+    jest.restoreAllMocks();
   });
 
   test('that fails leaves nothing, and what was there as it was', async () => {

@@ -137,6 +137,7 @@ describe('a pickle that misuses the stack or the memo is refused:', () => {
     ['no values at all', ['.']],
     ['two values at the end', ['NN.']],
     ['an open mark at the end', ['N(.']],
+    ['an open mark below the end', ['(N.']],
     ['POP of nothing', ['0.']],
     ['REDUCE without a function', [')R.']],
     ['REDUCE of text', ['U', 1, 'a)R.']],
@@ -147,6 +148,12 @@ describe('a pickle that misuses the stack or the memo is refused:', () => {
     ['SETITEM of a list', [']NNs.']],
     ['SETITEM with a list for a key', ['}]Ns.']],
     ['SETITEMS with a key too many', ['}(NNNu.']],
+    ['an OrderedDict of a tuple of pairs', ['ccollections\nOrderedDict\nU', 1, 'aN', 0x86, 0x85, 0x85, 'R.']],
+    ['an OrderedDict of one name', ['ccollections\nOrderedDict\n]U', 1, 'a', 0x85, 'a', 0x85, 'R.']],
+    [
+      'an OrderedDict of the same name twice',
+      ['ccollections\nOrderedDict\n](U', 1, 'aN', 0x86, 'U', 1, 'aN', 0x86, 'e', 0x85, 'R.'],
+    ],
     ['SETITEMS without a mark', ['}NNu.']],
     ['the same key twice', ['}(U', 1, 'aNU', 1, 'aNu.']],
     ['TUPLE without a mark', ['NNt.']],
@@ -167,6 +174,12 @@ describe('a pickle that misuses the stack or the memo is refused:', () => {
     expect(error.code).toBe('ERR_WKV_FORMAT');
     expect(error.message).toContain('the pickle ');
   });
+});
+
+test('POP takes back a mark that has nothing above it, and else a value', () => {
+  const world = { global: () => null, persistent: () => null };
+  const { value } = readPickle(opcodes('K', 7, '(0N0(N0', '0.'), 0, world, 'pops');
+  expect(value).toBe(7);
 });
 
 describe('a pickle with lengths that lie is refused:', () => {
@@ -330,11 +343,15 @@ describe('a tensor is refused', () => {
     expect(error).toMatchObject({ code: 'ERR_WKV_UNSUPPORTED', tensor: 'some.tensor' });
   });
 
-  test('whose storage another tensor describes differently', async () => {
+  test.each<[string, PickledTensor]>([
+    ['another type', { storageType: global('torch', 'BFloat16Storage') }],
+    ['other elements', { elements: 8 }],
+    ['another type and other elements', { storageType: global('torch', 'BFloat16Storage'), elements: 8 }],
+  ])('whose storage another tensor describes with %s', async (_, other) => {
     const value: Python = {
       dict: [
         ['a', pickledTensor()],
-        ['b', pickledTensor({ storageType: global('torch', 'BFloat16Storage'), elements: 8 })],
+        ['b', pickledTensor(other)],
       ],
     };
     expect((await refuse(pickle(value))).message).toContain('in two ways');
@@ -342,6 +359,13 @@ describe('a tensor is refused', () => {
 
   test('whose name is a number', async () => {
     expect((await refuse(pickle({ dict: [[1, pickledTensor()]] }))).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test('that is one of more than 100,000', async () => {
+    const names = Array.from({ length: 100_001 }, (_, i) => raw('U', 6, String(100_000 + i), 'h', 100).raw);
+    const one = pickle(pickledTensor()).subarray(2, -1);
+    const error = await refuse(opcodes(one, 'q', 100, '0}(', Buffer.concat(names), 'u.'));
+    expect(error.message).toContain('holds more than 100000 tensors');
   });
 
   test('that is made with too few arguments', async () => {

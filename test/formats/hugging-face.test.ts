@@ -203,8 +203,16 @@ describe('a model in several files', () => {
     await writeHuggingFaceDirectory(directory, smallModel, { shards, config: { model_type: 'rwkv5' } });
     expect(await valuesOf(directory)).toEqual(smallValues);
     expect(await valuesOf(join(directory, index))).toEqual(smallValues);
-    const { files } = await openTensorDirectory(join(directory, index));
+    const { files, metadata } = await openTensorDirectory(join(directory, index));
     expect(files.map(({ path }) => path)).toEqual([join(directory, first), join(directory, second)]);
+    expect({ ...metadata }).toEqual({ format: 'pt' });
+  });
+
+  test('is passed by where its directory has it in one file, too', async () => {
+    const directory = scratch('both');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards });
+    await writeSafetensors(join(directory, 'model.safetensors'), scalars(['head.weight']));
+    expect(await valuesOf(directory)).toEqual([['head.weight', [0]]]);
   });
 
   test('may have deflated torch files for its parts', async () => {
@@ -276,6 +284,37 @@ describe('a model in several files', () => {
     const error = await refusal(directory);
     expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', tensor: 'rwkv.ln_out.weight' });
     expect(error.message).toContain(first);
+  });
+
+  test('is refused where a file holds a tensor that the index does not name', async () => {
+    const directory = scratch('unnamed');
+    await writeHuggingFaceDirectory(directory, smallModel, { shards: 1 });
+    rewriteIndex(directory, { 'head.weight': 'model.safetensors' });
+    const error = await refusal(join(directory, index));
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path: join(directory, index) });
+    expect(error.message).toMatch(/"model\.safetensors" holds the tensor .*, but the index does not say so/);
+  });
+
+  test.each<[string, () => string, RegExp]>([
+    [
+      'names more than 1,000 files',
+      () => {
+        const names = Array.from({ length: 1001 }, (_, i) => [`a${i}`, `b${i}`]);
+        return JSON.stringify({ weight_map: Object.fromEntries(names) as unknown });
+      },
+      /the index names more than 1000 files/,
+    ],
+    [
+      'has more than 16 MiB',
+      () => `{"weight_map":{"a":"b"}}${' '.repeat(1 << 24)}`,
+      /the index is too large/,
+    ],
+  ])('is refused where its index %s, before a file is looked for', async (_, text, message) => {
+    const path = scratch('large.index.json');
+    writeFileSync(path, text());
+    const error = await refusal(path);
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', path });
+    expect(error.message).toMatch(message);
   });
 
   test('is refused where two files hold the same tensor', async () => {

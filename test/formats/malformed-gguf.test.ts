@@ -82,6 +82,11 @@ describe('a GGUF file with a wrong header is refused:', () => {
     expect((await refuse(ending(bytes))).code).toBe('ERR_WKV_FORMAT');
   });
 
+  test('more than 32 MB of metadata', async () => {
+    const array = Buffer.concat([uint32(9, 0), uint64(32_000_000), Buffer.alloc(32_000_000)]);
+    expect((await refuse(ending(entry('a', array)))).message).toContain('the header is too long');
+  });
+
   test('nesting, before it is followed far', async () => {
     expect((await refuse(ending(entry('a', nested(1000))))).message).toContain('nested deeper than 4');
   });

@@ -104,6 +104,7 @@ describe('a torch file of before 1.6', () => {
     ['text for a magic number', { magic: 'torch' }],
     ['another version', { version: 1002 }],
     ['big-endian numbers', { facts: { dict: [['little_endian', false]] } }],
+    ['nothing about the order of bytes', { facts: { dict: [] } }],
     ['code', { object: call(global('os', 'system'), 'id') }],
     ['code in its list of storages', { keys: call(global('os', 'system'), 'id') }],
   ])('is refused as not supported with %s', async (_, parts) => {
@@ -123,5 +124,10 @@ describe('a torch file of before 1.6', () => {
       Buffer.alloc(5 << 20, 'C\x08 bytes  0'),
     ]);
     expect((await refuse(endless)).message).toContain('ends inside a pickle');
+  });
+
+  test('is refused with a pickle of more than 32 MB, without reading all of it', async () => {
+    const bytes = Buffer.concat([pickle('x'.repeat(40_000_000)), Buffer.alloc(16)]);
+    expect((await refuse(bytes)).message).toContain('a pickle has more than 32000000 bytes');
   });
 });

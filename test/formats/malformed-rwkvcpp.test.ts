@@ -24,6 +24,7 @@ describe('a file of rwkv.cpp is refused', () => {
     ['with another vocabulary', rwkvCppBytes({ ...header, vocabulary: 3 }, [embedding, norm])],
     ['with another embedding', rwkvCppBytes({ ...header, embedding: 2 ** 32 - 1 }, [embedding, norm])],
     ['with other layers', rwkvCppBytes({ ...header, layers: 2 }, [embedding, norm])],
+    ['with fewer layers', rwkvCppBytes({ ...header, layers: 0 }, [embedding, norm])],
     ['without an embedding', rwkvCppBytes(header, [norm])],
     ['with a tensor twice', rwkvCppBytes(header, [embedding, norm, norm])],
     ['with no dimensions', ending(rwkvCppTensor('a', [], 0))],
@@ -90,6 +91,17 @@ describe('a file of rwkv.cpp is refused', () => {
     expect(await refuse(rwkvCppBytes(old, [embedding, blocks]))).toMatchObject({
       ...{ code: 'ERR_WKV_UNSUPPORTED', tensor: 'a', found: 'Q5_1 of version 100' },
     });
+  });
+
+  test('with a name that is longer than any', async () => {
+    const error = await refuse(ending(rwkvCppTensor('a'.repeat(1025), [16], 0)));
+    expect(error).toMatchObject({ code: 'ERR_WKV_FORMAT', found: '1 dimensions and a name of 1025 bytes' });
+  });
+
+  test('with more than 100,000 tensors', async () => {
+    const many = Array.from({ length: 100_001 }, (_, i) => [rwkvCppTensor(`a${i}`, [1], 0), Buffer.alloc(4)]);
+    const error = await refuse(Buffer.concat([rwkvCppHeader(header), ...many.flat()]));
+    expect(error.message).toContain('holds more than 100000 tensors');
   });
 
   test('with no elements (not supported)', async () => {

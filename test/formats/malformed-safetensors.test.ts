@@ -145,6 +145,15 @@ describe('a .safetensors file with a wrong header is refused:', () => {
     expect(await refuse(bytes)).toMatchObject({ code: 'ERR_WKV_FORMAT', expected: 'at most 32000000' });
   });
 
+  test('more than 100,000 tensors', async () => {
+    const tensors = Array.from(
+      { length: 100_001 },
+      (_, i) => `"${i}":${tensor('F32', '[1]', `[${4 * i},${4 * i + 4}]`)}`,
+    );
+    const bytes = safetensorsContainer(`{${tensors.join()}}`, Buffer.alloc(4 * tensors.length));
+    expect((await refuse(bytes)).message).toContain('holds more than 100000 tensors');
+  });
+
   test('nesting, before it is followed far', async () => {
     expect((await refuse(file(`{"a":${'['.repeat(40)}`))).message).toContain('nesting deeper than 32');
   });

@@ -75,16 +75,42 @@ describe('a zip archive whose end record lies is refused:', () => {
     ],
     ['a million zip64 entries', patched(patched(large, end64, 32, uint64(1e6)), end64, 24, uint64(1e6))],
     ['two end records that disagree', patched(large, end, 16, uint32(7))],
+    ['two end records that disagree on the size', patched(large, end, 12, uint32(7))],
+    ['two end records that disagree on the entries', patched(large, end, 10, uint16(7))],
   ])('%s', async (_, bytes) => {
     expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
   });
 
   test.each<[string, Buffer]>([
     ['several disks', patched(plain, end, 4, uint16(1, 1))],
+    ['an end on a second disk', patched(plain, end, 4, uint16(1))],
+    ['a directory on a second disk', patched(plain, end, 6, uint16(1))],
+    ['entries on a second disk', patched(plain, end, 8, uint16(1))],
     ['several disks in zip64', patched(large, end64, 16, uint32(1, 1))],
+    ['two disks in zip64', patched(large, locator, 16, uint32(2))],
+    ['entries on a second disk in zip64', patched(large, end64, 24, uint64(1))],
   ])('%s (not supported)', async (_, bytes) => {
     expect((await refuse(bytes)).code).toBe('ERR_WKV_UNSUPPORTED');
   });
+});
+
+test.each([
+  [2, 32_000_001],
+  [200_001, 10_000_000],
+])('a zip directory of %d entries in %d bytes is refused before it is read', async (entries, size) => {
+  const ends = [
+    [end64, 24, uint64(entries)],
+    [end64, 32, uint64(entries)],
+    [end64, 40, uint64(size)],
+    [locator, 8, uint64(size)],
+  ] as const;
+  const behind = ends.reduce(
+    (bytes, [kind, field, value]) => patched(bytes, kind, field, value),
+    zipArchive([], { zip64: true }),
+  );
+  const error = await refuse(Buffer.concat([Buffer.alloc(size, uint32(local)), behind]));
+  expect(error.code).toBe('ERR_WKV_FORMAT');
+  expect(error.message).toContain(`the zip directory has ${entries} entries in ${size} bytes`);
 });
 
 describe('a zip archive whose directory lies is refused:', () => {
@@ -143,6 +169,7 @@ describe('a zip archive whose directory lies is refused:', () => {
   test.each<[string, Buffer, RegExp]>([
     ['encryption', patched(plain, central, 8, uint16(0x809), 'm/data/0'), /encrypted/],
     ['strong encryption', patched(plain, central, 8, uint16(0x848), 'm/data/0'), /encrypted/],
+    ['an encrypted directory', patched(plain, central, 8, uint16(0x2808), 'm/data/0'), /encrypted/],
     ['LZMA', patched(plain, central, 10, uint16(14), 'm/data/0'), /method 14/],
     ['deflate64', patched(plain, central, 10, uint16(9), 'm/data/0'), /method 9/],
     ['zstd', patched(plain, central, 10, uint16(93), 'm/data/0'), /method 93/],
@@ -227,6 +254,17 @@ describe('a zip archive is read', () => {
       'ERR_WKV_FORMAT',
     );
     expect((await refuse(patched(bytes, central, 16, uint32(1), data.name))).code).toBe('ERR_WKV_FORMAT');
+  });
+
+  test('with other extra fields in front of those of zip64', async () => {
+    const bytes = zipArchive([data, storage], { zip64: true });
+    const time = Buffer.concat([uint16(0x5455, 5), Buffer.alloc(5)]);
+    const at = bytes.lastIndexOf(storage.name) + storage.name.length;
+    const longer = Buffer.concat([bytes.subarray(0, at), time, bytes.subarray(at)]);
+    const record = longer.indexOf(uint32(end64));
+    const size = record - longer.indexOf(uint32(central));
+    const zip64 = patched(patched(longer, end64, 40, uint64(size)), locator, 8, uint64(record));
+    expect(await tensorsOf(patched(zip64, central, 30, uint16(28 + time.length), storage.name))).toBe(1);
   });
 
   test.each([

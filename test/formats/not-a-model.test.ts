@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import promises from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { openTensorDirectory } from '../../lib/formats';
+import { Source } from '../../lib/formats/source';
 import { ggufBytes, type GgufEntry } from '../support/gguf-writer';
 import { writePth } from '../support/pth-writer';
 import { zipArchive } from '../support/zip-writer';
@@ -247,6 +249,50 @@ describe('a path', () => {
       );
     },
   );
+
+  unless(onWindows('symbolic links need a privilege on Windows'))(
+    'of a directory whose model is a link to itself is refused as one that cannot be opened',
+    async () => {
+      mkdirSync(scratch('itself'));
+      symlinkSync('model.safetensors', scratch('itself/model.safetensors'));
+      expect((await refusal(scratch('itself'))).message).toMatch(
+        /model\.safetensors: cannot be opened: .*ELOOP/,
+      );
+    },
+  );
+
+  test('of a file that becomes shorter while it is read is refused', async () => {
+    const path = scratch('shrinking.pth');
+    writeFileSync(path, Buffer.alloc(1000, 1));
+    const source = await Source.open(path);
+    try {
+      truncateSync(path, 500);
+      await expect(source.read(0, 1000, 'the header')).rejects.toMatchObject({
+        code: 'ERR_WKV_FORMAT',
+        message: `${path}: the file became shorter while the header was being read`,
+      });
+    } finally {
+      await source.close();
+    }
+  });
+
+  test('of a file on a broken disk is refused, saying what the system says', async () => {
+    const path = scratch('broken.pth');
+    writeFileSync(path, Buffer.alloc(1000, 1));
+    const broken = new Error('EIO: i/o error, read');
+    const handle = await promises.open(path);
+    await handle.close();
+    const read = jest.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'read').mockRejectedValue(broken);
+    try {
+      expect(await refusal(path)).toMatchObject({
+        code: 'ERR_WKV_FORMAT',
+        message: `${path}: cannot be read: EIO: i/o error, read`,
+        cause: broken,
+      });
+    } finally {
+      read.mockRestore();
+    }
+  });
 
   test('that is the URL of a file leads to it', async () => {
     const url = pathToFileURL(scratch('absent.pth'));

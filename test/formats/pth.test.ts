@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
+import promises from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openTensorDirectory } from '../../lib/formats';
+import { TemporaryFile } from '../../lib/formats/temporary-file';
 import { type PthOptions, writePth, type WritableTensor } from '../support/pth-writer';
 import { call, global, raw } from '../support/pickle-writer';
 import {
@@ -37,6 +39,7 @@ const variants: [string, PthOptions][] = [
   ['the weights under "state_dict"', { wrapper: 'state_dict' }],
   ['the weights under "model_state_dict"', { wrapper: 'model_state_dict' }],
   ['the weights under "model"', { wrapper: 'model', ordered: true }],
+  ['the weights under "module"', { wrapper: 'module' }],
   ['the container of before 1.6', { container: 'legacy' }],
   ['the container of before 1.6 with protocol 4', { container: 'legacy', protocol: 4 }],
   ['the container of before 1.6 with parameters', { container: 'legacy', parameters: true, ordered: true }],
@@ -105,9 +108,13 @@ describe('a .pth file', () => {
   });
 
   test('is refused where its numbers are to be negated, which is a mark', async () => {
-    for (const mark of ['neg', 'conj']) {
+    for (const [mark, value] of [
+      ['neg', true],
+      ['conj', true],
+      ['neg', 1],
+    ] as const) {
       const path = scratch('marked.pth');
-      await writePth(path, smallModel, { marks: { dict: [[mark, true]] } });
+      await writePth(path, smallModel, { marks: { dict: [[mark, value]] } });
       const error = await refusal(path);
       expect(error).toMatchObject({ code: 'ERR_WKV_UNSUPPORTED', tensor: smallModel[0]?.name });
       expect(error.message).toContain(`has the mark "${mark}"`);
@@ -174,7 +181,10 @@ describe('a deflated .pth file', () => {
       const temporary = directory.files[1]!;
       expect(statSync(temporary.path).size).toBe(temporary.size);
       // Windows has other permissions; a user's temporary files are in a folder of his own there.
-      if (process.platform !== 'win32') expect(statSync(temporary.path).mode & 0o777).toBe(0o600);
+      if (process.platform !== 'win32') {
+        expect(statSync(temporary.path).mode & 0o777).toBe(0o600);
+        expect(statSync(dirname(temporary.path)).mode & 0o777).toBe(0o700);
+      }
       await directory.close();
       expect(existsSync(temporary.path)).toBe(false);
     });
@@ -203,12 +213,59 @@ describe('a deflated .pth file', () => {
     expect(existsSync(dirname(temporary))).toBe(false);
   });
 
+  test.each([
+    ['no model has', 'a\u0000b', 'ERR_WKV_FORMAT'],
+    ['an adapter has', 'blocks.0.att.key.lora_A', 'ERR_WKV_UNSUPPORTED'],
+  ])('leaves no temporary file where it has a name that %s', async (_, name, code) => {
+    const path = scratch('named.pth');
+    await writePth(path, [{ name, type: 'f32', shape: [1], data: [1] }], { compression: 'deflated' });
+    expect(await refusal(path)).toMatchObject({ code });
+  });
+
   test('may be closed twice', async () => {
     const path = scratch('twice.pth');
     await writePth(path, smallModel, { compression: 'deflated' });
     const directory = await openTensorDirectory(path);
     await directory.close();
     await expect(directory.close()).resolves.toBeUndefined();
+  });
+
+  describe('is refused, and leaves nothing, where the disk', () => {
+    const path = scratch('no-room.pth');
+    const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    const count = 100_000;
+    beforeAll(async () => {
+      const data = new Float32Array(count);
+      await writePth(path, [{ name: 'zeros', type: 'f32', shape: [count], data }], {
+        compression: 'deflated',
+      });
+    });
+    afterEach(() => jest.restoreAllMocks());
+
+    test('has less room than its weights take when they are inflated', async () => {
+      const disk = await promises.statfs(scratch('.'));
+      const free = 4 * count;
+      jest.spyOn(promises, 'statfs').mockResolvedValue(Object.assign(disk, { bavail: free, bsize: 1 }));
+      const error = await refusal(path);
+      expect(error.code).toBe('ERR_WKV_MEMORY');
+      expect(error.message).toContain(`it needs ${free + 64} bytes and has ${free} free`);
+    });
+
+    test('takes no file', async () => {
+      const { open } = promises;
+      jest.spyOn(promises, 'open').mockImplementation(async (...parameters) => {
+        if (String(parameters[0]).endsWith('storages')) throw full;
+        return await open(...parameters);
+      });
+      expect(await refusal(path)).toMatchObject({ code: 'ERR_WKV_MEMORY', cause: full });
+    });
+
+    test('is full before all of it is written', async () => {
+      const handle = await promises.open(path);
+      await handle.close();
+      jest.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'write').mockRejectedValue(full);
+      expect(await refusal(path)).toMatchObject({ code: 'ERR_WKV_MEMORY', cause: full });
+    });
   });
 
   test('is inflated in pieces that follow each other', async () => {
@@ -222,18 +279,18 @@ describe('a deflated .pth file', () => {
 });
 
 describe('cancelling', () => {
+  const reason = new Error('changed my mind');
+
   test('before the start rejects with the reason of the signal', async () => {
     const path = scratch('cancelled.pth');
     await writePth(path, smallModel);
-    const reason = new Error('changed my mind');
     await leavingNothing(async () => {
       await expect(openTensorDirectory(path, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     });
   });
 
-  test('while a storage is being inflated rejects with the reason and leaves nothing', async () => {
+  async function writeZeros(count: number): Promise<string> {
     const path = scratch('inflating.pth');
-    const count = 1 << 25;
     const zeros: WritableTensor = {
       name: 'zeros',
       type: 'f32',
@@ -241,7 +298,11 @@ describe('cancelling', () => {
       data: new Float32Array(count),
     };
     await writePth(path, [zeros], { compression: 'deflated' });
-    const reason = new Error('changed my mind');
+    return path;
+  }
+
+  test('while a storage is being inflated rejects with the reason and leaves nothing', async () => {
+    const path = await writeZeros(1 << 25);
     const controller = new AbortController();
     await leavingNothing(async () => {
       const opening = openTensorDirectory(path, { signal: controller.signal });
@@ -251,5 +312,22 @@ describe('cancelling', () => {
       await expect(opening).rejects.toBe(reason);
       clearInterval(watching);
     });
+  });
+
+  test('when the first piece of a storage is inflated rejects with the reason, before the others are', async () => {
+    const path = await writeZeros(1 << 23);
+    const controller = new AbortController();
+    const append = jest.spyOn(TemporaryFile.prototype, 'append').mockImplementation(() => {
+      controller.abort(reason);
+      return Promise.resolve();
+    });
+    try {
+      await leavingNothing(async () => {
+        await expect(openTensorDirectory(path, { signal: controller.signal })).rejects.toBe(reason);
+      });
+      expect(append).toHaveBeenCalledTimes(1);
+    } finally {
+      append.mockRestore();
+    }
   });
 });

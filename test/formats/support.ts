@@ -27,10 +27,11 @@ export const smallModel: readonly WritableTensor[] = [
 export const smallValues = smallModel.map(({ name, data }) => [name, Array.from(data)]);
 
 /** What the process holds open or has left behind. */
-function resources(): { handles: number | undefined; temporary: string[] } {
+function resources(): { handles: number | undefined; temporary: string[]; atExit: number } {
   return {
     handles: process.platform === 'linux' ? readdirSync('/proc/self/fd').length : undefined,
     temporary: temporaryFiles(),
+    atExit: process.listenerCount('exit'),
   };
 }
 

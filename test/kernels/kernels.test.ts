@@ -1,5 +1,6 @@
 import { runInNewContext } from 'node:vm';
 import { kernels } from '../../lib/index';
+import { native } from '../../lib/native';
 import { largestDifference, sameBits } from '../support/compare';
 import { unless } from '../support/unless';
 import { randomFloats } from './support';
@@ -109,6 +110,20 @@ describe('kernels.gemmInt8', () => {
       const output = kernels.gemmInt8({ activations, weights, tokens: 1, rows: 32, columns });
       expect([...output]).toEqual(Array.from({ length: 32 }, () => Math.fround(127 * code * columns)));
     }
+  });
+
+  test('takes -128, which another thread can write where the codes have been checked, for -127', () => {
+    const [rows, columns] = [3, 64];
+    const product = (code: number): Float32Array => {
+      const output = new Float32Array(rows);
+      native.kernels.gemmInt8({
+        ...{ activations: randomFloats(columns, 8), values: new Int8Array(rows * columns).fill(code) },
+        ...{ scales: new Float32Array(rows).fill(1), tokens: 1, rows, columns, group: columns },
+        ...{ threads: 1, output, cuda: undefined },
+      });
+      return output;
+    };
+    expect(sameBits(product(-128), product(-127))).toBe(true);
   });
 
   test('passes NaN and infinity on as NaN', () => {
@@ -286,6 +301,55 @@ describe('Arguments of kernels that do not fit', () => {
       /weights\.values\.length: expected 64, found 0/,
     ],
     ['a state', () => kernels.wkv5({ ...wkv, state: f }), 'ERR_OUT_OF_RANGE', /state.length.*16/],
+    [
+      'a group that is too large',
+      () => kernels.quantizeInt8(matrix, { rows: 2, columns: 32, group: 65_552 }),
+      'ERR_OUT_OF_RANGE',
+      /options\.group: expected .* 65536, found 65552/,
+    ],
+    [
+      'rows that are too long for one group',
+      () => kernels.quantizeInt8(new Float32Array(65_537), { rows: 1, columns: 65_537 }),
+      'ERR_OUT_OF_RANGE',
+      /options\.group: expected groups of at most 65,536 columns, found 0/,
+    ],
+    [
+      'a group of weights',
+      () => kernels.gemmInt8({ ...gemm, weights: { ...weights, group: 24 } }),
+      'ERR_OUT_OF_RANGE',
+      /weights\.group: expected a multiple of 16, or 0, found 24/,
+    ],
+    [
+      'an output that is too large',
+      () => {
+        const [tokens, rows] = [2 ** 20, 2 ** 20];
+        const [values, scales] = [new Int8Array(rows), new Float32Array(rows)];
+        kernels.gemmInt8({
+          ...{ activations: new Float32Array(tokens), weights: { values, scales } },
+          ...{ tokens, rows, columns: 1 },
+        });
+      },
+      'ERR_OUT_OF_RANGE',
+      /tokens \* rows: expected at most 2147483647 numbers, found 1099511627776/,
+    ],
+    [
+      'a state that is too large, where none is given',
+      () => {
+        const [heads, headSize] = [2048, 4096];
+        const array = new Float32Array(heads * headSize);
+        const arrays = { r: array, k: array, v: array, w: array, u: array };
+        kernels.wkv5({ ...arrays, batch: 1, tokens: 1, heads, headSize });
+      },
+      'ERR_OUT_OF_RANGE',
+      /the state: expected at most 2147483647 numbers/,
+    ],
+    [
+      'more rows than any matrix has',
+      () => kernels.quantizeInt8(matrix, { rows: 2 ** 24 + 1, columns: 1 }),
+      'ERR_OUT_OF_RANGE',
+      /options\.rows: expected .* 16777216, found 16777217/,
+    ],
+    ['heads that are too wide', () => kernels.wkv5({ ...wkv, headSize: 4097 }), 'ERR_OUT_OF_RANGE', /4096/],
     ['heads', () => kernels.wkv5({ ...wkv, heads: 2 }), 'ERR_OUT_OF_RANGE', /r.length.*8/],
     [
       'a huge shape',

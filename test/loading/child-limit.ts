@@ -1,7 +1,8 @@
 // child-limit.ts MODE FILE: does something with this model that needs more memory than the process may still take, and
-// prints what it fails with, and whether the process goes on as before.
+// prints what it fails with, and whether the process goes on as before. MODE `threads` needs more threads than there are.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Sampler, State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
 
 const mebi = 2 ** 20;
@@ -86,7 +87,22 @@ const modes: Record<string, (model: Model) => Promise<() => unknown>> = {
   },
 };
 
+/** With stacks of a GiB: room for the two threads that a model must have, and for few of those it asks for. */
+async function useFewThreads(path: string): Promise<void> {
+  // Node starts the threads that read files when there is something to read, and ends where it has none.
+  await stat(path);
+  limitTo(4.5 * 1024 * mebi);
+  const model = await loadModel(path, { threads: 64 });
+  const logits = await model.createSession().evaluate(new Uint32Array(500));
+  process.stdout.write(`${logits.length} logits`);
+  await model.dispose();
+}
+
 async function main(mode = '', path = ''): Promise<void> {
+  if (mode === 'threads') {
+    await useFewThreads(path);
+    return;
+  }
   const model = await loadModel(path, { threads: 1 });
   const fail = await modes[mode]?.(model);
   try {

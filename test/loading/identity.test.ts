@@ -1,8 +1,12 @@
 import { copyFileSync, mkdirSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import { demoModel } from '../../lib/index';
 import { openTensorDirectory, type TensorDirectory } from '../../lib/formats';
 import { native } from '../../lib/native';
-import { temporaryFolder, writeRandomModel } from '../support/model';
+import { decodeFloats, encodeFloats } from '../support/float16';
+import { randomModel } from '../support/random-model';
+import { unless, withoutDemoModel } from '../support/unless';
+import { smallShape, temporaryFolder, withModel, writeRandomModel, writeTensors } from '../support/model';
 
 const folder = temporaryFolder();
 let path: string;
@@ -56,5 +60,30 @@ describe('Weights are read of the very file whose header was read:', () => {
     const time = new Date(Date.UTC(year, 5, 1, 1, 2, 3, 456));
     utimesSync(path, time, time);
     await expect(readWeights(await openTensorDirectory(path))).resolves.toBe('read');
+  });
+});
+
+describe('The fingerprint', () => {
+  // States that were saved, and files that were packed, with any release so far are taken only where it is still this.
+  unless(withoutDemoModel)('of the embedded model stays what it has always been', async () => {
+    await withModel(demoModel, {}, ({ info }) => {
+      expect(info.fingerprint).toBe('56808d75e9713eee624caf96bce35f65');
+    });
+  });
+
+  test('is another where the same bits are numbers of another type', async () => {
+    const tensors = randomModel({ ...smallShape, type: 'f16' });
+    const others = tensors.map((tensor) => ({
+      ...tensor,
+      type: 'bf16' as const,
+      data: Float32Array.from(decodeFloats('bf16', encodeFloats('f16', tensor.data))),
+    }));
+    const fingerprints = new Set<string>();
+    for (const [name, stored] of Object.entries({ f16: tensors, bf16: others })) {
+      await withModel(await writeTensors(folder, name, 'safetensors', stored), {}, ({ info }) => {
+        fingerprints.add(info.fingerprint);
+      });
+    }
+    expect(fingerprints.size).toBe(2);
   });
 });

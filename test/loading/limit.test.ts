@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { unless } from '../support/unless';
 import { runChild, smallShape, temporaryFolder, writeRandomModel } from '../support/model';
 
@@ -13,6 +14,11 @@ const missing =
       : process.env['WKV_SANITIZED'] !== undefined
         ? 'a sanitizer takes what memory it likes'
         : process.env['WKV_EMULATED'] === '1' && 'an emulator does not say what memory a process has';
+
+// Each thread takes as much of the address space as its stack may grow to.
+const largeStacks = '--stack=1073741824:';
+const withoutLargeStacks =
+  missing || (spawnSync('prlimit', [largeStacks, 'true']).status !== 0 && 'stacks must not be so large here');
 
 let small: string;
 let deep: string;
@@ -41,3 +47,15 @@ for (const [what, mode] of [
     expect(ended).toEqual({ code: 0, stdout: 'ERR_WKV_MEMORY, alive', stderr: '' });
   });
 }
+
+unless(withoutLargeStacks)(
+  'A system that has few of the threads asked for loads and evaluates with those',
+  async () => {
+    const runner = join(__dirname, '../support/run-typescript.js');
+    const node = [process.execPath, runner, join(__dirname, 'child-limit.ts'), 'threads', small];
+    const env = { ...process.env, MALLOC_ARENA_MAX: '1' };
+    const options = { env, timeout: 60_000, killSignal: 'SIGKILL' } as const;
+    const { stdout, stderr } = await promisify(execFile)('prlimit', [largeStacks, ...node], options);
+    expect({ stdout, stderr }).toEqual({ stdout: '16384 logits', stderr: '' });
+  },
+);

@@ -47,6 +47,11 @@ describe('Penalties', () => {
     expect(greedy([2, 1.75], 4, options)).toEqual([0, 1, 0, 0]);
   });
 
+  test('know exempt tokens in whatever order they are given', () => {
+    const options = { presencePenalty: 0, frequencyPenalty: 1, penaltyExempt: [9, 8, 5, 2] };
+    expect(greedy([0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0.2], 4, options)).toEqual([2, 2, 2, 2]);
+  });
+
   test('exempt no token unless told to', () => {
     expect(greedy([2, 1], 2, { presencePenalty: 0, frequencyPenalty: 10 })).toEqual([0, 1]);
   });
@@ -54,6 +59,16 @@ describe('Penalties', () => {
   test('below 0 favor what was drawn before', () => {
     const options = { presencePenalty: -1, frequencyPenalty: -1, logitBias: { 0: -1 } };
     expect(greedy([2, 1.5], 3, options)).toEqual([1, 1, 1]);
+  });
+
+  test('come on top of biases in whatever order those are given', () => {
+    const logitBias = new Map([
+      [7, 1],
+      [3, 2],
+    ]);
+    const options = { presencePenalty: 3, frequencyPenalty: 0, logitBias };
+    // 3 has 2, then -1; 7 has 1, then -2; the others 0, then -3.
+    expect(greedy(new Array<number>(10).fill(0), 4, options)).toEqual([3, 7, 0, 1]);
   });
 
   test('are 0.2 and 0.2, and fade by 0.996, by default', () => {

@@ -28,12 +28,13 @@ const calls: Record<string, Call> = {
   },
 };
 
-/** Makes the call with ever longer inputs, until it takes so long that there is a report, which gets its length. */
+/** Makes the call with ever longer inputs, until it takes so long that there are as many reports. */
 async function reported(
   call: Call,
   report: (progress: EvaluateProgress) => void = () => undefined,
+  least = 1,
 ): Promise<{ seen: EvaluateProgress[]; session: Session; length: number; outcome: Promise<unknown> }> {
-  for (let length = 30_000; ; length *= 2) {
+  for (let length = 30_000; length < 2_000_000; length *= 2) {
     const session = model().createSession();
     await session.evaluate([1, 2, 3]);
     const seen: EvaluateProgress[] = [];
@@ -42,8 +43,9 @@ async function reported(
       report(progress);
     });
     await outcome.catch(() => undefined);
-    if (seen.length > 0) return { seen, session, length, outcome };
+    if (seen.length >= least) return { seen, session, length, outcome };
   }
+  throw new Error(`no input has had ${least} reports`);
 }
 
 describe.each(Object.entries(calls))('While the input of %s is evaluated', (name, call) => {
@@ -51,7 +53,7 @@ describe.each(Object.entries(calls))('While the input of %s is evaluated', (name
     const storage = new AsyncLocalStorage<string>();
     const contexts = new Set<string | undefined>();
     const { seen, length, outcome } = await storage.run('here', () =>
-      reported(call, () => contexts.add(storage.getStore())),
+      reported(call, () => contexts.add(storage.getStore()), 2),
     );
     await outcome;
     const all = seen.map(({ completed }) => completed);

@@ -1,9 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { loadModel } from '../../lib/index';
 import { rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
-import { runChild, smallShape, useRandomModel } from '../support/model';
+import { runChild, smallShape, useRandomModel, withModel } from '../support/model';
 
 const { vocabulary } = smallShape;
 const { model, path } = useRandomModel();
@@ -61,6 +62,28 @@ describe('A signal', () => {
     controller.abort();
     for (const error of await Promise.all(calls)) expect(error).toBe(signal.reason);
     expect(listeners(signal)).toBe(0);
+  });
+
+  test('that comes when a step of two calls is over, and their results are not there yet, aborts the one', async () => {
+    await withModel(path, {}, async (own) => {
+      const [session, other] = [own.createSession(), own.createSession()];
+      const controller = new AbortController();
+      const aborted = rejection(() => session.evaluate([1, 2, 3], { signal: controller.signal }));
+      const fulfilled = other.evaluate([4, 5, 6]);
+      // By then both are submitted; they begin when the turn is over, and before this goes on in the same phase.
+      await new Promise<void>((resolve) => {
+        process.nextTick(resolve);
+      });
+      await setImmediate();
+      // Results come in a later phase: nothing is awaited from here to the abort.
+      const end = performance.now() + 30_000;
+      while (own.statistics.steps === 0 && performance.now() < end);
+      expect(own.statistics).toMatchObject({ steps: 1, sessions: 2 });
+      controller.abort();
+      expect(await aborted).toBe(controller.signal.reason);
+      await fulfilled;
+      expect([session.state.tokens, other.state.tokens]).toEqual([0, 3]);
+    });
   });
 
   test.each([

@@ -137,7 +137,11 @@ describe('A state', () => {
       for (const state of [snapshot, State.deserialize(snapshot.serialize())]) {
         expectFailure(
           thrown(() => other.createSession({ state })),
-          { code: 'ERR_WKV_STATE' },
+          {
+            code: 'ERR_WKV_STATE',
+            expected: new RegExp(`^expected: fingerprint ${other.info.fingerprint}$`),
+            found: new RegExp(`^found: fingerprint ${model().info.fingerprint}$`),
+          },
         );
       }
     });

@@ -168,18 +168,22 @@ describe('model.loadTunedState refuses', () => {
     }
   });
 
-  test.each([[[H, N * N]], [[H * N, N, 1]], [[1, H, N * N]], [[H * N * N]], [[H, N / 2, N * 2]]])(
-    'a state of the shape %j',
-    async (shape) => {
-      const tensors = tuned();
-      tensors[1] = { ...tensors[1]!, shape };
-      const { error, file } = await refused(tensors);
-      expectFailure(error, {
-        ...{ code: 'ERR_WKV_SHAPE', tensor: 'blocks.1.att.time_state', path: file },
-        ...{ expected: /: \[4, 16, 16\]$/, found: /: \[/ },
-      });
-    },
-  );
+  test.each([
+    [[H, N * N]],
+    [[H, N, N, 1]],
+    [[H * N, N, 1]],
+    [[1, H, N * N]],
+    [[H * N * N]],
+    [[H, N / 2, N * 2]],
+  ])('a state of the shape %j', async (shape) => {
+    const tensors = tuned();
+    tensors[1] = { ...tensors[1]!, shape };
+    const { error, file } = await refused(tensors);
+    expectFailure(error, {
+      ...{ code: 'ERR_WKV_SHAPE', tensor: 'blocks.1.att.time_state', path: file },
+      ...{ expected: /: \[4, 16, 16\]$/, found: /: \[/ },
+    });
+  });
 
   test('a file that holds anything else', async () => {
     for (const name of ['emb.weight', 'blocks.0.att.time_decay', 'language_model.blocks.0.att.time_state']) {

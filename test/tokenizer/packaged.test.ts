@@ -1,10 +1,11 @@
-import fs, { existsSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { Tokenizer, worldVocabularyPath } from '../../lib/tokenizer';
 import { findTokenizer } from '../../lib/tokenizer-search';
 import type * as vocabulary from '../../lib/vocabulary';
-import { thrown } from '../support/failure';
+import { expectFailure, thrown } from '../support/failure';
+import { notOnLinux, unless } from '../support/unless';
 import { describeWithWorld, withDirectory, worldText } from './support';
 
 /** Gives one fresh copy of the tokenizer the file `path` instead of the package's World vocabulary. */
@@ -163,6 +164,33 @@ describe('the search beside a model', () => {
     });
   });
 
+  test('passes by folders that are called like vocabularies', () => {
+    withDirectory((directory) => {
+      for (const name of ['rwkv_vocab_v20230424.txt', 'vocab.txt']) mkdirSync(join(directory, name));
+      expect(findTokenizer(join(directory, 'model.pth'), 300)).toBeUndefined();
+    });
+  });
+
+  unless(notOnLinux('only Linux has /proc'))('leaves no file open, whatever it finds', () => {
+    const handles = (): number => readdirSync('/proc/self/fd').length;
+    withDirectory((directory) => {
+      const before = handles();
+      for (const content of ["1 'a' 1\n", "1 'a' 2\n", 'of another program']) {
+        for (const name of ['rwkv_vocab_v20230424.txt', 'vocab.txt']) {
+          const path = join(directory, name);
+          writeFileSync(path, content);
+          try {
+            findTokenizer(join(directory, 'model.pth'), 300);
+          } catch (error) {
+            expectFailure(error, { code: 'ERR_WKV_FORMAT', path });
+          }
+          rmSync(path);
+        }
+      }
+      expect(handles()).toBe(before);
+    });
+  });
+
   test('refuses a damaged vocabulary instead of taking another', () => {
     withDirectory((directory) => {
       const path = join(directory, 'rwkv_vocab_v20230424.txt');
@@ -171,6 +199,29 @@ describe('the search beside a model', () => {
         code: 'ERR_WKV_FORMAT',
         path,
       });
+    });
+  });
+
+  test('takes nothing for a World model where the package has no vocabulary', () => {
+    withDirectory((directory) => {
+      const exists = jest.spyOn(fs, 'existsSync').mockReturnValue(false);
+      const world = jest.spyOn(Tokenizer, 'world');
+      try {
+        expect(findTokenizer(join(directory, 'model.pth'), 65_536)).toBeUndefined();
+        expect(world).not.toHaveBeenCalled();
+      } finally {
+        exists.mockRestore();
+        world.mockRestore();
+      }
+    });
+  });
+
+  test('is where the file is, though its path ends with a slash', () => {
+    withDirectory((directory) => {
+      const model = join(directory, 'model.pth');
+      writeFileSync(model, '');
+      writeFileSync(join(directory, 'vocab.txt'), "1 'a' 1\n2 'ab' 2\n");
+      expect(findTokenizer(`${model}/`, 300)?.size).toBe(3);
     });
   });
 

@@ -67,7 +67,8 @@ TEST_SUITE("CUDA library") {
     const CudaAnswer answer = answer_of_machine({.architecture = 61});
     CHECK(answer.code == WKV_CUDA_ARCHITECTURE);
     CHECK(answer.text ==
-          "the library has no code for the Simulated GPU, compute capability 6.1; it has code for 7.5, 8.x, 9.0, 10.x and 12.0 or later");
+          "the library has no code for the Simulated GPU, compute capability 6.1; it has code for 7.5, 8.x, "
+          "9.0, 10.x and 12.0 or later");
   }
 
   TEST_CASE("says what there is too little memory for, and leaves none of it taken") {
