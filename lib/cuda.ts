@@ -26,18 +26,10 @@ export interface UnusableCudaDevice {
   readonly reason: string;
 }
 
-/** The packages with the library, by platform. Their names are written out for tools that trace files. */
-const packages = {
-  'linux-x64': {
-    name: 'wkv-cuda-linux-x64',
-    file: 'wkv-cuda.so',
-    manifest: () => require.resolve('wkv-cuda-linux-x64/package.json'),
-  },
-  'win32-x64': {
-    name: 'wkv-cuda-win32-x64',
-    file: 'wkv-cuda.dll',
-    manifest: () => require.resolve('wkv-cuda-win32-x64/package.json'),
-  },
+/** The platforms that have a package with the library, and the library's file in it. */
+const libraries: Readonly<Record<string, string>> = {
+  'linux-x64': 'wkv-cuda.so',
+  'win32-x64': 'wkv-cuda.dll',
 };
 
 /**
@@ -50,21 +42,18 @@ function cudaLibrary(): string {
   const named = process.env['WKV_CUDA_LIBRARY'];
   if (named !== undefined && named !== '') return named;
   const platform = `${process.platform}-${process.arch}`;
-  if (!isKeyOf(packages, platform)) {
+  const file = libraries[platform];
+  if (file === undefined) {
     throw new WkvError('ERR_WKV_DEVICE', `there is no CUDA backend for ${platform}`);
   }
-  const { name, file, manifest } = packages[platform];
+  const name = `wkv-cuda-${platform}`;
   try {
-    return unpacked(join(manifest(), '..', file));
+    return unpacked(join(require.resolve(`${name}/package.json`), '..', file));
   } catch (cause) {
     throw new WkvError('ERR_WKV_DEVICE', `the CUDA backend is not installed: it is in the package ${name}`, {
       cause,
     });
   }
-}
-
-function isKeyOf<Keys extends object>(object: Keys, key: string): key is keyof Keys & string {
-  return Object.hasOwn(object, key);
 }
 
 /**

@@ -68,7 +68,9 @@ describe('a prebuilt addon', () => {
   const files = !existsSync(all)
     ? []
     : readdirSync(all).flatMap((tuple) =>
-        readdirSync(join(all, tuple)).map((name) => ({ tuple, name, file: join(all, tuple, name) })),
+        readdirSync(join(all, tuple))
+          .filter((name) => name.endsWith('.node'))
+          .map((name) => ({ tuple, name, file: join(all, tuple, name) })),
       );
   const none = files.length === 0 && 'there is nothing in prebuilds/ (npm run prebuild)';
 

@@ -226,8 +226,7 @@ class Hidden {
 };
 
 template <class Ring>
-WKV_KERNEL(kLayersThreads, 1)
-rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) {
+WKV_DEVICE void compute_layers(const LayersLaunch& a) {
   auto& shared = shared_memory<LayersShared<Ring>>();
   for (int i = thread_index(); i < a.all.count * kRwkv5Matrices; i += kLayersThreads) {
     const int layer = i / kRwkv5Matrices;
@@ -278,6 +277,19 @@ rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) {
     multiply_phase(a, shared, weights, 3);
     state += a.all.layer_numbers;
   }
+}
+
+// Older GPUs have not the shared memory.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool kMayHaveRoom = false;
+#else
+constexpr bool kMayHaveRoom = true;
+#endif
+
+template <class Ring>
+WKV_KERNEL(kLayersThreads, 1)
+rwkv5_layers_kernel(WKV_ARGUMENTS LayersLaunch a) {
+  if (kMayHaveRoom) compute_layers<Ring>(a);
 }
 
 int ceil_div(int value, int step) { return (value + step - 1) / step; }
