@@ -10,9 +10,13 @@ const readTypes: ReadonlyMap<string, StoredType | BlockType> = new Map<string, S
   ['Q4_1', 'q4_1'],
   ['Q5_0', 'q5_0'],
   ['Q5_1', 'q5_1'],
+  ['Q2_K', 'q2_k'],
+  ['Q3_K', 'q3_k'],
   ['Q4_K', 'q4_k'],
   ['Q5_K', 'q5_k'],
   ['Q6_K', 'q6_k'],
+  ['IQ4_NL', 'iq4_nl'],
+  ['IQ4_XS', 'iq4_xs'],
 ]);
 
 /** The types of GGUF by their numbers; gaps are types that were removed. */
@@ -24,9 +28,10 @@ const ggufTypes: readonly (string | undefined)[] = [
   ...['IQ4_NL_4_4', 'IQ4_NL_4_8', 'IQ4_NL_8_8', 'MXFP4', 'NVFP4', 'Q1_0', 'Q2_0'],
 ];
 
-/** The types of rwkv.cpp by their numbers. */
+/** The types of rwkv.cpp by its own numbers. */
 const rwkvCppTypes: readonly string[] = [
-  ...['F32', 'F16', 'Q4_0', 'Q4_1', 'Q4_1_O', 'Q4_2', 'Q4_3', 'Q5_0', 'Q5_1', 'Q8_0'],
+  ...['F32', 'F16', 'Q4_0', 'Q4_1', 'Q4_1_O', 'Q4_2', 'Q4_3', 'Q5_0', 'Q5_1', 'Q8_0', 'Q8_1'],
+  ...['Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'Q8_K'],
 ];
 
 /** A type as a file names it; `read` where it is one that is read. */
@@ -43,8 +48,15 @@ export function rwkvCppType(code: number): GgmlType {
   return described(rwkvCppTypes[code], code);
 }
 
-export const readTypeNames = [...readTypes.keys()].join(', ');
+const readAmong = (types: readonly (string | undefined)[]): string =>
+  [...readTypes.keys()].filter((name) => types.includes(name)).join(', ');
+
+/** Names of those that are read of each format. */
+export const readGgufTypes = readAmong(ggufTypes);
+export const readRwkvCppTypes = readAmong(rwkvCppTypes);
 
 function described(name: string | undefined, code: number): GgmlType {
-  return name === undefined ? { name: `type ${code}`, read: undefined } : { name, read: readTypes.get(name) };
+  return name === undefined
+    ? { name: `number ${code}`, read: undefined }
+    : { name, read: readTypes.get(name) };
 }

@@ -1,7 +1,7 @@
 import { withoutPrototype } from '../options';
 import { aboutAdapters } from './adapters';
 import { corrupt, unsupported } from './failures';
-import { ggufType, readTypeNames } from './ggml-types';
+import { ggufType, readGgufTypes } from './ggml-types';
 import { GgufArray, type GgufHeader, type GgufTensor, MoreBytes, readGgufHeader } from './gguf-header';
 import { type GgufArchitecture, ggufArchitectures, type GgufModel, ggufViews } from './gguf-names';
 import { readGgufVocabulary } from './gguf-vocabulary';
@@ -144,7 +144,7 @@ function placeTensor(
   if (type === undefined) {
     throw unsupported(path, `the tensor ${quoted(name)} is of type ${typeName}`, {
       tensor: name,
-      expected: readTypeNames,
+      expected: readGgufTypes,
       found: typeName,
     });
   }

@@ -1,6 +1,6 @@
 import { withoutPrototype } from '../options';
 import { corrupt, unsupported, utf8 } from './failures';
-import { readTypeNames, rwkvCppType } from './ggml-types';
+import { readRwkvCppTypes, rwkvCppType } from './ggml-types';
 import { contiguousStrides, countElements, shapeText } from './layout';
 import { maxTensors } from './limits';
 import type { FormatReader } from './reader';
@@ -85,7 +85,7 @@ function requireType(
   const { name, read: type } = rwkvCppType(code);
   const about = tensor === undefined ? {} : { tensor };
   if (type === undefined) {
-    const details = { ...about, expected: readTypeNames, found: name };
+    const details = { ...about, expected: readRwkvCppTypes, found: name };
     throw unsupported(path, `${what} is of type ${name}`, details);
   }
   if (version === 100 && isBlockType(type)) {

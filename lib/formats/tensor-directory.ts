@@ -8,7 +8,9 @@ export type StoredType = 'f32' | 'f16' | 'bf16';
 export const storedTypeBytes: Readonly<Record<StoredType, number>> = { f32: 4, f16: 2, bf16: 2 };
 
 /** ggml's types, which store blocks of numbers that share scales: native/kernels/dequantize. */
-export type BlockType = 'q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q4_k' | 'q5_k' | 'q6_k';
+export type BlockType =
+  | ('q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1')
+  | ('q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k' | 'iq4_nl' | 'iq4_xs');
 
 /** How many numbers a block has, and in how many bytes. */
 export const blockForms: Readonly<Record<BlockType, { numbers: number; bytes: number }>> = {
@@ -17,9 +19,13 @@ export const blockForms: Readonly<Record<BlockType, { numbers: number; bytes: nu
   q4_1: { numbers: 32, bytes: 20 },
   q5_0: { numbers: 32, bytes: 22 },
   q5_1: { numbers: 32, bytes: 24 },
+  q2_k: { numbers: 256, bytes: 84 },
+  q3_k: { numbers: 256, bytes: 110 },
   q4_k: { numbers: 256, bytes: 144 },
   q5_k: { numbers: 256, bytes: 176 },
   q6_k: { numbers: 256, bytes: 210 },
+  iq4_nl: { numbers: 32, bytes: 18 },
+  iq4_xs: { numbers: 256, bytes: 136 },
 };
 
 export function isBlockType(type: string): type is BlockType {

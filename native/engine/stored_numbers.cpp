@@ -36,12 +36,20 @@ Dequantize dequantize_of(StoredType type) {
       return dequantize_q5_0;
     case StoredType::kQ5_1:
       return dequantize_q5_1;
+    case StoredType::kQ2K:
+      return dequantize_q2_k;
+    case StoredType::kQ3K:
+      return dequantize_q3_k;
     case StoredType::kQ4K:
       return dequantize_q4_k;
     case StoredType::kQ5K:
       return dequantize_q5_k;
     case StoredType::kQ6K:
       return dequantize_q6_k;
+    case StoredType::kIq4Nl:
+      return dequantize_iq4_nl;
+    case StoredType::kIq4Xs:
+      return dequantize_iq4_xs;
     case StoredType::kF32:
     case StoredType::kF16:
     case StoredType::kBf16:

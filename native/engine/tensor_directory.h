@@ -22,11 +22,15 @@ enum class StoredType : std::uint8_t {
   kQ4_1,
   kQ5_0,
   kQ5_1,
+  kQ2K,
+  kQ3K,
   kQ4K,
   kQ5K,
-  kQ6K
+  kQ6K,
+  kIq4Nl,
+  kIq4Xs
 };
-constexpr int kStoredTypes = 11;
+constexpr int kStoredTypes = 15;
 
 // A block of a type: how many numbers it holds, in how many bytes.
 struct BlockForm {
@@ -37,9 +41,9 @@ struct BlockForm {
 
 inline const BlockForm& form_of(StoredType type) {
   static constexpr BlockForm kForms[kStoredTypes] = {
-      {"f32", 1, 4},      {"f16", 1, 2},      {"bf16", 1, 2},    {"q8_0", 32, 34},
-      {"q4_0", 32, 18},   {"q4_1", 32, 20},   {"q5_0", 32, 22},  {"q5_1", 32, 24},
-      {"q4_k", 256, 144}, {"q5_k", 256, 176}, {"q6_k", 256, 210}};
+      {"f32", 1, 4},      {"f16", 1, 2},      {"bf16", 1, 2},     {"q8_0", 32, 34},   {"q4_0", 32, 18},
+      {"q4_1", 32, 20},   {"q5_0", 32, 22},   {"q5_1", 32, 24},   {"q2_k", 256, 84},  {"q3_k", 256, 110},
+      {"q4_k", 256, 144}, {"q5_k", 256, 176}, {"q6_k", 256, 210}, {"iq4_nl", 32, 18}, {"iq4_xs", 256, 136}};
   return kForms[static_cast<std::size_t>(type)];
 }
 

@@ -86,6 +86,60 @@ TEST_SUITE("dequantize") {
     CHECK(numbers_of(wkv::dequantize_q5_1, joined({kHalf, kMinusTwo, fifth, codes}), 24, 32) == expected);
   }
 
+  TEST_CASE("q2_k: sixteen groups with scales and minima of four bits, four numbers a byte of codes") {
+    Bytes groups = ascending(0, 16);  // scales 0 to 15
+    groups[15] = 0x7f;                // 15, and a minimum of 7
+    Bytes codes(64, 0x00);
+    codes[0] = 0xe4;   // numbers 0, 32, 64, 96: 0, 1, 2, 3
+    codes[31] = 0x1b;  // numbers 31, 63, 95, 127: 3, 2, 1, 0
+    codes[32] = 0x40;  // number 128 + 96: 1
+    codes[63] = 0x80;  // number 128 + 127: 2
+    Numbers expected(256, 0);
+    for (std::size_t i = 240; i < 256; ++i) expected[i] = -7;
+    expected[32] = 0.5F * 2;
+    expected[64] = 0.5F * 4 * 2;
+    expected[96] = 0.5F * 6 * 3;
+    expected[31] = 0.5F * 1 * 3;
+    expected[63] = 0.5F * 3 * 2;
+    expected[95] = 0.5F * 5;
+    expected[224] = 0.5F * 14;
+    expected[255] = 0.5F * 15 * 2 - 7;
+    CHECK(numbers_of(wkv::dequantize_q2_k, joined({groups, codes, kHalf, kOne}), 84, 256) == expected);
+  }
+
+  TEST_CASE("q3_k: three bits from two places, sixteen scales of six bits, 32 and 4 are zero") {
+    // Lower bits 1 to 8 and 0 to 7; with 2 above the first eight these are scales from 1 to 8 and -32 to -25.
+    Bytes low;
+    for (int i = 0; i < 8; ++i) low.push_back(static_cast<unsigned char>((i + 1) | i << 4));
+    const Bytes high(4, 0x0a);
+    Bytes third(32, 0xff);
+    Bytes codes(64, 0x00);
+    third[0] = 0x7e;   // number 0 and number 224 have none
+    third[5] = 0xfb;   // number 69 has none
+    codes[0] = 0xc1;   // number 0: 1, number 96: 3
+    codes[5] = 0x20;   // number 69: 2
+    codes[63] = 0xc0;  // number 255: 3
+    Numbers expected(256, 0);
+    expected[0] = -2.0F * 1 * (1 - 4);
+    expected[96] = -2.0F * 7 * 3;
+    expected[69] = -2.0F * 5 * (2 - 4);
+    expected[224] = -2.0F * -26 * -4;
+    expected[255] = -2.0F * -25 * 3;
+    CHECK(numbers_of(wkv::dequantize_q3_k, joined({third, codes, low, high, kMinusTwo}), 110, 256) ==
+          expected);
+  }
+
+  TEST_CASE("q3_k: a byte has the upper bits of four scales that are four apart") {
+    const Bytes low(8, 0x00);
+    const Bytes high = {0xe4, 0x1b, 0x02, 0x80};
+    const int twos[] = {0, 3, 2, 0, 1, 2, 0, 0, 2, 1, 0, 0, 3, 0, 0, 2};
+    const Bytes codes(64, 0x55);  // all codes 1 + 4
+    Numbers expected;
+    for (int i = 0; i < 256; ++i) expected.push_back(static_cast<float>(16 * twos[i / 16] - 32));
+    CHECK(numbers_of(wkv::dequantize_q3_k, joined({Bytes(32, 0xff), codes, low, high, kOne}), 110, 256) ==
+          expected);
+  }
+
   TEST_CASE("q4_k: eight groups with scales and minima of six bits") {
     // Scales 1, 2, 3, 63 and 4, 33, 0, 18; minima 0, 1, 63, 5 and 16, 0, 47, 2.
     const Bytes groups = {
@@ -150,5 +204,30 @@ TEST_SUITE("dequantize") {
     expected[97] = 0.5F * 7 * (2 + 32 - 32);
     expected[255] = 0.5F * -128 * (14 + 48 - 32);
     CHECK(numbers_of(wkv::dequantize_q6_k, joined({low, high, scales, kHalf}), 210, 256) == expected);
+  }
+
+  TEST_CASE("iq4_nl: codes stand for sixteen uneven values") {
+    const float values[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    // Byte i: i low, 15 - i high.
+    const Bytes codes = ascending(0xf0, 16, -15);
+    Numbers expected;
+    for (int i = 0; i < 16; ++i) expected.push_back(0.5F * values[i]);
+    for (int i = 0; i < 16; ++i) expected.push_back(0.5F * values[15 - i]);
+    CHECK(numbers_of(wkv::dequantize_iq4_nl, joined({kHalf, codes}), 18, 32) == expected);
+  }
+
+  TEST_CASE("iq4_xs: the same in eight groups with scales of six bits, 32 is zero") {
+    // Lower bits 1, 2, 3, ..., 8; upper ones 0, 1, 2, 3, 3, 2, 1, 0.
+    const Bytes high = {0xe4, 0x1b};
+    const Bytes low = {0x21, 0x43, 0x65, 0x87};
+    const float scales[] = {1 - 32, 18 - 32, 35 - 32, 52 - 32, 53 - 32, 38 - 32, 23 - 32, 8 - 32};
+    Bytes codes(128, 0x88);     // ones
+    codes[0] = 0x80;            // number 0: -127
+    codes[16 * 7 + 15] = 0xf8;  // number 255: 113
+    Numbers expected;
+    for (int i = 0; i < 256; ++i) expected.push_back(-2 * scales[i / 32]);
+    expected[0] = -2.0F * -31 * -127;
+    expected[255] = -2.0F * -24 * 113;
+    CHECK(numbers_of(wkv::dequantize_iq4_xs, joined({kMinusTwo, high, low, codes}), 136, 256) == expected);
   }
 }

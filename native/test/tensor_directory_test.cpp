@@ -127,6 +127,10 @@ TEST_SUITE("tensor directory") {
     CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ6K), 420) == 420);
     CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ4K), 288) == 288);
     CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ5K), 352) == 352);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ2K), 168) == 168);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kQ3K), 220) == 220);
+    CHECK(extent(blocks({2, 256}, {256, 1}, StoredType::kIq4Xs), 272) == 272);
+    CHECK(extent(blocks({32}, {1}, StoredType::kIq4Nl), 18) == 18);
     CHECK(extent(blocks({32}, {1}, StoredType::kQ4_0), 18) == 18);
     CHECK(extent(blocks({32}, {1}, StoredType::kQ4_1), 20) == 20);
     CHECK(extent(blocks({32}, {1}, StoredType::kQ5_0), 22) == 22);

@@ -199,8 +199,9 @@ describe('a GGUF file with wrong tensors is refused:', () => {
 
   test.each<[string, number]>([
     ['Q8_1', 9],
-    ['Q2_K', 10],
-    ['IQ4_XS', 23],
+    ['Q8_K', 15],
+    ['IQ2_XXS', 16],
+    ['IQ3_S', 21],
     ['I8', 24],
     ['F64', 28],
     ['TQ1_0', 34],
@@ -208,8 +209,8 @@ describe('a GGUF file with wrong tensors is refused:', () => {
     ['MXFP4', 39],
     ['NVFP4', 40],
     ['Q2_0', 42],
-    ['type 43', 43],
-    ['type 4294967295', 0xffffffff],
+    ['number 43', 43],
+    ['number 4294967295', 0xffffffff],
   ])('elements of %s (not supported)', async (found, type) => {
     expect(await refuse(described(ggufTensor(name, [16], type, 0)))).toMatchObject({
       code: 'ERR_WKV_UNSUPPORTED',

@@ -71,8 +71,10 @@ describe('a file of rwkv.cpp is refused', () => {
     [4, 'Q4_1_O'],
     [5, 'Q4_2'],
     [6, 'Q4_3'],
-    [10, 'type 10'],
-    [0xffffffff, 'type 4294967295'],
+    [10, 'Q8_1'],
+    [16, 'Q8_K'],
+    [17, 'number 17'],
+    [0xffffffff, 'number 4294967295'],
   ])('with numbers of type %d (not supported)', async (type, found) => {
     expect(await refuse(ending(rwkvCppTensor('a', [16], type)))).toMatchObject({
       ...{ code: 'ERR_WKV_UNSUPPORTED', tensor: 'a', found },

@@ -157,30 +157,41 @@ describe('a file of rwkv.cpp', () => {
     expect(found.get('blocks.0.att.time_mix_k')).toMatchObject({ shape: [1, 1, 32] });
   });
 
-  test.each(['f16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1'] as const)(
-    'has matrices in %s, the small ones transposed among them',
-    async (type) => {
-      const shape = { ...ggufShape, embedding: 64, headSize: 16, feedForward: 64, rank: 32, layers: 1 };
-      const written = rwkv6(shape).map((tensor) => {
-        const stored = converted6(tensor);
-        const isMatrix = stored.shape.length === 2 && !/^(?:emb|head)/.test(tensor.name);
-        return isMatrix ? { ...stored, type } : stored;
-      });
-      const found = await readTensors(write(written, { ...dimensions, embedding: 64, layers: 1 }));
-      for (const name of [
-        'blocks.0.att.key.weight',
-        'blocks.0.att.time_maa_w1',
-        'blocks.0.att.time_decay_w2',
-      ]) {
-        const { data, shape } = written.find((tensor) => tensor.name === name)!;
-        const stored = Array.from(
-          type === 'f16' ? Float64Array.from(data) : decodeBlocks(type, encodeBlocks(type, data)),
-        );
-        const isTurned = name.includes('_w');
-        const numbers = isTurned ? turned({ name, shape, data: stored }).data : stored;
-        expect(found.get(name)).toMatchObject({ type });
-        expect([...found.get(name)!.values]).toEqual(numbers);
-      }
-    },
-  );
+  const types = [
+    'f16',
+    'q8_0',
+    'q4_0',
+    'q4_1',
+    'q5_0',
+    'q5_1',
+    'q2_k',
+    'q3_k',
+    'q4_k',
+    'q5_k',
+    'q6_k',
+  ] as const;
+  test.each(types)('has matrices in %s, the small ones transposed among them', async (type) => {
+    const [embedding, rank] = type.endsWith('_k') ? [256, 256] : [64, 32];
+    const shape = { ...ggufShape, embedding, headSize: 16, feedForward: embedding, rank, layers: 1 };
+    const written = rwkv6(shape).map((tensor) => {
+      const stored = converted6(tensor);
+      const isMatrix = stored.shape.length === 2 && !/^(?:emb|head)/.test(tensor.name);
+      return isMatrix ? { ...stored, type } : stored;
+    });
+    const found = await readTensors(write(written, { ...dimensions, embedding, layers: 1 }));
+    for (const name of [
+      'blocks.0.att.key.weight',
+      'blocks.0.att.time_maa_w1',
+      'blocks.0.att.time_decay_w2',
+    ]) {
+      const { data, shape } = written.find((tensor) => tensor.name === name)!;
+      const stored = Array.from(
+        type === 'f16' ? Float64Array.from(data) : decodeBlocks(type, encodeBlocks(type, data)),
+      );
+      const isTurned = name.includes('_w');
+      const numbers = isTurned ? turned({ name, shape, data: stored }).data : stored;
+      expect(found.get(name)).toMatchObject({ type });
+      expect([...found.get(name)!.values]).toEqual(numbers);
+    }
+  });
 });

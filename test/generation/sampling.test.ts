@@ -24,6 +24,7 @@ const pieces = new Pieces([
   '34',
   'x1',
   '9',
+  ...['13', '31', '43', '99', '\t\t', '  ', ' 1', '24'],
 ]);
 const flat: GenerateOptions = { temperature: 5, topP: 1, stopTokens: [], maxTokens: 80, seed: 3 };
 
@@ -42,15 +43,18 @@ describe('the sampling options of a generation', () => {
   test('penalize tokens of the generation, and not its digits and white space beyond their presence', async () => {
     // At temperature 0 with heavy penalties: the most probable token that is not yet worn out, found step by step.
     const options = { presencePenalty: 0.5, frequencyPenalty: 0.7, penaltyDecay: 0.9 };
-    const { tokens } = await complete({ ...options, temperature: 0, stopTokens: [], maxTokens: 60 });
+    const plain = { temperature: 0, stopTokens: [], maxTokens: 100 };
+    const { tokens } = await complete({ ...options, ...plain, logitBias: { 0: 1 } });
     const session = model.createSession();
     let logits = await session.evaluate('ab');
     const counts = new Map<number, number>();
     const exempt = new Set(
       pieces.pieces.flatMap((piece, i) => (' \t0123456789'.includes(String(piece)) ? [i + 1] : [])),
     );
-    expect(exempt.size).toBe(6); // '1', '12', tab, space, '34' and '9', but not 'x1'
+    // '1', '12', tab, space, '34' and '9', but not 'x1', '13' and its likes, or the end of text
+    expect(exempt.size).toBe(6);
     for (const token of tokens) {
+      logits[0]! += 1; // the end of text would never be drawn without it
       for (const [id, count] of counts) logits[id] = (logits[id] ?? 0) - (0.5 + count * 0.7);
       expect(token).toBe(indexOfLargest(logits.subarray(0, pieces.size)));
       for (const [id, count] of counts) counts.set(id, count * 0.9);

@@ -4,6 +4,7 @@ import { uint32 } from './zip-writer';
 /** rwkv.cpp's numbers for types. */
 const typeCodes: Readonly<Record<string, number>> = {
   ...{ f32: 0, f16: 1, q4_0: 2, q4_1: 3, q5_0: 7, q5_1: 8, q8_0: 9 },
+  ...{ q2_k: 11, q3_k: 12, q4_k: 13, q5_k: 14, q6_k: 15 },
 };
 
 export interface RwkvCppWritable {
