@@ -223,8 +223,11 @@ function checkLoadOptions(options: unknown) {
     maxBatch: integer(1, 65_536),
     statePrecision: oneOf('f32', 'f16'),
     tokenizer: (name, value) => {
-      if (isTokenizer(value)) return value;
-      throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
+      if (!isTokenizer(value))
+        throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
+      integer(1, 2 ** 32)(`${name}.size`, value.size);
+      integer(0, 2 ** 32 - 1)(`${name}.endOfText`, value.endOfText);
+      return value;
     },
     groupNormEpsilon: number(0, 1),
     mmap: boolean,
@@ -237,7 +240,7 @@ function isTokenizer(value: unknown): value is TokenizerLike {
   return (
     typeof value === 'object' &&
     value !== null &&
-    ['size', 'endOfText'].every((key) => Number.isSafeInteger(Reflect.get(value, key))) &&
+    ['size', 'endOfText'].every((key) => typeof Reflect.get(value, key) === 'number') &&
     ['encode', 'decodeBytes'].every((key) => typeof Reflect.get(value, key) === 'function')
   );
 }

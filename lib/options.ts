@@ -79,9 +79,14 @@ function isUrl(value: unknown): value is URL {
   return typeof Reflect.get(value, 'href') === 'string' && typeof Reflect.get(value, 'protocol') === 'string';
 }
 
-/** A path, given as that or as a `file:` URL. */
+/** A path, given as that or as a `file:` URL, which may be text. */
 export function pathText(name: string, value: unknown): string {
-  const path = isUrl(value) ? fileURLToPath(value.href) : value;
+  const url = isUrl(value)
+    ? value.href
+    : typeof value === 'string' && /^file:\/\//i.test(value)
+      ? value
+      : undefined;
+  const path = url === undefined ? value : fileURLToPath(url);
   if (typeof path !== 'string' || path === '')
     throw wrongType(name, 'a non-empty path or a file: URL', value);
   return path;
@@ -89,6 +94,7 @@ export function pathText(name: string, value: unknown): string {
 
 export function uint8Array(name: string, value: unknown): Uint8Array {
   if (!isUint8Array(value)) throw wrongType(name, 'a Uint8Array', value);
+  requireMemoryOf(name, value);
   return value;
 }
 
@@ -126,11 +132,12 @@ export function number(lowest: number, highest: number) {
 
 /** An integer from `lowest` to `highest`, both included. */
 export function integer(lowest: number, highest: number) {
-  const inRange = number(lowest, highest);
   return (name: string, value: unknown): number => {
-    const checked = inRange(name, value);
-    if (!Number.isInteger(checked)) throw outOfRange(name, 'an integer', checked);
-    return checked;
+    if (typeof value !== 'number') throw wrongType(name, 'a number', value);
+    if (!(Number.isInteger(value) && value >= lowest && value <= highest)) {
+      throw outOfRange(name, `an integer from ${lowest} to ${highest}`, value);
+    }
+    return value;
   };
 }
 
@@ -184,6 +191,16 @@ const typedArrays: object = Object.getPrototypeOf(Float32Array.prototype) as obj
 /** How many elements a typed array has, whatever its own property `length`, or that of its class, says. */
 export function lengthOf(array: Float32Array | Int8Array | Int32Array | Uint32Array): number {
   return Number(Reflect.get(typedArrays, 'length', array));
+}
+
+/** Refuses an array whose memory was transferred to somebody else: it would pass for an empty one. */
+export function requireMemoryOf(name: string, array: Uint8Array | Uint32Array): void {
+  if (Number(Reflect.get(typedArrays, 'byteLength', array)) > 0) return;
+  try {
+    new Uint8Array(Reflect.get(typedArrays, 'buffer', array) as ArrayBuffer);
+  } catch {
+    throw wrongValue(`${name}: expected an array with its memory, found one whose buffer was transferred`);
+  }
 }
 
 export function wrongType(name: string, expected: string, value: unknown): TypeError {

@@ -76,7 +76,7 @@ export function samplingChecks(size: number): Checks<Drawing> {
     minP: number(0, 1),
     typicalP: (name, value) => {
       const checked = number(0, 1)(name, value);
-      if (checked === 0) throw outOfRange(name, 'a number above 0', checked);
+      if (checked === 0) throw outOfRange(name, 'a number above 0, up to 1', checked);
       return checked;
     },
     presencePenalty: number(-100, 100),
@@ -96,7 +96,7 @@ function order(name: string, value: unknown): SamplerStep[] {
   const found = Array.from({ length }, (_, i): unknown => value[i]);
   if (found.length !== steps.length || !steps.every((step) => found.includes(step))) {
     throw wrongValue(
-      `${name}: expected each of ${steps.join(', ')} once, found ${found.map(show).join(', ')}`,
+      `${name}: expected each of ${steps.join(', ')} once, found [${found.map(show).join(', ')}]`,
     );
   }
   return found as SamplerStep[];

@@ -1,12 +1,13 @@
 import { isUint32Array } from 'node:util/types';
 import { WkvError } from './errors';
-import { integer, lengthOf, outOfRange, wrongType } from './options';
+import { integer, lengthOf, outOfRange, requireMemoryOf, wrongType } from './options';
 
 /**
  * A fresh copy of `tokens`, checked against a vocabulary of `size` ids. Messages call it `name`, and what it is to be
  * `expected`.
  *
- * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a `Uint32Array` nor an array of numbers
+ * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a `Uint32Array` nor an array of numbers,
+ *   `ERR_INVALID_ARG_VALUE` where its memory was transferred
  * @throws {RangeError} `ERR_OUT_OF_RANGE` where a number is not an integer
  * @throws {WkvError} `ERR_WKV_TOKEN` where an id is negative, or `size` or more
  */
@@ -19,6 +20,7 @@ export function copyTokens(
   if (!isUint32Array(tokens) && !Array.isArray(tokens)) {
     throw wrongType(name, expected, tokens);
   }
+  if (isUint32Array(tokens)) requireMemoryOf(name, tokens);
   // The length of a proxy may be anything.
   const length: unknown = isUint32Array(tokens) ? lengthOf(tokens) : tokens.length;
   const copy = new Uint32Array(integer(0, 2 ** 32 - 1)(`${name}.length`, length));

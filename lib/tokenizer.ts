@@ -5,7 +5,7 @@ import { decodeUtf8, StreamingDecoder } from './decoder';
 import { checkConstruction, ownConstruction } from './construction';
 import { WkvError } from './errors';
 import { awaitNative, callNative, native, type NativeVocabulary } from './native';
-import { pathText, wrongType } from './options';
+import { pathText, requireMemoryOf, wrongType } from './options';
 import { copyTokens } from './token-ids';
 import { unpacked } from './unpacked';
 import {
@@ -166,6 +166,7 @@ export class Tokenizer implements TokenizerLike {
   encode(text: string | Uint8Array): Uint32Array {
     if (typeof text !== 'string' && !isUint8Array(text))
       throw wrongType('text', 'a string or a Uint8Array', text);
+    if (isUint8Array(text)) requireMemoryOf('text', text);
     return callNative(() => this.vocabulary.encode(bytesOfText(text)));
   }
 

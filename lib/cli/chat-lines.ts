@@ -16,27 +16,30 @@ export async function chatByLines(
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity, signal })) {
     if (withoutBlankLines(line) === '') continue;
     let thinking = '';
-    const parts = chat.send(line, { ...options, seed: first, signal });
+    const given = first;
+    const parts = chat.send(line, { ...options, seed: given, signal });
     const result = await receiveReply(chat, parts, signal, async (part) => {
       thinking += part.thinking ?? '';
       if (!json && part.text !== '')
         await write(process.stdout.isTTY ? printable(part.text) : part.text, signal);
     });
     first = undefined;
-    if (json) await write(formatJson(report(result, thinking)), signal);
+    if (json) await write(formatJson(report(result, thinking, given ?? chat.lastTurn?.random.seed)), signal);
     else if (!result.text.endsWith('\n')) await write('\n', signal);
     signal.throwIfAborted();
   }
   signal.throwIfAborted();
 }
 
-function report(result: Result, thinking: string): object {
+function report(result: Result, thinking: string, seed: bigint | undefined): object {
   const { text, tokens, finishReason, usage, promptSeconds, decodeSeconds } = result;
   return {
     text,
     ...(thinking.trim() === '' ? {} : { thinking }),
     tokens,
     finishReason,
+    // As text, because a seed may be larger than what numbers of JSON are good for.
+    ...(seed === undefined ? {} : { seed: String(seed) }),
     usage,
     timings: { promptSeconds, decodeSeconds, tokensPerSecond: tokensPerSecond(result) },
   };

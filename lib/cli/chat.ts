@@ -73,6 +73,10 @@ async function chat(options: Options, command: Command, signal: AbortSignal): Pr
       const hint = options.model === undefined ? aboutDemoModel : undefined;
       await new TerminalChat(begun, sampling, seed, signal, hint).run();
     } else {
+      if (process.stdin.isTTY && !json)
+        process.stderr.write(
+          'Output is no terminal: each line is a message, without commands; Ctrl-D ends.\n',
+        );
       await chatByLines(begun, sampling, seed, { json, signal });
     }
   } finally {

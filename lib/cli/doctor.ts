@@ -110,7 +110,12 @@ function device(): Finding {
         ...cuda.unusable.map((each) => `not ${each.device}: ${each.reason}`),
       ].join(', ')
     : `no cuda: ${cuda.reason}`;
-  return { name: 'device', status: 'ok', found: printable(`cpu; ${found}`), details: { cpu: true, cuda } };
+  // Whoever names a library wants it.
+  const missing = !cuda.available && (process.env['WKV_CUDA_LIBRARY'] ?? '') !== '';
+  return {
+    ...{ name: 'device', status: missing ? 'warning' : 'ok' },
+    ...{ found: printable(`cpu; ${found}`), details: { cpu: true, cuda } },
+  };
 }
 
 function threads(): Finding {

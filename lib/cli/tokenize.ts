@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { setImmediate as othersTurn } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import { write } from './generation';
@@ -17,7 +18,9 @@ interface Options {
 }
 
 const examples = `
-Standard input is taken byte for byte, a newline at its end too.
+Standard input is taken byte for byte, a newline at its end too. With --json,
+"pieces" has the text of each token, or the values of its bytes where they are
+no UTF-8.
 
 Examples:
   $ wkv tokenize 'The Eiffel tower'
@@ -71,22 +74,26 @@ async function show(
   { count, json }: Options,
   signal: AbortSignal,
 ): Promise<void> {
-  const piece = (token: number): string => escaped(tokenizer.decodeBytes([token]));
+  const bytesOf = (token: number): Uint8Array => tokenizer.decodeBytes([token]);
   if (count === true) {
     await write(json === true ? formatJson({ count: tokens.length }) : `${tokens.length}\n`, signal);
   } else if (json === true) {
     await write(`{"count":${tokens.length},"tokens":[`, signal);
     await writeEach(tokens, String, ',', signal);
     await write('],"pieces":[', signal);
-    await writeEach(tokens, (token) => JSON.stringify(piece(token)), ',', signal);
+    await writeEach(tokens, (token) => JSON.stringify(textOrBytes(bytesOf(token))), ',', signal);
     await write(']}\n', signal);
   } else {
     const width = String(tokenizer.size - 1).length;
     const line = (token: number): string =>
-      `${styled('cyan', String(token).padStart(width))}  ${piece(token)}\n`;
+      `${styled('cyan', String(token).padStart(width))}  ${escaped(bytesOf(token))}\n`;
     await writeEach(tokens, line, '', signal);
   }
 }
+
+/** A part of a character is no text. */
+const textOrBytes = (bytes: Uint8Array): string | number[] =>
+  isUtf8(bytes) ? Buffer.from(bytes).toString('utf8') : Array.from(bytes);
 
 /** Writes a text for each token, no faster than they are read, until that is interrupted. */
 async function writeEach(

@@ -34,7 +34,7 @@ interface OpenOptions {
  * @returns tensors under the names that BlinkDL gives them, each within its file
  * @throws WkvError `ERR_WKV_FORMAT` for what is missing, truncated or corrupt, `ERR_WKV_UNSUPPORTED` for what is
  *   sound but not read here, `ERR_WKV_MEMORY` where there is no room for the temporary file
- * @throws TypeError for a path that is neither text nor a `file:` URL
+ * @throws TypeError for a path that is neither text nor a `file:` URL, or for a URL that is no path here
  */
 export async function openTensorDirectory(
   path: string | URL,
@@ -62,10 +62,10 @@ export async function openTensorDirectory(
  * another directory meanwhile.
  *
  * @throws WkvError `ERR_WKV_FORMAT` for an address
- * @throws TypeError for a path that is neither text nor a `file:` URL
+ * @throws TypeError for a path that is neither text nor a `file:` URL, or for a URL that is no path here
  */
 export function modelPath(path: string | URL): string {
-  const text = pathText('the path of a model', path);
+  const text = pathText('path', path);
   refuseAddress(text);
   return resolve(text);
 }
@@ -108,6 +108,5 @@ function refuseAddress(path: string): void {
   // One letter is a drive.
   const [, scheme] = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path) ?? [];
   if (scheme === undefined) return;
-  const todo = scheme.toLowerCase() === 'file' ? 'give the path' : 'download the file and give its path';
-  throw corrupt(path, `is an address; ${todo}`);
+  throw corrupt(path, 'is an address; download the file and give its path');
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -59,7 +60,9 @@ describe('wkv chat without a terminal', () => {
       'System: Be brief.\n\nUser: hi\n\nAssistant:',
       '\n\nUser: bye\n\nAssistant:',
     );
-    const { code, stdout } = await wkv(chat('--json', '--system', 'Be brief.'), { input: 'hi\nbye\n' });
+    const { code, stdout } = await wkv(chat('--json', '--seed', '5', '--system', 'Be brief.'), {
+      input: 'hi\nbye\n',
+    });
     expect(code).toBe(0);
     const seconds = expect.any(Number) as number;
     expect(objects(stdout)).toEqual(
@@ -67,6 +70,7 @@ describe('wkv chat without a terminal', () => {
         text,
         tokens,
         finishReason: 'length',
+        seed: '5',
         usage: { promptTokens, completionTokens: 20 },
         timings: { promptSeconds: seconds, decodeSeconds: seconds, tokensPerSecond: seconds },
       })),
@@ -277,6 +281,17 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(/\* 1 {2}2 exchanges, the last one: hi/);
     terminal.type('\u0004');
     expect(await terminal.ended).toBe(0);
+  });
+
+  testAtTerminal('says, where only its input is a terminal, that there are no commands', async () => {
+    const child = atTerminal(`${wkvLine(chat())} > '${join(folder, 'replies')}'`);
+    let shown = '';
+    child.stdout.on('data', (text: string) => (shown += text));
+    child.stdin.write('hi\n\u0004');
+    await once(child, 'close');
+    expect(shown).toContain('each line is a message, without commands; Ctrl-D ends');
+    const [expected] = await replies('User: hi\n\nAssistant:');
+    expect(readFileSync(join(folder, 'replies'), 'utf8')).toBe(expected!.text.replace(/\n?$/, '\n'));
   });
 
   testAtTerminal('keeps --seed for the first reply that begins', async () => {

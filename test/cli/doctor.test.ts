@@ -72,6 +72,15 @@ describe('wkv doctor', () => {
     expect(finding('device')?.found).toMatch(/^cpu; cuda:1 \(Simulated GPU, [\d.]+\), not cuda:0: ./);
   });
 
+  test('warns of a library for GPUs that was named and cannot be had', async () => {
+    const environment = { WKV_CUDA_LIBRARY: `${temporary}/absent.so` };
+    const { finding } = findings(await wkv(['doctor', '--json'], { environment }));
+    expect(finding('device')).toMatchObject({
+      status: 'warning',
+      found: expect.stringMatching(/^cpu; no cuda: .*absent\.so/) as string,
+    });
+  });
+
   test('warns of an instruction set that is not there', async () => {
     const { finding } = findings(await wkv(['doctor', '--json'], { environment: { WKV_ISA: 'mmx' } }));
     expect(finding('instruction set')).toMatchObject({

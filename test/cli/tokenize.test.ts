@@ -36,7 +36,7 @@ describe('wkv tokenize', () => {
     expect(json(outcome)).toEqual({
       count: 3,
       tokens: [0x61, 0xff, 0x0a],
-      pieces: ['"a"', '"\\xff"', '"\\n"'],
+      pieces: ['a', [255], '\n'],
     });
   });
 
@@ -87,6 +87,6 @@ describeWithWorld('wkv tokenize without an option', () => {
   test('uses the World vocabulary', async () => {
     // Lines of the vocabulary itself: 33155 'Hello' 5, 45 ',' 1, 40213 ' world' 6.
     const tokens = await wkv(['tokenize', '--json', 'Hello, world']);
-    expect(json(tokens)).toMatchObject({ count: 3, pieces: ['"Hello"', '","', '" world"'] });
+    expect(json(tokens)).toMatchObject({ count: 3, pieces: ['Hello', ',', ' world'] });
   });
 });

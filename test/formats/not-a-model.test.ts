@@ -227,17 +227,15 @@ describe('a path', () => {
     });
   });
 
-  test.each([
-    ['s3://models/model.pth', /is an address; download the file and give its path$/],
-    ['hf://models/model.pth', /is an address; download the file and give its path$/],
-    ['https://example.org/model.pth', /is an address; download the file and give its path$/],
-    ['file:///model.pth', /is an address; give the path$/],
-  ])('that is the text %s is refused', async (path, message) => {
-    await expect(openTensorDirectory(path)).rejects.toMatchObject({
-      code: 'ERR_WKV_FORMAT',
-      message: expect.stringMatching(message) as string,
-    });
-  });
+  test.each(['s3://models/model.pth', 'hf://models/model.pth', 'https://example.org/model.pth'])(
+    'that is the text %s is refused',
+    async (path) => {
+      await expect(openTensorDirectory(path)).rejects.toMatchObject({
+        code: 'ERR_WKV_FORMAT',
+        message: expect.stringMatching(/is an address; download the file and give its path$/) as string,
+      });
+    },
+  );
 
   unless(onWindows('symbolic links need a privilege on Windows'))(
     'of a directory whose model is a link that leads nowhere is refused',

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { loadModel, type LoadProgress, type Model } from '../../lib/index';
+import { loadModel, type LoadProgress, type Model, Tokenizer } from '../../lib/index';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { largestDifference } from '../support/compare';
 import { randomModel, type RandomTensor } from '../support/random-model';
@@ -39,9 +39,14 @@ describe('loadModel', () => {
 
   test('takes a file URL as well as a path', async () => {
     const fingerprint = await withModel(path, {}, (model) => model.info.fingerprint);
-    const model = await loadModel(pathToFileURL(path));
-    expect(model.info.fingerprint).toBe(fingerprint);
-    await model.dispose();
+    const url = pathToFileURL(path);
+    for (const each of [url, url.href, url.href.replace('file', 'FILE')]) {
+      const model = await loadModel(each);
+      expect(model.info.fingerprint).toBe(fingerprint);
+      await model.dispose();
+    }
+    const elsewhere = await rejection(() => loadModel('file:///a%2Fb.pth'));
+    expectFailure(elsewhere, { code: 'ERR_INVALID_FILE_URL_PATH' });
   });
 
   test('takes a URL whose class is another, as where tests have a DOM', async () => {
@@ -171,6 +176,27 @@ describe('loadModel', () => {
   ])('rejects a wrong %s with a TypeError that names it (%j)', async (_name, options, message) => {
     const error = await rejection(() => callUnchecked({ loadModel }, 'loadModel', [path, options]));
     expectFailure(error, invalidArgument(message));
+  });
+
+  test.each([
+    [{ size: 0 }, /tokenizer\.size: expected an integer from 1 to 4294967296, found 0/],
+    [{ size: NaN }, /tokenizer\.size/],
+    [{ size: 2.5 }, /tokenizer\.size/],
+    [{ size: 2 ** 33 }, /tokenizer\.size/],
+    [{ endOfText: -1 }, /tokenizer\.endOfText: expected an integer from 0 to 4294967295, found -1/],
+  ])('rejects a tokenizer with %j with a RangeError that names it', async (wrong, message) => {
+    const bytes = Tokenizer.bytes();
+    const tokenizer = {
+      ...{ size: 256, endOfText: 0, ...wrong },
+      encode: (text: string | Uint8Array) => bytes.encode(text),
+      decodeBytes: (tokens: Uint32Array | readonly number[]) => bytes.decodeBytes(tokens),
+    };
+    expectFailure(await rejection(() => loadModel(path, { tokenizer })), outOfRange(message));
+  });
+
+  test('names the whole range where a number is no integer', async () => {
+    const error = await rejection(() => loadModel(path, { maxBatch: 1.5 }));
+    expectFailure(error, outOfRange(/options\.maxBatch: expected an integer from 1 to 65536, found 1\.5/));
   });
 
   test.each([

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { builtAddon, layOut, root, run, temporaryFolder, unless, type Outcome } from './support';
 
@@ -103,6 +103,29 @@ test('A process that may not load addons, or read what tells C libraries apart, 
     expect(message).toMatch(process.platform === 'linux' ? told : /does not load here/);
   });
 });
+
+unless(!existsSync(builtAddon) && 'the addon is not built')(
+  'With the permissions that the README names, it loads under the permission model',
+  () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const [, flags = ''] = /`node --permission (--allow-addons .*) app\.js`/.exec(readme) ?? [];
+    const [flag = ''] = ['--permission', '--experimental-permission'].filter((name) =>
+      process.allowedNodeEnvironmentFlags.has(name),
+    );
+    const app = join(project, 'app.js');
+    writeFileSync(app, "require('wkv'); console.log('loaded');");
+    mkdirSync(join(installed, 'build/Release'), { recursive: true });
+    cpSync(builtAddon, join(installed, 'build/Release/wkv.node'));
+    try {
+      // What it depends on is linked from elsewhere here.
+      const linked = `--allow-fs-read=${join(root, 'node_modules')}/`;
+      const parameters = [flag, '--no-warnings', linked, ...flags.split(' '), 'app.js'];
+      expect(run(process.execPath, parameters, { cwd: project, env: environment }).output).toBe('loaded\n');
+    } finally {
+      rmSync(join(installed, 'build'), { recursive: true });
+    }
+  },
+);
 
 describe('a binary that does not load', () => {
   test('is named with what the system says, and what to do', () => {

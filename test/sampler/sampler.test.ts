@@ -177,7 +177,7 @@ describe('What a sampler refuses', () => {
     [{ samplerOrder: ['topP'] }, invalidArgument(/samplerOrder/)],
     [
       { samplerOrder: new Array(2 ** 32 - 1) },
-      invalidArgument(/samplerOrder.* found undefined, undefined, /),
+      invalidArgument(/samplerOrder.* found \[undefined, undefined, /),
     ],
     [
       { samplerOrder: [['topP'], 'topK', 'minP', 'typicalP', 'temperature'] },

@@ -459,6 +459,41 @@ describe('What fails rejects and never throws:', () => {
   });
 });
 
+describe('An array whose memory was transferred', () => {
+  const transferred = <Kind extends Uint8Array | Uint32Array>(array: Kind): Kind => {
+    structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
+    return array;
+  };
+  const refused = { type: TypeError, code: 'ERR_INVALID_ARG_VALUE', message: /its memory.*was transferred/ };
+
+  test('is not taken for an empty one', async () => {
+    const session = model().createSession();
+    const logits = await session.evaluate([1, 2]);
+    const tokens = transferred(Uint32Array.of(1, 2, 3));
+    expectFailure(await rejection(() => session.evaluate(tokens)), refused);
+    expectFailure(await rejection(() => session.score(tokens)), refused);
+    expectFailure(await rejection(() => session.complete(tokens)), refused);
+    expectFailure(
+      thrown(() => session.generate('', { stopTokens: tokens })),
+      refused,
+    );
+    expectFailure(
+      thrown(() => Tokenizer.bytes().decode(tokens)),
+      refused,
+    );
+    expectFailure(
+      thrown(() => Tokenizer.bytes().encode(transferred(Uint8Array.of(1)))),
+      refused,
+    );
+    expectFailure(
+      thrown(() => State.deserialize(transferred(state.serialize()))),
+      refused,
+    );
+    // Those that are empty by themselves are.
+    expect(await session.evaluate(new Uint32Array(0))).toEqual(logits);
+  });
+});
+
 describe('Code of the caller that disposes the session in the middle of a call gets ERR_WKV_DISPOSED', () => {
   const disposed = { code: 'ERR_WKV_DISPOSED' };
 

@@ -229,7 +229,7 @@ describe('model.loadTunedState refuses', () => {
     await writePth(file, tuned());
     const call = (...parameters: unknown[]): Promise<unknown> =>
       rejection(() => callUnchecked(model(), 'loadTunedState', parameters));
-    expectFailure(await call(), invalidArgument(/path of a model/));
+    expectFailure(await call(), invalidArgument(/path: expected a non-empty path/));
     expectFailure(await call(file, { layout: 'ChatRWKV' }), invalidArgument(/options\.layout/));
     expectFailure(
       await call(file, { transposed: true }),
