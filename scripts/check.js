@@ -5,6 +5,7 @@ require('./lib/require-node').requireNode();
 const { build } = require('./lib/build');
 const { checkCuda } = require('./lib/cuda');
 const { runJest } = require('./lib/jest');
+const { installLlamaCpp } = require('./lib/llama-cpp');
 const { prebuild, targets } = require('./lib/prebuild');
 const { prepareRunners, runners, testPrebuild } = require('./lib/test-prebuild');
 const { checkPrettier, checkSystemFormatter } = require('./lib/format');
@@ -101,6 +102,9 @@ const full = [
     ? [{ name: 'addon for macOS, compiled', action: compileForMac }]
     : []),
   quick.at(-1),
+  ...(process.platform === 'linux' && process.arch === 'x64'
+    ? [{ name: 'llama.cpp, to compare with', action: installLlamaCpp }]
+    : []),
   {
     name: 'jest, slow tests',
     action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', watchesMemory, '--', slow]),

@@ -162,8 +162,8 @@ const q6_k: Coder = (() => {
       const scales = groups.map((group) => largest(group) / 32);
       const d = putScale(block, 208, largest(scales) / 127);
       groups.forEach((group, i) => {
-        // Every second scale is negative, as they may be.
-        const scale = clamped(over(scales[i]!, d), 0, 127) * (i % 2 === 0 ? 1 : -1);
+        // Every third scale is negative, as they may be.
+        const scale = clamped(over(scales[i]!, d), 0, 127) * (i % 3 === 0 ? -1 : 1);
         block.writeInt8(scale, 192 + i);
         group.forEach((value, j) => {
           const code = clamped(over(value, d * scale), -32, 31) + 32;
@@ -227,8 +227,8 @@ const q3_k: Coder = (() => {
       const groups = groupsOf(values, 16);
       const d = putScale(block, 108, largest(values) / 4 / 31);
       groups.forEach((group, i) => {
-        // Every second scale is negative, as they may be.
-        const scale = clamped(over(largest(group) / 4, d), 0, 31) * (i % 2 === 0 ? 1 : -1);
+        // Every third scale is negative, as they may be.
+        const scale = clamped(over(largest(group) / 4, d), 0, 31) * (i % 3 === 0 ? -1 : 1);
         putJoined(block, sixBitsOf(i), scale + 32);
         group.forEach((value, j) => {
           const code = clamped(over(value, d * scale), -4, 3) + 4;
@@ -275,7 +275,7 @@ const iq4_xs: Coder = (() => {
     encode(values, block) {
       const d = putScale(block, 0, largest(values) / 113 / 31);
       groupsOf(values, 32).forEach((group, i) => {
-        const scale = clamped(over(largest(group) / 113, d), 0, 31) * (i % 2 === 0 ? 1 : -1);
+        const scale = clamped(over(largest(group) / 113, d), 0, 31) * (i % 3 === 0 ? -1 : 1);
         putJoined(block, sixBitsOf(i), scale + 32);
         group.forEach((value, j) => {
           putBits(block, ...halves(8 + i * 16, j), nearest(over(value, d * scale)));
