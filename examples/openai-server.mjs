@@ -43,7 +43,8 @@ const refusal = (status, message) => Object.assign(new Error(message), { status 
 async function bodyOf(request) {
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) {
-    // What is too much is read, too, and dropped: clients hear an answer only after all that they have to say.
+    // What is too much is read, too, and dropped: clients hear an answer only after all that they have to say. Those
+    // that never come to an end are cut off by Node's `requestTimeout`.
     if (text.length <= largestBody) text += chunk;
   }
   if (text.length > largestBody) throw refusal(413, `the body is longer than ${largestBody} characters`);

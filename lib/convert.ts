@@ -90,7 +90,7 @@ export async function convertModel(
   const checked = checkConvertOptions(options);
   const { weights, signal, onProgress, overwrite = false, threads = usableThreads() } = checked;
   signal?.throwIfAborted();
-  const source = modelPath(input);
+  const source = modelPath(input, 'input');
   const { path, existing } = await findOutput(output, overwrite);
   const opened: SourceFile[] = [];
   const directory = await openTensorDirectory(source, { signal, opened });

@@ -33,14 +33,14 @@ function libc(named: string | undefined): string | undefined {
   if (named === 'glibc' || named === 'musl') return named;
   const processor = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch;
   // Systems with glibc may have musl's loader beside their own.
-  return isThere(`/lib/ld-musl-${processor}.so.1`) && !hasGlibc() ? 'musl' : undefined;
+  return mayBeThere(`/lib/ld-musl-${processor}.so.1`) && !hasGlibc() ? 'musl' : undefined;
 }
 
-/** Whether there is a file, as far as Node may know: with its permission model, even asking may be forbidden. */
-function isThere(path: string): boolean {
+/** With Node's permission model, even asking may be forbidden. */
+function mayBeThere(path: string): boolean {
   try {
     return existsSync(path);
   } catch {
-    return false;
+    return true;
   }
 }

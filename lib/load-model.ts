@@ -226,6 +226,7 @@ function checkLoadOptions(options: unknown) {
       if (!isTokenizer(value))
         throw wrongType(name, 'an object with size, endOfText, encode and decodeBytes', value);
       integer(1, 2 ** 32)(`${name}.size`, value.size);
+      // It may be one that the vocabulary does not have.
       integer(0, 2 ** 32 - 1)(`${name}.endOfText`, value.endOfText);
       return value;
     },

@@ -228,10 +228,6 @@ interface NativeBinding {
 /** The addon. */
 export const native = loadAddon() as NativeBinding;
 
-// Where it names what there is not, the best is used.
-const { note, selected } = native.features();
-if (note !== '') process.emitWarning(`${note}; wkv uses ${selected}`);
-
 /**
  * The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is.
  *

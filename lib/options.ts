@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { isProxy, isUint8Array } from 'node:util/types';
 import { writeStack } from './errors';
+import { errorCode, messageOf } from './thrown';
 
 // Options come from callers: every key is known, every value is of its type and in its range, or an error with
 // Node's code says which is not. Functions here return what they checked; `undefined` stands for "not given".
@@ -79,17 +80,19 @@ function isUrl(value: unknown): value is URL {
   return typeof Reflect.get(value, 'href') === 'string' && typeof Reflect.get(value, 'protocol') === 'string';
 }
 
-/** A path, given as that or as a `file:` URL, which may be text. */
+/** A path, given as that or as a `file:` URL, which may be text. Node's errors of a URL that is no path keep their code. */
 export function pathText(name: string, value: unknown): string {
-  const url = isUrl(value)
-    ? value.href
-    : typeof value === 'string' && /^file:\/\//i.test(value)
-      ? value
-      : undefined;
-  const path = url === undefined ? value : fileURLToPath(url);
-  if (typeof path !== 'string' || path === '')
+  const given = isUrl(value) ? value.href : value;
+  if (typeof given !== 'string' || given === '') {
     throw wrongType(name, 'a non-empty path or a file: URL', value);
-  return path;
+  }
+  if (!isUrl(value) && !/^file:\//i.test(given)) return given;
+  try {
+    return fileURLToPath(given);
+  } catch (cause) {
+    const code = errorCode(cause) ?? 'ERR_INVALID_URL';
+    throw withCode(new TypeError(`${name}: ${show(given)} is no path: ${messageOf(cause)}`, { cause }), code);
+  }
 }
 
 export function uint8Array(name: string, value: unknown): Uint8Array {
@@ -193,13 +196,15 @@ export function lengthOf(array: Float32Array | Int8Array | Int32Array | Uint32Ar
   return Number(Reflect.get(typedArrays, 'length', array));
 }
 
-/** Refuses an array whose memory was transferred to somebody else: it would pass for an empty one. */
+/** Refuses an array whose buffer was transferred to somebody else, or has shrunk: it would pass for an empty one. */
 export function requireMemoryOf(name: string, array: Uint8Array | Uint32Array): void {
-  if (Number(Reflect.get(typedArrays, 'byteLength', array)) > 0) return;
+  if (Number(Reflect.get(typedArrays, 'length', array)) > 0) return;
   try {
-    new Uint8Array(Reflect.get(typedArrays, 'buffer', array) as ArrayBuffer);
+    Reflect.apply(Reflect.get(typedArrays, 'values') as () => unknown, array, []);
   } catch {
-    throw wrongValue(`${name}: expected an array with its memory, found one whose buffer was transferred`);
+    throw wrongValue(
+      `${name}: expected an array with its memory, found one whose buffer was transferred or has shrunk`,
+    );
   }
 }
 

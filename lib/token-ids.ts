@@ -17,12 +17,15 @@ export function copyTokens(
   name = 'tokens',
   expected = 'a Uint32Array or an array of numbers',
 ): Uint32Array {
-  if (!isUint32Array(tokens) && !Array.isArray(tokens)) {
+  let length: unknown;
+  if (isUint32Array(tokens)) {
+    requireMemoryOf(name, tokens);
+    length = lengthOf(tokens);
+  } else if (Array.isArray(tokens)) {
+    length = tokens.length; // of a proxy, it may be anything
+  } else {
     throw wrongType(name, expected, tokens);
   }
-  if (isUint32Array(tokens)) requireMemoryOf(name, tokens);
-  // The length of a proxy may be anything.
-  const length: unknown = isUint32Array(tokens) ? lengthOf(tokens) : tokens.length;
   const copy = new Uint32Array(integer(0, 2 ** 32 - 1)(`${name}.length`, length));
   for (let i = 0; i < copy.length; i++) {
     const token: unknown = tokens[i];

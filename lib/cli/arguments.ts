@@ -12,12 +12,13 @@ export function number(lowest: number, highest: number) {
   };
 }
 
-/** Reads an integer from `lowest` to `highest`, both included. */
+/** Reads an integer from `lowest` on, to `highest` where there is one; both included. */
 export function integer(lowest: number, highest = Number.MAX_SAFE_INTEGER) {
   return (text: string): number => {
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (!(value >= lowest && value <= highest)) {
-      throw new InvalidArgumentError(`It has to be an integer from ${lowest} to ${highest}.`);
+      const range = highest === Number.MAX_SAFE_INTEGER ? `from ${lowest}` : `from ${lowest} to ${highest}`;
+      throw new InvalidArgumentError(`It has to be an integer ${range}.`);
     }
     return value;
   };
@@ -31,7 +32,7 @@ export function path(text: string): string {
 
 /** Reads the path of a file that is to be a .safetensors. */
 export function outputPath(text: string): string {
-  if (text === '-' || /\.(gguf|pth|bin)$/i.test(text)) {
+  if (text === '-' || /\.(gguf|pth|bin|st)$/i.test(text)) {
     throw new InvalidArgumentError('A .safetensors is written; give it that name.');
   }
   return path(text);

@@ -75,7 +75,7 @@ async function chat(options: Options, command: Command, signal: AbortSignal): Pr
     } else {
       if (process.stdin.isTTY && !json)
         process.stderr.write(
-          'Output is no terminal: each line is a message, without commands; Ctrl-D ends.\n',
+          'Output is no terminal: each line is a message, without commands, until the input ends.\n',
         );
       await chatByLines(begun, sampling, seed, { json, signal });
     }

@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { device, integer, path as readPath } from './arguments';
 import { library } from './library';
 import { LoadingBar } from './progress';
+import { printable } from './terminal';
 import type { Device } from '../device';
 import type { Model } from '../model';
 import { precisions, type Precision } from '../quantized';
@@ -61,7 +62,9 @@ export function vocabularyOption(): Option {
 
 /** Loads the model, with a bar on a terminal if that takes a while. */
 export async function load(flags: ModelFlags, signal: AbortSignal): Promise<Model> {
-  const { demoModel, loadModel, Tokenizer } = library();
+  const { demoModel, loadModel, native, Tokenizer } = library();
+  const { note, selected } = native.features();
+  if (note !== '') process.stderr.write(`${printable(note)}; ${selected} is used\n`);
   const path = flags.model ?? demoModel;
   const bar = new LoadingBar(path);
   try {

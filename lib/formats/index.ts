@@ -64,8 +64,8 @@ export async function openTensorDirectory(
  * @throws WkvError `ERR_WKV_FORMAT` for an address
  * @throws TypeError for a path that is neither text nor a `file:` URL, or for a URL that is no path here
  */
-export function modelPath(path: string | URL): string {
-  const text = pathText('path', path);
+export function modelPath(path: string | URL, name = 'path'): string {
+  const text = pathText(name, path);
   refuseAddress(text);
   return resolve(text);
 }

@@ -5,22 +5,27 @@ const path = require('node:path');
 
 const { root, run } = require('./run');
 
-/** The binary of llama.cpp has its version, and is made for this system alone of those where tests run. */
 const version = '3.22.1';
-const packages = [`node-llama-cpp@${version}`, `@node-llama-cpp/linux-x64@${version}`];
+/** Binaries of llama.cpp come in a package for each system. */
+const packages = ['node-llama-cpp', '@node-llama-cpp/linux-x64'];
 
 /** Where test/model/llama-cpp.slow.test.ts looks for it. */
 const folder = path.join(root, 'out/llama.cpp');
 
-/** Installs node-llama-cpp for tests, in a folder of its own: it is another program, and 85 MB. No script of it runs. */
+/** Installs node-llama-cpp for tests, in a folder of its own: it is another program, and 85 MB. Its scripts do not run. */
 function installLlamaCpp() {
-  const manifest = path.join(folder, 'node_modules/node-llama-cpp/package.json');
-  if (fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest, 'utf8')).version === version) return;
+  if (packages.every(isThere)) return;
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), '{ "private": true }\n');
   const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--omit=optional'];
-  run('npm', ['install', '--prefix', folder, ...quiet, ...packages]);
+  const wanted = packages.map((name) => `${name}@${version}`);
+  run('npm', ['install', '--prefix', folder, ...quiet, ...wanted]);
+}
+
+function isThere(name) {
+  const manifest = path.join(folder, 'node_modules', name, 'package.json');
+  return fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest, 'utf8')).version === version;
 }
 
 module.exports = { installLlamaCpp };

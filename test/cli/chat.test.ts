@@ -289,7 +289,7 @@ describe('wkv chat on a terminal', () => {
     child.stdout.on('data', (text: string) => (shown += text));
     child.stdin.write('hi\n\u0004');
     await once(child, 'close');
-    expect(shown).toContain('each line is a message, without commands; Ctrl-D ends');
+    expect(shown).toContain('each line is a message, without commands');
     const [expected] = await replies('User: hi\n\nAssistant:');
     expect(readFileSync(join(folder, 'replies'), 'utf8')).toBe(expected!.text.replace(/\n?$/, '\n'));
   });

@@ -86,7 +86,7 @@ describe('wkv', () => {
     [['convert', 'a.pth', 'b', 'c'], /too many arguments/],
     [['convert', 'a.pth', ''], /argument 'out'.*It has to be a path/],
     [['convert', 'a.pth', '-'], /argument 'out'\. A \.safetensors is written; give it that name/],
-    ...['b.gguf', 'b.PTH', 'b.bin'].map((out): [string[], RegExp] => [
+    ...['b.gguf', 'b.PTH', 'b.bin', 'b.st'].map((out): [string[], RegExp] => [
       ['convert', 'a.pth', out],
       /A \.safetensors is written; give it that name/,
     ]),

@@ -209,7 +209,7 @@ describe('convertModel', () => {
     }
     expectFailure(await calling(source, '', int8), invalidArgument(/output: expected a non-empty path/));
     expectFailure(await calling(source, 5, int8), invalidArgument(/output: expected a non-empty path/));
-    expectFailure(await calling('', path, int8), invalidArgument(/path: expected a non-empty path/));
+    expectFailure(await calling('', path, int8), invalidArgument(/input: expected a non-empty path/));
     expectFailure(await calling(join(place, 'none'), path, int8 satisfies ConvertOptions), {
       code: 'ERR_WKV_FORMAT',
       message: /no such file/,

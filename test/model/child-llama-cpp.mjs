@@ -1,5 +1,5 @@
-// node child-llama-cpp.mjs MODULE TOKENS FILE...: what llama.cpp, in the node-llama-cpp whose main file is MODULE, says of
-// the token after these (a JSON array), for each GGUF file: as JSON, an array of probabilities by token.
+// node child-llama-cpp.mjs MODULE TOKENS FILE...: what llama.cpp, in the node-llama-cpp whose main file is MODULE, says
+// of the token after these (a JSON array), for each GGUF file: as JSON, an array of probabilities by token.
 import { pathToFileURL } from 'node:url';
 
 const [module, list, ...files] = process.argv.slice(2);
@@ -10,7 +10,8 @@ const llama = await getLlama({ gpu: false, build: 'never', progressLogs: false, 
 const all = [];
 for (const modelPath of files) {
   const model = await llama.loadModel({ modelPath });
-  const context = await model.createContext({ contextSize: 256 });
+  // Several would wait for each other in loops.
+  const context = await model.createContext({ contextSize: 256, threads: 1 });
   const last = [
     tokens.at(-1),
     { generateNext: { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } } },

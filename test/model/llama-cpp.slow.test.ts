@@ -8,8 +8,8 @@ import { temporaryFolder, withModel } from '../support/model';
 import { randomModel, randomTokens } from '../support/random-model';
 import { describeUnless } from '../support/unless';
 
-// Random models of RWKV-6 and 7, of which nobody's expected logits are at hand, in llama.cpp, which has its own forms of
-// the equations and of every type's blocks. Both read the same files.
+// Random models of RWKV-6 and 7, of which nobody's expected logits are at hand, in llama.cpp, which has its own forms
+// of the equations and of every type's blocks. Both read the same files.
 
 const vocabulary = 256;
 const shape = { layers: 2, embedding: 256, headSize: 64, feedForward: 256, vocabulary };
@@ -62,10 +62,10 @@ const divergence = (own: Float64Array, others: readonly number[]): number =>
 /**
  * At most, in nats. llama.cpp multiplies f32 as it is, rounds what it multiplies with f16 and bf16 to those (11 and 8
  * bits), and with blocks to 8 bits and a scale for 32 or 256 numbers. Blocks that are read in another order, or with
- * another scale, are off by 0.1 and more.
+ * another scale, were off by 1 to 5.
  */
-const limits: Readonly<Record<string, number>> = { f32: 2e-6, f16: 2e-5, bf16: 1e-3 };
-const limitOfBlocks = 0.02;
+const limits: Readonly<Record<string, number>> = { f32: 2e-6, f16: 5e-6, bf16: 2e-4 };
+const limitOfBlocks = 0.01;
 
 const mainFile = join(__dirname, '../../out/llama.cpp/node_modules/node-llama-cpp/dist/index.js');
 const missing =
@@ -90,7 +90,11 @@ describeUnless(missing)('Beside llama.cpp', () => {
     }
     const files = cases.map(([architecture, type]) => pathOf(architecture, type));
     const program = [join(__dirname, 'child-llama-cpp.mjs'), mainFile, JSON.stringify(tokens), ...files];
-    const output = execFileSync(process.execPath, program, { encoding: 'utf8', maxBuffer: 1 << 26 });
+    const output = execFileSync(process.execPath, program, {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+      timeout: 60_000,
+    });
     others = JSON.parse(output.trim().split('\n').at(-1)!) as number[][];
   });
 
