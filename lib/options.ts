@@ -80,7 +80,7 @@ function isUrl(value: unknown): value is URL {
   return typeof Reflect.get(value, 'href') === 'string' && typeof Reflect.get(value, 'protocol') === 'string';
 }
 
-/** A path, given as that or as a `file:` URL, which may be text. Node's errors of a URL that is no path keep their code. */
+/** A path, given as that or as a `file:` URL, which may be text. What is no path has Node's code. */
 export function pathText(name: string, value: unknown): string {
   const given = isUrl(value) ? value.href : value;
   if (typeof given !== 'string' || given === '') {

@@ -49,7 +49,7 @@ export function addChat(program: Command, interruption: Interruption): void {
         .conflicts(['system', 'template']),
     );
   addSamplingOptions(command, { maxTokens: 1024, stop: "the template's" })
-    .option('--json', 'print one JSON object for each reply')
+    .option('--json', 'print one JSON object for each reply; its seed repeats the conversation')
     .addHelpText('after', examples)
     .allowExcessArguments()
     .action(async (options: Options) => {
