@@ -12,7 +12,7 @@ const packages = ['node-llama-cpp', '@node-llama-cpp/linux-x64'];
 /** Where test/model/llama-cpp.slow.test.ts looks for it. */
 const folder = path.join(root, 'out/llama.cpp');
 
-/** Installs node-llama-cpp for tests, in a folder of its own, as it is another program (85 MB). Its scripts do not run. */
+/** Installs node-llama-cpp for tests, in a folder of its own (85 MB). It is another program: its scripts do not run. */
 function installLlamaCpp() {
   if (packages.every(isThere)) return;
   fs.rmSync(folder, { recursive: true, force: true });
