@@ -7,7 +7,7 @@ import { integer, lengthOf, outOfRange, requireMemoryOf, wrongType } from './opt
  * `expected`.
  *
  * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a `Uint32Array` nor an array of numbers,
- *   `ERR_INVALID_ARG_VALUE` where its memory was transferred
+ *   `ERR_INVALID_ARG_VALUE` where its memory is gone
  * @throws {RangeError} `ERR_OUT_OF_RANGE` where a number is not an integer
  * @throws {WkvError} `ERR_WKV_TOKEN` where an id is negative, or `size` or more
  */

@@ -22,9 +22,12 @@ import { errorCode } from './thrown';
  * same for the same argument, in an array that does not change afterwards. They are called on the caller's thread.
  */
 export interface TokenizerLike {
-  /** How many ids there are, from 0 to `size - 1`; some of them may have no bytes. Models may have more ids, or fewer. */
+  /**
+   * How many ids there are, 1 to 2^32: from 0 to `size - 1`. Some of them may have no bytes. Models may have more ids,
+   * or fewer.
+   */
   readonly size: number;
-  /** The id that ends a text. */
+  /** The id that ends a text, 0 to 2^32 - 1. */
   readonly endOfText: number;
   /**
    * The ids of a text, all below `size`; ids that the model does not have are `ERR_WKV_TOKEN`. A session calls it with
@@ -159,7 +162,8 @@ export class Tokenizer implements TokenizerLike {
    * The ids of a text, in an array that is the caller's. Lone surrogates of a string become U+FFFD, as everywhere
    * that JavaScript makes UTF-8; bytes need not be UTF-8.
    *
-   * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a string nor a `Uint8Array`
+   * @throws {TypeError} `ERR_INVALID_ARG_TYPE` where it is neither a string nor a `Uint8Array`, `ERR_INVALID_ARG_VALUE`
+   * where its memory is gone
    * @throws {WkvError} `ERR_WKV_TOKEN` where no token of the vocabulary begins with a byte of the text; it names
    * byte and offset. World and bytes encode everything.
    */

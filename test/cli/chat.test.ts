@@ -95,6 +95,17 @@ describe('wkv chat without a terminal', () => {
     expect(one[1]).not.toEqual(one[0]);
   });
 
+  test('says with --json which seed would repeat what was said without one', async () => {
+    const parameters = ['chat', '-m', path, '--max-tokens', '20', '--top-p', '1', '--json'];
+    const said = async (...more: string[]) => {
+      const { stdout } = await wkv([...parameters, ...more], { input: 'a\nb' });
+      return objects(stdout).map(({ tokens, seed }) => ({ tokens, seed }));
+    };
+    const first = await said();
+    expect(new Set(first.map(({ seed }) => seed)).size).toBe(1);
+    expect(await said('--seed', String(first[0]!.seed))).toEqual(first);
+  });
+
   test('goes on in a conversation that was saved', async () => {
     const saved = model.createChat();
     await saved.complete('hi', { temperature: 0, maxTokens: 20 });
