@@ -11,10 +11,11 @@ const { root, run } = require('./run');
  * Builds the addon for another system with CMake in out/NAME/build. Returns where it is then.
  *
  * @param settings CMake's variables that name the compiler and the system
+ * @param env what the compiler finds in its environment
  * @param inputs what they come from: what was built with older ones is built anew
  * @param link whether it is linked, too
  */
-function crossBuild({ name, settings, inputs, link = true }) {
+function crossBuild({ name, settings, env = {}, inputs, link = true }) {
   const build = `out/${name}/build`;
   const all = ['node_modules/.package-lock.json', 'scripts/lib/cross-build.js', ...inputs];
   // The last file that CMake writes, where all went well.
@@ -27,10 +28,10 @@ function crossBuild({ name, settings, inputs, link = true }) {
       ...settings,
     };
     const options = Object.entries(variables).map(([variable, value]) => `-D${variable}=${value}`);
-    run('cmake', ['-G', 'Unix Makefiles', '-S', '.', '-B', build, ...options], { capture: true });
+    run('cmake', ['-G', 'Unix Makefiles', '-S', '.', '-B', build, ...options], { env, capture: true });
   }
   const parts = link ? ['wkv'] : ['wkv_core', 'wkv_addon'];
-  run('cmake', ['--build', build, '--target', ...parts, '--parallel', jobs], { capture: true });
+  run('cmake', ['--build', build, '--target', ...parts, '--parallel', jobs], { env, capture: true });
   return path.join(root, build, 'wkv.node');
 }
 

@@ -46,6 +46,10 @@ function compilerFor(target, extra) {
 export ZIG_LIB_DIR=${shellWord(library)}
 export ZIG_GLOBAL_CACHE_DIR=${shellWord(path.join(root, 'out/zig/cache'))}
 export ZIG_LOCAL_CACHE_DIR="$ZIG_GLOBAL_CACHE_DIR"
+# To learn which compiler this is, CMake tries to link first, and is content with an object.
+if [ -n "$WKV_COMPILE_ONLY" ]; then
+  case " $* " in *' -c '*) ;; *) exit 1 ;; esac
+fi
 # Zig names processors its own way. Its linker knows libraries of macOS, but no bundles; Node loads either.
 for argument do
   shift
@@ -76,6 +80,7 @@ function buildWithZig(system, processor, { link = true } = {}) {
   const compiler = compilerFor(target, ['-fno-sanitize=undefined', ...compile]);
   return crossBuild({
     link,
+    env: link ? {} : { WKV_COMPILE_ONLY: '1' },
     name: `zig-${system}-${processor}`,
     settings: {
       CMAKE_SYSTEM_NAME: cmake,
