@@ -106,14 +106,24 @@ async function compileCuda(objects, architectures, others = []) {
     fs.readFileSync(path.join(root, file), 'utf8').includes('WKV_KERNEL');
   fs.mkdirSync(path.join(root, objects), { recursive: true });
   const objectOf = (file) => `${objects}/${file.replaceAll('/', '_')}.${onWindows ? 'obj' : 'o'}`;
-  const files = [...sources.cuda.kernels, ...sources.cuda.library, ...others];
+  const all = [...sources.cuda.kernels, ...sources.cuda.library, ...others];
+  // Most of the time of one without kernels goes into reading CUDA's headers: they share it.
+  const host = `${objects}/host.cu`;
+  const text = all
+    .filter((file) => !hasKernels(file))
+    .map((file) => `#include "${path.posix.relative('native', file)}"\n`)
+    .join('');
+  const unchanged =
+    fs.existsSync(path.join(root, host)) && fs.readFileSync(path.join(root, host), 'utf8') === text;
+  if (!unchanged) fs.writeFileSync(path.join(root, host), text);
+  const files = [host, ...all.filter(hasKernels)];
   const failures = [];
-  const due = files.filter((file) => outdated(objectOf(file), inputs));
+  const due = files.filter((file) => outdated(objectOf(file), [file, ...inputs]));
   await inParallel(due, async (file) => {
     const unfinished = `${objectOf(file)}.unfinished`;
     const { status, output } = await runAsync('nvcc', [
       ...flags,
-      ...(hasKernels(file) ? forAll : forOne),
+      ...(file === host ? forOne : forAll),
       '-c',
       file,
       '-o',

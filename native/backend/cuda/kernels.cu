@@ -15,14 +15,14 @@ namespace wkv::cuda {
 
 namespace {
 
-constexpr const char* kComputing = "computing a kernel";
+constexpr const char* kComputingKernel = "computing a kernel";
 constexpr std::int64_t kMaxNumbers = std::numeric_limits<std::int32_t>::max();
 // Computed together; bounds the memory for products.
 constexpr int kMaxTokens = 4096;
 
 void download(const DeviceArray<float>& from, std::size_t count, float* to, const Stream& stream) {
   check(cudaMemcpyAsync(to, from.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream.get()),
-        kComputing);
+        kComputingKernel);
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
   const std::size_t numbers = static_cast<std::size_t>(tokens) * channels;
   const Stream stream;
   const auto to_device = [&](const float* from, std::size_t count) {
-    return upload<float>(from, count, stream, kComputing);
+    return upload<float>(from, count, stream, kComputingKernel);
   };
   const DeviceArray<float> r = to_device(wkv.r, numbers);
   const DeviceArray<float> k = to_device(wkv.k, numbers);
@@ -48,13 +48,13 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
   const DeviceArray<float> forget = to_device(wkv.forget, channels);
   const DeviceArray<float> u = to_device(wkv.u, channels);
   const DeviceArray<float> states = to_device(wkv.state, static_cast<std::size_t>(wkv.batch) * state_numbers);
-  const DeviceArray<float> y(numbers, kComputing);
+  const DeviceArray<float> y(numbers, kComputingKernel);
   std::vector<Segment> sequences;
   for (int i = 0; i < wkv.batch; ++i) {
     float* const state = states.data() + static_cast<std::size_t>(i) * state_numbers;
     sequences.push_back({state, i * wkv.tokens, wkv.tokens});
   }
-  const auto segments = upload<Segment>(sequences.data(), sequences.size(), stream, kComputing);
+  const auto segments = upload<Segment>(sequences.data(), sequences.size(), stream, kComputingKernel);
   wkv5({.r = r.data(),
         .k = k.data(),
         .v = v.data(),
@@ -68,10 +68,10 @@ void run_wkv5(const WkvCudaWkv5& wkv) {
         .heads = wkv.heads,
         .head_size = wkv.head_size},
        stream.get());
-  check(cudaGetLastError(), kComputing);
+  check(cudaGetLastError(), kComputingKernel);
   download(y, numbers, wkv.y, stream);
   download(states, states.size(), wkv.state, stream);
-  stream.wait(kComputing);
+  stream.wait(kComputingKernel);
 }
 
 void run_gemm(const WkvCudaGemm& gemm) {
@@ -90,7 +90,8 @@ void run_gemm(const WkvCudaGemm& gemm) {
     const auto count = static_cast<std::size_t>(tokens);
     const auto first = static_cast<std::size_t>(begin);
     // After this copy the weights are arranged: products read them as soon as they begin.
-    const auto x = upload<float>(gemm.activations + first * columns, count * columns, stream, kComputing);
+    const auto x =
+        upload<float>(gemm.activations + first * columns, count * columns, stream, kComputingKernel);
     const QuantizedTokens input = quantized.of(weights);
     quantize({x.data(), weights.input_scales.data(), input, tokens}, stream.get());
     const QuantizedProduct product{weights.panels.data(), input,           output.data(), nullptr,
@@ -101,9 +102,9 @@ void run_gemm(const WkvCudaGemm& gemm) {
     } else {
       gemm_int8(products, stream.get());
     }
-    check(cudaGetLastError(), kComputing);
+    check(cudaGetLastError(), kComputingKernel);
     download(output, count * rows, gemm.output + first * rows, stream);
-    stream.wait(kComputing);
+    stream.wait(kComputingKernel);
   }
 }
 

@@ -11,7 +11,7 @@ namespace wkv::cuda {
 namespace {
 constexpr std::size_t kSlabBytes = std::size_t{256} << 20;
 constexpr std::size_t kMaxPages = 32;  // of a slab
-constexpr const char* kMakingRoom = "making room for a session";
+constexpr const char* kMakingRoomForSession = "making room for a session";
 // Of all models whose pages are there. Not destroyed at the end of the process, when others may still use it.
 std::mutex all_mutex;
 std::vector<std::weak_ptr<PagedDevice>>& all = *new std::vector<std::weak_ptr<PagedDevice>>;
@@ -117,7 +117,7 @@ bool PagedDevice::trim() {
 std::size_t memory_for_pages() {
   std::size_t free = 0;
   std::size_t total = 0;
-  check(cudaMemGetInfo(&free, &total), kMakingRoom);
+  check(cudaMemGetInfo(&free, &total), kMakingRoomForSession);
   return free - std::min(free, reserve_of(total));
 }
 
@@ -150,7 +150,7 @@ void PagePool::grow(std::size_t pages) {
     throw Failed{WKV_CUDA_MEMORY, "there is not enough memory on the GPU while making room for a session: " +
                                       std::to_string(room >> 20) + " MiB are free for sessions"};
   }
-  slabs_.emplace_back(pages * page_floats_, kMakingRoom);
+  slabs_.emplace_back(pages * page_floats_, kMakingRoomForSession);
   float* const first = slabs_.back().data();
   for (std::size_t i = 0; i < pages; ++i) free_.push_back(first + i * page_floats_);
   pages_ += pages;

@@ -15,7 +15,7 @@ constexpr int kLogitsTokens = 64;
 constexpr std::size_t kMaxGraphs = 64;
 // Until a graph that could not be made is tried again: to make one takes as long as some steps.
 constexpr std::uint64_t kStepsBetweenTries = 1000;
-constexpr const char* kComputing = "computing a step";
+constexpr const char* kComputingStep = "computing a step";
 
 }  // namespace
 
@@ -81,7 +81,7 @@ const Graph* Step::graph_of(const Call& call, const Stream& stream) {
   kept.used = steps_;
   if (kept.graph == nullptr && steps_ >= kept.next_try) {
     try {
-      kept.graph = std::make_unique<const Graph>(stream, kComputing, [&] { put_layers(call); });
+      kept.graph = std::make_unique<const Graph>(stream, kComputingStep, [&] { put_layers(call); });
     } catch (const Failed&) {
       // Where there is no room for a graph, or the driver makes none of this, the step is done all the same.
       // Whether the GPU is lost, it says there once more.
@@ -99,7 +99,7 @@ void Step::run_head(const Call& call, int wanted, int copied, float* logits, con
     const int to_host = std::clamp(copied - begin, 0, count);
     if (to_host > 0) {
       // The copy to memory that is not pinned would wait too, but without sleeping.
-      stream.wait(kComputing);
+      stream.wait(kComputingStep);
       check(cudaMemcpyAsync(logits + static_cast<std::size_t>(begin) * vocabulary, logits_.data(),
                             static_cast<std::size_t>(to_host) * vocabulary * sizeof(float),
                             cudaMemcpyDeviceToHost, stream.get()),
@@ -157,11 +157,11 @@ void Step::run(const Weights& weights, const std::vector<StepSegment>& segments,
   }
   const Graph* const graph = graph_of(call, stream);
   try {
-    if (graph == nullptr || !graph->run(stream, kComputing)) put_layers(call);
+    if (graph == nullptr || !graph->run(stream, kComputingStep)) put_layers(call);
     run_head(call, wanted, copied, logits, stream);
     draws_.copy(stream);
-    check(cudaGetLastError(), kComputing);
-    stream.wait(kComputing);
+    check(cudaGetLastError(), kComputingStep);
+    stream.wait(kComputingStep);
   } catch (Failed& failed) {
     // Whatever it was, states may be half written.
     failed.code = WKV_CUDA_LOST;
