@@ -236,11 +236,11 @@ WKV_DEVICE void compute_layers(const LayersLaunch& a) {
   sync_block();  // the panels' places are there
   WholeGrid grid(a.all.arrived);
   LayersWeights<Ring> weights(a, shared);
-  float* state = a.all.segment->state;
   const int channels = a.all.products[kAttOutput].rows;
   WKV_KEEP_LOOP
   for (int index = 0; index < a.all.count; ++index) {
     const Rwkv5LayerWeights& layer = a.all.layers[index];
+    float* state = a.all.segment->state + index * a.all.layer_numbers;
     {
       grid.arrive();
       const Shift shift(a, layer, 0, layer.ln1, state);
@@ -275,7 +275,6 @@ WKV_DEVICE void compute_layers(const LayersLaunch& a) {
     }
     grid.sync();  // their codes are there
     multiply_phase(a, shared, weights, 3);
-    state += a.all.layer_numbers;
   }
 }
 
