@@ -22,7 +22,7 @@ unless(notOnLinux('the compiler is a shell script'))(
     const check = `require('./scripts/lib/cuda').checkCuda().catch(({ message }) => console.log(message))`;
     for (let round = 0; round < 2; round++) {
       const { output } = run(process.execPath, ['-e', check], { cwd: folder, env });
-      expect(output).toMatch(/^native\/.*\.cu: gemm is not there for sm_75, sm_90, sm_120$/m);
+      expect(output).toMatch(/^native\/.*\.cu: gemm is not there for sm_\d+(?:, sm_\d+)+$/m);
     }
   },
 );
