@@ -135,14 +135,15 @@ function compileForMac() {
 
 function testAddonSanitized() {
   const { prebuild } = buildNative({
-    ...{ name: 'asan', compiler: 'g++', sanitize: 'address,undefined', addon: true },
+    ...{ name: 'asan', compiler: 'clang++', sanitize: 'address,undefined', addon: true },
   });
   // Node is not built with the sanitizer, so its library has to come first; libstdc++ too, whose throw it replaces.
-  const library = (name) => run('g++', [`-print-file-name=${name}`], { capture: true }).trim();
+  const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
+  const library = (name) => run('clang++', [`-print-file-name=${name}`], { capture: true }).trim();
   const env = {
     WKV_PREBUILD: prebuild,
     WKV_SANITIZED: '1',
-    LD_PRELOAD: `${library('libasan.so')} ${library('libstdc++.so')}`,
+    LD_PRELOAD: `${library(`libclang_rt.asan-${machine}.so`)} ${library('libstdc++.so')}`,
     // V8 itself leaves memory behind at exit.
     ASAN_OPTIONS: 'detect_leaks=0',
     UBSAN_OPTIONS: 'print_stacktrace=1',
@@ -166,7 +167,7 @@ const sanitize = [
   [
     {
       name: 'native tests, AddressSanitizer and UndefinedBehaviorSanitizer',
-      action: () => nativeTests({ name: 'asan', compiler: 'g++', sanitize: 'address,undefined' }),
+      action: () => nativeTests({ name: 'asan', compiler: 'clang++', sanitize: 'address,undefined' }),
     },
     {
       name: 'native tests, ThreadSanitizer',

@@ -48,8 +48,11 @@ struct Cancelled {};
 // is built otherwise.)
 class Caught {
  public:
-  // To be called where it is caught. Without memory for a copy of it, it is lack of memory.
+  // To be called where it is caught, which takes the place of what was noted before. Without memory for a
+  // copy of it, it is lack of memory.
   void note() noexcept {
+    error_.reset();
+    no_memory_ = false;
     try {
       try {
         throw;
@@ -58,7 +61,7 @@ class Caught {
       } catch (const std::bad_alloc&) {
         no_memory_ = true;
       } catch (const std::exception& other) {
-        error_ = failure_of(other);
+        error_.emplace(failure_of(other));
       }
     } catch (const std::bad_alloc&) {
       no_memory_ = true;

@@ -29,7 +29,7 @@ Error failure(const SourceFile& file, const std::string& what) {
 }
 
 // No system takes more in one call.
-constexpr std::size_t kMaxAtOnce = std::size_t{1} << 30U;
+constexpr std::size_t kMaxReadAtOnce = std::size_t{1} << 30U;
 
 constexpr const char* kChanged = "the file changed while it was being loaded";
 
@@ -93,7 +93,7 @@ void FileReader::read(std::uint64_t offset, void* destination, std::size_t size)
     at.Offset = static_cast<DWORD>(offset);
     at.OffsetHigh = static_cast<DWORD>(offset >> 32U);
     DWORD got = 0;
-    const DWORD part = static_cast<DWORD>(size < kMaxAtOnce ? size : kMaxAtOnce);
+    const DWORD part = static_cast<DWORD>(size < kMaxReadAtOnce ? size : kMaxAtOnce);
     const bool done = ReadFile(handle_, to, part, &got, &at) != 0;
     const DWORD error = done ? 0 : GetLastError();
     if (error != 0 && error != ERROR_HANDLE_EOF)
@@ -183,7 +183,7 @@ void FileReader::require_unchanged() const {
 void FileReader::read(std::uint64_t offset, void* destination, std::size_t size) const {
   auto* to = static_cast<unsigned char*>(destination);
   while (size > 0) {
-    const ssize_t got = pread(descriptor_, to, std::min(size, kMaxAtOnce), static_cast<off_t>(offset));
+    const ssize_t got = pread(descriptor_, to, std::min(size, kMaxReadAtOnce), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw failure(file_, std::string("cannot be read: ") + std::strerror(errno));
     if (got == 0) throw failure(file_, "ends before byte " + std::to_string(offset + size));

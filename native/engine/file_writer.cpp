@@ -23,7 +23,7 @@ namespace wkv {
 namespace {
 
 // No system takes more in one call.
-constexpr std::size_t kMaxAtOnce = std::size_t{1} << 30U;
+constexpr std::size_t kMaxWrittenAtOnce = std::size_t{1} << 30U;
 
 // As lib/convert/output.ts says it of what is there at the beginning.
 constexpr const char* kExists = "it exists; the option overwrite (wkv convert --force) replaces it";
@@ -89,7 +89,7 @@ void FileWriter::write(std::uint64_t offset, const void* data, std::size_t size)
     at.Offset = static_cast<DWORD>(offset);
     at.OffsetHigh = static_cast<DWORD>(offset >> 32U);
     DWORD put = 0;
-    const auto part = static_cast<DWORD>(std::min(size, kMaxAtOnce));
+    const auto part = static_cast<DWORD>(std::min(size, kMaxWrittenAtOnce));
     if (!WriteFile(handle_, from, part, &put, &at) || put == 0) throw last_failure(path_);
     from += put;
     offset += put;
@@ -224,7 +224,8 @@ FileWriter::~FileWriter() {
 void FileWriter::write(std::uint64_t offset, const void* data, std::size_t size) const {
   const auto* from = static_cast<const unsigned char*>(data);
   while (size > 0) {
-    const ssize_t put = pwrite(descriptor_, from, std::min(size, kMaxAtOnce), static_cast<off_t>(offset));
+    const ssize_t put =
+        pwrite(descriptor_, from, std::min(size, kMaxWrittenAtOnce), static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) throw last_failure(path_);
     from += put;

@@ -12,9 +12,9 @@ namespace wkv {
 
 namespace {
 
-using Places = std::map<std::string, std::uint64_t>;
+using PlacesInFile = std::map<std::string, std::uint64_t>;
 
-std::uint64_t place_of(const Places& places, const std::string& name) {
+std::uint64_t place_of(const PlacesInFile& places, const std::string& name) {
   const auto found = places.find(name);
   if (found != places.end()) return found->second;
   throw Error("ERR_WKV_SHAPE", "the file has no place for the tensor " + name).about(name, "a place", "none");
@@ -31,7 +31,7 @@ void finish(FileWriter& writer, const std::vector<unsigned char>& header, bool o
 
 class FileSink : public PackedSink {
  public:
-  FileSink(const FileWriter& writer, const Places& places) : writer_(writer), places_(places) {}
+  FileSink(const FileWriter& writer, const PlacesInFile& places) : writer_(writer), places_(places) {}
 
   void put(const std::string& name, const Matrix& matrix) override {
     writer_.write(place_of(places_, name), matrix.data.data(), matrix.data.size());
@@ -46,7 +46,7 @@ class FileSink : public PackedSink {
 
  private:
   const FileWriter& writer_;
-  const Places& places_;
+  const PlacesInFile& places_;
 };
 
 void require_convertible(const TensorDirectory& directory, Precision weights) {

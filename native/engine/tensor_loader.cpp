@@ -243,7 +243,6 @@ void TensorLoader::fail(std::size_t piece) {
   const std::lock_guard lock{failure_mutex_};
   if (piece < failed_piece_) {
     failed_piece_ = piece;
-    failure_ = {};
     failure_.note();
   }
   failed_.store(true);

@@ -126,10 +126,13 @@ TEST_CASE("weights of 4 bits lose what the reference loses, and two thirds of wh
 TEST_CASE("weights of 4 bits lose as much as docs/quantization.md says, and more below the smallest step") {
   wkv::test::on_engine_thread([] {
     const Floats importance(256, 1.0F);
-    for (const auto& [deviation, expected] :
-         {std::pair{0.1, 0.08}, std::pair{3e-4, 0.08}, std::pair{1e-4, 0.10}, std::pair{1e-5, 0.52}}) {
+    struct Loss {
+      double deviation;
+      double expected;
+    };
+    for (const Loss& loss : {Loss{0.1, 0.08}, Loss{3e-4, 0.08}, Loss{1e-4, 0.10}, Loss{1e-5, 0.52}}) {
       std::mt19937 random(1);
-      std::normal_distribution<float> normal(0, static_cast<float>(deviation));
+      std::normal_distribution<float> normal(0, static_cast<float>(loss.deviation));
       double error = 0;
       double all = 0;
       for (int row = 0; row < 64; ++row) {
@@ -139,8 +142,8 @@ TEST_CASE("weights of 4 bits lose as much as docs/quantization.md says, and more
             lost(weights, importance, quantize(wkv::selected_kernels().quantize_int4, weights, importance));
         for (const float weight : weights) all += static_cast<double>(weight) * static_cast<double>(weight);
       }
-      INFO("deviation ", deviation);
-      CHECK(std::sqrt(error / all) == doctest::Approx(expected).epsilon(0.06));
+      INFO("deviation ", loss.deviation);
+      CHECK(std::sqrt(error / all) == doctest::Approx(loss.expected).epsilon(0.06));
     }
   });
 }
