@@ -58,20 +58,21 @@ const cudaTests = [
 const slow = '\\.slow\\.test\\.ts$';
 /** Files of these names: nothing runs beside them, as collections of garbage come late then. */
 const watchesMemory = `/(cycles|memory)${slow}`;
-/** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first: two run at a time. */
+/** The oldest and the newest Node; npm run test:prebuilds has those between. The slowest first. */
 const wanted = ['linux-arm64', 'linux-arm64-max', 'win32-x64', 'no-avx', 'node20', 'node26', 'bun', 'deno'];
 const tried = wanted.filter((name) => Object.hasOwn(runners, name));
 
 const quick = [
   { name: 'build', action: build, required: true },
   [
-    { name: 'prettier', action: checkPrettier },
-    { name: 'clang-format', action: () => checkSystemFormatter('clang-format') },
-    { name: 'black', action: () => checkSystemFormatter('black') },
+    // The slowest first: two run at a time.
     {
       name: 'eslint',
       action: () => runNode('node_modules/eslint/bin/eslint.js', ['--max-warnings', '0', '.']),
     },
+    { name: 'prettier', action: checkPrettier },
+    { name: 'clang-format', action: () => checkSystemFormatter('clang-format') },
+    { name: 'black', action: () => checkSystemFormatter('black') },
     ...['tsconfig.json', 'examples/tsconfig.json'].map((project) => ({
       name: `tsc, ${project}`,
       action: () => runNode('node_modules/typescript/bin/tsc', ['-p', project]),

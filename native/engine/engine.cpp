@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <new>
 #include <numeric>
+#include <string>
 
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/denormals.h"
@@ -229,6 +231,21 @@ bool Engine::draws_on_device(Evaluation& e) const {
   return true;
 }
 
+namespace {
+
+// Why no token was drawn; null for logits that a device drew from, which are not known here.
+Error nothing_to_draw(const std::vector<float>* logits) {
+  std::string cause = "no token is left that may be drawn, or the logits are not finite";
+  if (logits != nullptr) {
+    const auto is_finite = [](float logit) { return std::isfinite(logit); };
+    const bool finite = std::all_of(logits->begin(), logits->end(), is_finite);
+    cause = finite ? "no token is left that may be drawn" : "the logits are not finite";
+  }
+  return Error("ERR_WKV_STATE", "there is nothing to sample from: " + cause);
+}
+
+}  // namespace
+
 // What is asked for after the last token: its logits, the next token, the packed state. For several sessions
 // at once, on several threads.
 void Engine::take_results(Evaluation& e) const {
@@ -248,9 +265,7 @@ void Engine::take_results(Evaluation& e) const {
         drawn = Drawn{.token = *e.device_draw->token, .logprob = 0, .top = {}};
       }
       if (!drawn) {
-        e.error =
-            Error("ERR_WKV_STATE",
-                  "there is nothing to sample from: the logits are not finite, or every token is forbidden");
+        e.error = nothing_to_draw(e.device_draw ? nullptr : e.state.last_logits().get());
         return;
       }
       e.drawn = std::move(*drawn);

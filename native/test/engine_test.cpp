@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -298,6 +300,23 @@ TEST_SUITE("engine") {
     const auto result = evaluate(engine, fresh_state(*network), {}, Output::kNone, wkv::Sampling{});
     REQUIRE(result->error);
     CHECK(result->error->code == "ERR_WKV_STATE");
+  }
+
+  TEST_CASE("drawing where there is nothing to draw says why") {
+    const auto network = std::make_shared<SumNetwork>();
+    Engine engine(network, 1, 8);
+    for (const float sum : {1.0F, std::numeric_limits<float>::infinity()}) {
+      SessionState state = fresh_state(*network);
+      *state.numbers->floats() = sum;
+      wkv::Sampling sampling;
+      if (std::isfinite(sum)) sampling.forbidden = std::make_shared<const Tokens>(Tokens{0, 1, 2, 3});
+      const auto result = evaluate(engine, state, {1}, Output::kNone, sampling);
+      REQUIRE(result->error);
+      CHECK(result->error->code == "ERR_WKV_STATE");
+      CHECK(result->error->message ==
+            std::string("there is nothing to sample from: ") +
+                (std::isfinite(sum) ? "no token is left that may be drawn" : "the logits are not finite"));
+    }
   }
 
   TEST_CASE("whatever a step fails with is the error of its calls, and the next step goes on") {

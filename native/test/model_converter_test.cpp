@@ -18,13 +18,12 @@ using wkv::Precision;
 using wkv::StoredType;
 using wkv::TensorDirectory;
 using wkv::TensorEntry;
+using wkv::test::kGoOn;
 using wkv::test::Layout;
 using wkv::test::refusal;
 using wkv::test::TemporaryDirectory;
 
 namespace {
-
-const std::atomic<bool> kGoOn{false};
 
 // Widths that need padding, and groups that do not fill a row.
 constexpr wkv::test::Dimensions kDimensions{
@@ -92,8 +91,8 @@ struct Plan {
   TensorDirectory packed;
 };
 
-std::shared_ptr<const wkv::LoadedModel> load(const TensorDirectory& directory,
-                                             const wkv::LoadOptions& options = {}) {
+std::shared_ptr<const wkv::LoadedModel> loaded(const TensorDirectory& directory,
+                                               const wkv::LoadOptions& options = {}) {
   return wkv::load_model(directory, options, 2, kGoOn, {});
 }
 
@@ -121,8 +120,8 @@ template <class Change>
 wkv::Error loading(Change change) {
   Pair pair;
   change(pair.plan);
-  wkv::Error mapped = refusal([&] { load(pair.plan.packed); });
-  const wkv::Error copied = refusal([&] { load(pair.plan.packed, {.mmap = false}); });
+  wkv::Error mapped = refusal([&] { loaded(pair.plan.packed); });
+  const wkv::Error copied = refusal([&] { loaded(pair.plan.packed, {.mmap = false}); });
   CHECK(mapped.code == copied.code);
   CHECK(mapped.message == copied.message);
   return mapped;
@@ -137,11 +136,11 @@ TEST_SUITE("model converter") {
     for (const StoredType type : {StoredType::kF32, StoredType::kF16, StoredType::kBf16}) {
       for (const Layout layout : {Layout::kRows, Layout::kGaps, Layout::kColumns}) {
         const Pair pair(type, layout);
-        const auto original = load(pair.source, {.weights = Precision::kInt8});
+        const auto original = loaded(pair.source, {.weights = Precision::kInt8});
         CHECK(pair.fingerprint == original->fingerprint);
         const auto expected = logits(*original);
         for (const bool mmap : {true, false}) {
-          const auto model = load(pair.plan.packed, {.mmap = mmap});
+          const auto model = loaded(pair.plan.packed, {.mmap = mmap});
           CHECK(model->fingerprint == original->fingerprint);
           CHECK(wkv::test::bit_difference(logits(*model), expected) == "");
           CHECK(model->network->info().weight_bytes == original->network->info().weight_bytes);
@@ -169,19 +168,19 @@ TEST_SUITE("model converter") {
 
   TEST_CASE("mapped and copied are two models, and each is shared") {
     const Pair pair;
-    const auto mapped = load(pair.plan.packed);
-    const auto copied = load(pair.plan.packed, {.mmap = false});
+    const auto mapped = loaded(pair.plan.packed);
+    const auto copied = loaded(pair.plan.packed, {.mmap = false});
     CHECK(mapped != copied);
-    CHECK(load(pair.plan.packed, {.weights = Precision::kInt8}) == mapped);
-    CHECK(load(pair.plan.packed, {.mmap = false}) == copied);
+    CHECK(loaded(pair.plan.packed, {.weights = Precision::kInt8}) == mapped);
+    CHECK(loaded(pair.plan.packed, {.mmap = false}) == copied);
     // Of other files nothing is mapped.
-    CHECK(load(pair.source) == load(pair.source, {.mmap = false}));
+    CHECK(loaded(pair.source) == loaded(pair.source, {.mmap = false}));
   }
 
 #if !defined(_WIN32)
   TEST_CASE("a mapped file may be replaced and deleted while it is used") {
     const Pair pair;
-    const auto model = load(pair.plan.packed);
+    const auto model = loaded(pair.plan.packed);
     const auto before = logits(*model);
     wkv::test::write_file(pair.folder.file("other"), std::vector<unsigned char>(100'000, 1));
     std::filesystem::rename(pair.folder.file("other"), pair.plan.file.path);
@@ -235,13 +234,13 @@ TEST_SUITE("model converter") {
 
   TEST_CASE("a packed file is loaded as what it is, and as nothing else") {
     const Pair pair;
-    const wkv::Error error = refusal([&] { load(pair.plan.packed, {.weights = Precision::kF32}); });
+    const wkv::Error error = refusal([&] { loaded(pair.plan.packed, {.weights = Precision::kF32}); });
     CHECK(error.code == "ERR_WKV_UNSUPPORTED");
     CHECK(error.expected == "int8");
     CHECK(error.found == "f32");
     TensorDirectory plain = pair.plan.packed;
     plain.packed->weights = Precision::kF32;
-    CHECK(refusal([&] { load(plain); }).code == "ERR_WKV_FORMAT");
+    CHECK(refusal([&] { loaded(plain); }).code == "ERR_WKV_FORMAT");
   }
 
   TEST_CASE("nothing that the header says of a matrix is believed") {

@@ -15,6 +15,7 @@
 using wkv::LoadedModel;
 using wkv::StoredType;
 using wkv::TensorDirectory;
+using wkv::test::kGoOn;
 using wkv::test::Layout;
 using wkv::test::refusal;
 using wkv::test::TemporaryDirectory;
@@ -22,8 +23,6 @@ using wkv::test::TemporaryDirectory;
 namespace {
 
 using Model = std::shared_ptr<const LoadedModel>;
-
-const std::atomic<bool> kGoOn{false};
 
 Model load(const TensorDirectory& directory, const wkv::LoadOptions& options = {}) {
   return wkv::load_model(directory, options, 2, kGoOn, {});

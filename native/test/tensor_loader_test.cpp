@@ -23,6 +23,7 @@ using wkv::TensorDirectory;
 using wkv::TensorEntry;
 using wkv::TensorLoader;
 using wkv::test::Floats;
+using wkv::test::kGoOn;
 using wkv::test::kTypes;
 using wkv::test::Layout;
 using wkv::test::refusal;
@@ -33,8 +34,6 @@ using wkv::test::Tensors;
 using wkv::test::unpacked;
 
 namespace {
-
-const std::atomic<bool> kGoOn{false};
 
 const TensorEntry& entry(const TensorDirectory& directory, const std::string& name) {
   for (const TensorEntry& tensor : directory.tensors) {

@@ -24,6 +24,7 @@ using wkv::TensorDirectory;
 using wkv::TensorEntry;
 using wkv::TensorLoader;
 using wkv::test::Floats;
+using wkv::test::kGoOn;
 using wkv::test::kTypes;
 using wkv::test::refusal;
 using wkv::test::rounded;
@@ -32,8 +33,6 @@ using wkv::test::TemporaryDirectory;
 using wkv::test::unpacked;
 
 namespace {
-
-const std::atomic<bool> kGoOn{false};
 
 // What becomes of a matrix [2, 2] with a scale, kept as `to`.
 wkv::Error scaled(const Floats& values, float scale, StoredType to) {

@@ -10,11 +10,8 @@ const { responds } = require('./setup');
 
 /** What the library has code for; later GPUs compile the last one's. */
 const allArchitectures = [75, 80, 86, 89, 90, 100, 120];
-/**
- * The oldest, the first with copies that do not go through registers, the first whose kernels overlap, and what came
- * then; sm_86 and sm_89 have the instructions and the registers of sm_80.
- */
-const someArchitectures = [75, 80, 90, 100, 120];
+/** The oldest, the first whose kernels overlap, and what came then; those between have the instructions of these. */
+const someArchitectures = [75, 90, 100, 120];
 /** Which has instructions that no later one has, for code that no other runs. */
 const targetOf = (architecture) => (architecture === 90 ? '90a' : String(architecture));
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */

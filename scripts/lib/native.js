@@ -3,6 +3,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const sources = require('../../native/sources.json');
 const { jobs } = require('./build');
 const { outdated, walk } = require('./files');
 const { inParallel, root, run, runAsync, runNode } = require('./run');
@@ -88,35 +89,35 @@ function testNative({ tests }) {
 }
 
 /** The analyzer looks at a tenth of the states of a function that it would by default, in a third of the time. */
-const tidy = ['--quiet'].concat(
+const tidy = ['-p', 'out/tidy', '--quiet'].concat(
   ['-Xclang', '-analyzer-config', '-Xclang', 'max-nodes=20000'].map((arg) => `--extra-arg=${arg}`),
 );
 
 /** Not what no user runs: that is compiled with warnings as errors, and run under sanitizers or itself one. */
 const isLinted = /^native\/(?!test\/|gpu_check\/|simt\/).*\.cpp$/;
-/** Each version of the network has its Attention and its Buffers. */
-const isLintedAlone = /^native\/engine\/rwkv\d\.cpp$/;
 const isKernel = /^native\/kernels\//;
 /** How many files clang-tidy looks at as one: most of its time goes into the headers of the standard library. */
 const lintedAtOnce = 8;
 
-/** What to lint, as lists of files that are compiled with the same options: [{ options, files }]. */
+/** What to lint, as lists of files that are compiled with the same options: [{ compile, files }]. */
 function groupsToLint() {
   const commands = JSON.parse(
     fs.readFileSync(path.join(root, 'out/clang/build/compile_commands.json'), 'utf8'),
   );
   const groups = new Map();
+  const seen = new Set();
   for (const { command, file: compiled } of commands) {
     const file = path.relative(root, compiled);
-    if (!isLinted.test(file)) continue;
-    const options = command.replace(/^\S+ | -o \S+ -c \S+$/g, '');
-    const key = [options, isKernel.test(file), isLintedAlone.test(file) ? file : ''].join();
-    if (!groups.has(key)) groups.set(key, { options: options.split(' '), files: [] });
+    if (!isLinted.test(file) || seen.has(file)) continue;
+    seen.add(file);
+    const compile = command.slice(0, command.lastIndexOf(' -o '));
+    const key = [compile, isKernel.test(file), sources.alone.includes(file) ? file : ''].join();
+    if (!groups.has(key)) groups.set(key, { compile, files: [] });
     groups.get(key).files.push(file);
   }
-  return [...groups.values()].flatMap(({ options, files }) =>
+  return [...groups.values()].flatMap(({ compile, files }) =>
     Array.from({ length: Math.ceil(files.length / lintedAtOnce) }, (_, index) => ({
-      options,
+      compile,
       files: files.slice(index * lintedAtOnce, (index + 1) * lintedAtOnce),
     })),
   );
@@ -128,31 +129,37 @@ function groupsToLint() {
  */
 async function lint() {
   configureNative({ name: 'clang', compiler: 'clang++', precompile: false });
+  const folder = path.join(root, 'out/tidy');
+  fs.mkdirSync(folder, { recursive: true });
+  const units = groupsToLint().map(({ compile, files }) => {
+    const unit = path.join(folder, files[0].replaceAll('/', '_'));
+    return { unit, files, command: { directory: root, file: unit, command: `${compile} -c "${unit}"` } };
+  });
+  fs.writeFileSync(
+    path.join(folder, 'compile_commands.json'),
+    JSON.stringify(units.map(({ command }) => command)),
+  );
   const headers = walk('native', (name) => name.endsWith('.h'));
-  const tidied = 'out/tidy';
-  fs.mkdirSync(path.join(root, tidied), { recursive: true });
+  const inputs = ['.clang-tidy', 'native/sources.json', 'scripts/lib/native.js', ...headers];
   const failures = [];
-  await inParallel(groupsToLint(), async ({ options, files }) => {
-    const name = files[0].replaceAll('/', '_');
-    const stamp = `${tidied}/${name}.clean`;
-    const inputs = ['.clang-tidy', 'native/sources.json', 'scripts/lib/native.js', ...files, ...headers];
-    if (!outdated(stamp, inputs)) return;
+  await inParallel(units, async ({ unit, files }) => {
+    const stamp = `${unit}.clean`;
+    if (!outdated(path.relative(root, stamp), [...inputs, ...files])) return;
     const texts = files.map((file) => fs.readFileSync(path.join(root, file), 'utf8'));
-    const lines = texts.map((text, index) =>
-      text.split('\n').map((_, line) => `${files[index]}:${line + 1}`),
-    );
-    const unit = path.join(root, tidied, name);
     fs.writeFileSync(unit, texts.join('\n'));
     // What native/kernels/.clang-tidy says is not found from there.
     const unwanted = isKernel.test(files[0]) ? '-bugprone-implicit-widening-of-multiplication-result' : '';
-    const args = [...tidy, `--checks=${unwanted}`, unit, '--', ...options];
-    const { status, output } = await runAsync('clang-tidy', args);
+    const { status, output } = await runAsync('clang-tidy', [...tidy, `--checks=${unwanted}`, unit]);
     if (status === 0) {
-      fs.writeFileSync(path.join(root, stamp), '');
-    } else {
-      failures.push(...files);
-      console.log(output.replaceAll(new RegExp(`${unit}:(\\d+)`, 'g'), (_, line) => lines.flat()[line - 1]));
+      fs.writeFileSync(stamp, '');
+      return;
     }
+    failures.push(...files);
+    const places = texts.flatMap((text, index) =>
+      text.split('\n').map((_, line) => `${files[index]}:${line + 1}`),
+    );
+    const [before, ...rest] = output.split(`${unit}:`);
+    console.log(before + rest.map((text) => text.replace(/^\d+/, (line) => places[line - 1])).join(''));
   });
   if (failures.length > 0) throw new Error(`clang-tidy: ${failures.join(', ')}`);
 }

@@ -228,7 +228,7 @@ describe('a tokenMask that fails', () => {
       'with nothing that may be drawn',
       () => maskOf([]),
       (error) => {
-        expectFailure(error, { code: 'ERR_WKV_STATE', message: /nothing to sample from/ });
+        expectFailure(error, { code: 'ERR_WKV_STATE', message: /nothing to sample from: no token is left/ });
       },
     ],
   ];

@@ -17,18 +17,16 @@ using wkv::test::CudaModel;
 using wkv::test::CudaPage;
 using wkv::test::Floats;
 using wkv::test::has;
+using wkv::test::kSmallShape;
 using wkv::test::RandomWeights;
-using wkv::test::small_shape;
 using wkv::test::WithMachine;
 
 namespace {
 
-constexpr WkvCudaShape kShape = small_shape(20, 2, 8);
-
 CudaAnswer answer_of_machine(const wkv::cuda::simt::Machine& machine) {
   const WithMachine with(machine);
   CudaModel model;
-  return create_cuda_model(kShape, model);
+  return create_cuda_model(kSmallShape, model);
 }
 
 }  // namespace
@@ -58,7 +56,7 @@ TEST_SUITE("CUDA library") {
     CHECK(none.code == WKV_CUDA_NO_DEVICE);
     CHECK(none.text == "there is no NVIDIA GPU on this machine");
     CudaModel model;
-    const CudaAnswer other = create_cuda_model(kShape, model, 0, 3);
+    const CudaAnswer other = create_cuda_model(kSmallShape, model, 0, 3);
     CHECK(other.code == WKV_CUDA_NO_DEVICE);
     CHECK(other.text == "there is no CUDA device 3: there is 1");
   }
@@ -76,7 +74,7 @@ TEST_SUITE("CUDA library") {
     CHECK(buffers.code == WKV_CUDA_MEMORY);
     CHECK(has(buffers.text, "not enough memory on the GPU while making room for a step"));
     CudaModel model;
-    const CudaAnswer weights = create_cuda_model(kShape, model, std::uint64_t{1} << 40);
+    const CudaAnswer weights = create_cuda_model(kSmallShape, model, std::uint64_t{1} << 40);
     CHECK(weights.code == WKV_CUDA_MEMORY);
     CHECK(has(weights.text, "the weights take 1048576 MiB, but only 10"));
     CHECK(wkv::cuda::simt::blocks_in_use() == 0);
@@ -109,8 +107,8 @@ TEST_SUITE("CUDA library") {
     CHECK(cuda_api().describe_device(1, &device, nullptr) == WKV_CUDA_OK);
     CHECK(device.major == 8);
     CudaModel model;
-    CHECK(create_cuda_model(kShape, model, 0, 0).code == WKV_CUDA_ARCHITECTURE);
-    CHECK(create_cuda_model(kShape, model, 0, 1).code == WKV_CUDA_OK);
+    CHECK(create_cuda_model(kSmallShape, model, 0, 0).code == WKV_CUDA_ARCHITECTURE);
+    CHECK(create_cuda_model(kSmallShape, model, 0, 1).code == WKV_CUDA_OK);
   }
 
   TEST_CASE("a GPU that is lost is refused whatever is asked of it") {
@@ -120,7 +118,7 @@ TEST_SUITE("CUDA library") {
       CHECK(has(failure.text, "the GPU failed while "));
       CHECK(has(failure.text, ": cudaErrorLaunchFailure, as simulated"));
     };
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     const CudaPage page = cuda_page_of(model);
     Floats numbers(2 * 20 + 2 * 8 * 8);
     const auto read = [&](WkvCudaFailure* failure) {
@@ -134,8 +132,9 @@ TEST_SUITE("CUDA library") {
       WkvCudaDevice device{};
       refused([&](WkvCudaFailure* failure) { return cuda_api().describe_device(0, &device, failure); });
       WkvCudaModel* other = nullptr;
-      refused(
-          [&](WkvCudaFailure* failure) { return cuda_api().create_model(0, &kShape, 0, &other, failure); });
+      refused([&](WkvCudaFailure* failure) {
+        return cuda_api().create_model(0, &kSmallShape, 0, &other, failure);
+      });
       CHECK(other == nullptr);
     }
     // Nobody knows what became of the model's memory.
@@ -147,7 +146,7 @@ TEST_SUITE("CUDA library") {
     refused([&](WkvCudaFailure* failure) { return cuda_api().create_page(model.get(), &other, failure); });
     CHECK(other == nullptr);
     CudaModel again;
-    CHECK(create_cuda_model(kShape, again).code == WKV_CUDA_OK);
+    CHECK(create_cuda_model(kSmallShape, again).code == WKV_CUDA_OK);
   }
 
   TEST_CASE("a GPU that is lost is named so, and everything ends in order") {

@@ -31,6 +31,7 @@ constexpr WkvCudaShape small_shape(int channels, int heads, int head_size) {
   shape.max_segments = 4;
   return shape;
 }
+constexpr WkvCudaShape kSmallShape = small_shape(20, 2, 8);
 
 // A machine that is as it was before when the test ends.
 struct WithMachine {

@@ -19,7 +19,7 @@ using wkv::test::WithMachine;
 
 namespace {
 
-constexpr WkvCudaShape kShape = wkv::test::small_shape(128, 2, 64);
+constexpr WkvCudaShape kShapeInRuns = wkv::test::small_shape(128, 2, 64);
 // A state and logits, in whole runs of 64 floats.
 constexpr std::size_t kPageBytes = (2 * 128 + 2 * 64 * 64 + 64) * sizeof(float);
 
@@ -56,10 +56,10 @@ class Pages {
   std::vector<WkvCudaPage*> pages_;
 };
 
-// Machine with memory for a model of kShape and so many pages, and what stays free.
+// Machine with memory for a model of kShapeInRuns and so many pages, and what stays free.
 std::size_t memory_for(std::size_t pages) {
   const std::size_t before = free_memory();
-  const CudaModel model = cuda_model_of(kShape);
+  const CudaModel model = cuda_model_of(kShapeInRuns);
   return (before - free_memory() + pages * kPageBytes) * 32 / 31 + 64;
 }
 
@@ -70,7 +70,7 @@ TEST_SUITE("CUDA memory") {
     const std::size_t all = free_memory();
     Pages pages;
     {
-      const CudaModel model = cuda_model_of(kShape);
+      const CudaModel model = cuda_model_of(kShapeInRuns);
       for (int i = 0; i < 200; ++i) pages.create(model);
       const std::size_t blocks = wkv::cuda::simt::blocks_in_use();
       pages.shrink(1);
@@ -86,7 +86,7 @@ TEST_SUITE("CUDA memory") {
     const std::size_t all = free_memory();
     Pages pages;
     {
-      const CudaModel model = cuda_model_of(kShape);
+      const CudaModel model = cuda_model_of(kShapeInRuns);
       for (int i = 0; i < 200; ++i) pages.create(model);
     }
     CHECK(all - free_memory() >= 200 * kPageBytes);
@@ -98,8 +98,8 @@ TEST_SUITE("CUDA memory") {
 
   TEST_CASE("a model gets the memory that another's sessions have left") {
     const WithMachine with({.memory = memory_for(300)});
-    const CudaModel first = cuda_model_of(kShape);
-    const CudaModel second = cuda_model_of(kShape);
+    const CudaModel first = cuda_model_of(kShapeInRuns);
+    const CudaModel second = cuda_model_of(kShapeInRuns);
     {
       Pages pages;
       while (pages.create(first) != nullptr) {
@@ -114,7 +114,7 @@ TEST_SUITE("CUDA memory") {
   TEST_CASE("packed pages get the memory of others that are gone, and the other way round") {
     const WithMachine with({.memory = memory_for(100)});
     {
-      const CudaModel model = cuda_model_of(kShape);
+      const CudaModel model = cuda_model_of(kShapeInRuns);
       Pages unpacked;
       while (unpacked.create(model) != nullptr) {
       }
@@ -138,7 +138,7 @@ TEST_SUITE("CUDA memory") {
     const std::size_t memory = memory_for(50);
     const WithMachine with({.memory = memory});
     {
-      const CudaModel model = cuda_model_of(kShape);
+      const CudaModel model = cuda_model_of(kShapeInRuns);
       std::uint64_t fitting = 0;
       CHECK(cuda_api().pages_that_fit(model.get(), &fitting, nullptr) == WKV_CUDA_OK);
       CHECK(fitting == 50);
@@ -223,7 +223,7 @@ TEST_SUITE("CUDA memory") {
   }
 
   TEST_CASE("an error that the thread still has is not that of a model") {
-    const CudaModel model = cuda_model_of(kShape);
+    const CudaModel model = cuda_model_of(kShapeInRuns);
     const std::vector<float> ones(128, 1);
     void* memory = nullptr;
     CHECK(cudaMalloc(&memory, std::size_t{1} << 50) == cudaErrorMemoryAllocation);

@@ -17,19 +17,18 @@ using wkv::test::CudaModel;
 using wkv::test::CudaPage;
 using wkv::test::Floats;
 using wkv::test::has;
-using wkv::test::small_shape;
+using wkv::test::kSmallShape;
 using wkv::test::WithMachine;
 
 namespace {
 
-constexpr WkvCudaShape kShape = small_shape(20, 2, 8);
 constexpr std::size_t kPageFloats = 2 * 20 + 2 * 8 * 8;
 
 }  // namespace
 
 TEST_SUITE("CUDA pages") {
   TEST_CASE("pages begin as zeros, are written, copied and read, and are used again") {
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     std::mt19937 random(1);
     const Floats numbers = wkv::test::random_floats(random, kPageFloats);
     Floats read(kPageFloats, 5);
@@ -63,7 +62,7 @@ TEST_SUITE("CUDA pages") {
 
   TEST_CASE("a packed page has half as many bytes, and is for copies and reading alone") {
     constexpr std::size_t kHalves = 2 * (20 + 2) + 2 * (8 * 8 + 2);
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     const CudaPage unpacked = cuda_page_of(model);
     Floats numbers(kPageFloats);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i) + 0x1p-14F;
@@ -103,7 +102,7 @@ TEST_SUITE("CUDA pages") {
 
   TEST_CASE("the logarithms of RWKV-4 stay exact when they are packed") {
     constexpr std::size_t kChannels = 16;
-    WkvCudaShape shape = kShape;
+    WkvCudaShape shape = kSmallShape;
     shape.architecture = WKV_CUDA_RWKV4;
     shape.heads = kChannels;
     shape.head_size = 1;
@@ -126,7 +125,7 @@ TEST_SUITE("CUDA pages") {
 
   TEST_CASE("packed pages leave half of the memory to the others") {
     const WithMachine with({.memory = std::size_t{1} << 20});
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     const CudaPage unpacked = cuda_page_of(model);
     std::vector<CudaPage> packed;
     WkvCudaFailure failure{};

@@ -18,18 +18,14 @@ using wkv::test::CudaModel;
 using wkv::test::CudaPage;
 using wkv::test::Floats;
 using wkv::test::has;
-using wkv::test::small_shape;
+using wkv::test::kSmallShape;
 
-namespace {
-
-constexpr WkvCudaShape kShape = small_shape(20, 2, 8);
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_SUITE("CUDA arguments") {
   TEST_CASE("refuses models that the kernels do not take, by name") {
     const auto refused = [](auto change) {
-      WkvCudaShape shape = kShape;
+      WkvCudaShape shape = kSmallShape;
       change(shape);
       CudaModel model;
       const CudaAnswer answer = create_cuda_model(shape, model);
@@ -52,7 +48,7 @@ TEST_SUITE("CUDA arguments") {
 
   TEST_CASE("refuses architectures that there are not, and widths that they do not have") {
     const auto answer = [](auto change) {
-      WkvCudaShape shape = kShape;
+      WkvCudaShape shape = kSmallShape;
       change(shape);
       CudaModel model;
       return create_cuda_model(shape, model);
@@ -94,7 +90,7 @@ TEST_SUITE("CUDA arguments") {
   }
 
   TEST_CASE("refuses tensors that an architecture does not have, and LoRA matrices that do not fit") {
-    WkvCudaShape shape = kShape;
+    WkvCudaShape shape = kSmallShape;
     shape.architecture = WKV_CUDA_RWKV6;
     shape.layers = 2;
     shape.mix_rank = 5;
@@ -133,7 +129,7 @@ TEST_SUITE("CUDA arguments") {
   }
 
   TEST_CASE("refuses tensors that do not fit, and steps before all are there") {
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     const Floats numbers(64);
     WkvCudaFailure failure{};
     const auto vector = [&](int name, int layer, std::uint64_t count) {
@@ -187,8 +183,8 @@ TEST_SUITE("CUDA arguments") {
   TEST_CASE("refuses steps that make no sense") {
     CudaModel model;
     CudaModel other_model;
-    REQUIRE(create_cuda_model(kShape, model).code == WKV_CUDA_OK);
-    REQUIRE(create_cuda_model(kShape, other_model).code == WKV_CUDA_OK);
+    REQUIRE(create_cuda_model(kSmallShape, model).code == WKV_CUDA_OK);
+    REQUIRE(create_cuda_model(kSmallShape, other_model).code == WKV_CUDA_OK);
     const CudaPage page = cuda_page_of(model);
     const CudaPage second = cuda_page_of(model);
     const CudaPage other = cuda_page_of(other_model);
@@ -221,7 +217,7 @@ TEST_SUITE("CUDA arguments") {
   }
 
   TEST_CASE("refuses draws that make no sense") {
-    CudaModel model = cuda_model_of(kShape);
+    CudaModel model = cuda_model_of(kSmallShape);
     const CudaPage page = cuda_page_of(model);
     const std::uint32_t token = 1;
     std::vector<WkvCudaEdit> edits = {{3, 0, 0}, {10, 0, 0}};

@@ -20,11 +20,10 @@ using wkv::cuda::simt::Machine;
 using wkv::cuda::simt::set_machine;
 using wkv::test::cuda_api;
 using wkv::test::free_memory;
+using wkv::test::kGoOn;
 using wkv::test::refusal;
 
 namespace {
-
-const std::atomic<bool> kGoOn{false};
 
 // A model in a file of its own.
 struct File {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -9,6 +10,9 @@
 #include "engine/tensor_directory.h"
 
 namespace wkv::test {
+
+// For loading that nobody calls off.
+inline const std::atomic<bool> kGoOn{false};
 
 // A directory of its own under the system's temporary one, removed with all that is in it.
 class TemporaryDirectory {
