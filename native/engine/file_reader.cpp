@@ -93,7 +93,7 @@ void FileReader::read(std::uint64_t offset, void* destination, std::size_t size)
     at.Offset = static_cast<DWORD>(offset);
     at.OffsetHigh = static_cast<DWORD>(offset >> 32U);
     DWORD got = 0;
-    const DWORD part = static_cast<DWORD>(size < kMaxReadAtOnce ? size : kMaxAtOnce);
+    const DWORD part = static_cast<DWORD>(size < kMaxReadAtOnce ? size : kMaxReadAtOnce);
     const bool done = ReadFile(handle_, to, part, &got, &at) != 0;
     const DWORD error = done ? 0 : GetLastError();
     if (error != 0 && error != ERROR_HANDLE_EOF)
