@@ -32,9 +32,11 @@ const compiled = (): string[] => {
 };
 
 const sources = (): string[] => {
-  const { bench, onednn, test, emulated, cuda, ...list } = JSON.parse(
+  const { alone, bench, onednn, test, emulated, cuda, ...list } = JSON.parse(
     readFileSync(join(root, 'native/sources.json'), 'utf8'),
   ) as Record<string, unknown[]>;
+  // Named in the others, too.
+  expect(alone).toBeDefined();
   expect(bench?.length).toBeGreaterThan(0);
   expect(test).toBeDefined();
   expect(onednn).toBeDefined();
