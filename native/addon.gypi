@@ -58,11 +58,11 @@
     {
       'target_name': 'wkv_speed',
       'type': 'static_library',
-      'sources': [ '<!@(<(list) core speed)' ],
+      'sources': [ '<!@(<(list) together core speed)' ],
     },
     {
       'target_name': 'wkv',
-      'sources': [ '<!@(<(list) core size)', '<!@(<(list) addon)' ],
+      'sources': [ '<!@(<(list) together core size)', '<!@(<(list) together addon)' ],
       'include_dirs': [ '<!@(<(list) node-api)' ],
       'dependencies': [ 'wkv_speed', 'wkv_portable' ],
       'conditions': [

@@ -116,6 +116,10 @@ void wait(State state, int line);
 // Lets copy `index` arrive. Returns what is wrong with that, or "".
 std::string land(Cluster& cluster, std::size_t index);
 
+inline bool is_aligned(const void* place, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(place) % bytes == 0;
+}
+
 // Whether the bytes are in the block's shared memory.
 bool is_shared(const Block& block, const void* place, std::size_t bytes);
 

@@ -13,10 +13,6 @@ constexpr std::size_t kBarrierBytes = 8;
 constexpr int kMaxArrivals = (1 << 20) - 1;
 constexpr std::int64_t kMaxBytes = (1 << 20) - 1;
 
-bool is_aligned(const void* place, std::size_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(place) % bytes == 0;
-}
-
 // The same place in another block's shared memory.
 unsigned char* place_in(const Block& block, const void* place) {
   return block.shared + (static_cast<const unsigned char*>(place) - current_block()->shared);

@@ -75,10 +75,6 @@ void distribute(const void* const* lanes) {
   }
 }
 
-bool is_aligned(const void* place, std::size_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(place) % bytes == 0;
-}
-
 }  // namespace
 
 void sync_warp(int line) { meet_warp(pass, nullptr, line); }

@@ -48,7 +48,7 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
   async 'sessions of disposed models'() {
     const sessions: Session[] = [];
     let bytes = 0;
-    const { grown, cycles } = await growth(400, async () => {
+    const { grown, cycles } = await growth(200, async () => {
       const model = await loadModel(demoModel, { threads: 1 });
       bytes = 20 * model.info.stateBytes;
       for (let i = 0; i < 20; i++) sessions.push(model.createSession());
@@ -144,7 +144,7 @@ const modes: Record<string, (path: string) => Promise<{ grown: number; kept: num
     const session = model.createSession();
     const before = process.memoryUsage.rss();
     let most = 0;
-    const count = 10_000;
+    const count = 5000;
     for (let i = 0; i < count; i++) {
       // A new state each time: a state is copied on write.
       await session.evaluate([1], { logits: 'none' });

@@ -12,7 +12,7 @@ describe('Resident memory', () => {
   test.each([
     ['1,000 models that are loaded, used and disposed', 'disposed models'],
     ['500 models that are loaded, used and dropped', 'dropped models'],
-    ['8,000 sessions that are kept when their models are disposed', 'sessions of disposed models'],
+    ['4,000 sessions that are kept when their models are disposed', 'sessions of disposed models'],
     ['1,000 sessions and their forks that are made, used and disposed', 'disposed sessions'],
     ['1,000 sessions that are made, used, aborted, forked and dropped', 'sessions with seven calls'],
     [
@@ -24,7 +24,7 @@ describe('Resident memory', () => {
       '3,000 sessions that are used and dropped where nobody asks for a collection',
       'dropped sessions, uncollected',
     ],
-    ['10,000 states that are dropped where nobody asks for a collection', 'dropped states, uncollected'],
+    ['5,000 states that are dropped where nobody asks for a collection', 'dropped states, uncollected'],
   ])(
     'is flat over %s',
     async (_what, mode) => {

@@ -4,7 +4,7 @@ import { expectCleanTerminations, terminationTimeout } from './terminate-workers
 const folder = temporaryFolder();
 
 // Under a sanitizer all of them: the slow tests are not run there.
-const count = process.env['WKV_SANITIZED'] === undefined ? 60 : 200;
+const count = process.env['WKV_SANITIZED'] === undefined ? 60 : 100;
 
 test(
   `${count} workers that are terminated at random moments of loading, prompts, generations and idling leave the process well`,

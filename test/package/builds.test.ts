@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, root, run, unless } from './support';
+import { evaluate, root, run, temporaryFolder, unless } from './support';
 
 interface Sources {
   readonly flags: string[];
@@ -17,6 +17,7 @@ interface Sources {
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const sources = JSON.parse(read('native/sources.json')) as Sources;
 const groups = Object.entries(sources.isa);
+const folder = temporaryFolder();
 
 describe('the one list of sources', () => {
   test('names every C++ file of native/ exactly once', () => {
@@ -47,6 +48,28 @@ describe('the one list of sources', () => {
       expect(read(description)).not.toMatch(/\w\.(cpp|cc|c)\b/);
     }
   });
+
+  test.each(['core speed', 'core size', 'addon'])(
+    'is compiled by node-gyp whole, several files as one: %s',
+    (name) => {
+      const place = name.split(' ');
+      const { output } = run(process.execPath, [join(root, 'native/sources.js'), 'together', ...place], {
+        cwd: folder,
+      });
+      const compiled = output.trim().split('\n');
+      const included = compiled.flatMap((file) =>
+        file.startsWith('native/')
+          ? [file]
+          : Array.from(
+              readFileSync(join(folder, file), 'utf8').matchAll(/^#include "(.+)"$/gm),
+              ([, name]) => `native/${name}`,
+            ),
+      );
+      const list = place.length === 1 ? sources.addon : sources.core[place[1] as 'speed' | 'size'];
+      expect(included.sort()).toEqual([...list].sort());
+      expect(compiled.length).toBeLessThan(list.length / 2);
+    },
+  );
 
   test('gives every instruction set its own library in native/addon.gypi, for its processor alone', () => {
     const gyp = JSON.parse(

@@ -140,19 +140,15 @@ const modules = [
   { module: 'esnext', moduleResolution: 'bundler', files: ['program.ts'] },
 ];
 
-const { folder, install } = projects();
+const { install } = projects();
+let project: string;
 
 beforeAll(async () => {
-  for (const { module, files } of modules) {
-    const { directory } = await install(module);
-    mkdirSync(join(directory, 'node_modules/@types'));
-    symlinkSync(
-      join(root, 'node_modules/@types/node'),
-      join(directory, 'node_modules/@types/node'),
-      'junction',
-    );
-    for (const name of files) writeFileSync(join(directory, name), program);
-  }
+  project = (await install('typed')).directory;
+  mkdirSync(join(project, 'node_modules/@types'));
+  symlinkSync(join(root, 'node_modules/@types/node'), join(project, 'node_modules/@types/node'), 'junction');
+  for (const name of ['program.mts', 'program.cts', 'program.ts'])
+    writeFileSync(join(project, name), program);
 }, 120_000);
 
 describe.each(compilers)(
@@ -161,8 +157,7 @@ describe.each(compilers)(
     test.each(modules)(
       'compile in a project of module $module, resolution $moduleResolution',
       ({ files, ...modes }) => {
-        const project = join(folder, modes.module);
-        const config = `tsconfig.${compiler}.json`;
+        const config = `tsconfig.${compiler}.${modes.module}.json`;
         const compilerOptions = {
           ...modes,
           target: 'es2022',

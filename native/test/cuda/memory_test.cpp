@@ -151,7 +151,8 @@ TEST_SUITE("CUDA memory") {
   }
 
   TEST_CASE("graphs are made for steps that come again, and the oldest goes") {
-    const wkv::test::RandomWeights random({}, 1);
+    const wkv::test::RandomWeights random(
+        {.layers = 1, .channels = 32, .heads = 1, .head_size = 32, .feed_forward = 32, .vocabulary = 16}, 1);
     {
       const auto network = wkv::test::on_gpu(random, cuda_api(), 64e-5F);
       const auto workspace = network->create_workspace(1);
