@@ -102,13 +102,12 @@ const full = [
   ...(process.platform === 'linux' && targets['darwin-arm64'] !== undefined
     ? [{ name: 'addon for macOS, compiled', action: compileForMac }]
     : []),
-  quick.at(-1),
   ...(process.platform === 'linux' && process.arch === 'x64'
     ? [{ name: 'llama.cpp, to compare with', action: installLlamaCpp }]
     : []),
   {
-    name: 'jest, slow tests',
-    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', watchesMemory, '--', slow]),
+    name: 'jest',
+    action: () => runJest(['--maxWorkers=2', '--testPathIgnorePatterns', watchesMemory]),
   },
   { name: 'emulators', action: () => prepareRunners(tried) },
   // One at a time: they take much memory, too.

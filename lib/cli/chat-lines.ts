@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
 import { receiveReply, tokensPerSecond, write, type Result } from './generation';
+import { standardInput } from './input';
 import { formatJson, printable } from './terminal';
 import type { Chat } from '../chat';
 import { withoutBlankLines } from '../chat/text';
@@ -13,7 +14,7 @@ export async function chatByLines(
   { json, signal }: { json: boolean; signal: AbortSignal },
 ): Promise<void> {
   let first = seed;
-  for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity, signal })) {
+  for await (const line of createInterface({ input: standardInput(), crlfDelay: Infinity, signal })) {
     if (withoutBlankLines(line) === '') continue;
     let thinking = '';
     const given = first;

@@ -1,5 +1,14 @@
+import { fstatSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
+
+/** `process.stdin`, which of a directory is an empty file. */
+export function standardInput(): typeof process.stdin {
+  if (!process.stdin.isTTY && fstatSync(process.stdin.fd).isDirectory()) {
+    throw new Error('standard input is a directory, not a file');
+  }
+  return process.stdin;
+}
 
 /**
  * The text that a command works on, as bytes: its argument, or all of standard input where the argument is `-`, or
@@ -17,10 +26,10 @@ export async function readInput(
     const name = command.registeredArguments[0]?.name() ?? 'text';
     command.error(`error: ${name.toUpperCase()} is missing: give it, or - to read standard input`);
   }
-  addAbortSignal(signal, process.stdin);
+  const input = addAbortSignal(signal, standardInput());
   const chunks: Buffer[] = [];
   try {
-    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
+    for await (const chunk of input) chunks.push(Buffer.from(chunk as Buffer));
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -7,7 +7,7 @@ import { WkvError } from '../errors';
 import { removeAtExit } from '../remove-at-exit';
 import { describeFile } from './source';
 import type { SourceFile } from './tensor-directory';
-import { messageOf } from '../thrown';
+import { errorCode, messageOf } from '../thrown';
 
 /** Elements of tensors begin at multiples of this. */
 const alignment = 64;
@@ -96,10 +96,13 @@ async function explained<Result>(work: Promise<Result>): Promise<Result> {
 
 function noRoom(why: string, cause?: unknown): WkvError {
   const variable = process.platform === 'win32' ? 'TEMP' : 'TMPDIR';
+  const remedy =
+    cause === undefined || ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errorCode(cause) ?? '')
+      ? `Free some space there, or set ${variable} to a directory on a larger disk.`
+      : `Set ${variable} to a directory that can be written to.`;
   return new WkvError(
     'ERR_WKV_MEMORY',
-    `The weights are compressed and cannot be unpacked into ${tmpdir()}: ${why}. ` +
-      `Free some space there, or set ${variable} to a directory on a larger disk.`,
+    `The weights are compressed and cannot be unpacked into ${tmpdir()}: ${why}. ${remedy}`,
     { path: tmpdir(), cause },
   );
 }

@@ -1,12 +1,23 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { loadModel } from '../../lib/index';
-import { temporaryFolder, withModel, writeRandomModel } from '../support/model';
+import { smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 import { writeEmptyModel } from '../support/empty-model';
 import { unfinished } from '../support/packed';
+import { writePth } from '../support/pth-writer';
+import { randomModel } from '../support/random-model';
 import { onWindows, unless } from '../support/unless';
 import { expectFailure, expectInterrupted, json, startListening, wkv } from './support';
 
@@ -52,6 +63,20 @@ describe('wkv convert', () => {
     });
     const again = await wkv(['convert', '--force', '--json', '--weights', 'f32', source, path]);
     expect(json(again)).toEqual({ path, weights: 'f32', bytes: statSync(path).size });
+  });
+
+  test('says what to do where what is compressed cannot be unpacked', async () => {
+    const compressed = join(place(), 'compressed.pth');
+    await writePth(compressed, randomModel(smallShape), { compression: 'deflated' });
+    const nowhere = { TMPDIR: join(folder, 'absent'), TEMP: join(folder, 'absent') };
+    // The first writes what TypeScript is translated to: the translator itself needs such a folder.
+    await wkv(['convert', compressed, join(place(), 'a.safetensors')]);
+    const path = join(place(), 'a.safetensors');
+    expectFailure(
+      await wkv(['convert', compressed, path], { environment: nowhere }),
+      /cannot be unpacked into .*absent: ENOENT.* Set (TMPDIR|TEMP) to a directory that can be written to/,
+    );
+    expect(existsSync(path)).toBe(false);
   });
 
   test('replaces a file with --force alone', async () => {

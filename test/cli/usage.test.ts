@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { wkv } from './support';
+import { onWindows, unless } from '../support/unless';
+import { program, wkv } from './support';
 
 const root = join(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -100,6 +101,24 @@ describe('wkv', () => {
     expect({ code, stdout: String(stdout) }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(message);
   });
+
+  unless(onWindows('Windows opens no directory as a file'))(
+    'says where standard input is a directory',
+    () => {
+      const directory = openSync(root, 'r');
+      for (const parameters of [['tokenize', '--bytes'], ['generate', '-'], ['chat']]) {
+        const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...parameters], {
+          encoding: 'utf8',
+          stdio: [directory, 'pipe', 'pipe'],
+        });
+        expect({ parameters, status, stdout, stderr }).toEqual({
+          ...{ parameters, status: 1, stdout: '' },
+          stderr: 'error: standard input is a directory, not a file\n',
+        });
+      }
+      closeSync(directory);
+    },
+  );
 
   test('is a program of its own once it is built', () => {
     const built = join(root, 'dist/cli/main.js');
