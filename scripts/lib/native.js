@@ -9,9 +9,9 @@ const { outdated, walk } = require('./files');
 const { inParallel, root, run, runAsync, runNode } = require('./run');
 
 /** Configures out/NAME/build with one compiler, which writes its compile commands; returns out/NAME. */
-function configureNative({ name, compiler, sanitize = '', precompile = true }) {
+function configureNative({ name, compiler, sanitize = '', precompile = true, others = [] }) {
   const out = `out/${name}`;
-  const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js'];
+  const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js', ...others];
   if (outdated(`${out}/build/CMakeCache.txt`, inputs)) {
     fs.rmSync(path.join(root, out), { recursive: true, force: true });
     const variables = {
@@ -128,7 +128,9 @@ function groupsToLint() {
  * that only in the file that it is given, not in one that this includes: so their lines are put into one.
  */
 async function lint() {
-  configureNative({ name: 'clang', compiler: 'clang++', precompile: false });
+  // Nothing is built there, which would configure it anew.
+  const others = ['CMakeLists.txt', 'native/sources.json'];
+  configureNative({ name: 'clang', compiler: 'clang++', precompile: false, others });
   const folder = path.join(root, 'out/tidy');
   fs.mkdirSync(folder, { recursive: true });
   const units = groupsToLint().map(({ compile, files }) => {
