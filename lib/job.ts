@@ -3,7 +3,7 @@ import { onAbort } from './abort';
 import type { NativeJob, NativeProgress } from './native';
 
 interface JobOptions<Result> {
-  /** Bytes done so far, which only grow, and in all; what it throws ends the job. */
+  /** Bytes done so far, which only grow, and in all. What it throws ends the job; nothing follows that, or an abort. */
   onProgress?: ((completed: number, total: number) => void) | undefined;
   /** Bytes to report as done, and as all, where the job had nothing to do and has a result (not null). */
   whole?: number;
@@ -25,8 +25,8 @@ export async function runJob<Result>(
   const report: NativeProgress =
     tell &&
     ((completed, total) => {
-      // Reports of several threads may overtake each other.
-      if (completed <= reported) return;
+      // Reports of several threads may overtake each other, and some are on their way when a job is called off.
+      if (completed <= reported || thrown.length > 0 || signal?.aborted === true) return;
       reported = completed;
       try {
         tell(completed, total);

@@ -1,6 +1,40 @@
 import { runJob } from '../../lib/job';
 import { rejection } from '../support/failure';
 
+describe('A job that is called off', () => {
+  /** One whose thread reports three times before it notices. */
+  function reporting(onProgress: (completed: number) => void, signal?: AbortSignal): Promise<string> {
+    return runJob<string>(
+      (report) => {
+        let end = (): void => undefined;
+        const promise = new Promise<undefined>((resolve) => {
+          end = () => resolve(undefined);
+        });
+        for (const completed of [1, 2, 3]) setImmediate(() => report?.(completed, 10));
+        return { promise, cancel: () => setImmediate(() => setImmediate(end)) };
+      },
+      { onProgress, signal },
+    );
+  }
+
+  test('by its signal reports nothing more', async () => {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const onProgress = jest.fn(() => controller.abort(reason));
+    expect(await rejection(() => reporting(onProgress, controller.signal))).toBe(reason);
+    expect(onProgress.mock.calls).toEqual([[1, 10]]);
+  });
+
+  test('by what a report throws reports nothing more', async () => {
+    const reason = new Error('enough');
+    const onProgress = jest.fn(() => {
+      throw reason;
+    });
+    expect(await rejection(() => reporting(onProgress))).toBe(reason);
+    expect(onProgress.mock.calls).toEqual([[1, 10]]);
+  });
+});
+
 describe('A job that is done in spite of an abort', () => {
   /** Begins one, and aborts it when it can no longer be called off. */
   function abortedTooLate(discard?: (result: string) => Promise<void>): {
