@@ -3,7 +3,7 @@ import { expectCleanTerminations, terminationTimeout } from './terminate-workers
 
 const folder = temporaryFolder();
 
-// Under a sanitizer all of them: the slow tests are not run there.
+// Under a sanitizer more of them: the slow test with 200 is not run there.
 const count = process.env['WKV_SANITIZED'] === undefined ? 60 : 100;
 
 test(
