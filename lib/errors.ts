@@ -18,7 +18,7 @@ export type WkvErrorCode =
   | 'ERR_WKV_TOKEN'
   /** A device that was asked for cannot be used, or there is no binary that this system can load. */
   | 'ERR_WKV_DEVICE'
-  /** Not enough memory, or room on the disk. */
+  /** Not enough memory, or room on the disk, or too many files are open. */
   | 'ERR_WKV_MEMORY'
   /**
    * A session is used while its own generation is being iterated, or its state is read while a call is pending; or a chat is

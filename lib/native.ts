@@ -229,7 +229,8 @@ interface NativeBinding {
 export const native = loadAddon() as NativeBinding;
 
 /**
- * The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is.
+ * The addon's errors carry the codes and details of {@link WkvError}; everything else stays what it is, and so does what
+ * is one already: a caller's own, say, as the reason of a signal.
  *
  * @param ownName what the file calls the tensor that the addon knows by this name
  */
@@ -238,7 +239,8 @@ export function fromNative(
   details: WkvErrorDetails = {},
   ownName: (name: string) => string = (name) => name,
 ): unknown {
-  if (!isNativeError(error) || !('code' in error) || !isWkvCode(error.code)) return error;
+  if (error instanceof WkvError || !isNativeError(error)) return error;
+  if (!('code' in error) || !isWkvCode(error.code)) return error;
   const found: WkvErrorDetails = { ...details };
   for (const key of ['path', 'tensor', 'expected', 'found'] as const) {
     const value: unknown = Reflect.get(error, key);

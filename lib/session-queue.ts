@@ -23,7 +23,7 @@ export class SessionQueue {
   /** What is iterated, and has the session for itself until it is aborted. */
   #iterated: { readonly signal: AbortSignal | undefined } | undefined;
 
-  /** Whether nothing runs or waits that has something to do. */
+  /** Whether nothing runs or waits that may change something. */
   get isIdle(): boolean {
     return this.#count === 0;
   }
@@ -44,6 +44,11 @@ export class SessionQueue {
    */
   run<Result>(call: Call<Result>, signal?: AbortSignal): Promise<Result> {
     return this.#enter(call, signal).result;
+  }
+
+  /** The same for one that changes nothing: while only such calls wait, the queue is idle. */
+  runReading<Result>(call: Call<Result>): Promise<Result> {
+    return this.#append(call, false).result;
   }
 
   /** Takes a turn like any call, which lasts until the release. */
@@ -82,7 +87,7 @@ export class SessionQueue {
     if (signal?.aborted === true) {
       return { result: Promise.reject(signal.reason as Error), leave: () => undefined };
     }
-    if (signal === undefined || this.isIdle) return this.#append(call);
+    if (signal === undefined || this.#last === undefined) return this.#append(call);
     let leave = (): void => undefined;
     let own = call;
     const result = new Promise<Result>((resolve, reject) => {
@@ -103,9 +108,9 @@ export class SessionQueue {
     return { result, leave };
   }
 
-  #append<Result>(call: Call<Result>): Queued<Result> {
-    let counts = true;
-    this.#count += 1;
+  #append<Result>(call: Call<Result>, changes = true): Queued<Result> {
+    let counts = changes;
+    if (counts) this.#count += 1;
     const leave = (): void => {
       if (counts) this.#count -= 1;
       counts = false;

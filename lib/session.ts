@@ -145,7 +145,8 @@ export class Session {
 
   /**
    * Evaluates the input, and returns logits. All or nothing: if it fails or is aborted, the session is as it was.
-   * Nothing is put in front of the input; of an empty one, it returns the last logits again (with 'all', none).
+   * Nothing is put in front of the input; of an empty one, it returns the last logits again (with 'all', none). Where
+   * numbers overflow, as with damaged weights, logits are not finite; what draws from them refuses.
    *
    * @throws {WkvError} `ERR_WKV_TOKEN` for ids outside the model, or text without a tokenizer; `ERR_WKV_STATE` for the last
    *   logits of a session that has seen nothing; `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`,
@@ -253,7 +254,8 @@ export class Session {
 
   /**
    * An independent copy: of the state, the last logits and the random numbers. Returns at once; it is queued behind
-   * the session's pending calls, and the branch's calls wait for it.
+   * the session's pending calls, and the branch's calls wait for it. Until its turn has come, a call on the branch counts as
+   * pending.
    *
    * @throws {WkvError} `ERR_WKV_BUSY` while a generation is iterated, `ERR_WKV_DISPOSED`, `ERR_WKV_MEMORY`
    * @throws {TypeError} or {RangeError} for a wrong seed
@@ -265,7 +267,7 @@ export class Session {
     if (this.#queue.isIdle) return this.#model.fork(this.snapshot(), seed);
     const state =
       this.#beginning?.state ??
-      this.#queue.run(() => {
+      this.#queue.runReading(() => {
         if (this.#disposed) throw disposed('the session that this one is a fork of');
         return Promise.resolve(this.snapshot());
       });

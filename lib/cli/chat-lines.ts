@@ -6,6 +6,9 @@ import type { Chat } from '../chat';
 import { withoutBlankLines } from '../chat/text';
 import type { GenerateOptions } from '../generate';
 
+/** Bytes of a line. */
+const maxLineBytes = 2 ** 24;
+
 /** Replies to each line of standard input, without a word besides. */
 export async function chatByLines(
   chat: Chat,
@@ -14,7 +17,10 @@ export async function chatByLines(
   { json, signal }: { json: boolean; signal: AbortSignal },
 ): Promise<void> {
   let first = seed;
-  for await (const line of createInterface({ input: standardInput(), crlfDelay: Infinity, signal })) {
+  const input = standardInput();
+  const tooLong = limitLines(input);
+  const either = AbortSignal.any([signal, tooLong]);
+  for await (const line of createInterface({ input, crlfDelay: Infinity, signal: either })) {
     if (withoutBlankLines(line) === '') continue;
     let thinking = '';
     const given = first;
@@ -27,9 +33,23 @@ export async function chatByLines(
     first = undefined;
     if (json) await write(formatJson(report(result, thinking, given ?? chat.lastTurn?.random.seed)), signal);
     else if (!result.text.endsWith('\n')) await write('\n', signal);
-    signal.throwIfAborted();
+    either.throwIfAborted();
   }
-  signal.throwIfAborted();
+  either.throwIfAborted();
+}
+
+/** Is aborted once a line is longer than that: Node would gather it for as long as it goes on. */
+function limitLines(input: typeof process.stdin): AbortSignal {
+  const controller = new AbortController();
+  let length = 0;
+  input.on('data', (chunk: Buffer) => {
+    const end = chunk.lastIndexOf('\n');
+    length = end < 0 ? length + chunk.length : chunk.length - end - 1;
+    if (length <= maxLineBytes) return;
+    controller.abort(new Error(`a line of standard input has more than ${maxLineBytes} bytes`));
+    input.destroy();
+  });
+  return controller.signal;
 }
 
 function report(result: Result, thinking: string, seed: bigint | undefined): object {

@@ -2,6 +2,9 @@ import { fstatSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import type { Command } from 'commander';
 
+/** Bytes that standard input may have: what is longer takes days, or never ends. */
+const maxBytes = 2 ** 30;
+
 /** `process.stdin`, which of a directory is an empty file. */
 export function standardInput(): typeof process.stdin {
   if (!process.stdin.isTTY && fstatSync(process.stdin.fd).isDirectory()) {
@@ -28,8 +31,13 @@ export async function readInput(
   }
   const input = addAbortSignal(signal, standardInput());
   const chunks: Buffer[] = [];
+  let length = 0;
   try {
-    for await (const chunk of input) chunks.push(Buffer.from(chunk as Buffer));
+    for await (const chunk of input as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > maxBytes) throw new Error(`standard input has more than ${maxBytes} bytes`);
+      chunks.push(Buffer.from(chunk));
+    }
   } catch (error) {
     signal.throwIfAborted();
     throw error;

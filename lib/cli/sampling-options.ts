@@ -86,16 +86,18 @@ export function toGenerateOptions(flags: SamplingFlags): GenerateOptions {
 }
 
 /** A text as it is typed: shells make it hard to give a newline. */
-function stops(text: string, before: string[] = []): string[] {
+function stops(text: string, all: string[] = []): string[] {
   const names: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\' };
   const stop = text.replace(/\\([nrt\\])/g, (_, name: string) => names[name] ?? name);
   const length = Buffer.byteLength(stop);
   if (length === 0 || length > 4096) throw new InvalidArgumentError('It has to be 1 to 4096 bytes of text.');
-  return [...before, stop];
+  all.push(stop);
+  return all;
 }
 
-function tokens(text: string, before: number[] = []): number[] {
-  return [...before, ...text.split(',').map((id) => integer(0, 2 ** 32 - 1)(id.trim()))];
+function tokens(text: string, all: number[] = []): number[] {
+  for (const id of text.split(',')) all.push(integer(0, 2 ** 32 - 1)(id.trim()));
+  return all;
 }
 
 function aboveZero(text: string): number {

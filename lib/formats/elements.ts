@@ -28,14 +28,15 @@ const names = /^(?:emb|head|ln_out|blocks\.\d+)\./;
  *   too long
  */
 export function layOutElements(type: ElementType, directory: TensorDirectory): ElementsLayout {
-  const { tensors, files } = directory;
+  const { tensors, files, ownName = (name: string) => name } = directory;
   const entries = new Map<string, unknown>();
   const begins: [string, number][] = [];
   let end = 0;
   for (const { name, shape } of [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (!names.test(name)) {
-      throw unsupported(files[0]?.path ?? '', `this is no RWKV model: it has a tensor ${quoted(name)}`, {
-        ...{ tensor: name, expected: 'the tensors of an RWKV model', found: name },
+      const own = ownName(name);
+      throw unsupported(files[0]?.path ?? '', `this is no RWKV model: it has a tensor ${quoted(own)}`, {
+        ...{ tensor: own, expected: 'the tensors of an RWKV model', found: own },
       });
     }
     const begin = end;

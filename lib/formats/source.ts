@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { types } from 'node:util';
+import { WkvError } from '../errors';
 import { archiveHint, unpacked } from '../unpacked';
 import { corrupt } from './failures';
 import type { SourceFile } from './tensor-directory';
@@ -125,6 +126,10 @@ export function cannotOpen(path: string, cause: unknown): Error {
   }
   if (code === 'EACCES' || code === 'EPERM') {
     return corrupt(path, 'cannot be opened: permission denied', { cause });
+  }
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    // The file may well be sound.
+    return new WkvError('ERR_WKV_MEMORY', `${path}: cannot be opened: ${messageOf(cause)}`, { path, cause });
   }
   return corrupt(path, `cannot be opened: ${messageOf(cause)}`, { cause });
 }

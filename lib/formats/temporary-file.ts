@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { WkvError } from '../errors';
 import { removeAtExit } from '../remove-at-exit';
 import { describeFile } from './source';
 import type { SourceFile } from './tensor-directory';
 import { errorCode, messageOf } from '../thrown';
+
+/** The system's, which TMPDIR may name from the working directory, and that may be another later. */
+const temporaryDirectory = (): string => resolve(tmpdir());
 
 /** Elements of tensors begin at multiples of this. */
 const alignment = 64;
@@ -27,7 +30,7 @@ export class TemporaryFile {
   static async create(bytes: number): Promise<TemporaryFile> {
     const free = await explained(freeBytes());
     if (bytes > free) throw noRoom(`it needs ${bytes} bytes and has ${free} free`);
-    const directory = join(tmpdir(), `wkv-${process.pid}-${randomBytes(6).toString('hex')}`);
+    const directory = join(temporaryDirectory(), `wkv-${process.pid}-${randomBytes(6).toString('hex')}`);
     const path = join(directory, 'storages');
     // Before they are there, and the directory at once: so that none is left whenever the process ends.
     const gone = [directory, path].map(removeAtExit);
@@ -81,8 +84,8 @@ export class TemporaryFile {
 }
 
 async function freeBytes(): Promise<number> {
-  const { bavail, bsize } = await statfs(tmpdir());
-  return bavail * bsize;
+  const { bavail, blocks, bsize } = await statfs(temporaryDirectory());
+  return blocks === 0 ? Infinity : bavail * bsize; // some file systems do not say how large they are
 }
 
 /** What the operating system says about the temporary file (disk full, no permission), as an error of this package. */
@@ -96,13 +99,16 @@ async function explained<Result>(work: Promise<Result>): Promise<Result> {
 
 function noRoom(why: string, cause?: unknown): WkvError {
   const variable = process.platform === 'win32' ? 'TEMP' : 'TMPDIR';
-  const remedy =
-    cause === undefined || ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errorCode(cause) ?? '')
-      ? `Free some space there, or set ${variable} to a directory on a larger disk.`
-      : `Set ${variable} to a directory that can be written to.`;
+  const code = errorCode(cause) ?? '';
+  let remedy = `Set ${variable} to a directory that can be written to.`;
+  if (cause === undefined || ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)) {
+    remedy = `Free some space there, or set ${variable} to a directory on a larger disk.`;
+  } else if (code === 'EMFILE' || code === 'ENFILE') {
+    remedy = 'Close some files, or raise the limit of open ones.';
+  }
   return new WkvError(
     'ERR_WKV_MEMORY',
-    `The weights are compressed and cannot be unpacked into ${tmpdir()}: ${why}. ${remedy}`,
-    { path: tmpdir(), cause },
+    `The weights are compressed and cannot be unpacked into ${temporaryDirectory()}: ${why}. ${remedy}`,
+    { path: temporaryDirectory(), cause },
   );
 }

@@ -167,7 +167,12 @@ bool is_same(int descriptor, const SourceFile& file) {
 FileReader::FileReader(const SourceFile& file) : file_(file) {
   // Not blocking: whatever took the file's place, a pipe for example, is looked at and not waited for.
   descriptor_ = open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0) throw failure(file, std::string("cannot be opened again: ") + std::strerror(errno));
+  if (descriptor_ < 0) {
+    const int error = errno;
+    Error refusal = failure(file, std::string("cannot be opened again: ") + std::strerror(error));
+    if (error == EMFILE || error == ENFILE || error == ENOMEM) refusal.code = "ERR_WKV_MEMORY";
+    throw refusal;
+  }
   if (!is_same(descriptor_, file)) {
     close(descriptor_);
     throw failure(file, kChanged);

@@ -134,6 +134,12 @@ const char* code_of(int error) {
       return "EROFS";
     case ENAMETOOLONG:
       return "ENAMETOOLONG";
+    case EMFILE:
+      return "EMFILE";
+    case ENFILE:
+      return "ENFILE";
+    case EBUSY:
+      return "EBUSY";
     default:
       return "EIO";
   }

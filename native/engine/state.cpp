@@ -190,8 +190,11 @@ StateLayout read_layout(Reader& reader) {
   StateLayout layout;
   layout.layers = reader.number<std::uint32_t>();
   const auto parts = reader.number<std::uint32_t>();
-  if (layout.layers == 0 || parts == 0 || parts > kMaxParts)
-    refuse("their layout is empty", "1 to 8 parts", "");
+  if (layout.layers == 0) refuse("their layout has no layers", "at least 1", "0");
+  if (parts == 0 || parts > kMaxParts) {
+    refuse("their layout has a wrong number of parts", "1 to " + std::to_string(kMaxParts),
+           std::to_string(parts));
+  }
   std::uint64_t per_layer = 0;
   for (std::uint32_t i = 0; i < parts; ++i) {
     const std::string name = reader.text(kNameBytes);
@@ -202,9 +205,11 @@ StateLayout read_layout(Reader& reader) {
     }
     const auto count = reader.number<std::uint32_t>();
     const auto group = reader.number<std::uint32_t>();
-    const bool whole_groups = group == StatePart::kExact || count % group == 0;
-    if (known == nullptr || count == 0 || !whole_groups) {
+    if (known == nullptr)
       refuse("a part of their layout is unknown", "att_x, ffn_x, wkv, aa, bb or pp", name);
+    if (count == 0 || (group != StatePart::kExact && count % group != 0)) {
+      refuse("the sizes of the part " + name + " make no sense", "some numbers in whole groups",
+             std::to_string(count) + " in groups of " + std::to_string(group));
     }
     layout.parts.push_back({known, count, group});
     per_layer += count;

@@ -10,6 +10,7 @@
 
 #if !defined(_WIN32)
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -144,6 +145,21 @@ TEST_SUITE("file reader") {
   }
 
 #if !defined(_WIN32)
+  TEST_CASE("a sound file is not called damaged where too many files are open") {
+    const wkv::test::TemporaryDirectory directory;
+    write_file(directory.file("a"), counting(100));
+    const SourceFile file = source_file(directory.file("a"));
+    rlimit limit{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    const rlimit none{0, limit.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    const wkv::Error error = opening(file);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHECK(error.code == "ERR_WKV_MEMORY");
+    CHECK(error.message == file.path + ": cannot be opened again: Too many open files");
+    CHECK(opening(file).code == "none");
+  }
+
   TEST_CASE("a file that became a pipe is refused, not waited for") {
     const wkv::test::TemporaryDirectory directory;
     const std::string path = directory.file("pipe");

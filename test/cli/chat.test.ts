@@ -55,6 +55,13 @@ describe('wkv chat without a terminal', () => {
     expect(String(stdout)).toBe(expected.map(({ text }) => text.replace(/\n?$/, '\n')).join(''));
   });
 
+  test('refuses a line that is too long to be one, after what is before it', async () => {
+    const line = Buffer.alloc(2 ** 24 + 1, 'a');
+    const input = Buffer.concat([Buffer.from('Hello\n'), line, line]);
+    const outcome = await wkv(['chat', '--max-tokens', '1'], { input });
+    expectFailure(outcome, /a line of standard input has more than 16777216 bytes/);
+  });
+
   test('prints one JSON object for each reply with --json', async () => {
     const expected = await replies(
       'System: Be brief.\n\nUser: hi\n\nAssistant:',

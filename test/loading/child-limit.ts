@@ -1,7 +1,7 @@
-// child-limit.ts MODE FILE: does something with this model that needs more memory than the process may still take, and
+// child-limit.ts MODE FILE: does something with this model that needs more memory, or files, than the process may take, and
 // prints what it fails with, and whether the process goes on as before. MODE `threads` needs more threads than there are.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Sampler, State, Tokenizer, WkvError, loadModel, type Model } from '../../lib/index';
 
@@ -9,17 +9,34 @@ const mebi = 2 ** 20;
 
 function setLimit(limit: string): void {
   // With the colon the limit can be lifted again.
-  execFileSync('prlimit', ['--pid', String(process.pid), `--as=${limit}:`]);
+  execFileSync('prlimit', ['--pid', String(process.pid), limit]);
 }
 
 /** From now on the process can take so many bytes more, whatever it asks for. */
 function limitTo(more: number): void {
   const size = /^VmSize:\s*(\d+) kB/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
-  setLimit(String(Number(size) * 1024 + more));
+  setLimit(`--as=${Number(size) * 1024 + more}:`);
+}
+
+/** Loads a model where no more files can be opened. */
+async function loadWithoutFiles(path: string): Promise<void> {
+  const others: number[] = [];
+  try {
+    for (;;) others.push(openSync('/dev/null', 'r'));
+  } catch {
+    await loadModel(path);
+  } finally {
+    for (const each of others) closeSync(each);
+  }
 }
 
 /** Each gives what is to fail. */
-const modes: Record<string, (model: Model) => Promise<() => unknown>> = {
+const modes: Record<string, (model: Model, path: string) => Promise<() => unknown>> = {
+  files(_model, path) {
+    setLimit('--nofile=100:');
+    return Promise.resolve(() => loadWithoutFiles(path));
+  },
+
   deserialize() {
     const bytes = new Uint8Array(256 * mebi);
     limitTo(128 * mebi);
@@ -104,14 +121,14 @@ async function main(mode = '', path = ''): Promise<void> {
     return;
   }
   const model = await loadModel(path, { threads: 1 });
-  const fail = await modes[mode]?.(model);
+  const fail = await modes[mode]?.(model, path);
   try {
     await fail?.();
     process.stdout.write('nothing failed');
   } catch (error) {
     process.stdout.write(error instanceof WkvError ? error.code : String(error));
   }
-  setLimit('unlimited');
+  setLimit('--as=unlimited:');
   await model.createSession().evaluate([1, 2, 3]);
   process.stdout.write(', alive');
 }

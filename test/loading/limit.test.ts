@@ -38,8 +38,9 @@ for (const [what, mode] of [
   ['the logits after every token, which leaves the session as it was', 'logits'],
   ['the tokens of a text', 'tokens'],
   ['logits to sample from', 'sample'],
+  ['another open file', 'files'],
 ] as const) {
-  unless(missing)(`No memory for ${what} is ERR_WKV_MEMORY, and the process goes on`, async () => {
+  unless(missing)(`No room for ${what} is ERR_WKV_MEMORY, and the process goes on`, async () => {
     const path = ['values', 'serialize', 'serializeAsync'].includes(mode) ? deep : small;
     // glibc would set aside 64 MiB for each thread's small blocks.
     const environment = { MALLOC_ARENA_MAX: '1' };

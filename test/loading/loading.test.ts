@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { loadModel, type LoadProgress, type Model, Tokenizer } from '../../lib/index';
+import { loadModel, type LoadProgress, type Model, Tokenizer, WkvError } from '../../lib/index';
 import { callUnchecked, expectFailure, invalidArgument, outOfRange, rejection } from '../support/failure';
 import { largestDifference } from '../support/compare';
 import { randomModel, type RandomTensor } from '../support/random-model';
@@ -124,9 +124,11 @@ describe('loadModel', () => {
     for (const each of reports) expect(each.at(-1)).toEqual({ phase: 'load', completed: total, total });
   });
 
-  test('rejects with what the callback throws where the weights are there', async () => {
+  test.each([
+    ['an error', new Error('no more')],
+    ['an error of this package', new WkvError('ERR_WKV_BUSY', 'no more', { cause: 'why' })],
+  ])('rejects with what the callback throws where the weights are there, %s', async (_what, reason) => {
     await withModel(path, {}, async () => {
-      const reason = new Error('no more');
       const onProgress = (): void => {
         throw reason;
       };
@@ -135,7 +137,7 @@ describe('loadModel', () => {
   });
 
   test('rejects with the reason of a signal that was aborted before', async () => {
-    const reason = new Error('changed my mind');
+    const reason = new WkvError('ERR_WKV_FORMAT', 'changed my mind');
     expect(await rejection(() => loadModel(path, { signal: AbortSignal.abort(reason) }))).toBe(reason);
   });
 

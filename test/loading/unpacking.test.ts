@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFiles } from '../formats/support';
 import { writePth } from '../support/pth-writer';
@@ -12,6 +12,17 @@ test('A model that is loaded leaves nothing of what was unpacked for it', async 
   await writePth(path, randomModel(smallShape), { compression: 'deflated' });
   const before = temporaryFiles();
   await withModel(path, {}, () => expect(temporaryFiles()).toEqual(before));
+});
+
+test('The directory for temporary files may be named from a working directory that is another one soon', async () => {
+  const path = join(folder, 'moved.pth');
+  await writePth(path, randomModel(smallShape), { compression: 'deflated' });
+  mkdirSync(join(folder, 'relative'));
+  const { code, stdout, stderr } = await runChild(join(__dirname, 'child-chdir.ts'), [path, folder], {
+    environment: { TMPDIR: 'relative', TEMP: 'relative', TMP: 'relative' },
+  });
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'loaded', stderr: '' });
+  expect(readdirSync(join(folder, 'relative'))).toEqual([]);
 });
 
 test('Workers that are terminated leave nothing of what they unpack', async () => {

@@ -1,7 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { Tokenizer, loadModel, type GenerateOptions, type Input, type Session } from '../../lib/index';
+import {
+  Tokenizer,
+  WkvError,
+  loadModel,
+  type GenerateOptions,
+  type Input,
+  type Session,
+} from '../../lib/index';
 import { sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
 import { randomTokens } from '../support/random-model';
@@ -31,7 +38,8 @@ async function expectUnchanged(session: Session, call: () => Promise<unknown>): 
   return error;
 }
 
-const reason = new Error('no longer wanted');
+// One that could be mistaken for one of the addon's.
+const reason = new WkvError('ERR_WKV_BUSY', 'no longer wanted');
 
 /** Calls of so few tokens that one step is enough. */
 const besideOthers: Record<string, (session: Session, signal: AbortSignal) => Promise<unknown>> = {

@@ -304,6 +304,28 @@ describe('A fork', () => {
     expect(sameBits(await call, await next(parent))).toBe(true);
   });
 
+  test('that waits does not keep a session busy whose calls have ended', async () => {
+    const session = model().createSession();
+    for (const count of [4, 60_000]) {
+      const controller = new AbortController();
+      const tokens = randomTokens(count, smallShape.vocabulary, 3);
+      const call = session.evaluate(tokens, { signal: controller.signal });
+      const branches = [session.fork(), session.fork()];
+      expectFailure(
+        thrown(() => session.state),
+        busy,
+      );
+      if (count > 4) controller.abort();
+      await call.catch(() => undefined);
+      expect(session.state.tokens).toBe(4);
+      expect(session.seed).toBeDefined();
+      for (const branch of [...branches, session.fork()]) {
+        await next(branch);
+        expect(branch.state.tokens).toBe(4);
+      }
+    }
+  });
+
   test('lives on where the fork that it was made of is disposed while both wait', async () => {
     const parent = model().createSession();
     const call = parent.evaluate('one');

@@ -1,3 +1,4 @@
+import { WkvError } from '../../lib/index';
 import { logSoftmax } from '../reference/common';
 import { largestDifference, sameBits } from '../support/compare';
 import { expectFailure, rejection } from '../support/failure';
@@ -114,7 +115,7 @@ describe('An aborted evaluate', () => {
   unless(underEmulator)('rejects at once where it still waits for a call before it', async () => {
     const session = model().createSession();
     const [first, second] = [new AbortController(), new AbortController()];
-    const reason = new Error('no longer needed');
+    const reason = new WkvError('ERR_WKV_DISPOSED', 'no longer needed');
     const running = rejection(() => session.evaluate(new Uint32Array(3_000_000), { signal: first.signal }));
     const waiting = rejection(() => session.evaluate([1], { signal: second.signal }));
     second.abort(reason);
