@@ -2,15 +2,12 @@
 
 require('./lib/require-node').requireNode();
 
-const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const { modelFile } = require('./bench/models');
 const { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn } = require('./bench/peers');
 const { shapes: knownShapes } = require('./bench/shapes');
-const { jobs } = require('./lib/build');
-const { buildNative } = require('./lib/native');
-const { run, runNode } = require('./lib/run');
+const { runNode, runScript } = require('./lib/run');
 const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run bench [-- SHAPE... --weights TYPE,... --rounds N --json]
@@ -24,7 +21,7 @@ interleaved: ceilings, then each model in each precision, and again. Prints medi
                     0.5, 2, 3 and 8 GB for node-llama-cpp).
   --weights         default int8,bf16
   --rounds          default 3
-  --threads         default 2: how many compute for the ceilings and the others; models take what they may use
+  --threads         default 2
   --node-llama-cpp  a folder where "npm install node-llama-cpp" was run; default the current one
   --alone           leaves the others out
   --json            prints everything that was measured
@@ -52,11 +49,10 @@ function quartiles(values) {
   return [0.25, 0.5, 0.75].map((part) => sorted[Math.round(part * (sorted.length - 1))]);
 }
 
-function buildBench() {
-  const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
-  const build = path.dirname(tests);
-  run('cmake', ['--build', build, '--target', 'wkv_bench', '--parallel', jobs], { capture: true });
-  return path.join(build, 'wkv_bench');
+/** What this machine can do at most: bytes read a second, and operations in products of bytes. */
+async function measureCeilings(threads) {
+  const { native } = require('../dist/native');
+  return { read: await native.measureRead(threads), dot: await native.measurePeak('int8', threads) };
 }
 
 /** A measurement with its ceilings, those of the same minute. */
@@ -72,25 +68,25 @@ function withCeilings(found, ceilings) {
 }
 
 /** Rounds of all models, by what was measured. */
-function measureModels({ shapes, weights, rounds, threads, bench, llama }) {
+async function measureModels({ shapes, weights, rounds, threads, llama }) {
   const results = {};
-  const add = (name, found) => {
-    const ceilings = JSON.parse(run(bench, ['ceilings', threads], { capture: true }));
+  const common = ['--threads', threads, '--prompt', promptTokens];
+  const add = async (name, found) => {
+    const ceilings = await measureCeilings(Number(threads));
     (results[name] ??= []).push(withCeilings(found(), ceilings));
   };
   const files = shapes.map(modelFile);
   for (let round = 0; round < rounds; round++) {
     for (const [i, shape] of shapes.entries()) {
       for (const type of weights) {
-        const args = [files[i], '--weights', type, '--prompt', promptTokens, '--json'];
-        add(`${shape} ${type}`, () =>
+        const args = [files[i], '--weights', type, ...common, '--json'];
+        await add(`${shape} ${type}`, () =>
           JSON.parse(runNode('scripts/bench/run-model.js', args, { capture: true })),
         );
       }
       if (llama !== undefined) {
-        const args = ['--threads', threads, '--prompt', promptTokens];
-        add(`${shape} node-llama-cpp ${llama.version}, RWKV-6 in Q8_0`, () =>
-          runNodeLlamaCpp(llama, shape, args),
+        await add(`${shape} node-llama-cpp ${llama.version}, RWKV-6 in Q8_0`, () =>
+          runNodeLlamaCpp(llama, shape, common),
         );
       }
     }
@@ -134,7 +130,7 @@ function printProducts(products) {
   }
 }
 
-function main() {
+async function bench() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -164,16 +160,14 @@ function main() {
   ensureTools(checkTools);
   ensureModules();
   runNode('scripts/build.js', [], { capture: true });
-  const bench = buildBench();
   const llama = values.alone ? undefined : findNodeLlamaCpp(values['node-llama-cpp']);
-  const oneDnn = values.alone ? undefined : buildOneDnn(path.dirname(bench));
+  const oneDnn = values.alone ? undefined : buildOneDnn();
   const { threads } = values;
-  const models = measureModels({
+  const models = await measureModels({
     shapes: positionals.length > 0 ? positionals : ['0.4B', '1.5B'],
     weights: values.weights.split(','),
     rounds: Number(values.rounds),
     threads,
-    bench,
     llama,
   });
   const products = oneDnn === undefined ? [] : runOneDnn(oneDnn, threads);
@@ -195,9 +189,4 @@ function main() {
   }
 }
 
-try {
-  main();
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+void runScript(bench);

@@ -3,6 +3,7 @@
 require('./lib/require-node').requireNode();
 
 const { buildCuda } = require('./lib/cuda');
+const { runScript } = require('./lib/run');
 
 const help = `Usage: npm run build:cuda
 
@@ -19,7 +20,4 @@ async function main(names) {
   await buildCuda();
 }
 
-main(process.argv.slice(2)).catch((error) => {
-  console.error(error.message);
-  process.exitCode = 1;
-});
+void runScript(main);

@@ -3,6 +3,7 @@
 require('./lib/require-node').requireNode();
 
 const { build } = require('./lib/build');
+const { runScript } = require('./lib/run');
 
 const help = `Usage: npm run build
 
@@ -10,13 +11,5 @@ Makes everything that a checkout needs to be required: the tokenizer's vocabular
 (build/Release/wkv.node) and dist/. What is up to date is left as it is. Needs node_modules (npm ci), a C++20
 compiler, make and Python 3; downloads nothing but the vocabulary.`;
 
-if (process.argv.includes('--help')) {
-  console.log(help);
-} else {
-  try {
-    build();
-  } catch (error) {
-    console.error(error.message);
-    process.exitCode = 1;
-  }
-}
+if (process.argv.includes('--help')) console.log(help);
+else void runScript(build);

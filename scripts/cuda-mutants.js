@@ -4,8 +4,8 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { buildCudaSimulated, cudaPrograms } = require('./lib/native');
-const { root, shellWord } = require('./lib/run');
+const { buildCudaSimulated } = require('./lib/native');
+const { root, runScript, shellWord } = require('./lib/run');
 
 const help = `Usage: npm run test:mutants [-- NAME...]
 
@@ -112,8 +112,7 @@ function main(names) {
     return;
   }
   mutants.forEach(mutated);
-  buildCudaSimulated();
-  const build = path.dirname(cudaPrograms().values.tests);
+  const build = buildCudaSimulated();
   const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
   if (chosen.length === 0) throw new Error(`there are: ${mutants.map(({ name }) => name).join('; ')}`);
   let missed = 0;
@@ -128,9 +127,4 @@ function main(names) {
   if (missed > 0) process.exitCode = 1;
 }
 
-try {
-  main(process.argv.slice(2));
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+void runScript(main);

@@ -3,7 +3,7 @@
 require('./lib/require-node').requireNode();
 
 const { build } = require('./lib/build');
-const { runNode } = require('./lib/run');
+const { runNode, runScript } = require('./lib/run');
 const { buildTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run demo
@@ -11,16 +11,12 @@ const help = `Usage: npm run demo
 Sets everything up (node_modules, compiler, build), then runs examples/demo.mjs on the embedded model: it streams a
 generation, forks the session and continues it two ways, saves, reloads and resumes it.`;
 
-if (process.argv.includes('--help')) {
-  console.log(help);
-} else {
-  try {
-    ensureTools(buildTools);
-    ensureModules();
-    build();
-    runNode('examples/demo.mjs', []);
-  } catch (error) {
-    console.error(error.message);
-    process.exitCode = 1;
-  }
+function demo() {
+  ensureTools(buildTools);
+  ensureModules();
+  build();
+  runNode('examples/demo.mjs', []);
 }
+
+if (process.argv.includes('--help')) console.log(help);
+else void runScript(demo);

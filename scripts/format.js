@@ -3,6 +3,7 @@
 require('./lib/require-node').requireNode();
 
 const { formatEverything } = require('./lib/format');
+const { runScript } = require('./lib/run');
 
 const help = `Usage: npm run format
 
@@ -10,4 +11,4 @@ Formats everything in place: TypeScript, JavaScript, JSON and Markdown with pret
 Python with black 23.`;
 
 if (process.argv.includes('--help')) console.log(help);
-else formatEverything();
+else void runScript(formatEverything);

@@ -3,6 +3,7 @@
 require('./lib/require-node').requireNode();
 
 const { gateAll, gateTools, prebuild, stale, targets } = require('./lib/prebuild');
+const { runScript } = require('./lib/run');
 const { ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run prebuild [-- TARGET... | --inspect | --verify]
@@ -49,9 +50,4 @@ function main(names) {
   for (const name of chosen) prebuild(name);
 }
 
-try {
-  main(process.argv.slice(2));
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+void runScript(main);

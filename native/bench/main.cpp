@@ -1,6 +1,4 @@
-// wkv_bench ceilings [threads]                                  what the machine can do, as JSON
-// wkv_bench int8|int4 threads rows columns group tokens...      products of one matrix, each beside its
-// ceiling
+// wkv_bench int8|int4 threads rows columns group tokens...: products of one matrix, each beside its ceiling
 
 #include <cstdio>
 #include <cstdlib>
@@ -41,20 +39,13 @@ void gemm(Precision precision, unsigned threads, int rows, int columns, int grou
 
 int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
-  const unsigned threads = count > 2 ? static_cast<unsigned>(std::atoi(arguments[2])) : 2;
-  if (what == "ceilings") {
-    std::printf("{\"read\":%.4g,\"dot\":%.4g,\"isa\":\"%s\"}\n", measure_read(threads),
-                measure_peak(selected_kernels().quantized.peak_int8, threads), selected_kernels().name);
-    return 0;
-  }
   if ((what == "int8" || what == "int4") && count > 6) {
     std::vector<int> tokens;
     for (int i = 6; i < count; ++i) tokens.push_back(std::atoi(arguments[i]));
-    gemm(what == "int4" ? Precision::kInt4 : Precision::kInt8, threads, std::atoi(arguments[3]),
-         std::atoi(arguments[4]), std::atoi(arguments[5]), tokens);
+    gemm(what == "int4" ? Precision::kInt4 : Precision::kInt8, static_cast<unsigned>(std::atoi(arguments[2])),
+         std::atoi(arguments[3]), std::atoi(arguments[4]), std::atoi(arguments[5]), tokens);
     return 0;
   }
-  std::fputs("usage: wkv_bench ceilings [threads] | int8|int4 threads rows columns group tokens...\n",
-             stderr);
+  std::fputs("usage: wkv_bench int8|int4 threads rows columns group tokens...\n", stderr);
   return 2;
 }

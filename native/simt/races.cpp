@@ -36,29 +36,69 @@ class Line {
   // Calls look(bytes) for those from `offset` on.
   template <class Look>
   void look_at(std::size_t offset, std::size_t count, Look look) {
+    if (parts_.empty()) parts_.resize(1);
     while (offset % size_ != 0 || count % size_ != 0) split();
     for (std::size_t i = offset / size_; i < (offset + count) / size_; ++i) look(parts_[i]);
   }
 
+  void forget() {
+    size_ = kBytes;
+    parts_.clear();
+  }
+
+  static constexpr std::size_t kBytes = 16;
+
  private:
   void split() {
     std::vector<Bytes> finer;
+    finer.reserve(parts_.size() * 4);
     for (const Bytes& part : parts_) finer.insert(finer.end(), 4, part);
     parts_ = std::move(finer);
     size_ /= 4;
   }
 
-  std::size_t size_ = 16;
-  std::vector<Bytes> parts_ = std::vector<Bytes>(1);
+  std::size_t size_ = kBytes;
+  std::vector<Bytes> parts_;
 };
 
-std::unordered_map<std::uintptr_t, Line> lines;
+// Lines by address, in pages: most accesses are to the page of the one before.
+class Memory {
+ public:
+  Line& line(std::uintptr_t address) {
+    const std::uintptr_t number = address / kPageBytes;
+    if (page_ == nullptr || number != number_) {
+      page_ = &pages_[number];
+      number_ = number;
+    }
+    return (*page_)[address % kPageBytes / Line::kBytes];
+  }
 
-bool in_order(const Access& earlier, const Access& now) {
+  void forget(std::uintptr_t address, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; i += Line::kBytes) line(address + i).forget();
+  }
+
+  void forget() {
+    pages_.clear();
+    page_ = nullptr;
+  }
+
+ private:
+  static constexpr std::size_t kPageBytes = 4096;
+  using Page = std::array<Line, kPageBytes / Line::kBytes>;
+
+  std::unordered_map<std::uintptr_t, Page> pages_;  // their places stay
+  Page* page_ = nullptr;
+  std::uintptr_t number_ = 0;
+};
+
+Memory memory;
+
+// `seen` is what the thread of `now` knows.
+bool in_order(const Access& earlier, const Access& now, const Seen& seen) {
   if (earlier.thread < 0) return true;
   if (earlier.cluster != now.cluster) return false;
   return earlier.thread == now.thread ||
-         earlier.epoch < current_thread()->seen[static_cast<std::size_t>(earlier.thread / kLanes)];
+         earlier.epoch < seen[static_cast<std::size_t>(earlier.thread / kLanes)];
 }
 
 // Of the cluster.
@@ -97,9 +137,9 @@ void look_at(const void* place, std::size_t bytes, Look look) {
   const Access now{cluster.index, index_of(*thread), cluster.epochs[warp_of(*thread)]};
   auto address = reinterpret_cast<std::uintptr_t>(place);
   while (bytes > 0) {
-    const std::size_t offset = address % 16;
-    const std::size_t count = std::min(bytes, 16 - offset);
-    lines[address / 16].look_at(offset, count, [&](Bytes& part) { look(part, now); });
+    const std::size_t offset = address % Line::kBytes;
+    const std::size_t count = std::min(bytes, Line::kBytes - offset);
+    memory.line(address).look_at(offset, count, [&](Bytes& part) { look(part, now, thread->seen); });
     address += count;
     bytes -= count;
   }
@@ -107,12 +147,12 @@ void look_at(const void* place, std::size_t bytes, Look look) {
 
 }  // namespace
 
-void begin_launch() { lines.clear(); }
+void begin_launch() { memory.forget(); }
+
 void begin_cluster(Cluster& cluster) {
   // Shared memory is another block's now; it begins anew.
   for (const Block& block : cluster.blocks) {
-    const auto first = reinterpret_cast<std::uintptr_t>(block.shared);
-    for (std::size_t i = 0; i < cluster.run->shared_bytes; i += 16) lines.erase((first + i) / 16);
+    memory.forget(reinterpret_cast<std::uintptr_t>(block.shared), cluster.run->shared_bytes);
   }
   const std::size_t warps = cluster.blocks.size() * cluster.blocks[0].warps.size();
   cluster.epochs.assign(warps, 0);
@@ -120,7 +160,8 @@ void begin_cluster(Cluster& cluster) {
     for (Thread& each : block.threads) each.seen.assign(warps, 0);
   }
 }
-void end_launch() { lines.clear(); }
+
+void end_launch() { memory.forget(); }
 
 void join(Seen& seen, const Seen& others) {
   if (seen.empty()) seen.resize(others.size());
@@ -151,23 +192,25 @@ Seen of_copy(const Thread& thread) {
 }
 
 void on_read(const void* place, std::size_t bytes, const void* instruction) {
-  look_at(place, bytes, [&](Bytes& part, const Access& now) {
-    if (!in_order(part.write, now)) race(part.write, true, false, instruction);
+  look_at(place, bytes, [&](Bytes& part, const Access& now, const Seen& seen) {
+    if (!in_order(part.write, now, seen)) race(part.write, true, false, instruction);
     // Of clusters that are over, one is enough: no write is in order with it.
     if (!part.reads.empty() && part.reads.back().cluster != now.cluster) part.reads.resize(1);
-    std::erase_if(part.reads, [&](const Access& read) { return in_order(read, now); });
-    const auto of_warp = std::count_if(part.reads.begin(), part.reads.end(), [&](const Access& read) {
-      return read.cluster == now.cluster && read.thread / kLanes == now.thread / kLanes;
+    int of_warp = 0;
+    std::erase_if(part.reads, [&](const Access& read) {
+      if (in_order(read, now, seen)) return true;
+      of_warp += read.cluster == now.cluster && read.thread / kLanes == now.thread / kLanes ? 1 : 0;
+      return false;
     });
     if (of_warp < 2) part.reads.push_back(now);
   });
 }
 
 void on_write(const void* place, std::size_t bytes, const void* instruction) {
-  look_at(place, bytes, [&](Bytes& part, const Access& now) {
-    if (!in_order(part.write, now)) race(part.write, true, true, instruction);
+  look_at(place, bytes, [&](Bytes& part, const Access& now, const Seen& seen) {
+    if (!in_order(part.write, now, seen)) race(part.write, true, true, instruction);
     for (const Access& read : part.reads) {
-      if (!in_order(read, now)) race(read, false, true, instruction);
+      if (!in_order(read, now, seen)) race(read, false, true, instruction);
     }
     part.write = now;
     part.reads.clear();

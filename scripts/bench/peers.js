@@ -4,7 +4,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { jobs } = require('../lib/build');
+const { buildTargets, configureNative } = require('../lib/native');
 const { run, runNode } = require('../lib/run');
 const { ggufFile } = require('./models');
 
@@ -41,15 +41,15 @@ function runNodeLlamaCpp({ module }, shape, args) {
   return JSON.parse(lastLine(runNode('scripts/bench/run-node-llama-cpp.js', all, { capture: true })));
 }
 
-/** Builds the comparison with oneDNN in the folder of a CMake build; undefined where it is not installed. */
-function buildOneDnn(build) {
+/** Builds the comparison with oneDNN; undefined where it is not installed. */
+function buildOneDnn() {
+  const build = `${configureNative()}/build`;
   // It may have been installed since the build was configured.
   run('cmake', [build], { capture: true });
   const target = 'wkv_bench_onednn';
   const known = run('cmake', ['--build', build, '--target', 'help'], { capture: true });
   if (!known.includes(target)) return undefined;
-  run('cmake', ['--build', build, '--target', target, '--parallel', jobs], { capture: true });
-  return path.join(build, target);
+  return path.join(buildTargets([target]), target);
 }
 
 /** Spreads of products per second of wkv and of oneDNN, by matrix and number of tokens. */

@@ -5,21 +5,22 @@ const { parseArgs } = require('node:util');
 const { loadModel } = require('../..');
 const { median, timed } = require('./timing');
 
-const help = `Usage: node scripts/bench/run-model.js MODEL [--weights TYPE] [--threads N] [--rounds N] [--prompt N] [--json]
+const help = `Usage: node scripts/bench/run-model.js MODEL [--weights TYPE] [--threads N] [--prompt N] [--json]
 
-Prints how long MODEL takes to load, how much memory the process then had at most, how fast one session decodes (N
-single tokens, 24 by default; the median counts), how fast 4 and 16 sessions do together, how fast a prompt is
-evaluated (N tokens, 512 by default), and how long 4 sessions that decode wait at most while a prompt of 4,096 tokens is
-evaluated beside them, in their usual steps.`;
+Prints how long MODEL takes to load, how fast one session decodes (the median of 24 single tokens), how fast 16 sessions
+do together, how fast a prompt is evaluated (N tokens, 512 by default), how long 4 sessions that decode wait at most
+while a prompt of 4,096 tokens is evaluated beside them, in their usual steps, and how much memory the process had at
+most.`;
 
 const options = {
   weights: { type: 'string', default: 'auto' },
   threads: { type: 'string' },
-  rounds: { type: 'string', default: '24' },
   prompt: { type: 'string', default: '512' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 };
+
+const rounds = 24;
 
 /** Seconds of a step in which every session evaluates a token. */
 function step(sessions, round, vocabulary) {
@@ -49,7 +50,7 @@ async function gap(sessions, other, vocabulary) {
   return longest / quiet;
 }
 
-async function measure(path, { weights, threads, rounds, prompt: length }) {
+async function measure(path, { weights, threads, prompt: length }) {
   let model;
   const load = await timed(async () => {
     model = await loadModel(path, {
@@ -60,12 +61,9 @@ async function measure(path, { weights, threads, rounds, prompt: length }) {
   });
   const { info } = model;
   const { vocabulary } = info;
-  const loaded = process.resourceUsage().maxRSS * 1024;
   const sessions = Array.from({ length: 17 }, () => model.createSession());
-  const rate = async (count) =>
-    count / median(await decode(sessions.slice(0, count), Number(rounds), vocabulary));
+  const rate = async (count) => count / median(await decode(sessions.slice(0, count), rounds, vocabulary));
   const one = await rate(1);
-  const four = await rate(4);
   const sixteen = await rate(16);
   const text = Uint32Array.from({ length: Number(length) }, (_, i) => (i * 104729) % vocabulary);
   const prompts = [];
@@ -82,10 +80,8 @@ async function measure(path, { weights, threads, rounds, prompt: length }) {
     parameters: info.parameters,
     weightBytes: info.weightBytes,
     loadSeconds: load,
-    peakBytesLoading: loaded,
     decodeTokensPerSecond: one,
     decodeBytesPerSecond: read * one,
-    decodeTokensPerSecond4: four,
     decodeTokensPerSecond16: sixteen,
     promptTokensPerSecond: prompt,
     // Two for each weight but those of the embedding, and of the head, which prompts leave out.

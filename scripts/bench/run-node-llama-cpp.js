@@ -7,27 +7,27 @@ const { pathToFileURL } = require('node:url');
 const { feedForward, shapes, vocabulary } = require('./shapes');
 const { median, timed } = require('./timing');
 
-const help = `Usage: node scripts/bench/run-node-llama-cpp.js MODULE SHAPE FILE [--threads N] [--rounds N] [--prompt N]
+const help = `Usage: node scripts/bench/run-node-llama-cpp.js MODULE SHAPE FILE [--threads N] [--prompt N]
 
 Loads FILE (made by synthetic-gguf.js) with the node-llama-cpp whose main file is MODULE, on the CPU alone, and prints
-as JSON: how fast one session and 16 sessions together generate (N tokens each, 24 by default, or as many as 30 seconds
-allow; the median step counts),
-how fast a prompt of N tokens (256 by default) is evaluated, how long loading takes, and the memory at most.`;
+as JSON: how fast one session and 16 sessions together generate (24 tokens each, or as many as 30 seconds allow; the
+median step counts), how fast a prompt of N tokens (256 by default) is evaluated, how long loading takes, and the memory
+at most.`;
 
 const options = {
   threads: { type: 'string', default: '2' },
-  rounds: { type: 'string', default: '24' },
   prompt: { type: 'string', default: '256' },
   help: { type: 'boolean', default: false },
 };
 
 const sessions = 16;
+const rounds = 24;
 /** On a busy machine its threads wait for each other: then a few steps have to do. */
 const patience = 30;
 const fewestSteps = 5;
 
 /** Seconds between the tokens of one sequence, without the first two. */
-async function decode(sequence, rounds, token) {
+async function decode(sequence, token) {
   const times = [];
   // Greedy, as the least that a sampler can do; the end of text ends nothing.
   const tokens = sequence.evaluate([token], { temperature: 0, yieldEogToken: true });
@@ -39,7 +39,7 @@ async function decode(sequence, rounds, token) {
   return times.slice(2);
 }
 
-async function measure({ module, shape, file, threads, rounds, prompt: length }) {
+async function measure({ module, shape, file, threads, prompt: length }) {
   const { getLlama } = await import(pathToFileURL(module).href);
   const llama = await getLlama({ gpu: false, build: 'never', progressLogs: false, logLevel: 'error' });
   let model;
@@ -53,8 +53,8 @@ async function measure({ module, shape, file, threads, rounds, prompt: length })
     threads,
   });
   const sequences = Array.from({ length: sessions }, () => context.getSequence());
-  const one = 1 / median(await decode(sequences[0], rounds, 1));
-  const steps = await Promise.all(sequences.map((sequence, i) => decode(sequence, rounds, 2 + i)));
+  const one = 1 / median(await decode(sequences[0], 1));
+  const steps = await Promise.all(sequences.map((sequence, i) => decode(sequence, 2 + i)));
   const together = steps.reduce((sum, times) => sum + 1 / median(times), 0);
   const text = Array.from({ length }, (_, i) => (i * 104_729) % vocabulary);
   const prompts = [];
@@ -91,7 +91,7 @@ async function main() {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
-  const numbers = { threads: +values.threads, rounds: +values.rounds, prompt: +values.prompt };
+  const numbers = { threads: +values.threads, prompt: +values.prompt };
   console.log(JSON.stringify(await measure({ module, shape, file, ...numbers })));
 }
 

@@ -10,8 +10,8 @@ const { responds } = require('./setup');
 
 /** What the library has code for; later GPUs compile the last one's. */
 const allArchitectures = [75, 80, 86, 89, 90, 100, 120];
-/** The oldest, the first whose kernels overlap, and what came then; those between have the instructions of these. */
-const someArchitectures = [75, 90, 100, 120];
+/** The oldest, the one with instructions of its own, and the newest, whose code is the same from sm_100 on. */
+const someArchitectures = [75, 90, 120];
 /** Which has instructions that no later one has, for code that no other runs. */
 const targetOf = (architecture) => (architecture === 90 ? '90a' : String(architecture));
 /** From here on, kernels that a step spends its time in may not spill registers; sm_75 copies through registers. */
@@ -138,7 +138,7 @@ async function compileCuda(objects, architectures, others = []) {
   return files.map(objectOf);
 }
 
-/** For npm run check: compiles the kernels where there is a compiler for them. All architectures take twice as long. */
+/** For npm run check: compiles the kernels where there is a compiler for them; not for all, which takes long. */
 async function checkCuda() {
   if (!responds('nvcc')) {
     console.log(

@@ -8,8 +8,10 @@ const { jobs } = require('./build');
 const { outdated, walk } = require('./files');
 const { inParallel, root, run, runAsync, runNode } = require('./run');
 
+const gcc = { name: 'gcc', compiler: 'g++' };
+
 /** Configures out/NAME/build with one compiler, which writes its compile commands; returns out/NAME. */
-function configureNative({ name, compiler, sanitize = '', precompile = true, others = [] }) {
+function configureNative({ name, compiler, sanitize = '', precompile = true, others = [] } = gcc) {
   const out = `out/${name}`;
   const inputs = ['node_modules/.package-lock.json', 'scripts/lib/native.js', ...others];
   if (outdated(`${out}/build/CMakeCache.txt`, inputs)) {
@@ -26,35 +28,33 @@ function configureNative({ name, compiler, sanitize = '', precompile = true, oth
   return out;
 }
 
+/** Builds targets of CMakeLists.txt into out/NAME/build with one compiler, and returns that folder. */
+function buildTargets(targets, options = gcc) {
+  const build = `${configureNative(options)}/build`;
+  run('cmake', ['--build', build, '--target', ...targets, '--parallel', jobs], { capture: true });
+  return path.join(root, build);
+}
+
 /**
- * Builds CMakeLists.txt into out/NAME/build with one compiler: the native tests and, where `addon` says so, the addon.
- * Returns their paths; `prebuild` is what the variable WKV_PREBUILD takes to load this addon.
+ * Builds the native tests and, where `addon` says so, the addon. Returns their paths; `prebuild` is what the variable
+ * WKV_PREBUILD takes to load this addon.
  */
-function buildNative({ addon = false, ...options }) {
-  const out = configureNative(options);
-  const targets = addon ? ['wkv_test', 'wkv'] : ['wkv_test'];
-  run('cmake', ['--build', `${out}/build`, '--target', ...targets, '--parallel', jobs], { capture: true });
-  return { tests: path.join(root, out, 'build/wkv_test'), prebuild: path.join(root, out) };
+function buildNative({ addon = false, ...options } = gcc) {
+  const build = buildTargets(addon ? ['wkv_test', 'wkv'] : ['wkv_test'], options);
+  return { tests: path.join(build, 'wkv_test'), prebuild: path.dirname(build) };
 }
 
-/** Builds the tests of the kernels for AVX-512 with emulated instructions, of the build in out/gcc. */
+/** Builds the tests of the kernels for AVX-512 with emulated instructions. */
 function buildEmulated() {
-  const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
-  const build = path.dirname(tests);
-  run('cmake', ['--build', build, '--target', 'wkv_emulated_test', '--parallel', jobs], { capture: true });
-  return { tests: path.join(build, 'wkv_emulated_test') };
+  return { tests: path.join(buildTargets(['wkv_emulated_test']), 'wkv_emulated_test') };
 }
 
 /**
- * Builds the CUDA backend on a simulated GPU, of the build in out/gcc: its tests, the same with a look-out for races,
- * the library that the addon opens, and the program of scripts/gpu-check.
+ * Builds the CUDA backend on a simulated GPU: its tests, the same with a look-out for races, the library that the addon
+ * opens, and the program of scripts/gpu-check. Returns their folder.
  */
 function buildCudaSimulated() {
-  const { tests } = buildNative({ name: 'gcc', compiler: 'g++' });
-  const targets = ['wkv_cuda_test', 'wkv_cuda_races_test', 'wkv_cuda', 'wkv_gpu_check'];
-  run('cmake', ['--build', path.dirname(tests), '--target', ...targets, '--parallel', jobs], {
-    capture: true,
-  });
+  return buildTargets(['wkv_cuda_test', 'wkv_cuda_races_test', 'wkv_cuda', 'wkv_gpu_check']);
 }
 
 /** Its tests: of what is computed, and of who reads what another writes. */
@@ -170,6 +170,8 @@ module.exports = {
   buildCudaSimulated,
   buildEmulated,
   buildNative,
+  buildTargets,
+  configureNative,
   cudaPrograms,
   lint,
   testGpuCheck,

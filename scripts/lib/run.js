@@ -72,4 +72,14 @@ function runNode(script, args, options) {
   return run(process.execPath, [path.join(root, script), ...args], options);
 }
 
-module.exports = { inParallel, root, run, runAsync, runNode, shellWord };
+/** Runs a script's function with the arguments of the command; an error is a line on the screen, and exit code 1. */
+async function runScript(script) {
+  try {
+    await script(process.argv.slice(2));
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}
+
+module.exports = { inParallel, root, run, runAsync, runNode, runScript, shellWord };
