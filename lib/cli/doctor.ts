@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { formatBytes } from '../format-bytes';
 import { cLibrary, describePlatform, describeRuntime } from '../platform';
 import { maxThreads } from '../threads';
-import { exitCode, messageOf } from './errors';
+import { exitCode, printableMessage } from './errors';
 import { library } from './library';
 import { testEmbeddedModel } from './self-test';
 import { formatJson, printable, styled } from './terminal';
@@ -168,7 +168,7 @@ async function embeddedModel(): Promise<Finding> {
       ? { name, status: 'ok', found: `loads, computes, and goes on with ${JSON.stringify(printable(found))}` }
       : { name, status: 'broken', found: failures.join('; ') };
   } catch (error) {
-    return { name, status: 'broken', found: messageOf(error) };
+    return { name, status: 'broken', found: printableMessage(error) };
   }
 }
 
@@ -177,7 +177,7 @@ function attempt(name: string, look: () => Pick<Finding, 'found' | 'details'>): 
   try {
     return { name, status: 'ok', ...look() };
   } catch (error) {
-    return { name, status: 'broken', found: messageOf(error) };
+    return { name, status: 'broken', found: printableMessage(error) };
   }
 }
 

@@ -5,14 +5,14 @@ import { printable } from './terminal';
 export const exitCode = { done: 0, failed: 1, wrongUsage: 2 } as const;
 
 /** What an error says, with control characters made visible: messages carry names out of files. */
-export function messageOf(error: unknown): string {
+export function printableMessage(error: unknown): string {
   if (!(error instanceof Error)) return printable(String(error));
   return printable(stripVTControlCharacters(systemMessage(error) ?? error.message));
 }
 
 /** One paragraph for the person at the terminal; with `WKV_DEBUG=1` all that is known. */
 export function explain(error: unknown): string {
-  const paragraph = `error: ${messageOf(error)}${details(error)}\n`;
+  const paragraph = `error: ${printableMessage(error)}${details(error)}\n`;
   if (process.env['WKV_DEBUG'] !== '1' || !(error instanceof Error)) return paragraph;
   const cause = error.cause instanceof Error ? `caused by ${error.cause.stack ?? error.cause.message}\n` : '';
   return `${paragraph}${printable(`${error.stack ?? ''}\n${cause}`)}`;

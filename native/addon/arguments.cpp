@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -14,7 +15,7 @@ namespace wkv::addon {
 
 namespace {
 
-constexpr double kMaxExact = 9007199254740991.0;  // up to here doubles have all whole numbers
+constexpr std::int64_t kMaxExact = (std::int64_t{1} << 53) - 1;  // up to here doubles have all whole numbers
 
 [[noreturn]] void refuse(Napi::Env env, const std::string& what) {
   Napi::TypeError error = Napi::TypeError::New(env, what);
@@ -27,16 +28,16 @@ Napi::Array require_array(const Napi::Value& value, const char* name) {
   return value.As<Napi::Array>();
 }
 
-std::int64_t require_integer(const Napi::Value& value, const char* name) {
-  const double number = require_number(value, name, -kMaxExact, kMaxExact);
-  if (std::trunc(number) != number) refuse(value.Env(), std::string(name) + " must be an integer");
-  return static_cast<std::int64_t>(number);
+double number_of(const Napi::Value& value) {
+  return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
 }
 
 std::vector<std::int64_t> require_integers(const Napi::Value& value, const char* name) {
   const Napi::Array array = require_array(value, name);
   std::vector<std::int64_t> numbers;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(require_integer(array.Get(i), name));
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    numbers.push_back(require_integer(array.Get(i), name, -kMaxExact, kMaxExact));
+  }
   return numbers;
 }
 
@@ -92,16 +93,28 @@ Napi::Object require_object(const Napi::Value& value, const char* name) {
 }
 
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest) {
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  const double number = number_of(value);
   if (!(number >= lowest && number <= highest)) {
-    refuse(value.Env(), std::string(name) + " must be a number from " + std::to_string(lowest) + " to " +
-                            std::to_string(highest));
+    std::array<char, 64> range{};
+    static_cast<void>(std::snprintf(range.data(), range.size(), "%g to %g", lowest, highest));
+    refuse(value.Env(), std::string(name) + " must be a number from " + range.data());
   }
   return number;
 }
 
+std::int64_t require_integer(const Napi::Value& value, const char* name, std::int64_t lowest,
+                             std::int64_t highest) {
+  const double number = number_of(value);
+  const bool fits = number >= static_cast<double>(lowest) && number <= static_cast<double>(highest);
+  if (!fits || std::trunc(number) != number) {
+    refuse(value.Env(), std::string(name) + " must be an integer from " + std::to_string(lowest) + " to " +
+                            std::to_string(highest));
+  }
+  return static_cast<std::int64_t>(number);
+}
+
 std::uint64_t require_size(const Napi::Value& value, const char* name) {
-  return static_cast<std::uint64_t>(require_number(value, name, 0, kMaxExact));
+  return static_cast<std::uint64_t>(require_integer(value, name, 0, kMaxExact));
 }
 
 std::uint64_t require_bigint(const Napi::Value& value, const char* name) {
@@ -192,7 +205,7 @@ TensorEntry to_tensor(const Napi::Object& object) {
   TensorEntry tensor{
       .name = require_string(object.Get("name"), "name"),
       .shape = require_integers(object.Get("shape"), "shape"),
-      .file = static_cast<std::uint32_t>(require_number(object.Get("file"), "file", 0, 1e6)),
+      .file = static_cast<std::uint32_t>(require_integer(object.Get("file"), "file", 0, 1'000'000)),
       .offset = require_size(object.Get("offset"), "offset"),
   };
   if (require_string(object.Get("type"), "type") != "packed") {
@@ -207,7 +220,7 @@ TensorEntry to_tensor(const Napi::Object& object) {
     }
   } else {
     tensor.packed = {.bytes = require_size(object.Get("bytes"), "bytes"),
-                     .group = static_cast<int>(require_number(object.Get("group"), "group", 0, 1 << 30)),
+                     .group = static_cast<int>(require_integer(object.Get("group"), "group", 0, 1 << 30)),
                      .precision = require_precision(object.Get("weights"), "weights")};
   }
   return tensor;
@@ -266,7 +279,7 @@ CudaTarget to_cuda_target(const Napi::Value& value) {
   if (value.IsUndefined()) return {};
   const Napi::Object target = require_object(value, "cuda");
   return {&open_cuda(target.Get("library")),
-          static_cast<int>(require_number(target.Get("device"), "device", 0, 999))};
+          static_cast<int>(require_integer(target.Get("device"), "device", 0, 999))};
 }
 
 const WkvCudaApi& open_cuda(const Napi::Value& path) {
@@ -274,7 +287,7 @@ const WkvCudaApi& open_cuda(const Napi::Value& path) {
 }
 
 unsigned to_threads(const Napi::Object& options) {
-  return static_cast<unsigned>(require_number(options.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
+  return static_cast<unsigned>(require_integer(options.Get("threads"), "threads", 1, ThreadPool::kMaxLanes));
 }
 
 Napi::Object to_javascript(Napi::Env env, const ModelInfo& info) {

@@ -25,6 +25,8 @@ StoredType require_type(const Napi::Value& value, const char* name);
 Precision require_precision(const Napi::Value& value, const char* name);
 Napi::Object require_object(const Napi::Value& value, const char* name);
 double require_number(const Napi::Value& value, const char* name, double lowest, double highest);
+std::int64_t require_integer(const Napi::Value& value, const char* name, std::int64_t lowest,
+                             std::int64_t highest);
 // A count or a place: from 0 to 2^53 - 1.
 std::uint64_t require_size(const Napi::Value& value, const char* name);
 std::uint64_t require_bigint(const Napi::Value& value, const char* name);

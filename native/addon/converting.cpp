@@ -36,26 +36,25 @@ std::map<std::string, std::uint64_t> to_places(const Napi::Object& places) {
   return result;
 }
 
+OutputFile to_output_file(const Napi::Object& object) {
+  return {.temporary = require_string(object.Get("temporary"), "temporary"),
+          .path = require_string(object.Get("path"), "path"),
+          .overwrite = object.Get("overwrite").ToBoolean(),
+          .header = copy_of<std::uint8_t>(object.Get("header"), "header"),
+          .places = to_places(require_object(object.Get("places"), "places"))};
+}
+
 PackedFile to_packed_file(const Napi::Object& object) {
-  PackedFile file{.temporary = require_string(object.Get("temporary"), "temporary"),
-                  .path = require_string(object.Get("path"), "path"),
-                  .overwrite = object.Get("overwrite").ToBoolean(),
-                  .weights = require_precision(object.Get("weights"), "weights"),
-                  .header = copy_of<std::uint8_t>(object.Get("header"), "header")};
-  const double last = static_cast<double>(file.header.size()) - 32;
+  PackedFile file{.output = to_output_file(object),
+                  .weights = require_precision(object.Get("weights"), "weights")};
+  const std::int64_t last = static_cast<std::int64_t>(file.output.header.size()) - 32;
   file.fingerprint_at =
-      static_cast<std::size_t>(require_number(object.Get("fingerprintAt"), "fingerprintAt", 0, last));
-  file.places = to_places(require_object(object.Get("places"), "places"));
+      static_cast<std::size_t>(require_integer(object.Get("fingerprintAt"), "fingerprintAt", 0, last));
   return file;
 }
 
 ElementsFile to_elements_file(const Napi::Object& object) {
-  return {.temporary = require_string(object.Get("temporary"), "temporary"),
-          .path = require_string(object.Get("path"), "path"),
-          .overwrite = object.Get("overwrite").ToBoolean(),
-          .type = require_type(object.Get("type"), "type"),
-          .header = copy_of<std::uint8_t>(object.Get("header"), "header"),
-          .places = to_places(require_object(object.Get("places"), "places"))};
+  return {.output = to_output_file(object), .type = require_type(object.Get("type"), "type")};
 }
 
 // planConversion(directory, weights): [{ name, rows, columns, group, weights, bytes }]

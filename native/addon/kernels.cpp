@@ -32,12 +32,13 @@ std::span<Element> view(const Napi::Object& object, const char* name, std::size_
 }
 
 int dimension(const Napi::Object& object, const char* name) {
-  return static_cast<int>(require_number(object.Get(name), name, 1, kMaxRows));
+  return static_cast<int>(require_integer(object.Get(name), name, 1, kMaxRows));
 }
 
 int group_of(const Napi::Object& object) {
-  const double group = require_number(object.Get("group"), "group", kGroupStep, kMaxGroup);
-  return static_cast<int>(group) / kGroupStep * kGroupStep;
+  const auto group = static_cast<int>(require_integer(object.Get("group"), "group", kGroupStep, kMaxGroup));
+  if (group % kGroupStep == 0) return group;
+  throw Napi::TypeError::New(object.Env(), "group must be a multiple of " + std::to_string(kGroupStep));
 }
 
 std::size_t product(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
@@ -167,7 +168,7 @@ Napi::Value wkv5(const Napi::CallbackInfo& info) {
   const int batch = dimension(object, "batch");
   const int tokens = dimension(object, "tokens");
   const int heads = dimension(object, "heads");
-  const int head_size = static_cast<int>(require_number(object.Get("headSize"), "headSize", 1, 4096));
+  const int head_size = static_cast<int>(require_integer(object.Get("headSize"), "headSize", 1, 4096));
   const std::size_t channels = product(heads, head_size);
   const std::size_t numbers = product({batch, tokens, heads, head_size});
   const CudaTarget gpu = to_cuda_target(object.Get("cuda"));
@@ -223,7 +224,7 @@ Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
   if (what != "int8" && what != "f32") {
     throw Napi::TypeError::New(info.Env(), "the peak must be that of 'int8' or 'f32'");
   }
-  const auto threads = static_cast<unsigned>(require_number(info[1], "threads", 1, ThreadPool::kMaxLanes));
+  const auto threads = static_cast<unsigned>(require_integer(info[1], "threads", 1, ThreadPool::kMaxLanes));
   const KernelTable& kernels = selected_kernels();
   const Peak peak = what == "int8" ? kernels.quantized.peak_int8 : kernels.peak_f32;
   return in_background(
@@ -233,7 +234,7 @@ Napi::Value measure_peak_call(const Napi::CallbackInfo& info) {
 
 // measureRead(threads): Promise<number>, bytes per second; see backend/cpu/ceilings.h.
 Napi::Value measure_read_call(const Napi::CallbackInfo& info) {
-  const auto threads = static_cast<unsigned>(require_number(info[0], "threads", 1, ThreadPool::kMaxLanes));
+  const auto threads = static_cast<unsigned>(require_integer(info[0], "threads", 1, ThreadPool::kMaxLanes));
   return in_background(
       info.Env(), [threads] { return measure_read(threads); },
       [](Napi::Env env, double rate) { return Napi::Number::New(env, rate); });

@@ -50,10 +50,10 @@ Napi::Value load_model_call(const Napi::CallbackInfo& info) {
   auto directory = std::make_shared<const TensorDirectory>(to_directory(info[0]));
   const LoadOptions options = to_load_options(info[1]);
   const Napi::Object object = info[1].As<Napi::Object>();
-  const ModelOptions model{
-      .threads = to_threads(object),
-      .max_batch = static_cast<std::size_t>(require_number(object.Get("maxBatch"), "maxBatch", 1, 1e6)),
-      .pack_states = object.Get("packStates").ToBoolean()};
+  const ModelOptions model{.threads = to_threads(object),
+                           .max_batch = static_cast<std::size_t>(
+                               require_integer(object.Get("maxBatch"), "maxBatch", 1, 1'000'000)),
+                           .pack_states = object.Get("packStates").ToBoolean()};
   return start_job<Loaded>(
       info.Env(), info[2],
       [directory, options, threads = model.threads](const std::atomic<bool>& cancelled,
@@ -106,7 +106,7 @@ Napi::Value cuda_device_count(const Napi::CallbackInfo& info) {
 // be used; throws ERR_WKV_DEVICE.
 Napi::Value cuda_device(const Napi::CallbackInfo& info) {
   const WkvCudaApi& api = open_cuda(info[0]);
-  const auto index = static_cast<std::int32_t>(require_number(info[1], "index", 0, 999));
+  const auto index = static_cast<std::int32_t>(require_integer(info[1], "index", 0, 999));
   WkvCudaFailure failure{};
   WkvCudaDevice description{};
   Napi::Object device = Napi::Object::New(info.Env());

@@ -117,7 +117,7 @@ Napi::Value Session::evaluate(const Napi::CallbackInfo& info) {
                                                         " is not in the model's vocabulary")
                                  .about({}, "ids below " + std::to_string(vocabulary), found));
   }
-  evaluation->output = static_cast<Output>(require_number(options.Get("output"), "output", 0, 3));
+  evaluation->output = static_cast<Output>(require_integer(options.Get("output"), "output", 0, 3));
   evaluation->generated = options.Get("generated").ToBoolean();
   evaluation->draw = options.Get("draw").ToBoolean();
   evaluation->pack = options.Get("pack").ToBoolean();
@@ -275,8 +275,8 @@ Napi::Value Session::keep(const Napi::CallbackInfo& info) {
 
 Napi::Value Session::forget(const Napi::CallbackInfo& info) {
   require_idle(info.Env());
-  const double count = require_number(info[0], "count", 0, static_cast<double>(kept_.size()));
-  kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(count));
+  const std::int64_t count = require_integer(info[0], "count", 0, static_cast<std::int64_t>(kept_.size()));
+  kept_.erase(kept_.begin(), kept_.begin() + count);
   return info.Env().Undefined();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,10 @@ namespace {
 constexpr napi_type_tag kTag = {0x6f2d1f4b9a7c4e01, 0xb3a1d56c08ee4f72};
 
 StatePrecision precision_of(const Napi::Value& value) {
-  const bool half = value.IsString() && value.As<Napi::String>().Utf8Value() == "f16";
-  return half ? StatePrecision::kF16 : StatePrecision::kF32;
+  const std::string name = require_string(value, "precision");
+  if (name == "f16") return StatePrecision::kF16;
+  if (name == "f32") return StatePrecision::kF32;
+  throw Napi::TypeError::New(value.Env(), "precision must be 'f32' or 'f16'");
 }
 
 }  // namespace

@@ -21,12 +21,11 @@ std::uint64_t place_of(const PlacesInFile& places, const std::string& name) {
 }
 
 // What is left when the tensors have been written.
-void finish(FileWriter& writer, const std::vector<unsigned char>& header, bool overwrite,
-            const std::atomic<bool>& cancelled) {
-  writer.write(0, header.data(), header.size());
+void finish(FileWriter& writer, const OutputFile& file, const std::atomic<bool>& cancelled) {
+  writer.write(0, file.header.data(), file.header.size());
   writer.synchronize();
   if (cancelled.load()) throw Cancelled{};
-  writer.finish(overwrite);
+  writer.finish(file.overwrite);
 }
 
 class FileSink : public PackedSink {
@@ -73,27 +72,30 @@ std::string convert_model(const TensorDirectory& directory, PackedFile file, uns
                           const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   require_convertible(directory, file.weights);
   const ModelInfo info = inspect_weights(directory, {.weights = file.weights});
-  FileWriter writer(file.temporary, file.path);
-  FileSink sink(writer, file.places);
+  OutputFile& output = file.output;
+  FileWriter writer(output.temporary, output.path);
+  FileSink sink(writer, output.places);
   const auto hashes = pack_weights(directory, file.weights, threads, cancelled, progress, sink);
   std::string print = fingerprint(info, directory, hashes);
   std::copy(print.begin(), print.end(),
-            file.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));
-  finish(writer, file.header, file.overwrite, cancelled);
+            output.header.begin() + static_cast<std::ptrdiff_t>(file.fingerprint_at));
+  finish(writer, output, cancelled);
   return print;
 }
 
 void convert_elements(const TensorDirectory& directory, const ElementsFile& file, unsigned threads,
                       const std::atomic<bool>& cancelled, const LoadProgress& progress) {
   std::vector<std::uint64_t> places;
-  for (const TensorEntry& tensor : directory.tensors) places.push_back(place_of(file.places, tensor.name));
+  for (const TensorEntry& tensor : directory.tensors) {
+    places.push_back(place_of(file.output.places, tensor.name));
+  }
   const auto width = static_cast<std::uint64_t>(bytes_of(file.type));
-  FileWriter writer(file.temporary, file.path);
+  FileWriter writer(file.output.temporary, file.output.path);
   read_elements(directory, file.type, threads, cancelled, progress,
                 [&](std::size_t tensor, std::uint64_t first, std::span<const unsigned char> elements) {
                   writer.write(places[tensor] + first * width, elements.data(), elements.size());
                 });
-  finish(writer, file.header, file.overwrite, cancelled);
+  finish(writer, file.output, cancelled);
 }
 
 }  // namespace wkv

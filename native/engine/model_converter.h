@@ -13,27 +13,26 @@
 namespace wkv {
 
 // The file that a conversion makes. Its header and the places of its tensors are JavaScript's business:
-// lib/formats/packed.ts.
-struct PackedFile {
+// lib/formats/packed.ts and elements.ts.
+struct OutputFile {
   std::string temporary;  // see FileWriter
   std::string path;
-  bool overwrite = false;  // whether what is at the path when the file is whole is replaced
-  Precision weights = {};
-  // From byte 0 of the file on, with 32 bytes at fingerprint_at that are yet to be known.
-  std::vector<unsigned char> header = {};
-  std::size_t fingerprint_at = 0;
-  // Where tensors begin, by name; a matrix's input scales as NAME.input_scales.
+  bool overwrite = false;                  // whether what is at the path when the file is whole is replaced
+  std::vector<unsigned char> header = {};  // from byte 0 of the file on
+  // Where tensors begin, by name; a packed matrix's input scales as NAME.input_scales.
   std::map<std::string, std::uint64_t> places = {};
+};
+
+struct PackedFile {
+  OutputFile output;
+  Precision weights = {};
+  std::size_t fingerprint_at = 0;  // in the header, where 32 bytes are yet to be known
 };
 
 // A file of elements alone, all of one type.
 struct ElementsFile {
-  std::string temporary;
-  std::string path;
-  bool overwrite = false;
+  OutputFile output;
   StoredType type = StoredType::kF32;
-  std::vector<unsigned char> header = {};
-  std::map<std::string, std::uint64_t> places = {};
 };
 
 // The matrices that the file is to have. Throws Error.

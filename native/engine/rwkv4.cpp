@@ -30,16 +30,14 @@ using Layer = LayerOf<Attention>;
 using Weights = WeightsOf<Attention>;
 
 struct Buffers final : StepBuffers {
-  Buffers(const ModelInfo& info, unsigned lane_count)
-      : StepBuffers(info, lane_count),
-        mixed_k(Network::kMaxTokens, info.embedding),
-        mixed_v(Network::kMaxTokens, info.embedding),
-        mixed_r(Network::kMaxTokens, info.embedding),
-        r(Network::kMaxTokens, info.heads),
-        k(Network::kMaxTokens, info.heads),
-        v(Network::kMaxTokens, info.heads),
-        y(Network::kMaxTokens, info.heads),
-        gate(Network::kMaxTokens, info.embedding) {}
+  Buffers(const ModelInfo& info, unsigned lane_count) : StepBuffers(info, lane_count) {
+    for (Activation* activation : {&mixed_k, &mixed_v, &mixed_r, &gate}) {
+      *activation = Activation(Network::kMaxTokens, info.embedding);
+    }
+    for (Activation* activation : {&r, &k, &v, &y}) {
+      *activation = Activation(Network::kMaxTokens, info.heads);
+    }
+  }
 
   Activation mixed_k, mixed_v, mixed_r;
   Activation r, k, v, y;

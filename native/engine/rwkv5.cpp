@@ -18,18 +18,14 @@ using rwkv5::Layer;
 using rwkv5::Weights;
 
 struct Buffers final : StepBuffers {
-  Buffers(const ModelInfo& info, unsigned lane_count)
-      : StepBuffers(info, lane_count),
-        mixed_k(Network::kMaxTokens, info.embedding),
-        mixed_v(Network::kMaxTokens, info.embedding),
-        mixed_r(Network::kMaxTokens, info.embedding),
-        mixed_g(Network::kMaxTokens, info.embedding),
-        r(Network::kMaxTokens, info.heads * info.head_size),
-        k(Network::kMaxTokens, info.heads * info.head_size),
-        v(Network::kMaxTokens, info.heads * info.head_size),
-        g(Network::kMaxTokens, info.heads * info.head_size),
-        y(Network::kMaxTokens, info.heads * info.head_size),
-        gate(Network::kMaxTokens, info.embedding) {}
+  Buffers(const ModelInfo& info, unsigned lane_count) : StepBuffers(info, lane_count) {
+    for (Activation* activation : {&mixed_k, &mixed_v, &mixed_r, &mixed_g, &gate}) {
+      *activation = Activation(Network::kMaxTokens, info.embedding);
+    }
+    for (Activation* activation : {&r, &k, &v, &g, &y}) {
+      *activation = Activation(Network::kMaxTokens, info.heads * info.head_size);
+    }
+  }
 
   Activation mixed_k, mixed_v, mixed_r, mixed_g;
   Activation r, k, v, g, y;

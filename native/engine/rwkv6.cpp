@@ -37,13 +37,10 @@ struct Buffers final : StepBuffers {
       : StepBuffers(info, lane_count),
         shifted(Network::kMaxTokens, info.embedding),
         low_decay(Network::kMaxTokens, decay_rank),
-        forget(Network::kMaxTokens, info.heads * info.head_size),
-        r(Network::kMaxTokens, info.heads * info.head_size),
-        k(Network::kMaxTokens, info.heads * info.head_size),
-        v(Network::kMaxTokens, info.heads * info.head_size),
-        g(Network::kMaxTokens, info.heads * info.head_size),
-        y(Network::kMaxTokens, info.heads * info.head_size),
         gate(Network::kMaxTokens, info.embedding) {
+    for (Activation* activation : {&forget, &r, &k, &v, &g, &y}) {
+      *activation = Activation(Network::kMaxTokens, info.heads * info.head_size);
+    }
     for (Activation& activation : mixed) activation = Activation(Network::kMaxTokens, info.embedding);
     for (Activation& activation : low) activation = Activation(Network::kMaxTokens, mix_rank);
   }

@@ -32,10 +32,11 @@ constexpr wkv::test::Dimensions kDimensions{
 // What JavaScript makes of the plan: where everything lies, and how to read it again.
 struct Plan {
   Plan(const TensorDirectory& source, const std::string& folder_and_name) {
-    file = {.temporary = folder_and_name + ".part", .path = folder_and_name, .weights = Precision::kInt8};
-    file.header.assign(4096, '.');
+    file = {.output = {.temporary = folder_and_name + ".part", .path = folder_and_name},
+            .weights = Precision::kInt8};
+    file.output.header.assign(4096, '.');
     file.fingerprint_at = 100;
-    std::uint64_t end = file.header.size();
+    std::uint64_t end = file.output.header.size();
     for (const auto& matrix : wkv::plan_conversion(source, Precision::kInt8)) {
       add({.name = matrix.name,
            .shape = {matrix.rows, matrix.columns},
@@ -49,7 +50,7 @@ struct Plan {
           static_cast<std::uint64_t>(columns) * 4, end);
     }
     for (const TensorEntry& tensor : source.tensors) {
-      if (file.places.contains(tensor.name)) continue;
+      if (file.output.places.contains(tensor.name)) continue;
       TensorEntry copy = tensor;
       std::int64_t count = 1;
       for (std::size_t i = copy.shape.size(); i-- > 0; count *= copy.shape[i]) copy.strides[i] = count;
@@ -58,7 +59,7 @@ struct Plan {
   }
 
   void add(TensorEntry tensor, std::uint64_t bytes, std::uint64_t& end) {
-    file.places[tensor.name] = end;
+    file.output.places[tensor.name] = end;
     tensor.file = 0;
     tensor.offset = end;
     end += bytes;
@@ -73,18 +74,18 @@ struct Plan {
   std::string convert(const TensorDirectory& source, const std::atomic<bool>& cancelled = kGoOn,
                       const wkv::LoadProgress& progress = {}) {
     const std::string fingerprint = wkv::convert_model(source, file, 2, cancelled, progress);
-    packed.files = {wkv::test::source_file(file.path)};
+    packed.files = {wkv::test::source_file(file.output.path)};
     packed.packed = {.weights = Precision::kInt8, .fingerprint = fingerprint};
     return fingerprint;
   }
 
   // Writes bytes over those of the file.
   void overwrite(std::uint64_t offset, const void* bytes, std::size_t size) {
-    std::fstream stream(file.path, std::ios::binary | std::ios::in | std::ios::out);
+    std::fstream stream(file.output.path, std::ios::binary | std::ios::in | std::ios::out);
     stream.seekp(static_cast<std::streamoff>(offset));
     stream.write(static_cast<const char*>(bytes), static_cast<std::streamsize>(size));
     stream.close();
-    packed.files = {wkv::test::source_file(file.path)};
+    packed.files = {wkv::test::source_file(file.output.path)};
   }
 
   wkv::PackedFile file;
@@ -157,13 +158,13 @@ TEST_SUITE("model converter") {
       std::ifstream file(path, std::ios::binary);
       return std::string{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     };
-    const std::string first = read(pair.plan.file.path);
+    const std::string first = read(pair.plan.file.output.path);
     CHECK(first.size() > 20'000);
     CHECK(first.substr(100, 32) == pair.fingerprint);
     CHECK(refusal([&] { wkv::convert_model(pair.source, pair.plan.file, 1, kGoOn, {}); }).code == "EEXIST");
-    pair.plan.file.overwrite = true;
+    pair.plan.file.output.overwrite = true;
     wkv::convert_model(pair.source, pair.plan.file, 1, kGoOn, {});
-    CHECK(read(pair.plan.file.path) == first);
+    CHECK(read(pair.plan.file.output.path) == first);
   }
 
   TEST_CASE("mapped and copied are two models, and each is shared") {
@@ -183,9 +184,9 @@ TEST_SUITE("model converter") {
     const auto model = loaded(pair.plan.packed);
     const auto before = logits(*model);
     wkv::test::write_file(pair.folder.file("other"), std::vector<unsigned char>(100'000, 1));
-    std::filesystem::rename(pair.folder.file("other"), pair.plan.file.path);
+    std::filesystem::rename(pair.folder.file("other"), pair.plan.file.output.path);
     CHECK(wkv::test::bit_difference(logits(*model), before) == "");
-    std::filesystem::remove(pair.plan.file.path);
+    std::filesystem::remove(pair.plan.file.output.path);
     CHECK(wkv::test::bit_difference(logits(*model), before) == "");
   }
 #endif
@@ -209,7 +210,7 @@ TEST_SUITE("model converter") {
                                  [&](std::uint64_t done, std::uint64_t all) { cancelled = done == all; }),
                     wkv::Cancelled);
     CHECK(untouched());
-    plan.file.places.erase("blocks.1.att.key.weight");
+    plan.file.output.places.erase("blocks.1.att.key.weight");
     const wkv::Error error = refusal([&] { plan.convert(source); });
     CHECK(error.code == "ERR_WKV_SHAPE");
     CHECK(error.tensor == "blocks.1.att.key.weight");
@@ -304,7 +305,7 @@ TEST_SUITE("model converter") {
   }
 
   TEST_CASE("a file that was truncated or written again after its header was read is refused") {
-    CHECK(loading([](Plan& p) { std::filesystem::resize_file(p.file.path, 30'000); }).code ==
+    CHECK(loading([](Plan& p) { std::filesystem::resize_file(p.file.output.path, 30'000); }).code ==
           "ERR_WKV_FORMAT");
     CHECK(loading([](Plan& p) {
             const auto file = p.packed.files;

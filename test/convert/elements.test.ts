@@ -10,8 +10,8 @@ import { asFlashLinearAttention, asTransformersRwkv, asWebRwkv } from '../suppor
 import { readParts, resultsOf, unfinished } from '../support/packed';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
-import { randomModel, randomNumbers, randomTokens } from '../support/random-model';
-import { smallModelOf, versions } from '../support/small-models';
+import { randomModel, randomNumbers, randomTokens, versions } from '../support/random-model';
+import { smallModelOf } from '../support/small-models';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
 import { useConversions } from './support';
 

@@ -9,7 +9,8 @@ import {
 } from '../support/foreign-names';
 import { writePth, type WritableTensor } from '../support/pth-writer';
 import { readTensors } from '../support/read-tensors';
-import { smallModelOf, transposed, versions, type Version } from '../support/small-models';
+import { versions, type Version } from '../support/random-model';
+import { smallModelOf, transposed } from '../support/small-models';
 import { writeHuggingFaceDirectory, writeSafetensors } from '../support/safetensors-writer';
 import { refusal, useScratchDirectory } from './support';
 

@@ -2,6 +2,7 @@ import { runInNewContext } from 'node:vm';
 import { kernels } from '../../lib/index';
 import { native } from '../../lib/native';
 import { largestDifference, sameBits } from '../support/compare';
+import { expectFailure, thrown } from '../support/failure';
 import { unless } from '../support/unless';
 import { randomFloats } from './support';
 
@@ -124,6 +125,25 @@ describe('kernels.gemmInt8', () => {
       return output;
     };
     expect(sameBits(product(-128), product(-127))).toBe(true);
+  });
+
+  test('numbers that are none of theirs are refused by the addon, too, which nobody should call', () => {
+    const matrix = new Float32Array(128);
+    const whole = { matrix, rows: 2, columns: 64, group: 64 };
+    const quantize = (change: object): unknown =>
+      native.kernels.quantizeInt8({
+        ...{ ...whole, ...change },
+        ...{ values: new Int8Array(128), scales: new Float32Array(2) },
+      });
+    quantize({});
+    for (const change of [{ rows: 1.5 }, { rows: 0 }, { columns: NaN }, { group: 65 }, { group: 2 ** 20 }]) {
+      const [name] = Object.keys(change);
+      const message = new RegExp(`${name} must be (?:an integer from \\d+ to \\d+$|a multiple of \\d+$)`);
+      expectFailure(
+        thrown(() => quantize(change)),
+        { message },
+      );
+    }
   });
 
   test('passes NaN and infinity on as NaN', () => {

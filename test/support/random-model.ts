@@ -1,8 +1,10 @@
 import type { ReferenceTensor } from '../reference/common';
-import { RandomTensors, type RandomTensor, type StoredType } from './random-tensors';
+import type { StoredType } from '../../lib/formats/tensor-directory';
+import { RandomTensors, type RandomTensor } from './random-tensors';
 
-export { randomNumbers, randomTokens, type RandomTensor, type StoredType } from './random-tensors';
+export { randomNumbers, randomTokens, type RandomTensor } from './random-tensors';
 
+/** Versions of RWKV by what their tensors are called; 5.1 has one decay a head, 5.2 one a channel. */
 export const versions = ['4', '5.0', '5.1', '5.2', '6', '7'] as const;
 export type Version = (typeof versions)[number];
 

@@ -1,6 +1,6 @@
-/** Random numbers that are always the same, and tensors made of them. */
+import type { StoredType } from '../../lib/formats/tensor-directory';
 
-export type StoredType = 'f32' | 'f16' | 'bf16';
+/** Random numbers that are always the same, and tensors made of them. */
 
 /** A tensor as the writers of test files take it; every element is exactly representable in `type`. */
 export interface RandomTensor {

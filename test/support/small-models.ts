@@ -1,9 +1,6 @@
 import type { StoredType } from '../../lib/formats/tensor-directory';
 import type { WritableTensor } from './pth-writer';
-
-/** Versions of RWKV by what their tensors are called; 5.1 has one decay a head, 5.2 one a channel. */
-export type Version = '4' | '5.0' | '5.1' | '5.2' | '6' | '7';
-export const versions: readonly Version[] = ['4', '5.0', '5.1', '5.2', '6', '7'];
+import type { Version } from './random-model';
 
 // All different, so that nothing fits where it does not belong.
 const [L, D, H, N, F, V, R] = [2, 6, 3, 2, 10, 7, 4];

@@ -48,7 +48,7 @@ struct QuantizeActivationsArguments {
 // where max |x| is below 1e-30 all are 0. Where a number is NaN or infinite the scale is NaN.
 using QuantizeActivations = void (*)(const QuantizeActivationsArguments& arguments);
 
-// One group of a row of weights, `size` numbers, 1 to 2^17, that are finite. The scale is that of max |w| /
+// One group of a row of weights, `size` numbers, 1 to 2^16, that are finite. The scale is that of max |w| /
 // level, for the level among 127, 126, ... 121 whose squared errors add up to least; a code is the nearest of
 // w / scale, ties to even, at most 127 in magnitude, and 128 more. Returns the scale; 0 and codes of 128
 // where max |w| is below 1e-30.

@@ -20,8 +20,6 @@ using wkv::test::Floats;
 using wkv::test::has;
 using wkv::test::kSmallShape;
 
-namespace {}  // namespace
-
 TEST_SUITE("CUDA arguments") {
   TEST_CASE("refuses models that the kernels do not take, by name") {
     const auto refused = [](auto change) {
