@@ -10,13 +10,13 @@ export type WkvErrorCode =
   /** Tensors are missing, or their shapes do not fit together. */
   | 'ERR_WKV_SHAPE'
   /**
-   * A state or a saved chat is of other weights, of another version, or damaged; or what is asked for is not there: logits
-   * of a session that has seen nothing, an exchange to undo, a token that may be drawn.
+   * A state, a saved chat or a saved sampler is of other weights, of another version, or damaged; or what is asked for is
+   * not there: logits of a session that has seen nothing, an exchange to undo, a token that may be drawn.
    */
   | 'ERR_WKV_STATE'
-  /** A token id outside the model, or text without a tokenizer. */
+  /** A token id outside the model, tokenizer or sampler; or text without a tokenizer, vocabulary or token for it. */
   | 'ERR_WKV_TOKEN'
-  /** A device that was asked for cannot be used, or there is no binary that this system can load. */
+  /** A device that was asked for cannot be used, or has no room, or there is no binary that this system can load. */
   | 'ERR_WKV_DEVICE'
   /** Not enough memory, or room on the disk, or too many files are open. */
   | 'ERR_WKV_MEMORY'

@@ -71,7 +71,13 @@ function compile(nodeGyp) {
 }
 
 const nodeGyp = findNodeGyp();
-if (nodeGyp === undefined) {
+if (process.argv.length > 2) {
+  // What was compiled before would be gone.
+  console.error(
+    'Usage: npm --prefix node_modules/wkv run compile\n\nCompiles the addon. It takes no arguments.',
+  );
+  process.exitCode = process.argv[2] === '--help' ? 0 : 2;
+} else if (nodeGyp === undefined) {
   const command = `npm --prefix ${JSON.stringify(root)} run compile`;
   console.error(`There is no node-gyp to compile with. npm has one and lends it to this: ${command}`);
   process.exitCode = 1;

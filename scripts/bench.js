@@ -8,7 +8,7 @@ const { modelFile } = require('./bench/models');
 const { buildOneDnn, findNodeLlamaCpp, runNodeLlamaCpp, runOneDnn } = require('./bench/peers');
 const { shapes: knownShapes } = require('./bench/shapes');
 const { runNode, runScript } = require('./lib/run');
-const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
+const { buildTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run bench [-- SHAPE... --weights TYPE,... --rounds N --json]
 
@@ -157,7 +157,7 @@ async function bench() {
     process.exitCode = 2;
     return;
   }
-  ensureTools(checkTools);
+  ensureTools(buildTools);
   ensureModules();
   runNode('scripts/build.js', [], { capture: true });
   const llama = values.alone ? undefined : findNodeLlamaCpp(values['node-llama-cpp']);

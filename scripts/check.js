@@ -26,7 +26,7 @@ const { buildWithZig, zigTools } = require('./lib/zig');
 const help = `Usage: npm run check [-- --quick | --sanitize | --step NAME]
 
 Sets up what is missing (Debian packages, node_modules), builds, and runs every formatter, linter, type check and test.
-  --step NAME  one step alone, by the name that it is shown with
+  --step NAME  one step alone, by the name that it is shown with; jest with its slow tests
   --quick      without clang-tidy, the simulated GPU, prebuilt addons and slow tests (*.slow.test.ts): for every commit
   --sanitize   instead of all that: the native tests, and the tests that load models, with AddressSanitizer and
                UndefinedBehaviorSanitizer; those of what has threads, compiled by clang, with ThreadSanitizer too`;
@@ -176,7 +176,9 @@ const options = process.argv.slice(2);
 const known = { '--quick': quick, '--sanitize': sanitize };
 const [option, name] = options;
 const one =
-  option === '--step' ? [...full, ...sanitize].flat().find((step) => step.name === name) : undefined;
+  option === '--step'
+    ? [...setup, ...full, ...sanitize].flat().find((step) => step.name === name)
+    : undefined;
 if (options.length === 2 && one !== undefined) {
   void (process.send === undefined ? runSteps([one]) : runStep(one));
 } else if (

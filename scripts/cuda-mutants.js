@@ -4,8 +4,11 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+require('./lib/require-node').requireNode();
+
 const { buildCudaSimulated } = require('./lib/native');
 const { root, runScript, shellWord } = require('./lib/run');
+const { checkTools, ensureModules, ensureTools } = require('./lib/setup');
 
 const help = `Usage: npm run test:mutants [-- NAME...]
 
@@ -111,10 +114,15 @@ function main(names) {
     console.log(help);
     return;
   }
+  const unknown = names.find((name) => !mutants.some((mutant) => mutant.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`${unknown} is none of: ${mutants.map(({ name }) => name).join('; ')}`);
+  }
   mutants.forEach(mutated);
+  ensureTools(checkTools);
+  ensureModules();
   const build = buildCudaSimulated();
   const chosen = mutants.filter(({ name }) => names.length === 0 || names.includes(name));
-  if (chosen.length === 0) throw new Error(`there are: ${mutants.map(({ name }) => name).join('; ')}`);
   let missed = 0;
   for (const mutant of chosen) {
     const by = noticed(mutant, build).map(({ called }) => called);

@@ -22,6 +22,11 @@ function main(names) {
     console.log(help);
     return;
   }
+  if (names.length > 1 && names.some((name) => name.startsWith('--'))) {
+    console.error(`Cannot take together: ${names.join(' ')}\n\n${help}`);
+    process.exitCode = 2;
+    return;
+  }
   ensureModules();
   if (names.includes('--inspect')) {
     ensureTools(gateTools);

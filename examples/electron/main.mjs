@@ -1,5 +1,6 @@
 // An application of one window. Electron takes it from here: npm install && npm start (until wkv is on npm, first
-// `npm install PATH/wkv-0.1.0.tgz`, which `npm pack` makes in a checkout). WKV_MODEL names a model of yours.
+// `npm install PATH/wkv-0.1.0.tgz`, which `npm run prebuild` and then `npm pack` make in a checkout). WKV_MODEL names a
+// model of yours.
 //
 // The main process: it loads the model, and holds a conversation with each window through a port. Models compute on
 // threads of their own, so that windows go on answering meanwhile; they need no process of their own.

@@ -44,12 +44,15 @@ export function addChat(program: Command, interruption: Interruption): void {
     )
     .option('--system <text>', 'what the model is to be, or to know')
     .addOption(
-      new Option('--load <file>', 'go on in a conversation that /save saved')
+      new Option(
+        '--load <file>',
+        'go on in a conversation that /save saved (without --system and --template)',
+      )
         .argParser(path)
         .conflicts(['system', 'template']),
     );
   addSamplingOptions(command, { maxTokens: 1024, stop: "the template's" })
-    .option('--json', 'print one JSON object for each reply; its seed repeats the conversation')
+    .option('--json', 'print one JSON object for each reply; its seed repeats what began with it')
     .addHelpText('after', examples)
     .allowExcessArguments()
     .action(async (options: Options) => {

@@ -39,7 +39,7 @@ export function addConvert(program: Command, interruption: Interruption): void {
     .summary('write a model as one file: quantized, to load in a moment, or plain')
     .description('Writes a model as one .safetensors file: quantized, to load in a moment, or plain.')
     .argument('<in>', modelFiles, path)
-    .argument('<out>', 'the file to write', outputPath)
+    .argument('<out>', 'the .safetensors file to write', outputPath)
     .addOption(
       new Option('--weights <type>', 'write the weights as this').choices(precisions).default('int8'),
     )

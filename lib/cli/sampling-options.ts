@@ -22,7 +22,11 @@ export interface SamplingFlags {
 export function addSamplingOptions(command: Command, defaults: { maxTokens: number; stop: string }): Command {
   return command
     .option('--max-tokens <number>', 'the most tokens to generate', integer(0), defaults.maxTokens)
-    .option('--stop <text>', `stop before this text; may be given again (default: ${defaults.stop})`, stops)
+    .option(
+      '--stop <text>',
+      String.raw`stop before this text, where \n is a newline; may be given again (default: ${defaults.stop})`,
+      stops,
+    )
     .option(
       '--temperature <number>',
       'divides the logits: higher is more random, 0 always takes the most probable token (default: 1)',

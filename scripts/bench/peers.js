@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const { buildTargets, configureNative } = require('../lib/native');
 const { run, runNode } = require('../lib/run');
+const { responds } = require('../lib/setup');
 const { ggufFile } = require('./models');
 
 /** Matrices of 7B, and how many tokens are multiplied with them. */
@@ -41,8 +42,9 @@ function runNodeLlamaCpp({ module }, shape, args) {
   return JSON.parse(lastLine(runNode('scripts/bench/run-node-llama-cpp.js', all, { capture: true })));
 }
 
-/** Builds the comparison with oneDNN; undefined where it is not installed. */
+/** Builds the comparison with oneDNN; undefined where it, or cmake, is not installed. */
 function buildOneDnn() {
+  if (!responds('cmake')) return undefined;
   const build = `${configureNative()}/build`;
   // It may have been installed since the build was configured.
   run('cmake', [build], { capture: true });

@@ -32,9 +32,11 @@ function checkPrettier() {
   runNode(prettier, ['--check', ...cache, '--log-level', 'warn', '.']);
 }
 
+const versionOf = (name) => /(?:version|,) (\d+)/.exec(run(name, ['--version'], { capture: true }))?.[1];
+
 function checkSystemFormatter(name) {
   const { version, files, check } = systemFormatters[name];
-  const found = /(?:version|,) (\d+)/.exec(run(name, ['--version'], { capture: true }))?.[1];
+  const found = versionOf(name);
   try {
     run(name, [...check, ...files()], { capture: true });
   } catch (error) {
@@ -45,7 +47,11 @@ function checkSystemFormatter(name) {
 
 function formatEverything() {
   runNode(prettier, ['--write', '--log-level', 'warn', '.']);
-  for (const [name, { files, write }] of Object.entries(systemFormatters)) run(name, [...write, ...files()]);
+  for (const [name, { version, files, write }] of Object.entries(systemFormatters)) {
+    const found = versionOf(name);
+    if (found !== version) throw new Error(`${name} ${found} would format otherwise than ${version} does`);
+    run(name, [...write, ...files()]);
+  }
 }
 
 module.exports = { checkPrettier, checkSystemFormatter, formatEverything };
