@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <string>
@@ -156,7 +158,7 @@ TEST_SUITE("file reader") {
     const wkv::Error error = opening(file);
     REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     CHECK(error.code == "ERR_WKV_MEMORY");
-    CHECK(error.message == file.path + ": cannot be opened again: Too many open files");
+    CHECK(error.message == file.path + ": cannot be opened again: " + std::strerror(EMFILE));
     CHECK(opening(file).code == "none");
   }
 

@@ -361,3 +361,12 @@ describe("a chat's session", () => {
     expect(await sameState(session, expected)).toBe(true);
   });
 });
+
+test('A reply that is pending when its chat is disposed says that of the chat', async () => {
+  const chat = model().createChat();
+  const reply = chat.send('hi', endless);
+  await reply.next();
+  const pending = rejection(() => reply.next());
+  chat.dispose();
+  expectFailure(await pending, { code: 'ERR_WKV_DISPOSED', message: /the chat has been disposed/ });
+});

@@ -373,6 +373,11 @@ describe('regenerate', () => {
       expect(chat.messages).toEqual(messages);
       expect(Buffer.compare(chat.serialize(), before)).toBe(0);
     }
+    const again = model().createChat({ saved: before });
+    const greedy = { temperature: 0, maxTokens: 5 };
+    await say(again, 'and?', greedy);
+    await say(chat, 'and?', greedy);
+    expect(Buffer.compare(chat.serialize(), again.serialize())).toBe(0);
   });
 
   test('of nothing is an error', async () => {

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { describe as inWords } from '../../lib/cli/chat-commands';
 import { loadChat, saveChat, withHome } from '../../lib/cli/chat-files';
 import { loadModel, type Chat, type Model } from '../../lib/index';
 import { temporaryFolder } from '../support/model';
@@ -135,4 +136,15 @@ test('A conversation whose template is not in the file cannot be gone on with: i
   await saveChat(own, file);
   const error = await rejection(() => loadChat(model, file));
   expect(String(error)).toMatch(/cannot go on with .*own\.chat: its template is the own one of the program/);
+});
+
+test.each([
+  [50, 'x'.repeat(50)],
+  [51, `${'x'.repeat(47)}...`],
+])('Of what was said last, in %i letters, 50 are shown', (length, shown) => {
+  const messages = [
+    { role: 'user', content: 'x'.repeat(length) },
+    { role: 'assistant', content: 'y' },
+  ] as const;
+  expect(inWords(model.createChat({ messages }))).toBe(`1 exchange, the last one: ${shown}`);
 });

@@ -364,6 +364,10 @@ describe('wkv chat on a terminal', () => {
     await terminal.until(/^thrown away\n\. this too$/);
     terminal.type('\u0003');
     await terminal.until(prompt);
+    terminal.type('\u001b[200~and lines that end\r\u001b[201~');
+    await terminal.until(/^and lines that end\n\. $/);
+    terminal.type('\u0003');
+    await terminal.until(prompt);
     terminal.type('\u001b[200~one\r\ttwo\rthree\u001b[201~');
     terminal.type('!\r');
     await terminal.until(/--max-tokens\]\n/);
@@ -435,6 +439,28 @@ describe('wkv chat on a terminal', () => {
     expect(own).toMatch(hint);
     expect(other).not.toMatch(hint);
   });
+
+  testAtTerminal(
+    'says what a command lacks, or has too much; what is loaded takes the place of nothing',
+    async () => {
+      const file = join(folder, 'begun.chat');
+      const begun = model.createChat();
+      await begun.complete('hi', { maxTokens: 1 });
+      writeFileSync(file, begun.serialize());
+      const terminal = new Terminal(chat(), '', 400);
+      await terminal.until(prompt);
+      terminal.type('/undo 2\r');
+      await terminal.until(/error: nothing comes after \/undo/);
+      terminal.type('/switch\r');
+      await terminal.until(/error: \/switch needs N: \/switch N/);
+      terminal.type(`/load ${file}\r`);
+      await terminal.until(/loaded: 1 exchange, the last one: hi\n/);
+      terminal.type('/branches\r');
+      await terminal.until(/\n\* 1 {2}1 exchange, the last one: hi\n/);
+      terminal.type('\u0004');
+      expect(await terminal.ended).toBe(0);
+    },
+  );
 
   testAtTerminal('ends at Ctrl-D', async () => {
     const terminal = new Terminal(chat());

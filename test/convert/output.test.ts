@@ -84,6 +84,30 @@ describe('convertModel', () => {
     expect(await withModel(path, {}, ({ info }) => info.weights)).toBe('int8');
   });
 
+  testLinks('does not follow a link to where Node may not write', () => {
+    const [flag = ''] = ['--permission', '--experimental-permission'].filter((name) =>
+      process.allowedNodeEnvironmentFlags.has(name),
+    );
+    const { place, path } = output();
+    const forbidden = join(folder, 'forbidden-target.safetensors');
+    writeFileSync(forbidden, 'as it was');
+    symlinkSync(forbidden, path);
+    const program = `
+      const { convertModel } = require(${JSON.stringify(join(__dirname, '../..'))});
+      convertModel(${JSON.stringify(source)}, ${JSON.stringify(path)}, { weights: 'int8', overwrite: true })
+        .catch(({ code, path }) => console.log(code, path));`;
+    const flags = [
+      '--no-warnings',
+      flag,
+      '--allow-addons',
+      '--allow-fs-read=*',
+      `--allow-fs-write=${place}/*`,
+    ];
+    const said = execFileSync(process.execPath, [...flags, '-e', program], { encoding: 'utf8' });
+    expect(said).toBe(`ERR_ACCESS_DENIED ${forbidden}\n`);
+    expect(readFileSync(forbidden, 'utf8')).toBe('as it was');
+  });
+
   testLinks('refuses a link that leads nowhere', async () => {
     const { place } = output();
     const link = join(place, 'link');

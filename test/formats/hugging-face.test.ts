@@ -73,6 +73,7 @@ describe('a Hugging Face directory', () => {
       [named, template],
       [[named[0]], undefined],
       [5, undefined],
+      ['x'.repeat(1 << 20), 'x'.repeat(1 << 20)],
       ['x'.repeat((1 << 20) + 1), undefined],
       [undefined, undefined],
     ] as const) {

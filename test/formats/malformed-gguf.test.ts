@@ -74,7 +74,6 @@ describe('a GGUF file with a wrong header is refused:', () => {
   test.each<[string, Buffer]>([
     ['a type of metadata that there is not', entry('a', uint32(13, 0, 0))],
     ['a type of elements that there is not', entry('a', Buffer.concat([uint32(9, 13), uint64(1)]))],
-    ['a truth value of 2', entry('a', Buffer.concat([uint32(7), Buffer.of(2)]))],
     ['a key that is not UTF-8', entry(Uint8Array.of(0xff), uint32(4, 1))],
     ['a key twice', entry('rwkv6.block_count', uint32(4, 2))],
     ['arrays in arrays without end', entry('a', nested(100))],
@@ -85,6 +84,20 @@ describe('a GGUF file with a wrong header is refused:', () => {
   test('more than 32 MB of metadata', async () => {
     const array = Buffer.concat([uint32(9, 0), uint64(32_000_000), Buffer.alloc(32_000_000)]);
     expect((await refuse(ending(entry('a', array)))).message).toContain('the header is too long');
+  });
+
+  test.each<[string, Buffer, RegExp]>([
+    ['a type of metadata that there is not', entry('a', uint32(13, 0, 0)), /"a" is of the type 13/],
+    ['a truth value of 2', entry('a', Buffer.concat([uint32(7), Buffer.of(2)])), /neither true nor false/],
+    ['a key that is not UTF-8', entry(Uint8Array.of(0xff), uint32(4, 1)), /a key of the metadata/],
+    ['a key twice', entry('rwkv6.block_count', uint32(4, 2)), /has "rwkv6\.block_count" twice/],
+    [
+      'arrays in four arrays',
+      entry('a', Buffer.concat([nested(4), uint32(0), uint64(0)])),
+      /nested deeper than 4/,
+    ],
+  ])('%s, which the message says', async (_, bytes, message) => {
+    expect((await refuse(ending(bytes))).message).toMatch(message);
   });
 
   test('nesting, before it is followed far', async () => {

@@ -171,6 +171,15 @@ describe('names of flash-linear-attention', () => {
     expect(await found(await written('mlx', byHeads))).toEqual(expected(used(model)));
   });
 
+  test('keep the shape of vectors by heads that do not lie in order, for the engine to refuse', async () => {
+    const turned = theirs.map((tensor) =>
+      tensor.name === 'model.layers.1.attn.k_k' ? { ...tensor, shape: [3, 2], strides: [1, 3] } : tensor,
+    );
+    const path = scratch('mlx-turned.pth');
+    await writePth(path, turned);
+    expect((await readTensors(path)).get('blocks.1.att.k_k')?.shape).toEqual([3, 2]);
+  });
+
   test('are those of its models', () => {
     const names = theirs.map(({ name, shape }) => `${name} [${shape.join(', ')}]`);
     // Of huggingface.co/fla-hub/rwkv7-1.5B-world, with the widths of the small model.

@@ -145,6 +145,22 @@ describe('an adapter is refused, saying that it has to be merged first:', () => 
 });
 
 describe('a path', () => {
+  test('of a file where too many are open is no damaged one', async () => {
+    const path = scratch('sound.pth');
+    writeFileSync(path, Buffer.alloc(1000, 1));
+    const open = jest.spyOn(promises, 'open');
+    try {
+      for (const code of ['EMFILE', 'ENFILE']) {
+        const cause = Object.assign(new Error(`${code}: too many open files, open`), { code });
+        open.mockRejectedValueOnce(cause);
+        const message = `${path}: cannot be opened: ${cause.message}`;
+        expect(await refusal(path)).toMatchObject({ code: 'ERR_WKV_MEMORY', path, message, cause });
+      }
+    } finally {
+      open.mockRestore();
+    }
+  });
+
   test('that does not exist is refused with the error of the operating system as cause', async () => {
     const path = scratch('absent.pth');
     const error = await refusal(path);

@@ -251,12 +251,32 @@ describe('a deflated .pth file', () => {
       expect(error.message).toContain(`it needs ${free + 64} bytes and has ${free} free`);
     });
 
-    test('takes no file', async () => {
+    test.each([
+      ['ENOSPC', /Free some space there, or set (?:TMPDIR|TEMP) to a directory on a larger disk\.$/],
+      ['EDQUOT', /Free some space there/],
+      ['EFBIG', /Free some space there/],
+      ['EMFILE', /Close some files, or raise the limit of open ones\.$/],
+      ['ENFILE', /Close some files/],
+      ['EACCES', /Set (?:TMPDIR|TEMP) to a directory that can be written to\.$/],
+    ])('takes no file and says %s', async (code, remedy) => {
+      const cause = Object.assign(new Error(code), { code });
       const { open } = promises;
       jest.spyOn(promises, 'open').mockImplementation(async (...parameters) => {
-        if (String(parameters[0]).endsWith('storages')) throw full;
+        if (String(parameters[0]).endsWith('storages')) throw cause;
         return await open(...parameters);
       });
+      const error = await refusal(path);
+      expect(error).toMatchObject({ code: 'ERR_WKV_MEMORY', cause });
+      expect(error.message).toMatch(remedy);
+    });
+
+    test('does not say how much room it has', async () => {
+      const disk = await promises.statfs(scratch('.'));
+      const silent = Object.assign(disk, { blocks: 0, bavail: 0 });
+      jest.spyOn(promises, 'statfs').mockResolvedValue(silent);
+      const handle = await promises.open(path);
+      await handle.close();
+      jest.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'write').mockRejectedValue(full);
       expect(await refusal(path)).toMatchObject({ code: 'ERR_WKV_MEMORY', cause: full });
     });
 

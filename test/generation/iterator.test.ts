@@ -27,3 +27,20 @@ test.each(['next', 'return'] as const)(
     expect(released).toHaveBeenCalled();
   },
 );
+
+test('A last part that is there when the abort comes is delivered', async () => {
+  const controller = new AbortController();
+  async function* parts(): AsyncGenerator<number, number, undefined> {
+    yield 0;
+    await Promise.resolve(controller.abort(new Error('too late')));
+    return 1;
+  }
+  const iterator = iterateHeld(() => ({
+    hold: { turn: Promise.resolve(), leave: () => undefined, release: () => undefined },
+    parts: parts(),
+    signal: controller.signal,
+  }));
+  const found: number[] = [];
+  for await (const part of iterator) found.push(part);
+  expect(found).toEqual([0, 1]);
+});

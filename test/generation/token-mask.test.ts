@@ -17,7 +17,7 @@ import {
   thrown,
 } from '../support/failure';
 import { Pieces } from '../support/pieces';
-import { indexOfLargest, smallShape, temporaryFolder, writeRandomModel } from '../support/model';
+import { indexOfLargest, smallShape, temporaryFolder, withModel, writeRandomModel } from '../support/model';
 
 const folder = temporaryFolder();
 const { vocabulary } = smallShape;
@@ -394,4 +394,20 @@ test('A chat keeps no state more where a mask ended a reply', async () => {
   };
   const { stateBytes } = model.info;
   expect(await bytesOf(failing)).toBeLessThan((await bytesOf(() => maskOf(digits))) + stateBytes / 2);
+});
+
+test('A mask has an element for the last tokens, too, where their number is no multiple of 32', async () => {
+  const path = await writeRandomModel(folder, 'odd', { ...smallShape, vocabulary: 300 });
+  await withModel(path, {}, async (odd) => {
+    const drawn = async (length: number): Promise<number[]> => {
+      const mask = new Uint32Array(length);
+      mask[9] = 1 << 11;
+      const options = { ...flat, maxTokens: 3, tokenMask: () => mask };
+      return (await odd.createSession().complete([1], options)).tokens;
+    };
+    expect(await drawn(10)).toEqual([299, 299, 299]);
+    for (const wrong of [9, 11]) {
+      expectFailure(await rejection(() => drawn(wrong)), outOfRange(new RegExp(`found ${wrong}$`)));
+    }
+  });
 });

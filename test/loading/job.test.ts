@@ -63,3 +63,13 @@ describe('A job that is done in spite of an abort', () => {
     expect(discarded).toEqual(['done']);
   });
 });
+
+test.each<[string, string | null, number[][]]>([
+  ['is there without a report has all of it to report', 'shared', [[5, 5]]],
+  ['is not there has nothing to report', null, []],
+])('A job whose result %s', async (_what, found, reports) => {
+  const onProgress = jest.fn();
+  const job = { promise: Promise.resolve(found), cancel: () => undefined };
+  expect(await runJob(() => job, { onProgress, whole: 5 })).toBe(found);
+  expect(onProgress.mock.calls).toEqual(reports);
+});

@@ -188,3 +188,18 @@ test('A seed that comes with a prompt that is aborted is forgotten', async () =>
     expect(b?.tokens).toEqual(a?.tokens);
   });
 });
+
+test('A tokenizer of the size of the model is not called larger, where it gives an id that there is not', async () => {
+  const path = await writeRandomModel(folder, 'as-wide', smallShape);
+  const size = smallShape.vocabulary;
+  const tokenizer: TokenizerLike = {
+    ...{ size, endOfText: 0 },
+    encode: () => Uint32Array.of(size),
+    decodeBytes: () => new Uint8Array(0),
+  };
+  await withModel(path, { tokenizer }, async (model) => {
+    expectFailure(await rejection(() => model.createSession().evaluate('what')), {
+      ...{ code: 'ERR_WKV_TOKEN', message: new RegExp(`, found ${size}$`) },
+    });
+  });
+});

@@ -98,6 +98,7 @@ describe('evaluate', () => {
       const session = without.createSession();
       expectFailure(await rejection(() => session.evaluate('text')), { code: 'ERR_WKV_TOKEN' });
       expect(await session.evaluate([299])).toHaveLength(300);
+      expect((await session.complete([299], { stop: [], maxTokens: 1 })).tokens).toHaveLength(1);
     });
   });
 });

@@ -58,7 +58,7 @@ describe('a streaming decoder', () => {
 
   test('emits U+FFFD as soon as bytes can no longer become a character', () => {
     const decoder = tokenizer.createDecoder();
-    expect(decoder.push(0xff)).toBe('\ufffd');
+    for (const none of [0xc0, 0xc1, 0xf5, 0xff]) expect(decoder.push(none)).toBe('\ufffd');
     expect(decoder.push(0x80)).toBe('\ufffd');
     expect(decoder.push([0xe0, 0x80])).toBe('\ufffd\ufffd'); // too long an encoding
     expect(decoder.push([0xed, 0xa0])).toBe('\ufffd\ufffd'); // a surrogate

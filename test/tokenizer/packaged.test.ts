@@ -128,6 +128,14 @@ describe('the search beside a model', () => {
     });
   });
 
+  test('takes a vocabulary with as many ids as the model, and none with more', () => {
+    withDirectory((directory) => {
+      writeFileSync(join(directory, 'vocab.txt'), "1 'a' 1\n2 'ab' 2\n");
+      expect(findTokenizer(join(directory, 'model.pth'), 3)?.size).toBe(3);
+      expect(findTokenizer(join(directory, 'model.pth'), 2)).toBeUndefined();
+    });
+  });
+
   test('passes by a vocab.txt of another program', () => {
     withDirectory((directory) => {
       for (const content of ['', '[PAD]\n[UNK]\nthe\n', '{"a": 1}', "x 'a' 1\n"]) {
