@@ -20,7 +20,7 @@ namespace wkv::addon {
 
 namespace {
 
-constexpr double kMaxRows = 1 << 24;
+constexpr int kMaxRows = 1 << 24;
 
 // The elements of a typed array that has exactly `size`; valid during the call.
 template <class Element>
