@@ -46,39 +46,38 @@ const endless = [2n ** 64n - 1n, 2n ** 63n, 2n ** 53n - 1n, 2n ** 40n, 0xfffffff
 describe('a GGUF file with a wrong header is refused:', () => {
   test.each(endless)('%d tensors', async (count) => {
     const bytes = Buffer.concat([ggufHeader(3, entries, [], { tensors: count }), Buffer.alloc(100)]);
-    expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
+    expect((await refuse(bytes)).message).toMatch(
+      /number of tensors is impossible|more than 100000 tensors|ends inside/,
+    );
   });
 
   test.each(endless)('%d entries of metadata', async (count) => {
     const bytes = Buffer.concat([ggufHeader(3, entries, [], { entries: count }), Buffer.alloc(100)]);
-    expect((await refuse(bytes)).code).toBe('ERR_WKV_FORMAT');
+    expect((await refuse(bytes)).message).toMatch(
+      /number of metadata entries is impossible|more than 10000 metadata entries|has "" twice/,
+    );
   });
 
   test.each(endless)('a key of %d bytes', async (count) => {
-    expect((await refuse(ending(uint64(count)))).code).toBe('ERR_WKV_FORMAT');
+    expect((await refuse(ending(uint64(count)))).message).toMatch(
+      /length of a key of the metadata is impossible|ends inside a key of the metadata/,
+    );
   });
 
   test.each(endless)('a text of %d bytes', async (count) => {
-    expect((await refuse(ending(entry('a', Buffer.concat([uint32(8), uint64(count)]))))).code).toBe(
-      'ERR_WKV_FORMAT',
+    const text = entry('a', Buffer.concat([uint32(8), uint64(count)]));
+    expect((await refuse(ending(text))).message).toMatch(
+      /length of the metadata "a" is impossible|ends inside the metadata "a"/,
     );
   });
 
   test.each(endless)('arrays of %d elements', async (count) => {
     for (const type of [0, 4, 7, 8, 9, 12]) {
       const array = Buffer.concat([uint32(9, type), uint64(count)]);
-      expect((await refuse(ending(entry('a', array)))).code).toBe('ERR_WKV_FORMAT');
+      expect((await refuse(ending(entry('a', array)))).message).toMatch(
+        /number of elements of the metadata "a" is impossible|ends inside the .*metadata "a"/,
+      );
     }
-  });
-
-  test.each<[string, Buffer]>([
-    ['a type of metadata that there is not', entry('a', uint32(13, 0, 0))],
-    ['a type of elements that there is not', entry('a', Buffer.concat([uint32(9, 13), uint64(1)]))],
-    ['a key that is not UTF-8', entry(Uint8Array.of(0xff), uint32(4, 1))],
-    ['a key twice', entry('rwkv6.block_count', uint32(4, 2))],
-    ['arrays in arrays without end', entry('a', nested(100))],
-  ])('%s', async (_, bytes) => {
-    expect((await refuse(ending(bytes))).code).toBe('ERR_WKV_FORMAT');
   });
 
   test('more than 32 MB of metadata', async () => {
@@ -88,6 +87,11 @@ describe('a GGUF file with a wrong header is refused:', () => {
 
   test.each<[string, Buffer, RegExp]>([
     ['a type of metadata that there is not', entry('a', uint32(13, 0, 0)), /"a" is of the type 13/],
+    [
+      'a type of elements that there is not',
+      entry('a', Buffer.concat([uint32(9, 13), uint64(1)])),
+      /"a" is of the type 13/,
+    ],
     ['a truth value of 2', entry('a', Buffer.concat([uint32(7), Buffer.of(2)])), /neither true nor false/],
     ['a key that is not UTF-8', entry(Uint8Array.of(0xff), uint32(4, 1)), /a key of the metadata/],
     ['a key twice', entry('rwkv6.block_count', uint32(4, 2)), /has "rwkv6\.block_count" twice/],
@@ -96,7 +100,7 @@ describe('a GGUF file with a wrong header is refused:', () => {
       entry('a', Buffer.concat([nested(4), uint32(0), uint64(0)])),
       /nested deeper than 4/,
     ],
-  ])('%s, which the message says', async (_, bytes, message) => {
+  ])('%s', async (_, bytes, message) => {
     expect((await refuse(ending(bytes))).message).toMatch(message);
   });
 
