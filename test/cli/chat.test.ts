@@ -56,10 +56,11 @@ describe('wkv chat without a terminal', () => {
   });
 
   test('refuses a line that is too long to be one, after what is before it', async () => {
-    const line = Buffer.alloc(2 ** 24 + 1, 'a');
-    const input = Buffer.concat([Buffer.from('Hello\n'), line, line]);
-    const outcome = await wkv(['chat', '--max-tokens', '1'], { input });
+    const [reply] = await replies('User: hi\n\nAssistant:');
+    const input = Buffer.concat([Buffer.from('hi\n'), Buffer.alloc(2 ** 24 + 1, 'a')]);
+    const outcome = await wkv(chat(), { input });
     expectFailure(outcome, /a line of standard input has more than 16777216 bytes/);
+    expect(String(outcome.stdout)).toBe(reply!.text.replace(/\n?$/, '\n'));
   });
 
   test('prints one JSON object for each reply with --json', async () => {
